@@ -1,0 +1,5 @@
+//! wip
+/// wip
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("wip")]
+pub struct Mismatch;

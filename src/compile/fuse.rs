@@ -1,0 +1,200 @@
+//! Joins chains of elementwise functions into single steps, which read broadcast and transposed arrays
+//! where they lie.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::program::Program;
+use crate::error::Problem;
+use crate::graph::dag::{Kind, Node, NodeId};
+use crate::graph::op::{At, Call, Gradient, Meta, Op, Operand};
+use crate::kernels::elementwise::{self, Argument, Function, Instruction, Read};
+use crate::kernels::real::Real;
+use crate::kernels::walk::Walk;
+
+/// The longest chain that becomes one step. It bounds the registers, and with the operands the tiles.
+const MAX_INSTRUCTIONS: usize = 16;
+/// The most arrays that a step reads.
+const MAX_OPERANDS: usize = elementwise::MAX_TILES - MAX_INSTRUCTIONS;
+
+/// A chain of functions as it grows. Each instruction has a register of its own.
+#[derive(Debug, Clone, Default)]
+struct Chain {
+    code: Vec<(Function, [Argument; 2])>,
+    /// The node that each operand reads, along a walk or as it lies.
+    operands: Vec<(NodeId, Option<Walk>)>,
+}
+
+impl Chain {
+    fn operand(&mut self, node: NodeId, walk: Option<Walk>) -> Argument {
+        let known = self.operands.iter().position(|operand| *operand == (node, walk.clone()));
+        Argument::Operand(known.unwrap_or_else(|| {
+            self.operands.push((node, walk));
+            self.operands.len() - 1
+        }))
+    }
+
+    /// Appends another chain, whose last result becomes an argument.
+    fn append(&mut self, other: &Chain) -> Argument {
+        let map: Vec<Argument> = other.operands.iter().map(|(node, walk)| self.operand(*node, walk.clone())).collect();
+        let offset = self.code.len();
+        let moved = |argument: Argument| match argument {
+            Argument::Operand(i) => map[i],
+            Argument::Register(r) => Argument::Register(r + offset),
+            constant => constant,
+        };
+        self.code.extend(other.code.iter().map(|&(function, arguments)| (function, arguments.map(moved))));
+        Argument::Register(self.code.len() - 1)
+    }
+
+    fn fits(&self) -> bool {
+        self.code.len() <= MAX_INSTRUCTIONS && self.operands.len() <= MAX_OPERANDS
+    }
+
+    /// Gives registers back as soon as their values are read for the last time.
+    fn finish(&self) -> elementwise::Program {
+        let mut last_read = vec![0; self.code.len()];
+        for (step, (_, arguments)) in self.code.iter().enumerate() {
+            for argument in arguments {
+                if let Argument::Register(value) = argument {
+                    last_read[*value] = step;
+                }
+            }
+        }
+        let mut home: Vec<usize> = Vec::new();
+        let mut busy_until: Vec<usize> = Vec::new();
+        let mut code = Vec::new();
+        for (step, &(function, arguments)) in self.code.iter().enumerate() {
+            let free = busy_until.iter().position(|&until| until < step);
+            let register = free.unwrap_or_else(|| {
+                busy_until.push(0);
+                busy_until.len() - 1
+            });
+            busy_until[register] = last_read[step].max(step);
+            home.push(register);
+            let arguments = arguments.map(|argument| match argument {
+                Argument::Register(value) => Argument::Register(home[value]),
+                other => other,
+            });
+            code.push(Instruction { function, arguments, register });
+        }
+        elementwise::Program { code, registers: busy_until.len() }
+    }
+}
+
+/// Joins every elementwise node with the single-use elementwise nodes before it.
+pub fn fuse(program: &Program) -> Program {
+    let (chains, swallowed) = chains(program);
+    let mut place: Vec<Option<NodeId>> = vec![None; program.dag.len()];
+    program.rebuild(|new, id, operands| {
+        let node = program.dag.node(id);
+        let added = match &chains[id.index()] {
+            _ if swallowed[id.index()] => None,
+            Some(chain) => {
+                let reads = chain.operands.iter().map(|(_, walk)| walk.clone()).collect();
+                let op = Fused { program: chain.finish(), reads, meta: node.meta.clone() };
+                let operands: Option<SmallVec<[NodeId; 8]>> =
+                    chain.operands.iter().map(|(operand, _)| place[operand.index()]).collect();
+                Some(new.push(Node { kind: Kind::Op(Arc::new(op)), ..node.clone() }, &operands?))
+            }
+            None => Some(new.push(node.clone(), &operands?)),
+        };
+        place[id.index()] = added;
+        added
+    })
+}
+
+/// The chain that computes each elementwise node, and which nodes live on only inside another's chain.
+fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
+    let dag = &program.dag;
+    let uses = program.use_counts();
+    let mut chains: Vec<Option<Chain>> = vec![None; dag.len()];
+    let mut swallowed = vec![false; dag.len()];
+    for id in dag.ids() {
+        let Some(function) = dag.op(id).and_then(|op| op.elementwise()) else { continue };
+        let mut chain = Chain::default();
+        let mut arguments = [Argument::Constant(0.0); 2];
+        let mut taken: SmallVec<[NodeId; 2]> = SmallVec::new();
+        for (argument, operand) in arguments.iter_mut().zip(dag.operands(id)) {
+            let longer = chains[operand.index()].as_ref().filter(|_| uses[operand.index()] == 1).map(|inner| {
+                let mut longer = chain.clone();
+                let result = longer.append(inner);
+                (longer, result)
+            });
+            *argument = match (dag.op(operand).and_then(|op| op.constant()), longer) {
+                (Some(value), _) => Argument::Constant(value),
+                // Room is kept for this node's own instruction and its other operand.
+                (None, Some((longer, result)))
+                    if longer.code.len() < MAX_INSTRUCTIONS && longer.operands.len() < MAX_OPERANDS =>
+                {
+                    chain = longer;
+                    taken.push(operand);
+                    result
+                }
+                _ => read(program, &mut chain, operand),
+            };
+        }
+        chain.code.push((function, arguments));
+        debug_assert!(chain.fits());
+        taken.iter().for_each(|operand| swallowed[operand.index()] = true);
+        chains[id.index()] = Some(chain);
+    }
+    (chains, swallowed)
+}
+
+/// Reads an operand as it lies, or through the view that makes it.
+fn read(program: &Program, chain: &mut Chain, operand: NodeId) -> Argument {
+    let dag = &program.dag;
+    let view = dag.op(operand).and_then(|op| {
+        let source = *dag.operands(operand).first()?;
+        let strides = op.strides(&dag.node(source).meta)?;
+        Some((source, Walk::new(&dag.node(operand).meta.shape, &strides)))
+    });
+    match view {
+        Some((source, walk)) => chain.operand(source, Some(walk)),
+        None => chain.operand(operand, None),
+    }
+}
+
+/// A chain of elementwise functions as one operation of a plan.
+#[derive(Debug, Clone, PartialEq)]
+struct Fused {
+    program: elementwise::Program,
+    reads: Vec<Option<Walk>>,
+    meta: Meta,
+}
+
+impl Op for Fused {
+    fn name(&self) -> &'static str {
+        "elementwise"
+    }
+
+    fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
+        Ok(self.meta.clone())
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let reads: SmallVec<[Read<'_, T>; MAX_OPERANDS]> = (call.operands.iter().zip(&self.reads))
+            .map(|(operand, walk)| match (operand, walk) {
+                (Operand::Real(_, data), None) => Read::Whole(data),
+                (Operand::Real(_, data), Some(walk)) => Read::Along(data, walk),
+                _ => Read::InPlace,
+            })
+            .collect();
+        elementwise::run(&self.program, &reads, call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+        Gradient::NotDifferentiable
+    }
+
+    fn attributes(&self) -> String {
+        let names = self.program.code.iter().map(|step| format!("{:?}", step.function).to_lowercase());
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    fn runs_in_place(&self, position: usize) -> bool {
+        self.reads[position].is_none()
+    }
+}

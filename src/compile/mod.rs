@@ -1,0 +1,99 @@
+//! From a graph to a plan: a list of small passes, each a program in and a program out.
+//!
+//! 1. [`prune`](passes::prune) forgets what no result needs,
+//! 2. [`dedup`](passes::dedup) merges equal nodes,
+//! 3. [`simplify`](passes::simplify) applies the operations' own rules, such as x · 1 = x,
+//! 4. [`absorb`](passes::absorb) takes bias and relu into the kernel before them,
+//! 5. [`fuse`](fuse::fuse) joins chains of elementwise functions into one step,
+//! 6. [`memory`] places every buffer in one arena and yields the [`Plan`].
+
+mod fuse;
+mod memory;
+mod passes;
+mod plan;
+mod program;
+
+pub use plan::{Input, Parameter, Place, Plan, Result as PlanResult, Source, Step};
+pub use program::Program;
+
+use crate::error::Result;
+use crate::graph::{Graph, Precision, Var};
+
+/// A pass: its name, and what it does.
+pub type Pass = (&'static str, fn(&Program) -> Program);
+
+/// Which passes run, and how memory is laid out. Every choice gives the same results up to rounding; each
+/// can be switched off to see what it brings.
+#[derive(Debug, Clone)]
+pub struct Options {
+    passes: Vec<Pass>,
+    reuse_memory: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let passes: Vec<Pass> = vec![
+            ("prune", passes::prune),
+            ("dedup", passes::dedup),
+            ("simplify", passes::simplify),
+            ("dedup", passes::dedup),
+            ("absorb", passes::absorb),
+            ("fuse", fuse::fuse),
+        ];
+        Self { passes, reuse_memory: true }
+    }
+}
+
+impl Options {
+    /// All passes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No pass at all, and a buffer of its own for every value: the graph as it was written down.
+    pub fn plain() -> Self {
+        Self { passes: Vec::new(), reuse_memory: false }
+    }
+
+    /// Without the pass of this name (`memory`: every value keeps a buffer of its own).
+    pub fn without(mut self, name: &str) -> Self {
+        self.passes.retain(|(pass, _)| *pass != name);
+        self.reuse_memory &= name != "memory";
+        self
+    }
+
+    /// The names of the passes that run, in order.
+    pub fn names(&self) -> Vec<&'static str> {
+        let memory = self.reuse_memory.then_some("memory");
+        self.passes.iter().map(|(name, _)| *name).chain(memory).collect()
+    }
+
+    /// Compiles `outputs` and the graph's assignments.
+    ///
+    /// # Errors
+    /// The first misuse recorded on the graph, an output of another graph, or more memory than can be
+    /// addressed.
+    pub fn compile<T: Precision>(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Plan<T>> {
+        memory::lay_out(&self.program(graph, outputs)?, self.reuse_memory)
+    }
+
+    /// The program that the passes make, for those who want to see it: it prints as a listing.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn program(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Program> {
+        let recorded = Program::from_graph(graph, outputs)?;
+        Ok(self.passes.iter().fold(recorded, |program, (_, pass)| passes::prune(&pass(&program))))
+    }
+}
+
+impl<T: Precision> Plan<T> {
+    /// Compiles the graph with all passes: a run computes `outputs`, then carries out the assignments.
+    ///
+    /// # Errors
+    /// The first misuse recorded on the graph, an output of another graph, or more memory than can be
+    /// addressed.
+    pub fn compile(graph: &Graph, outputs: &[Var<'_>]) -> Result<Self> {
+        Options::default().compile(graph, outputs)
+    }
+}

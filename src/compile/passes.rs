@@ -1,0 +1,117 @@
+//! The passes that only look at a node and its neighbours.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::program::Program;
+use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
+use crate::graph::op::{AnyOp, Here, Next, Rewrite};
+use crate::kernels::elementwise::Function;
+
+/// Forgets nodes that no result needs.
+pub fn prune(program: &Program) -> Program {
+    let dag = &program.dag;
+    let mut needed = vec![false; dag.len()];
+    let updated = program.updates.iter().map(|&(parameter, _)| parameter);
+    program.roots().chain(updated).for_each(|root| needed[root.index()] = true);
+    for id in dag.ids().rev().filter(|id| matches!(dag.node(*id).kind, Kind::Op(_))) {
+        if needed[id.index()] {
+            dag.operands(id).iter().for_each(|operand| needed[operand.index()] = true);
+        }
+    }
+    program.rebuild(|new, id, operands| needed[id.index()].then(|| copy(new, dag, id, &operands?)).flatten())
+}
+
+/// Merges nodes that compute the same from the same.
+pub fn dedup(program: &Program) -> Program {
+    let mut known: HashMap<(&'static str, Operands), SmallVec<[NodeId; 2]>> = HashMap::new();
+    program.rebuild(|new, id, operands| {
+        let operands = operands?;
+        let Some(op) = program.dag.op(id) else { return copy(new, &program.dag, id, &operands) };
+        let meta = &program.dag.node(id).meta;
+        let alike = known.entry((op.name(), operands.clone())).or_default();
+        let is_same = |&other: &NodeId| {
+            new.node(other).meta == *meta && new.op(other).is_some_and(|other| op.same(other))
+        };
+        if let Some(&same) = alike.iter().find(|other| is_same(other)) {
+            return Some(same);
+        }
+        let added = copy(new, &program.dag, id, &operands)?;
+        alike.push(added);
+        Some(added)
+    })
+}
+
+/// Lets each operation say what it amounts to, given its operands.
+pub fn simplify(program: &Program) -> Program {
+    program.rebuild(|new, id, operands| {
+        let mut node = copy(new, &program.dag, id, &operands?)?;
+        // An operation made by a rule may be simplified again; each rule leaves less to do.
+        for _ in 0..8 {
+            match new.op(node).and_then(|op| op.simplify(Here { dag: new, id: node })) {
+                None => break,
+                Some(Rewrite::Node(other)) => return Some(other),
+                Some(Rewrite::Op(op, operands)) => {
+                    let like = new.node(node).clone();
+                    node = new.push(Node { kind: Kind::Op(op), ..like }, &operands);
+                }
+            }
+        }
+        Some(node)
+    })
+}
+
+/// Offers each elementwise operation to the one before it, if nobody else reads what lies between.
+pub fn absorb(program: &Program) -> Program {
+    let uses = program.use_counts();
+    // For nodes of the new graph: whether the consumer at hand is the only reader.
+    let mut single: Vec<bool> = Vec::new();
+    program.rebuild(|new, id, operands| {
+        let operands = operands?;
+        let function = program.dag.op(id).and_then(AnyOp::elementwise);
+        let absorbed = function.and_then(|function| absorb_one(new, &single, function, &operands));
+        let added = match absorbed {
+            Some((op, operands)) => {
+                let like = program.dag.node(id).clone();
+                new.push(Node { kind: Kind::Op(op), ..like }, &operands)
+            }
+            None => copy(new, &program.dag, id, &operands)?,
+        };
+        single.resize(new.len(), false);
+        single[added.index()] = uses[id.index()] == 1;
+        Some(added)
+    })
+}
+
+fn absorb_one(
+    dag: &Dag,
+    single: &[bool],
+    function: Function,
+    operands: &[NodeId],
+) -> Option<(std::sync::Arc<dyn AnyOp>, Operands)> {
+    let offer = |host: NodeId, other: Option<NodeId>| {
+        let op = dag.op(host).filter(|_| single[host.index()])?;
+        // The other argument may be a broadcast array, which is read where it lies.
+        let view = |other: NodeId| -> Option<(NodeId, SmallVec<[usize; 6]>)> {
+            let source = *dag.operands(other).first()?;
+            Some((source, dag.op(other)?.strides(&dag.node(source).meta)?))
+        };
+        let (source, strides) = other.map(view).map_or(Some((None, None)), |view| {
+            view.map(|(source, strides)| (Some(source), Some(strides)))
+        })?;
+        let next = Next { function, other: strides.as_deref(), shape: &dag.node(host).meta.shape };
+        let absorbed = op.absorb(&next)?;
+        Some((absorbed.op, dag.operands(host).into_iter().chain(source).collect()))
+    };
+    match *operands {
+        [only] => offer(only, None),
+        [a, b] => offer(a, Some(b)).or_else(|| (function == Function::Add).then(|| offer(b, Some(a)))?),
+        _ => None,
+    }
+}
+
+/// Appends the old node `id` on new operands.
+fn copy(new: &mut Dag, old: &Dag, id: NodeId, operands: &[NodeId]) -> Option<NodeId> {
+    Some(new.push(old.node(id).clone(), operands))
+}

@@ -1,0 +1,164 @@
+//! What compiling yields: steps in order, and a place for every buffer.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::error::Site;
+use crate::graph::dag::NodeId;
+use crate::graph::op::AnyOp;
+use crate::graph::{Dtype, Init, Meta};
+use crate::kernels::real::Real;
+
+/// A compiled computation: immutable, printable, shared freely between threads.
+///
+/// A run reads inputs and parameters, performs the steps in order, hands out the results, and moves the
+/// parameters that the graph assigns to; see [`run`](Self::run).
+#[derive(Debug, Clone)]
+pub struct Plan<T> {
+    /// What is computed, in order.
+    pub steps: Vec<Step>,
+    /// What is given at each run.
+    pub inputs: Vec<Input>,
+    /// What lives in the store.
+    pub parameters: Vec<Parameter>,
+    /// What a run hands out, in the order in which it was asked for.
+    pub results: Vec<Result>,
+    /// Values that are copied to parameters after the last step; others are computed in place.
+    pub copies: Vec<(usize, Source)>,
+    /// Whether a run changes parameters.
+    pub trains: bool,
+    /// Where scratch memory begins in the arena, in bytes.
+    pub scratch: usize,
+    /// Size of the arena in bytes, scratch included.
+    pub arena: usize,
+    pub(crate) graph: u64,
+    pub(crate) precision: PhantomData<T>,
+}
+
+/// One call of a kernel.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The operation.
+    pub op: Arc<dyn AnyOp>,
+    /// Where its operands lie.
+    pub operands: SmallVec<[Source; 4]>,
+    /// The operand whose memory the output takes over, if any.
+    pub in_place: Option<usize>,
+    /// Where the output goes.
+    pub output: Source,
+    /// How many numbers of scratch memory the kernel asks for.
+    pub scratch: usize,
+    /// The user's line behind it.
+    pub site: Site,
+    /// Whether the step is part of a gradient.
+    pub is_gradient: bool,
+}
+
+/// A value in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// Where it lies.
+    pub place: Place,
+    /// Its shape and type.
+    pub meta: Meta,
+}
+
+/// A place in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the arena, this many bytes from its start.
+    Arena(usize),
+    /// The memory of the parameter of this number.
+    Parameter(usize),
+}
+
+/// An array that is given at each run.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it is copied to.
+    pub source: Source,
+    /// For indices: the first one that is out of range, and for which operation.
+    pub limit: Option<(usize, &'static str)>,
+}
+
+/// A parameter of a plan.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Its name in the store.
+    pub name: Arc<str>,
+    /// Its shape.
+    pub meta: Meta,
+    /// How it starts if the store does not have it yet.
+    pub init: Init,
+    /// Whether optimizers move it.
+    pub trainable: bool,
+}
+
+/// A value that a run hands out.
+#[derive(Debug, Clone)]
+pub struct Result {
+    /// Its node in the recorded graph.
+    pub node: NodeId,
+    /// Its name there.
+    pub name: String,
+    /// Where it lies.
+    pub source: Source,
+}
+
+impl Source {
+    /// How many bytes the value takes in precision `T`.
+    pub fn bytes<T: Real>(&self) -> usize {
+        let element = if self.meta.dtype == Dtype::Index { size_of::<u32>() } else { size_of::<T>() };
+        self.meta.shape.count() * element
+    }
+
+    /// Whether two values share memory.
+    pub fn overlaps<T: Real>(&self, other: &Source) -> bool {
+        match (self.place, other.place) {
+            (Place::Arena(a), Place::Arena(b)) => a < b + other.bytes::<T>() && b < a + self.bytes::<T>(),
+            (Place::Parameter(a), Place::Parameter(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::Arena(offset) => write!(f, "@{offset}"),
+            Place::Parameter(number) => write!(f, "p{number}"),
+        }
+    }
+}
+
+impl<T: Real> fmt::Display for Plan<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (steps, kib) = (self.steps.len(), self.arena.div_ceil(1024));
+        writeln!(f, "plan in {}: {steps} steps, an arena of {kib} KiB", T::NAME)?;
+        for (number, parameter) in self.parameters.iter().enumerate() {
+            writeln!(f, "p{number} = {:?} {}", parameter.name, parameter.meta)?;
+        }
+        for input in &self.inputs {
+            writeln!(f, "{} = input {:?} {}", input.source, input.name, input.source.meta)?;
+        }
+        for step in &self.steps {
+            write!(f, "{} = {}", step.output, step.op.name())?;
+            step.operands.iter().try_for_each(|operand| write!(f, " {operand}"))?;
+            let attributes = step.op.attributes();
+            if !attributes.is_empty() {
+                write!(f, " ({attributes})")?;
+            }
+            let gradient = if step.is_gradient { ", gradient" } else { "" };
+            writeln!(f, " : {}  # {}{gradient}", step.output.meta, step.site)?;
+        }
+        for (parameter, source) in &self.copies {
+            writeln!(f, "p{parameter} <- {source}")?;
+        }
+        self.results.iter().try_for_each(|result| writeln!(f, "result {} = {}", result.name, result.source))
+    }
+}

@@ -1,0 +1,132 @@
+//! What passes work on: a graph, and which of its values matter.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Problem, Result};
+use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
+use crate::graph::op::{At, Call, Gradient, Meta, Op, Operand};
+use crate::graph::{Dtype, Graph, Var};
+use crate::kernels::real::Real;
+
+/// A graph with its results: outputs, and values that parameters take at the end.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The nodes.
+    pub dag: Dag,
+    /// The values that a run hands out.
+    pub outputs: Vec<NodeId>,
+    /// Parameters and their next values.
+    pub updates: Vec<(NodeId, NodeId)>,
+    /// The outputs as the user knows them: nodes of the recorded graph, and that graph's identity.
+    pub recorded: (u64, Vec<NodeId>),
+}
+
+impl Program {
+    /// The recorded graph as a program.
+    ///
+    /// # Errors
+    /// The first misuse recorded, or an output of another graph.
+    pub fn from_graph(graph: &Graph, outputs: &[Var<'_>]) -> Result<Self> {
+        graph.check()?;
+        if let Some(stranger) = outputs.iter().find(|output| !output.belongs_to(graph)) {
+            let problem = Problem::new(format!("output {} belongs to another graph", stranger.name()));
+            return Err(graph.op_error("compile", &[], &[], problem));
+        }
+        let outputs: Vec<NodeId> = outputs.iter().map(|output| output.id()).collect();
+        let updates = graph.updates().iter().map(|update| (update.parameter, update.value)).collect();
+        let recorded = (graph.identity(), outputs.clone());
+        let mut program = Self { dag: graph.dag().clone(), outputs, updates, recorded };
+        program.detach_parameters();
+        Ok(program)
+    }
+
+    /// An output or a next value that is a parameter as it stands is copied, so that updates in place cannot
+    /// change it under its reader.
+    fn detach_parameters(&mut self) {
+        let values = self.updates.iter_mut().map(|(_, value)| value);
+        for value in self.outputs.iter_mut().chain(values) {
+            if is_parameter_memory(&self.dag, *value) {
+                let node = self.dag.node(*value).clone();
+                let copy = Node { kind: Kind::Op(Arc::new(Copy)), label: None, ..node };
+                *value = self.dag.push(copy, &[*value]);
+            }
+        }
+    }
+
+    /// All values that a run must compute.
+    pub fn roots(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.outputs.iter().copied().chain(self.updates.iter().map(|&(_, value)| value))
+    }
+
+    /// How many readers each node has, results counted.
+    pub fn use_counts(&self) -> Vec<usize> {
+        let mut uses: Vec<usize> = self.dag.ids().map(|id| self.dag.consumers(id).count()).collect();
+        self.roots().for_each(|root| uses[root.index()] += 1);
+        uses
+    }
+
+    /// Rebuilds the program node by node in order. `make` is given the new graph, the old node and its new
+    /// operands, and says which node of the new graph takes its place (`None`: nobody asks for it).
+    pub fn rebuild(
+        &self,
+        mut make: impl FnMut(&mut Dag, NodeId, Option<Operands>) -> Option<NodeId>,
+    ) -> Program {
+        let mut dag = Dag::default();
+        let mut place: Vec<Option<NodeId>> = vec![None; self.dag.len()];
+        for id in self.dag.ids() {
+            let operands = self.dag.operands(id).iter().map(|operand| place[operand.index()]).collect();
+            place[id.index()] = make(&mut dag, id, operands);
+        }
+        let find = |id: NodeId| place[id.index()].unwrap_or_else(|| unreachable!("a result is never dropped"));
+        Program {
+            dag,
+            outputs: self.outputs.iter().map(|&id| find(id)).collect(),
+            updates: self.updates.iter().map(|&(parameter, value)| (find(parameter), find(value))).collect(),
+            recorded: self.recorded.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.dag)?;
+        self.outputs.iter().try_for_each(|output| writeln!(f, "output %{}", output.index()))?;
+        let mut updates = self.updates.iter();
+        updates.try_for_each(|(to, from)| writeln!(f, "update %{} <- %{}", to.index(), from.index()))
+    }
+}
+
+/// Whether the node's memory is a parameter's, directly or under another shape.
+fn is_parameter_memory(dag: &Dag, mut id: NodeId) -> bool {
+    loop {
+        match &dag.node(id).kind {
+            Kind::Parameter { .. } => return true,
+            Kind::Op(op) if op.is_alias() => id = dag.operand(id, 0),
+            _ => return false,
+        }
+    }
+}
+
+/// The same values in memory of their own.
+#[derive(Debug, Clone, PartialEq)]
+struct Copy;
+
+impl Op for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        Ok(operands[0].clone())
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        debug_assert!(matches!(call.operands[0], Operand::Real(..)), "{:?} only", Dtype::Real);
+        call.output.copy_from_slice(call.real(0));
+    }
+
+    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+        Gradient::NotDifferentiable
+    }
+}

@@ -1,0 +1,244 @@
+//! Pictures as bytes with a class each.
+
+use std::fmt;
+
+use ndarray::{Array1, Array4};
+
+use crate::error::{Error, Result};
+
+/// Pictures of one shape, as bytes, each with the class it belongs to.
+///
+/// A picture is stored channel by channel, and each channel row by row: the order of a tensor of shape
+/// `[channels, height, width]`. Batches hold the same values divided by 255, as `f32` between 0 and 1, in the
+/// shape `[samples, channels, height, width]`.
+///
+/// ```
+/// use dagrad::data::Dataset;
+///
+/// // Two grey pictures of 1×2 pixels, in two classes.
+/// let dataset = Dataset::new(vec![0, 255, 51, 0], [1, 1, 2], vec![0, 1], 2)?;
+/// let (images, labels) = dataset.batch(&[1])?;
+/// assert_eq!(images, ndarray::array![[[[0.2, 0.0]]]]);
+/// assert_eq!(labels, ndarray::array![1]);
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// All pictures, one after the other: `labels.len() * image_len` bytes.
+    images: Vec<u8>,
+    /// Channels, height, width; none of them zero.
+    image_shape: [usize; 3],
+    /// The product of `image_shape`.
+    image_len: usize,
+    /// One a picture, each below `classes`.
+    labels: Vec<u32>,
+    classes: usize,
+}
+
+impl Dataset {
+    /// Pictures of the shape `[channels, height, width]`, and the class of each, from 0 to `classes - 1`.
+    ///
+    /// The number of classes is given because counting the labels would be wrong wherever a class has no
+    /// sample. A dataset without samples is allowed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] if `classes` or an extent of the shape is zero, if there are not as many bytes as
+    /// the labels and the shape call for, or if a label is not below `classes`; the message names the sample.
+    pub fn new(images: Vec<u8>, image_shape: [usize; 3], labels: Vec<u32>, classes: usize) -> Result<Self> {
+        if classes == 0 {
+            return Err(Error::setting("classes", "a dataset needs at least one class"));
+        }
+        let image_len = image_len(image_shape)?;
+        if labels.len().checked_mul(image_len) != Some(images.len()) {
+            let [channels, height, width] = image_shape;
+            let message = format!(
+                "{} bytes of pixels, but {} labels call for as many pictures of {channels}x{height}x{width} \
+                 = {image_len} bytes",
+                images.len(),
+                labels.len()
+            );
+            return Err(Error::setting("images", message));
+        }
+        if let Some((sample, label)) = stray_label(labels.iter().copied(), classes) {
+            let message =
+                format!("sample {sample} has label {label}, but the classes are 0 to {}", classes - 1);
+            return Err(Error::setting("labels", message));
+        }
+        Ok(Self { images, image_shape, image_len, labels, classes })
+    }
+
+    /// The number of samples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The shape of every picture: `[channels, height, width]`, in pixels.
+    pub fn image_shape(&self) -> [usize; 3] {
+        self.image_shape
+    }
+
+    /// The number of bytes of one picture, and of floats of one sample in a batch: the product of
+    /// [`image_shape`](Self::image_shape).
+    pub fn image_len(&self) -> usize {
+        self.image_len
+    }
+
+    /// The number of classes, whether or not each has a sample.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The class of every sample, in order.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// The picture of one sample as bytes, in the order channel, row, column; `None` past the last sample.
+    pub fn pixels(&self, sample: usize) -> Option<&[u8]> {
+        // No overflow: a sample below the length starts within the vector.
+        (sample < self.len()).then(|| &self.images[sample * self.image_len..][..self.image_len])
+    }
+
+    /// The first `samples` samples, or all if there are fewer.
+    ///
+    /// ```
+    /// let train = dagrad::data::mnist_5k()?.train.take(10);
+    /// assert_eq!(train.labels(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn take(mut self, samples: usize) -> Self {
+        let samples = samples.min(self.len());
+        self.labels.truncate(samples);
+        self.labels.shrink_to_fit();
+        self.images.truncate(samples * self.image_len);
+        self.images.shrink_to_fit();
+        self
+    }
+
+    /// Writes a batch into memory that the caller keeps, without allocating.
+    ///
+    /// `images` receives the pixels of each of `samples` in turn, divided by 255, and has a length of
+    /// `samples.len() * image_len()`; `labels` receives their classes and is as long as `samples`. A sample
+    /// may occur more than once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] if a sample does not exist or a slice has the wrong length. Nothing is written
+    /// then.
+    ///
+    /// ```
+    /// let digits = dagrad::data::mnist_5k()?.test;
+    /// let (mut images, mut labels) = (vec![0.0; 2 * digits.image_len()], vec![0; 2]);
+    /// digits.copy_batch(&[7, 3], &mut images, &mut labels)?;
+    /// assert_eq!(labels, [7, 3]);
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn copy_batch(&self, samples: &[usize], images: &mut [f32], labels: &mut [u32]) -> Result<()> {
+        self.check_samples(samples)?;
+        if labels.len() != samples.len() {
+            let message = format!("room for {} labels, but the batch has {}", labels.len(), samples.len());
+            return Err(Error::setting("labels", message));
+        }
+        if samples.len().checked_mul(self.image_len) != Some(images.len()) {
+            let [channels, height, width] = self.image_shape;
+            let message = format!(
+                "room for {} floats, but the batch is {} pictures of {channels}x{height}x{width} = {} floats",
+                images.len(),
+                samples.len(),
+                self.image_len
+            );
+            return Err(Error::setting("images", message));
+        }
+        self.gather(samples, images, labels);
+        Ok(())
+    }
+
+    /// A batch in arrays of its own: images `[samples, channels, height, width]` between 0 and 1, and labels
+    /// `[samples]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] if a sample does not exist, and [`Error::Memory`] if the batch does not fit in
+    /// memory.
+    pub fn batch(&self, samples: &[usize]) -> Result<(Array4<f32>, Array1<u32>)> {
+        self.check_samples(samples)?;
+        let mut pixels = Vec::new();
+        reserve_batch(&mut pixels, samples.len(), self.image_len)?;
+        pixels.resize(samples.len() * self.image_len, 0.0);
+        let mut labels = vec![0; samples.len()];
+        self.gather(samples, &mut pixels, &mut labels);
+        let images = Array4::from_shape_vec(self.batch_shape(samples.len()), pixels)
+            .map_err(|error| Error::setting("samples", error.to_string()))?;
+        Ok((images, Array1::from_vec(labels)))
+    }
+
+    /// The shape of a batch of so many samples.
+    pub(super) fn batch_shape(&self, samples: usize) -> [usize; 4] {
+        let [channels, height, width] = self.image_shape;
+        [samples, channels, height, width]
+    }
+
+    /// Copies what the caller has checked: that every sample exists and that the lengths agree.
+    pub(super) fn gather(&self, samples: &[usize], images: &mut [f32], labels: &mut [u32]) {
+        let targets = images.chunks_exact_mut(self.image_len).zip(labels);
+        for (&sample, (image, label)) in samples.iter().zip(targets) {
+            *label = self.labels[sample];
+            let source = &self.images[sample * self.image_len..][..self.image_len];
+            for (scaled, &pixel) in image.iter_mut().zip(source) {
+                *scaled = f32::from(pixel) / 255.0;
+            }
+        }
+    }
+
+    fn check_samples(&self, samples: &[usize]) -> Result<()> {
+        match samples.iter().enumerate().find(|&(_, &sample)| sample >= self.len()) {
+            None => Ok(()),
+            Some((position, sample)) => {
+                let message =
+                    format!("position {position} asks for sample {sample}, but there are {}", self.len());
+                Err(Error::setting("samples", message))
+            }
+        }
+    }
+}
+
+/// Says what the dataset holds; printing millions of pixels would help nobody.
+impl fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dataset")
+            .field("len", &self.len())
+            .field("image_shape", &self.image_shape)
+            .field("classes", &self.classes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The first label that is not below `classes`, with its sample.
+pub(super) fn stray_label(labels: impl Iterator<Item = u32>, classes: usize) -> Option<(usize, u32)> {
+    // A label beyond `usize`, on a machine that small, is beyond any number of classes too.
+    labels.enumerate().find(|&(_, label)| usize::try_from(label).map_or(true, |label| label >= classes))
+}
+
+/// The number of bytes of one picture.
+fn image_len(image_shape: [usize; 3]) -> Result<usize> {
+    let length = image_shape.iter().try_fold(1, |length: usize, &extent| length.checked_mul(extent));
+    match length {
+        Some(length) if length > 0 => Ok(length),
+        Some(_) => Err(Error::setting("image_shape", format!("{image_shape:?} has no pixels"))),
+        None => Err(Error::setting("image_shape", format!("{image_shape:?} has too many pixels"))),
+    }
+}
+
+/// Asks for the memory of a batch, so that a refusal is an error and not the end of the program.
+fn reserve_batch(pixels: &mut Vec<f32>, samples: usize, image_len: usize) -> Result<()> {
+    let length = samples.saturating_mul(image_len);
+    pixels
+        .try_reserve_exact(length)
+        .map_err(|_| Error::Memory { bytes: length.saturating_mul(size_of::<f32>()), what: "a batch" })
+}

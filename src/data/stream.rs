@@ -1,0 +1,142 @@
+//! A file read with bounded memory, plain or through gzip, by a reader that knows where it is.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::{Error, Result};
+
+/// The first two bytes of a gzip file. An IDX file begins with two zeros.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// The content of a file, uncompressed where need be, read from front to back.
+pub(super) struct Stream {
+    path: PathBuf,
+    reader: Box<dyn Read>,
+    /// How many uncompressed bytes have been read.
+    position: u64,
+    compressed: bool,
+}
+
+impl Stream {
+    /// Opens a file. Whether it is gzip is read from its content: a download may have been unpacked on the
+    /// way and kept its name.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+        // Opening a pipe or a device could wait forever, or never end.
+        if !metadata.is_file() {
+            let message = if metadata.is_dir() { "is a folder, not a file" } else { "is not a regular file" };
+            return Err(Error::Data { path: path.to_owned(), message: message.to_owned() });
+        }
+        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        Self::new(path, BufReader::new(file))
+    }
+
+    /// Reads a file that is part of the program; `name` stands for it in errors.
+    pub(super) fn embedded(name: &Path, bytes: &'static [u8]) -> Result<Self> {
+        Self::new(name, bytes)
+    }
+
+    fn new(path: &Path, mut source: impl BufRead + 'static) -> Result<Self> {
+        let start = source.fill_buf().map_err(|error| unreadable(path, &error))?;
+        let compressed = start.starts_with(&GZIP_MAGIC);
+        let reader: Box<dyn Read> =
+            if compressed { Box::new(MultiGzDecoder::new(source)) } else { Box::new(source) };
+        Ok(Self { path: path.to_owned(), reader, position: 0, compressed })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many uncompressed bytes have been read.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next `limit` bytes, or fewer where the file ends.
+    ///
+    /// Memory grows with what arrives, not with `limit`, which may be a lie.
+    pub(super) fn read_up_to(&mut self, limit: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let outcome = (&mut self.reader).take(limit).read_to_end(&mut bytes);
+        self.position = self.position.saturating_add(bytes.len() as u64);
+        outcome.map_err(|error| self.interrupted(&error))?;
+        bytes.shrink_to_fit();
+        Ok(bytes)
+    }
+
+    /// Whether nothing is left. Reads one byte at most, and has gzip's checksum verified.
+    pub(super) fn at_end(&mut self) -> Result<bool> {
+        Ok(self.read_up_to(1)?.is_empty())
+    }
+
+    /// An error in this file.
+    pub(super) fn error(&self, message: impl Into<String>) -> Error {
+        Error::Data { path: self.path.clone(), message: message.into() }
+    }
+
+    /// Words for a place in the file, in uncompressed bytes from its start.
+    pub(super) fn place(&self, offset: u64) -> String {
+        let suffix = if self.compressed { " of the uncompressed stream" } else { "" };
+        format!("byte {offset}{suffix}")
+    }
+
+    /// The error for a read that failed half-way.
+    fn interrupted(&self, error: &io::Error) -> Error {
+        // These are the kinds with which the decoder reports bad data; others come from the disk below it.
+        let damaged = matches!(
+            error.kind(),
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof
+        );
+        let place = self.place(self.position);
+        if self.compressed && damaged {
+            self.error(format!("damaged or truncated gzip data near {place}: {error}"))
+        } else {
+            self.error(format!("cannot be read at {place}: {error}"))
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    Error::Data { path: path.to_owned(), message: format!("cannot be opened: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// Zeros without end that count how many of them were taken.
+    struct Endless(Rc<Cell<usize>>);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            buffer.fill(0);
+            self.0.set(self.0.get() + buffer.len());
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn reading_stops_where_it_should() {
+        let taken = Rc::new(Cell::new(0));
+        let mut stream = Stream::new(Path::new("zeros"), BufReader::new(Endless(taken.clone()))).unwrap();
+        assert_eq!(stream.read_up_to(100_000).unwrap().len(), 100_000);
+        assert!(!stream.at_end().unwrap());
+        assert_eq!(stream.position(), 100_001);
+        assert!(taken.get() < 200_000, "{} bytes were read", taken.get());
+    }
+
+    #[test]
+    fn memory_follows_what_arrives() {
+        let mut stream = Stream::embedded(Path::new("short"), b"twenty bytes in all.").unwrap();
+        let bytes = stream.read_up_to(u64::MAX).unwrap();
+        assert_eq!(bytes.len(), 20);
+        assert!(bytes.capacity() < 4096, "{} bytes were reserved", bytes.capacity());
+    }
+}

@@ -1,0 +1,190 @@
+//! Errors that say what went wrong, with which shapes, on which line of the user's code, and what to do.
+
+use std::fmt;
+use std::panic::Location;
+use std::path::PathBuf;
+
+use crate::shape::Shape;
+
+/// What every fallible function of the crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong. No misuse of the crate panics; it ends here.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An operation was recorded or differentiated in a way that its rules do not allow.
+    #[error(transparent)]
+    Op(#[from] Box<OpError>),
+
+    /// Something asked for a gradient that does not exist because no path leads there.
+    #[error("{target} does not depend on {}; its gradient would be a silent zero\n  hint: use it in the network, or ask for the gradient only of what the loss reaches", .names.join(", "))]
+    Unreached {
+        /// What was differentiated.
+        target: String,
+        /// The parameters or nodes that no path reaches, by name.
+        names: Vec<String>,
+    },
+
+    /// A value given to a plan does not fit the input it is meant for.
+    #[error("input {input}: {message}")]
+    Feed {
+        /// The input's name.
+        input: String,
+        /// What does not fit.
+        message: String,
+    },
+
+    /// A parameter in a store does not fit the network, or is missing.
+    #[error("parameter {name}: {message}")]
+    Parameter {
+        /// The parameter's name.
+        name: String,
+        /// What does not fit.
+        message: String,
+    },
+
+    /// A data file is damaged or does not hold what was asked for.
+    #[error("{}: {message}", .path.display())]
+    Data {
+        /// The file (or folder).
+        path: PathBuf,
+        /// What is wrong, with the byte offset or the sample.
+        message: String,
+    },
+
+    /// A setting outside its range, such as a batch size of zero.
+    #[error("{setting}: {message}")]
+    Setting {
+        /// Which setting.
+        setting: String,
+        /// What is wrong with it.
+        message: String,
+    },
+
+    /// The machine refused the memory that a plan needs.
+    #[error("out of memory: {bytes} bytes for {what}")]
+    Memory {
+        /// How much was asked for.
+        bytes: usize,
+        /// What for.
+        what: &'static str,
+    },
+
+    /// A checked run met a NaN or an infinity; see
+    /// [`Workspace::check_values`](crate::Workspace::check_values).
+    #[error("{op} at {site}{} made {value} at position {position} of {shape}", if *.is_gradient { " (its gradient)" } else { "" })]
+    NotFinite {
+        /// The operation.
+        op: &'static str,
+        /// The user's line behind it.
+        site: Site,
+        /// Whether it is part of a gradient.
+        is_gradient: bool,
+        /// The value.
+        value: f64,
+        /// Where in the result it is, in row-major order.
+        position: usize,
+        /// The result's shape.
+        shape: Shape,
+    },
+
+    /// A gradient check found a rule that disagrees with finite differences.
+    #[error(transparent)]
+    Check(#[from] Box<crate::check::Mismatch>),
+}
+
+/// A line of the user's source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site {
+    /// File as the compiler names it.
+    pub file: &'static str,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+impl Site {
+    /// The line that called the function marked `#[track_caller]` from which this is called.
+    #[track_caller]
+    pub fn caller() -> Self {
+        let here = Location::caller();
+        Self { file: here.file(), line: here.line() }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// A misused operation: which, where, why, with which operands, and what to do about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpError {
+    /// The operation's name.
+    pub op: String,
+    /// Where the user called it.
+    pub site: Site,
+    /// What is wrong.
+    pub problem: Problem,
+    /// The operands, in order.
+    pub operands: Vec<OperandNote>,
+}
+
+/// One operand in an [`OpError`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct OperandNote {
+    /// What the operation calls it, such as `weight`.
+    pub role: String,
+    /// Its shape.
+    pub shape: Shape,
+    /// What made it, such as `param "conv1.weight"`.
+    pub source: String,
+    /// Where it was made.
+    pub site: Site,
+}
+
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.op, self.site, self.problem.message)?;
+        for operand in &self.operands {
+            write!(f, "\n  {} {} {} at {}", operand.role, operand.shape, operand.source, operand.site)?;
+        }
+        match &self.problem.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for OpError {}
+
+/// What an operation's shape rule says when its operands do not fit: a message, and a hint.
+///
+/// The engine adds the operation's name, its operands and the user's line; see [`OpError`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub message: String,
+    /// What the user can do about it.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// A problem without a hint.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    /// The same problem with advice on how to mend it.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl Error {
+    /// A setting outside its range.
+    pub(crate) fn setting(setting: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Setting { setting: setting.into(), message: message.into() }
+    }
+}

@@ -1,0 +1,129 @@
+//! The directed acyclic graph: nodes in topological order, edges numbered by operand position.
+
+use std::sync::Arc;
+
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+use smallvec::SmallVec;
+
+use super::init::Init;
+use super::op::{AnyOp, Meta};
+use crate::error::Site;
+
+/// A node's place in its graph. Smaller ones were recorded earlier.
+pub type NodeId = NodeIndex<u32>;
+
+/// A node's operands, in order.
+pub type Operands = SmallVec<[NodeId; 4]>;
+
+/// A value in the graph.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Where the value comes from.
+    pub kind: Kind,
+    /// Its shape and type.
+    pub meta: Meta,
+    /// The user's line that recorded it; for gradients, the line of what they differentiate.
+    pub site: Site,
+    /// The node that this one was recorded to differentiate, if any.
+    pub gradient_of: Option<NodeId>,
+    /// A name given by the user.
+    pub label: Option<Arc<str>>,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// It is given at each run.
+    Input,
+    /// It lives in the store under its label.
+    Parameter {
+        /// How it starts.
+        init: Init,
+        /// Whether optimizers move it.
+        trainable: bool,
+    },
+    /// It is computed.
+    Op(Arc<dyn AnyOp>),
+    /// It stands for an operation that was refused; the graph holds the error.
+    Poison,
+}
+
+/// An append-only graph: operands exist before their consumers, so insertion order is topological order.
+#[derive(Debug, Clone, Default)]
+pub struct Dag {
+    nodes: DiGraph<Node, usize, u32>,
+}
+
+impl Dag {
+    /// Appends a node.
+    pub fn push(&mut self, node: Node, operands: &[NodeId]) -> NodeId {
+        let id = self.nodes.add_node(node);
+        for (position, &operand) in operands.iter().enumerate() {
+            self.nodes.add_edge(operand, id, position);
+        }
+        id
+    }
+
+    /// The node at `id`.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id]
+    }
+
+    /// Gives the node a name.
+    pub fn set_label(&mut self, id: NodeId, label: Arc<str>) {
+        self.nodes[id].label = Some(label);
+    }
+
+    /// The node's operation, if it is computed.
+    pub fn op(&self, id: NodeId) -> Option<&dyn AnyOp> {
+        match &self.nodes[id].kind {
+            Kind::Op(op) => Some(op.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The node's operands, in order.
+    pub fn operands(&self, id: NodeId) -> Operands {
+        let edges = self.nodes.edges_directed(id, Direction::Incoming);
+        let mut found: SmallVec<[(usize, NodeId); 4]> = edges.map(|e| (*e.weight(), e.source())).collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, operand)| operand).collect()
+    }
+
+    /// Operand `position` of the node.
+    pub fn operand(&self, id: NodeId, position: usize) -> NodeId {
+        self.operands(id)[position]
+    }
+
+    /// What is known of the node's operands.
+    pub fn operand_metas(&self, id: NodeId) -> SmallVec<[&Meta; 4]> {
+        self.operands(id).into_iter().map(|operand| &self.node(operand).meta).collect()
+    }
+
+    /// The nodes that read this one, one entry for each operand position.
+    pub fn consumers(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        self.nodes.neighbors_directed(id, Direction::Outgoing)
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.node_count()
+    }
+
+    /// Whether there is no node.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All nodes in topological order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.len()).map(NodeIndex::new)
+    }
+
+    /// The underlying `petgraph` graph.
+    pub fn petgraph(&self) -> &DiGraph<Node, usize, u32> {
+        &self.nodes
+    }
+}

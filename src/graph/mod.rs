@@ -1,0 +1,13 @@
+//! Recording: operations, the graph they append themselves to, and the handles that users hold.
+
+pub mod dag;
+mod init;
+pub mod op;
+mod recorder;
+mod show;
+mod var;
+
+pub use init::Init;
+pub use op::{At, Call, Dtype, Gradient, Meta, Op, Operand, Precision};
+pub use recorder::{Graph, Mode};
+pub use var::Var;

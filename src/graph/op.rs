@@ -1,0 +1,339 @@
+//! What an operation is: the one door through which the crate's own operations and a user's enter.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::dag::{Dag, NodeId};
+use super::var::Var;
+use crate::error::Problem;
+use crate::kernels::elementwise::Function;
+use crate::kernels::real::Real;
+use crate::kernels::workers::Workers;
+use crate::shape::Shape;
+
+/// Whether an array holds real numbers or indices (classes, positions).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// Real numbers; `f32` or `f64` is chosen when a plan is compiled.
+    Real,
+    /// Whole numbers from 0, `u32`. No gradient flows through them.
+    Index,
+}
+
+/// What is known of an array before anything runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Its shape.
+    pub shape: Shape,
+    /// What it holds.
+    pub dtype: Dtype,
+}
+
+impl Meta {
+    /// An array of real numbers.
+    pub fn real(shape: impl Into<Shape>) -> Self {
+        Self { shape: shape.into(), dtype: Dtype::Real }
+    }
+
+    /// An array of indices.
+    pub fn index(shape: impl Into<Shape>) -> Self {
+        Self { shape: shape.into(), dtype: Dtype::Index }
+    }
+}
+
+impl fmt::Display for Meta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dtype = if self.dtype == Dtype::Index { "index " } else { "" };
+        write!(f, "{dtype}{}", self.shape)
+    }
+}
+
+/// An operation: its shape rule, its kernel and its gradient rule. Every method below the first four is a
+/// fact that the compiler may use; leaving it out is always correct.
+///
+/// Two operations that are equal and have the same operands are computed once.
+pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
+    /// The name in listings and errors.
+    fn name(&self) -> &'static str;
+
+    /// The shape rule: what the operation makes of its operands, or why they do not fit.
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem>;
+
+    /// The kernel. It writes every element of the output and allocates nothing.
+    fn forward<T: Real>(&self, call: Call<'_, T>);
+
+    /// The gradient rule for one argument (vector-Jacobian product), written in graph operations.
+    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g>;
+
+    /// What the operands are called in errors.
+    fn roles(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The attributes as they appear in listings, such as `stride 2×2`.
+    fn attributes(&self) -> String {
+        String::new()
+    }
+
+    /// How many numbers of scratch memory the kernel asks for.
+    fn scratch(&self, _operands: &[&Meta]) -> usize {
+        0
+    }
+
+    /// Multiplications (each with its addition) that one run takes, for tables of costs.
+    fn macs(&self, _operands: &[&Meta], _output: &Meta) -> usize {
+        0
+    }
+
+    /// The function by which every output element follows from the operands' elements at the same place.
+    fn elementwise(&self) -> Option<Function> {
+        None
+    }
+
+    /// For an operation that only re-reads its operand: how far apart in the operand neighbours along each
+    /// axis of the output lie.
+    fn strides(&self, _operand: &Meta) -> Option<SmallVec<[usize; 6]>> {
+        None
+    }
+
+    /// The number that every element has, where there is one.
+    fn constant(&self) -> Option<f64> {
+        None
+    }
+
+    /// Whether the output is the first operand's memory under another shape.
+    fn is_alias(&self) -> bool {
+        false
+    }
+
+    /// Whether the kernel still works when the output takes operand `position`'s memory: it then finds
+    /// [`Operand::InPlace`] there.
+    fn runs_in_place(&self, _position: usize) -> bool {
+        false
+    }
+
+    /// The first index that is out of range in operands of [`Dtype::Index`]; checked when they are given.
+    fn index_limit(&self, _operands: &[&Meta]) -> Option<usize> {
+        None
+    }
+
+    /// A cheaper way to say the same, if the neighbourhood in the graph allows one.
+    fn simplify(&self, _here: Here<'_>) -> Option<Rewrite> {
+        None
+    }
+
+    /// This operation with a following one taken into its kernel, if it knows how.
+    fn absorb(&self, _next: &Next<'_>) -> Option<Absorbed> {
+        None
+    }
+}
+
+/// What a gradient rule answers for one argument. There is no way to answer "zero" by accident.
+pub enum Gradient<'g> {
+    /// The gradient with respect to the argument.
+    Of(Var<'g>),
+    /// The output provably does not change with the argument (almost everywhere).
+    Constant,
+    /// There is no derivative; asking for it is an error that names the operation.
+    NotDifferentiable,
+}
+
+/// Where a gradient rule is applied.
+pub struct At<'g> {
+    /// The operands, in order.
+    pub operands: SmallVec<[Var<'g>; 4]>,
+    /// The operation's result.
+    pub output: Var<'g>,
+    /// The gradient of the final result with respect to `output`; it has `output`'s shape.
+    pub upstream: Var<'g>,
+}
+
+/// What a kernel receives.
+pub struct Call<'a, T> {
+    /// The operands, in order.
+    pub operands: SmallVec<[Operand<'a, T>; 8]>,
+    /// Where to write real numbers. Its content is undefined before (but see [`Operand::InPlace`]).
+    pub output: &'a mut [T],
+    /// Where to write instead if the result is of [`Dtype::Index`].
+    pub indices: &'a mut [u32],
+    /// The result's shape.
+    pub shape: &'a Shape,
+    /// As many numbers as [`Op::scratch`] asked for, undefined before.
+    pub scratch: &'a mut [T],
+    /// The threads to spread work over.
+    pub workers: &'a Workers,
+    /// What random operations draw from.
+    pub random: Random,
+}
+
+/// The state that randomness is a pure function of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Random {
+    /// The store's seed.
+    pub seed: u64,
+    /// How many training steps came before.
+    pub step: u64,
+}
+
+/// One operand's shape and memory.
+#[derive(Debug, Clone, Copy)]
+pub enum Operand<'a, T> {
+    /// Real numbers.
+    Real(&'a Shape, &'a [T]),
+    /// Indices.
+    Index(&'a Shape, &'a [u32]),
+    /// The numbers already lie in the output (only where the operation is elementwise).
+    InPlace,
+}
+
+impl<'a, T> Call<'a, T> {
+    /// The real numbers of operand `position`.
+    pub fn real(&self, position: usize) -> &'a [T] {
+        match self.operands[position] {
+            Operand::Real(_, data) => data,
+            _ => &[],
+        }
+    }
+
+    /// The indices of operand `position`.
+    pub fn index(&self, position: usize) -> &'a [u32] {
+        match self.operands[position] {
+            Operand::Index(_, data) => data,
+            _ => &[],
+        }
+    }
+
+    /// The shape of operand `position`.
+    pub fn operand_shape(&self, position: usize) -> &'a Shape
+    where
+        'a: 'a,
+    {
+        match self.operands[position] {
+            Operand::Real(shape, _) | Operand::Index(shape, _) => shape,
+            Operand::InPlace => unreachable!("only fused elementwise steps run in place"),
+        }
+    }
+}
+
+/// An operation in a graph, its type forgotten. Implemented for every [`Op`].
+pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
+    #![allow(missing_docs)]
+    fn as_any(&self) -> &dyn Any;
+    fn same(&self, other: &dyn AnyOp) -> bool;
+    fn name(&self) -> &'static str;
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem>;
+    fn forward_f32(&self, call: Call<'_, f32>);
+    fn forward_f64(&self, call: Call<'_, f64>);
+    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g>;
+    fn roles(&self) -> &'static [&'static str];
+    fn attributes(&self) -> String;
+    fn scratch(&self, operands: &[&Meta]) -> usize;
+    fn macs(&self, operands: &[&Meta], output: &Meta) -> usize;
+    fn elementwise(&self) -> Option<Function>;
+    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>>;
+    fn constant(&self) -> Option<f64>;
+    fn is_alias(&self) -> bool;
+    fn runs_in_place(&self, position: usize) -> bool;
+    fn index_limit(&self, operands: &[&Meta]) -> Option<usize>;
+    fn simplify(&self, here: Here<'_>) -> Option<Rewrite>;
+    fn absorb(&self, next: &Next<'_>) -> Option<Absorbed>;
+}
+
+#[rustfmt::skip]
+impl<O: Op> AnyOp for O {
+    fn as_any(&self) -> &dyn Any { self }
+    fn same(&self, other: &dyn AnyOp) -> bool { other.as_any().downcast_ref::<O>() == Some(self) }
+    fn name(&self) -> &'static str { Op::name(self) }
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> { Op::infer(self, operands) }
+    fn forward_f32(&self, call: Call<'_, f32>) { Op::forward(self, call) }
+    fn forward_f64(&self, call: Call<'_, f64>) { Op::forward(self, call) }
+    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> { Op::vjp(self, argument, at) }
+    fn roles(&self) -> &'static [&'static str] { Op::roles(self) }
+    fn attributes(&self) -> String { Op::attributes(self) }
+    fn scratch(&self, operands: &[&Meta]) -> usize { Op::scratch(self, operands) }
+    fn macs(&self, operands: &[&Meta], output: &Meta) -> usize { Op::macs(self, operands, output) }
+    fn elementwise(&self) -> Option<Function> { Op::elementwise(self) }
+    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> { Op::strides(self, operand) }
+    fn constant(&self) -> Option<f64> { Op::constant(self) }
+    fn is_alias(&self) -> bool { Op::is_alias(self) }
+    fn runs_in_place(&self, position: usize) -> bool { Op::runs_in_place(self, position) }
+    fn index_limit(&self, operands: &[&Meta]) -> Option<usize> { Op::index_limit(self, operands) }
+    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> { Op::simplify(self, here) }
+    fn absorb(&self, next: &Next<'_>) -> Option<Absorbed> { Op::absorb(self, next) }
+}
+
+/// A precision in which plans run: `f32` or `f64`.
+pub trait Precision: Real {
+    /// Runs an operation's kernel in this precision.
+    fn forward(op: &dyn AnyOp, call: Call<'_, Self>);
+}
+
+impl Precision for f32 {
+    fn forward(op: &dyn AnyOp, call: Call<'_, Self>) {
+        op.forward_f32(call);
+    }
+}
+
+impl Precision for f64 {
+    fn forward(op: &dyn AnyOp, call: Call<'_, Self>) {
+        op.forward_f64(call);
+    }
+}
+
+/// A node and what lies before it, as a simplification sees it.
+#[derive(Clone, Copy)]
+pub struct Here<'a> {
+    /// The graph.
+    pub dag: &'a Dag,
+    /// The node.
+    pub id: NodeId,
+}
+
+impl<'a> Here<'a> {
+    /// Operand `position` of this node.
+    pub fn operand(self, position: usize) -> Here<'a> {
+        Here { id: self.dag.operand(self.id, position), ..self }
+    }
+
+    /// The node's operation, if it is an `O`.
+    pub fn op<O: Op>(self) -> Option<&'a O> {
+        self.dag.op(self.id)?.as_any().downcast_ref()
+    }
+
+    /// The number that every element of the node has, if known.
+    pub fn constant(self) -> Option<f64> {
+        self.dag.op(self.id)?.constant()
+    }
+
+    /// What is known of the node's value.
+    pub fn meta(self) -> &'a Meta {
+        &self.dag.node(self.id).meta
+    }
+}
+
+/// What to put in a node's place.
+pub enum Rewrite {
+    /// A node that already exists.
+    Node(NodeId),
+    /// A new operation on nodes that already exist.
+    Op(Arc<dyn AnyOp>, SmallVec<[NodeId; 4]>),
+}
+
+/// The only consumer of an operation's result, offered to it for absorption.
+pub struct Next<'a> {
+    /// The function that the consumer applies to each element.
+    pub function: Function,
+    /// For a function of two arguments: the other one as it is read, by its strides over the result's axes.
+    pub other: Option<&'a [usize]>,
+    /// The shape of the absorbing operation's result.
+    pub shape: &'a Shape,
+}
+
+/// An operation that took the next one in.
+pub struct Absorbed {
+    /// The wider operation; [`Next::other`], if any, becomes its last operand.
+    pub op: Arc<dyn AnyOp>,
+}

@@ -1,0 +1,295 @@
+//! The graph as its users see it: a sheet on which operations record themselves.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::dag::{Dag, Kind, Node, NodeId};
+use super::init::Init;
+use super::op::{Meta, Op};
+use super::var::Var;
+use crate::error::{Error, OpError, OperandNote, Problem, Result, Site};
+use crate::shape::Shape;
+
+/// What a network is recorded for. Operations such as dropout differ between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Learning: dropout drops.
+    Train,
+    /// Using what was learned: dropout is the identity.
+    Evaluate,
+}
+
+/// A recorded computation: an append-only DAG of values.
+///
+/// Operations are methods on [`Var`]; each appends a node and infers its shape. A misuse does not interrupt
+/// the recording. It is kept, and the first one is returned, with the user's line, by everything that uses
+/// the graph, and by [`check`](Self::check).
+///
+/// ```
+/// use dagrad::Graph;
+///
+/// let graph = Graph::new();
+/// let x = graph.input("x", [2, 3]);
+/// let y = (x * x).sum_all();
+/// assert_eq!(y.shape().len(), 0);
+/// println!("{graph}");
+/// # Ok::<(), dagrad::Error>(graph.check()?)
+/// ```
+pub struct Graph {
+    dag: RefCell<Dag>,
+    names: RefCell<HashMap<Arc<str>, NodeId>>,
+    updates: RefCell<Vec<Update>>,
+    error: RefCell<Option<Error>>,
+    /// The forward node whose gradient rule is being recorded now.
+    differentiating: Cell<Option<NodeId>>,
+    mode: Mode,
+    /// Tells this graph from every other one.
+    identity: u64,
+}
+
+/// A parameter and the value that it takes at the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Update {
+    /// The parameter's node.
+    pub parameter: NodeId,
+    /// The node of its next value.
+    pub value: NodeId,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Self::with_mode(Mode::Train)
+    }
+}
+
+impl Graph {
+    /// An empty graph for training.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty graph for a given mode.
+    pub fn with_mode(mode: Mode) -> Self {
+        static GRAPHS: AtomicU64 = AtomicU64::new(0);
+        Self {
+            dag: RefCell::default(),
+            names: RefCell::default(),
+            updates: RefCell::default(),
+            error: RefCell::default(),
+            differentiating: Cell::new(None),
+            mode,
+            identity: GRAPHS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// A number that no other graph of this process has.
+    pub fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    /// What the graph is recorded for.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// An array of real numbers that is given at each run, under a name of its own.
+    #[track_caller]
+    pub fn input(&self, name: &str, shape: impl Into<Shape>) -> Var<'_> {
+        self.leaf(name, Meta::real(shape), Kind::Input)
+    }
+
+    /// An array of whole numbers (classes) that is given at each run, under a name of its own.
+    #[track_caller]
+    pub fn labels(&self, name: &str, shape: impl Into<Shape>) -> Var<'_> {
+        self.leaf(name, Meta::index(shape), Kind::Input)
+    }
+
+    /// The trainable parameter of this name: recorded at the first call, found again at the next ones.
+    ///
+    /// Asking again with another shape or another start is an error: two layers share a name by mistake.
+    #[track_caller]
+    pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Var<'_> {
+        self.leaf(name, Meta::real(shape), Kind::Parameter { init, trainable: true })
+    }
+
+    /// Like [`param`](Self::param), for values that are kept between runs but are not learned, such as an
+    /// optimizer's momentum.
+    #[track_caller]
+    pub fn state(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Var<'_> {
+        self.leaf(name, Meta::real(shape), Kind::Parameter { init, trainable: false })
+    }
+
+    /// The trainable parameters, in the order in which they were recorded.
+    pub fn parameters(&self) -> Vec<Var<'_>> {
+        let dag = self.dag.borrow();
+        let trainable = |id: &NodeId| matches!(dag.node(*id).kind, Kind::Parameter { trainable: true, .. });
+        dag.ids().filter(trainable).map(|id| self.var(id)).collect()
+    }
+
+    /// Appends an operation on `operands`. This is what every method on [`Var`] does, and the door for
+    /// operations of your own.
+    #[track_caller]
+    pub fn record<'g>(&'g self, op: impl Op, operands: &[Var<'g>]) -> Var<'g> {
+        if operands.iter().any(|operand| !operand.belongs_to(self)) {
+            let problem = Problem::new("the operands belong to different graphs")
+                .hint("record a computation on one graph; values pass between graphs through inputs");
+            return self.refuse(op.name(), &[], &[], problem);
+        }
+        if operands.iter().any(|operand| operand.is_poisoned()) {
+            return self.poison();
+        }
+        let inferred = {
+            let dag = self.dag.borrow();
+            let metas: Vec<&Meta> = operands.iter().map(|operand| &dag.node(operand.id()).meta).collect();
+            op.infer(&metas).and_then(|meta| match meta.shape.checked_count() {
+                Some(_) => Ok(meta),
+                None => Err(Problem::new(format!("the result's shape {} is beyond any memory", meta.shape))),
+            })
+        };
+        match inferred {
+            Ok(meta) => {
+                let ids: Vec<NodeId> = operands.iter().map(|operand| operand.id()).collect();
+                self.push(Kind::Op(Arc::new(op)), meta, None, &ids)
+            }
+            Err(problem) => self.refuse(op.name(), op.roles(), operands, problem),
+        }
+    }
+
+    /// Keeps an error about an operation and returns the poisoned value that stands for its result.
+    #[track_caller]
+    pub fn refuse<'g>(
+        &'g self,
+        op: &str,
+        roles: &[&str],
+        operands: &[Var<'g>],
+        problem: Problem,
+    ) -> Var<'g> {
+        if !operands.iter().any(|operand| operand.is_poisoned()) {
+            self.fail(self.op_error(op, roles, operands, problem));
+        }
+        self.poison()
+    }
+
+    /// The first misuse recorded on this graph, if any.
+    ///
+    /// # Errors
+    /// That misuse, with the operation, the operands and the user's line.
+    pub fn check(&self) -> Result<()> {
+        self.error.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    /// The recorded nodes.
+    pub fn dag(&self) -> Ref<'_, Dag> {
+        self.dag.borrow()
+    }
+
+    /// The parameters that change at the end of a run; see [`Var::assign`].
+    pub fn updates(&self) -> Vec<Update> {
+        self.updates.borrow().clone()
+    }
+
+    /// The handle of a node.
+    pub(crate) fn var(&self, id: NodeId) -> Var<'_> {
+        Var::new(self, id)
+    }
+
+    pub(crate) fn set_label(&self, id: NodeId, label: &str) {
+        self.dag.borrow_mut().set_label(id, label.into());
+    }
+
+    /// Keeps `error` if it is the first.
+    pub(crate) fn fail(&self, error: Error) {
+        self.error.borrow_mut().get_or_insert(error);
+    }
+
+    /// Records what `rule` records as part of the gradient of `node`.
+    pub(crate) fn differentiate<R>(&self, node: NodeId, rule: impl FnOnce() -> R) -> R {
+        let outer = self.differentiating.replace(Some(node));
+        let result = rule();
+        self.differentiating.set(outer);
+        result
+    }
+
+    #[track_caller]
+    pub(crate) fn assign(&self, parameter: Var<'_>, value: Var<'_>) {
+        let is_parameter = matches!(self.dag().node(parameter.id()).kind, Kind::Parameter { .. });
+        let mut problem = None;
+        if parameter.is_poisoned() || value.is_poisoned() {
+            return;
+        } else if !value.belongs_to(self) {
+            problem = Some(Problem::new("the value belongs to another graph"));
+        } else if !is_parameter {
+            problem = Some(Problem::new("only parameters and state can be assigned to"));
+        } else if parameter.meta() != value.meta() {
+            problem = Some(Problem::new(format!("a value {} does not fit a parameter {}", value.meta(), parameter.meta())));
+        } else if self.updates.borrow().iter().any(|update| update.parameter == parameter.id()) {
+            problem = Some(
+                Problem::new("the parameter is assigned to twice")
+                    .hint("a run changes a parameter once, at its end; combine the two values"),
+            );
+        }
+        match problem {
+            Some(problem) => drop(self.refuse("assign", &["parameter", "value"], &[parameter, value], problem)),
+            None => self.updates.borrow_mut().push(Update { parameter: parameter.id(), value: value.id() }),
+        }
+    }
+
+    #[track_caller]
+    fn leaf(&self, name: &str, meta: Meta, kind: Kind) -> Var<'_> {
+        let found = self.names.borrow().get(name).copied();
+        if let Some(id) = found {
+            let dag = self.dag.borrow();
+            let node = dag.node(id);
+            return match (&node.kind, &kind) {
+                (Kind::Parameter { init: a, .. }, Kind::Parameter { init: b, .. })
+                    if a == b && node.meta == meta =>
+                {
+                    self.var(id)
+                }
+                _ => {
+                    drop(dag);
+                    let problem = Problem::new(format!("the name {name:?} is taken"))
+                        .hint("inputs are recorded once; a parameter is shared only with the same shape and start");
+                    self.refuse("leaf", &["earlier"], &[self.var(id)], problem)
+                }
+            };
+        }
+        if meta.shape.checked_count().is_none() {
+            let problem = Problem::new(format!("the shape {} of {name:?} is beyond any memory", meta.shape));
+            return self.refuse("leaf", &[], &[], problem);
+        }
+        let label: Arc<str> = name.into();
+        let var = self.push(kind, meta, Some(label.clone()), &[]);
+        self.names.borrow_mut().insert(label, var.id());
+        var
+    }
+
+    #[track_caller]
+    fn poison(&self) -> Var<'_> {
+        self.push(Kind::Poison, Meta::real(Shape::scalar()), None, &[])
+    }
+
+    #[track_caller]
+    fn push(&self, kind: Kind, meta: Meta, label: Option<Arc<str>>, operands: &[NodeId]) -> Var<'_> {
+        let gradient_of = self.differentiating.get();
+        let mut dag = self.dag.borrow_mut();
+        let site = gradient_of.map_or_else(Site::caller, |node| dag.node(node).site);
+        let id = dag.push(Node { kind, meta, site, gradient_of, label }, operands);
+        self.var(id)
+    }
+
+    #[track_caller]
+    pub(crate) fn op_error(&self, op: &str, roles: &[&str], operands: &[Var<'_>], problem: Problem) -> Error {
+        let note = |(position, operand): (usize, &Var<'_>)| {
+            let role = roles.get(position).map_or_else(|| format!("operand {position}"), |role| role.to_string());
+            let dag = operand.graph().dag();
+            let node = dag.node(operand.id());
+            OperandNote { role, shape: node.meta.shape.clone(), source: node.source(), site: node.site }
+        };
+        let operands = operands.iter().enumerate().map(note).collect();
+        let site = self.differentiating.get().map_or_else(Site::caller, |node| self.dag().node(node).site);
+        Box::new(OpError { op: op.to_string(), site, problem, operands }).into()
+    }
+}

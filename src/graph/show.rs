@@ -1,0 +1,85 @@
+//! Graphs for the eye: a typed listing, and Graphviz.
+
+use std::fmt;
+
+use petgraph::dot::{Config, Dot};
+
+use super::dag::{Dag, Kind, Node, NodeId};
+use super::recorder::Graph;
+
+impl Node {
+    /// What made the value: `input "image"`, `param "conv1.weight"`, `relu`.
+    pub fn source(&self) -> String {
+        let label = self.label.as_deref().unwrap_or_default();
+        match &self.kind {
+            Kind::Input => format!("input {label:?}"),
+            Kind::Parameter { trainable: true, .. } => format!("param {label:?}"),
+            Kind::Parameter { trainable: false, .. } => format!("state {label:?}"),
+            Kind::Op(op) => op.name().to_string(),
+            Kind::Poison => "poisoned".to_string(),
+        }
+    }
+}
+
+impl Dag {
+    /// One node as a line of the listing: `%7 = relu %6 : [100, 30, 24, 24]  # net.rs:12`.
+    pub fn line(&self, id: NodeId) -> String {
+        let node = self.node(id);
+        let mut text = format!("%{} = {}", id.index(), node.source());
+        match &node.kind {
+            Kind::Parameter { init, .. } => text += &format!(" from {init}"),
+            Kind::Op(op) => {
+                for operand in self.operands(id) {
+                    text += &format!(" %{}", operand.index());
+                }
+                let attributes = op.attributes();
+                if !attributes.is_empty() {
+                    text += &format!(" ({attributes})");
+                }
+                if let Some(label) = &node.label {
+                    text += &format!(" as {label:?}");
+                }
+            }
+            _ => {}
+        }
+        let gradient = node.gradient_of.map_or(String::new(), |of| format!(", gradient of %{}", of.index()));
+        format!("{text} : {}  # {}{gradient}", node.meta, node.site)
+    }
+}
+
+impl fmt::Display for Dag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ids().try_for_each(|id| writeln!(f, "{}", self.line(id)))
+    }
+}
+
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.dag())?;
+        for update in self.updates() {
+            let name = self.var(update.parameter).name();
+            writeln!(f, "{name} <- %{}", update.value.index())?;
+        }
+        Ok(())
+    }
+}
+
+impl Graph {
+    /// The graph in Graphviz's language: `dot -Tsvg` draws it.
+    pub fn to_dot(&self) -> String {
+        let dag = self.dag();
+        let colour = |node: &Node| match (&node.kind, node.gradient_of) {
+            (Kind::Input, _) => "lightblue",
+            (Kind::Parameter { .. }, _) => "khaki",
+            (Kind::Poison, _) => "red",
+            (Kind::Op(_), Some(_)) => "mistyrose",
+            (Kind::Op(_), None) => "white",
+        };
+        let node_attributes = |_: &_, (id, node): (NodeId, &Node)| {
+            let text = format!("%{} {}\n{}", id.index(), node.source(), node.meta);
+            format!("label = {text:?} style = filled shape = box fillcolor = {}", colour(node))
+        };
+        let config = [Config::NodeNoLabel];
+        format!("{:?}", Dot::with_attr_getters(dag.petgraph(), &config, &|_, _| String::new(), &node_attributes))
+    }
+}

@@ -1,0 +1,78 @@
+//! The handle of a value in a graph.
+
+use super::dag::{Kind, NodeId};
+use super::op::Meta;
+use super::recorder::Graph;
+use crate::shape::Shape;
+
+/// A value in a [`Graph`]: a small `Copy` handle whose methods are the operations.
+///
+/// `a + b` needs no `&` and no `clone`. The handle borrows the graph, so it cannot outlive it.
+#[derive(Clone, Copy)]
+pub struct Var<'g> {
+    graph: &'g Graph,
+    id: NodeId,
+}
+
+impl<'g> Var<'g> {
+    pub(crate) fn new(graph: &'g Graph, id: NodeId) -> Self {
+        Self { graph, id }
+    }
+
+    /// The graph that the value is recorded on.
+    pub fn graph(self) -> &'g Graph {
+        self.graph
+    }
+
+    /// The value's node.
+    pub fn id(self) -> NodeId {
+        self.id
+    }
+
+    /// The sizes of the value's axes. A misused operation's result has none.
+    pub fn shape(self) -> Shape {
+        self.graph.dag().node(self.id).meta.shape.clone()
+    }
+
+    /// Shape and type.
+    pub fn meta(self) -> Meta {
+        self.graph.dag().node(self.id).meta.clone()
+    }
+
+    /// Gives the value a name that listings and errors show, and returns it.
+    pub fn named(self, name: &str) -> Self {
+        if !matches!(self.graph.dag().node(self.id).kind, Kind::Input | Kind::Parameter { .. }) {
+            self.graph.set_label(self.id, name);
+        }
+        self
+    }
+
+    /// The value's name, or what made it.
+    pub fn name(self) -> String {
+        let dag = self.graph.dag();
+        let node = dag.node(self.id);
+        node.label.as_ref().map_or_else(|| node.source(), |label| label.to_string())
+    }
+
+    /// Lets this parameter take `value` at the end of each run. Until then every reader sees the old value.
+    ///
+    /// Assigning to anything but a parameter or state, a value of another shape, or twice is an error.
+    #[track_caller]
+    pub fn assign(self, value: Var<'g>) {
+        self.graph.assign(self, value);
+    }
+
+    pub(crate) fn belongs_to(self, graph: &Graph) -> bool {
+        std::ptr::eq(self.graph, graph)
+    }
+
+    pub(crate) fn is_poisoned(self) -> bool {
+        matches!(self.graph.dag().node(self.id).kind, Kind::Poison)
+    }
+}
+
+impl std::fmt::Debug for Var<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "%{} {} {}", self.id.index(), self.name(), self.shape())
+    }
+}

@@ -1,0 +1,125 @@
+//! Products on every instruction set, against three loops in double precision.
+
+use super::*;
+
+/// Numbers that look random, between −½ and ½.
+fn numbers<T: Real>(count: usize, seed: u64) -> Vec<T> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f64 / (1u64 << 24) as f64 - 0.5
+    };
+    (0..count).map(|_| T::of(next())).collect()
+}
+
+/// Sizes around those of tiles, panels and blocks, and none of something.
+const SIZES: [[usize; 3]; 14] = [
+    [1, 1, 1],
+    [1, 17, 33],
+    [2, 3, 5],
+    [14, 32, 16],
+    [15, 33, 17],
+    [29, 7, 100],
+    [100, 10, 100],
+    [3, 200, 1],
+    [61, 100, 600],
+    [1, 40, 1300],
+    [200, 65, 130],
+    [5, 6, 0],
+    [0, 4, 3],
+    [4, 0, 3],
+];
+
+/// All ways to store the operands of a product.
+fn products([m, n, k]: [usize; 3]) -> impl Iterator<Item = Gemm> {
+    [(false, false), (false, true), (true, false), (true, true)]
+        .into_iter()
+        .map(move |(transpose_a, transpose_b)| Gemm { m, n, k, transpose_a, transpose_b })
+}
+
+fn expected<T: Real>(gemm: &Gemm, a: &[T], b: &[T], bias: &[T]) -> Vec<f64> {
+    let Gemm { m, n, k, transpose_a, transpose_b } = *gemm;
+    let a = |i: usize, p: usize| a[if transpose_a { p * m + i } else { i * k + p }].wide();
+    let b = |p: usize, j: usize| b[if transpose_b { j * k + p } else { p * n + j }].wide();
+    let element = |i, j: usize| (0..k).map(|p| a(i, p) * b(p, j)).sum::<f64>() + bias[j].wide();
+    (0..m).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| element(i, j)).collect()
+}
+
+fn check<T: Real>(gemm: &Gemm, isa: Isa, workers: &Workers) {
+    const CANARY: f64 = 1234.5;
+    let (a, b) = (numbers::<T>(gemm.m * gemm.k, 1), numbers::<T>(gemm.k * gemm.n, 2));
+    let bias = numbers::<T>(gemm.n, 3);
+    let mut scratch = vec![T::nan(); gemm.scratch()];
+    let len = gemm.m * gemm.n;
+    let mut memory = vec![T::of(CANARY); len + 32];
+    memory[16..16 + len].fill(T::nan());
+    let epilogue = Epilogue { bias: Some(&bias), relu: false };
+    gemm.run_on(isa, (&a, &b), epilogue, &mut memory[16..16 + len], &mut scratch, workers);
+    let tolerance = (4.0 + gemm.k as f64 / 8.0) * T::epsilon().wide();
+    for (expected, found) in expected(gemm, &a, &b, &bias).into_iter().zip(&memory[16..]) {
+        assert!(
+            (found.wide() - expected).abs() <= tolerance,
+            "{} {gemm:?}: {found}, not {expected}",
+            isa.name()
+        );
+    }
+    assert!(memory[..16].iter().chain(&memory[16 + len..]).all(|edge| edge.wide() == CANARY));
+}
+
+#[test]
+fn products_are_what_three_loops_say() {
+    let workers = Workers::new(2).unwrap();
+    for gemm in SIZES.into_iter().flat_map(products) {
+        for isa in Isa::available() {
+            check::<f32>(&gemm, isa, &workers);
+            check::<f64>(&gemm, isa, &workers);
+        }
+    }
+}
+
+#[test]
+fn neither_threads_nor_registers_change_a_bit() {
+    let pools: Vec<_> = (1..=3).map(|threads| Workers::new(threads).unwrap()).collect();
+    for gemm in SIZES.into_iter().flat_map(products) {
+        let (a, b) = (numbers::<f32>(gemm.m * gemm.k, 1), numbers::<f32>(gemm.k * gemm.n, 2));
+        let run = |isa, pool| {
+            let (mut c, mut scratch) = (vec![f32::NAN; gemm.m * gemm.n], vec![f32::NAN; gemm.scratch()]);
+            gemm.run_on(isa, (&a, &b), Epilogue::default(), &mut c, &mut scratch, pool);
+            c
+        };
+        let expected = run(Isa::detect(), &pools[0]);
+        for pool in &pools {
+            assert!(run(Isa::detect(), pool) == expected, "{gemm:?}");
+        }
+        for isa in Isa::available() {
+            assert!(run(isa, &pools[1]) == expected, "{} {gemm:?}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn relu_of_the_epilogue_lets_nan_pass() {
+    let gemm = Gemm { m: 1, n: 3, k: 1, transpose_a: false, transpose_b: false };
+    let workers = Workers::new(1).unwrap();
+    for isa in Isa::available() {
+        let (mut c, mut scratch) = ([9.0f64; 3], vec![0.0; gemm.scratch()]);
+        let epilogue = Epilogue { bias: Some(&[1.0, 1.0, -0.5]), relu: true };
+        gemm.run_on(isa, (&[1.0], &[f64::NAN, 0.5, 0.5]), epilogue, &mut c, &mut scratch, &workers);
+        assert!(c[0].is_nan());
+        assert_eq!(c[1..], [1.5, 0.0]);
+        assert!(c[2].is_sign_positive());
+    }
+}
+
+#[test]
+fn shares_are_even_and_complete() {
+    for (total, shares) in [(100, 8), (7, 3), (3, 3), (0, 1)] {
+        let all: Vec<_> = (0..shares).map(|index| share(total, shares, index)).collect();
+        assert!(
+            all.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].len() - pair[1].len() <= 1)
+        );
+        assert_eq!((all[0].start, all[shares - 1].end), (0, total));
+    }
+}

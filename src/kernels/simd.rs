@@ -1,0 +1,293 @@
+//! Vector registers: what the machine has, and the few operations that the kernels need of them.
+//!
+//! A kernel is written once against [`Vector`] and handed to [`Isa::dispatch`], which compiles it for every
+//! instruction set and runs the one chosen. Plain loops gain the same by going through [`vectorize`].
+//! All instruction sets round alike, because `mul_add` is fused everywhere.
+
+use std::sync::OnceLock;
+
+use super::real::Real;
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+/// The most lanes that any register has.
+pub const MAX_LANES: usize = 16;
+
+/// A register that holds [`LANES`](Self::LANES) numbers.
+///
+/// # Safety
+/// Every method may be called only where the instruction set of the register exists, and pointers must be good
+/// for the lanes read or written; they need no alignment.
+#[allow(clippy::missing_safety_doc)] // said once, above
+pub trait Vector<T>: Copy {
+    /// How many numbers a register holds.
+    const LANES: usize;
+    /// How many rows of two registers each a tile of accumulators can have without spilling.
+    const TILE_ROWS: usize;
+
+    /// The same number in all lanes.
+    unsafe fn splat(value: T) -> Self;
+    /// Reads all lanes.
+    unsafe fn load(from: *const T) -> Self;
+    /// Writes all lanes.
+    unsafe fn store(self, to: *mut T);
+    /// Reads the first `count` lanes and no memory beyond them; the others are 0.
+    unsafe fn load_first(from: *const T, count: usize) -> Self;
+    /// Writes the first `count` lanes and no memory beyond them.
+    unsafe fn store_first(self, to: *mut T, count: usize);
+    /// self · factor + term, rounded once.
+    unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
+    /// self + other.
+    unsafe fn add(self, other: Self) -> Self;
+    /// 0 in every lane that is ≤ 0; the others, and NaN, as they are.
+    unsafe fn relu(self) -> Self;
+    /// Lanes of both by turns (a₀ b₀ a₁ b₁ …): the first half of them, and the second.
+    unsafe fn interleave(self, other: Self) -> (Self, Self);
+}
+
+/// A kernel that [`Isa::dispatch`] can compile for every instruction set.
+pub trait Kernel<T: Real> {
+    /// What it returns.
+    type Output;
+
+    /// Runs the kernel. Must be `#[inline(always)]`, and so must what it calls, or it loses the instruction set.
+    ///
+    /// # Safety
+    /// The instruction set of `V` must exist.
+    unsafe fn run<V: Vector<T>>(self) -> Self::Output;
+}
+
+/// An instruction set that this machine is known to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// The best instruction set of this machine, or the one that the environment variable `DAGRAD_ISA` names
+    /// (`avx512`, `avx2`, `portable`) if the machine has it. Looked up once.
+    pub fn detect() -> Self {
+        static CHOSEN: OnceLock<Isa> = OnceLock::new();
+        *CHOSEN.get_or_init(|| {
+            let wanted = std::env::var("DAGRAD_ISA").unwrap_or_default();
+            let named = Self::available().find(|isa| isa.name() == wanted);
+            named.or_else(|| Self::available().next()).unwrap_or(Isa(Kind::Portable))
+        })
+    }
+
+    /// All instruction sets of this machine, the best first.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        #[cfg(target_arch = "x86_64")]
+        let wide = [(x86::has_avx512(), Kind::Avx512), (x86::has_avx2(), Kind::Avx2)];
+        #[cfg(not(target_arch = "x86_64"))]
+        let wide: [(bool, Kind); 0] = [];
+        wide.into_iter().chain([(true, Kind::Portable)]).filter(|&(has, _)| has).map(|(_, kind)| Isa(kind))
+    }
+
+    /// The name by which `DAGRAD_ISA` knows it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+        }
+    }
+
+    /// Lanes of a register of `T`.
+    pub fn lanes<T: Real>(self) -> usize {
+        match self.0 {
+            Kind::Portable => <[T; 4] as Vector<T>>::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => T::Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => T::Avx512::LANES,
+        }
+    }
+
+    /// Rows of a tile of `T`; see [`Vector::TILE_ROWS`].
+    pub fn tile_rows<T: Real>(self) -> usize {
+        match self.0 {
+            Kind::Portable => <[T; 4] as Vector<T>>::TILE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => T::Avx2::TILE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => T::Avx512::TILE_ROWS,
+        }
+    }
+
+    /// Runs a kernel with this instruction set.
+    #[inline(always)]
+    pub fn dispatch<T: Real, K: Kernel<T>>(self, kernel: K) -> K::Output {
+        match self.0 {
+            // SAFETY: an array is no special register.
+            Kind::Portable => unsafe { kernel.run::<[T; 4]>() },
+            // SAFETY: an `Isa` is only made of what was detected.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { x86::run_avx2(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => unsafe { x86::run_avx512(kernel) },
+        }
+    }
+}
+
+/// Runs a closure where the compiler may use the widest registers of the machine, so that plain loops in it are
+/// vectorised for them. It reaches what is inlined into the closure, and no further.
+#[inline(always)]
+pub fn vectorize<R>(task: impl FnOnce() -> R) -> R {
+    Isa::detect().dispatch::<f32, _>(Plain(task))
+}
+
+/// A closure as a kernel; it does not care for the register type.
+struct Plain<F>(F);
+
+impl<R, F: FnOnce() -> R> Kernel<f32> for Plain<F> {
+    type Output = R;
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<f32>>(self) -> R {
+        (self.0)()
+    }
+}
+
+/// The register of machines without a special one: the compiler maps it to what it has.
+impl<T: Real> Vector<T> for [T; 4] {
+    const LANES: usize = 4;
+    const TILE_ROWS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn splat(value: T) -> Self {
+        [value; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const T) -> Self {
+        // SAFETY: four numbers are readable by the trait's contract; the read needs no alignment.
+        unsafe { from.cast::<Self>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut T) {
+        // SAFETY: four numbers are writable by the trait's contract.
+        unsafe { to.cast::<Self>().write_unaligned(self) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const T, count: usize) -> Self {
+        // SAFETY: only the first `count` numbers are read, which the caller vouches for.
+        std::array::from_fn(|lane| if lane < count { unsafe { *from.add(lane) } } else { T::zero() })
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut T, count: usize) {
+        for (lane, value) in self.into_iter().enumerate().take(count) {
+            // SAFETY: only the first `count` numbers are written, which the caller vouches for.
+            unsafe { *to.add(lane) = value }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
+        std::array::from_fn(|lane| self[lane].mul_add(factor[lane], term[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] + other[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn relu(self) -> Self {
+        self.map(|value| if value <= T::zero() { T::zero() } else { value })
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(self, other: Self) -> (Self, Self) {
+        let ([a, b, c, d], [e, f, g, h]) = (self, other);
+        ([a, e, b, f], [c, g, d, h])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Puts every operation of a register through its paces on small numbers.
+    struct Operations;
+
+    impl<T: Real> Kernel<T> for Operations {
+        type Output = ();
+
+        #[inline(always)]
+        unsafe fn run<V: Vector<T>>(self) {
+            let number = |i: usize| T::of(i as f64 - 2.0);
+            let source: [T; 2 * MAX_LANES] = std::array::from_fn(number);
+            let lanes = |register: V| {
+                let mut all = [T::nan(); MAX_LANES];
+                // SAFETY: no register has more lanes than the array.
+                unsafe { register.store(all.as_mut_ptr()) };
+                all.into_iter().take(V::LANES).collect::<Vec<_>>()
+            };
+            let expected = |f: &dyn Fn(usize) -> T| (0..V::LANES).map(f).collect::<Vec<_>>();
+            // SAFETY: `dispatch` vouches for the instruction set; `source` holds two registers.
+            unsafe {
+                let (a, b) = (V::load(source.as_ptr()), V::load(source.as_ptr().add(V::LANES)));
+                assert_eq!(lanes(a), expected(&number));
+                assert_eq!(lanes(V::splat(number(9))), expected(&|_| number(9)));
+                assert_eq!(lanes(a.add(b)), expected(&|i| number(i) + number(i + V::LANES)));
+                assert_eq!(
+                    lanes(a.mul_add(b, a)),
+                    expected(&|i| number(i) * number(i + V::LANES) + number(i))
+                );
+                assert_eq!(lanes(a.relu()), expected(&|i| number(i).max(T::zero())));
+                assert!(lanes(V::splat(T::neg_zero()).relu())[0].is_sign_positive());
+                assert!(lanes(V::splat(T::nan()).relu())[0].is_nan());
+                let (low, high) = a.interleave(b);
+                let woven: Vec<T> = (0..V::LANES).flat_map(|i| [number(i), number(i + V::LANES)]).collect();
+                assert_eq!([lanes(low), lanes(high)].concat(), woven);
+                for count in 0..=V::LANES {
+                    let part = V::load_first(source.as_ptr(), count);
+                    assert_eq!(lanes(part), expected(&|i| if i < count { number(i) } else { T::zero() }));
+                    let mut target = [T::of(99.0); MAX_LANES];
+                    b.store_first(target.as_mut_ptr(), count);
+                    let kept = |i| if i < count { number(i + V::LANES) } else { T::of(99.0) };
+                    assert_eq!(target[..V::LANES], expected(&kept));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_register_computes_what_its_name_says() {
+        for isa in Isa::available() {
+            isa.dispatch::<f32, _>(Operations);
+            isa.dispatch::<f64, _>(Operations);
+        }
+    }
+
+    #[test]
+    fn the_portable_set_exists_everywhere_and_the_best_is_chosen() {
+        let all: Vec<_> = Isa::available().collect();
+        assert_eq!(all.last().map(|isa| isa.name()), Some("portable"));
+        if std::env::var_os("DAGRAD_ISA").is_none() {
+            assert_eq!(Isa::detect(), all[0]);
+        }
+    }
+
+    #[test]
+    fn vectorize_returns_what_the_closure_returns() {
+        let squares: Vec<f32> = (0..100).map(|i| i as f32 * i as f32).collect();
+        let sum = vectorize(|| squares.iter().sum::<f32>());
+        assert_eq!(sum, squares.iter().sum());
+    }
+}

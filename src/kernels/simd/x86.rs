@@ -1,0 +1,243 @@
+//! The registers of x86-64: AVX-512 and AVX2 with FMA.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Vector};
+use crate::kernels::real::Real;
+
+/// Whether the machine has all that [`run_avx512`] enables.
+pub fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && has_avx2()
+}
+
+/// Whether the machine has all that [`run_avx2`] enables.
+pub fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Compiles a kernel for AVX-512.
+///
+/// # Safety
+/// [`has_avx512`] must hold.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub unsafe fn run_avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { kernel.run::<T::Avx512>() }
+}
+
+/// Compiles a kernel for AVX2 and FMA.
+///
+/// # Safety
+/// [`has_avx2`] must hold.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn run_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { kernel.run::<T::Avx2>() }
+}
+
+/// The operations that differ only in the names of their intrinsics.
+macro_rules! common {
+    ($number:ty, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident) => {
+        #[inline(always)]
+        unsafe fn splat(value: $number) -> Self {
+            // SAFETY: the trait's contract, as for every intrinsic below.
+            unsafe { $splat(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const $number) -> Self {
+            // SAFETY: all lanes are readable by the trait's contract.
+            unsafe { $load(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut $number) {
+            // SAFETY: all lanes are writable by the trait's contract.
+            unsafe { $store(to, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $fused(self, factor, term) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $add(self, other) }
+        }
+    };
+}
+
+/// A 512-bit register: partial loads and stores take a mask of bits.
+macro_rules! avx512 {
+    ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $order:ty, $index:ident, $permute:ident,
+     $load_mask:ident, $store_mask:ident, $compare:ident, $keep:ident) => {
+        impl Vector<$number> for $register {
+            const LANES: usize = $lanes;
+            const TILE_ROWS: usize = 14;
+
+            common! $common;
+
+            #[inline(always)]
+            unsafe fn load_first(from: *const $number, count: usize) -> Self {
+                let mask = ((1u32 << count) - 1) as $mask;
+                // SAFETY: the mask has a bit for each of the `count` readable lanes and no other.
+                unsafe { $load_mask(mask, from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $number, count: usize) {
+                let mask = ((1u32 << count) - 1) as $mask;
+                // SAFETY: the mask has a bit for each of the `count` writable lanes and no other.
+                unsafe { $store_mask(to, mask, self) }
+            }
+
+            #[inline(always)]
+            unsafe fn relu(self) -> Self {
+                // SAFETY: the trait's contract. "Not ≤, or unordered" keeps NaN.
+                unsafe { $keep($compare::<_CMP_NLE_UQ>(self, Self::splat(0.0)), self) }
+            }
+
+            #[inline(always)]
+            unsafe fn interleave(self, other: Self) -> (Self, Self) {
+                // Lane `i` of the result takes lane `i / 2` of the first or, for odd `i`, of the second register.
+                const FIRST: [$order; $lanes] = weave(0);
+                const SECOND: [$order; $lanes] = weave($lanes / 2);
+                const fn weave(start: usize) -> [$order; $lanes] {
+                    let mut order = [0; $lanes];
+                    let mut lane = 0;
+                    while lane < $lanes {
+                        order[lane] = (start + lane / 2 + (lane % 2) * $lanes) as $order;
+                        lane += 1;
+                    }
+                    order
+                }
+                // SAFETY: the arrays are as long as a register; the rest is the trait's contract.
+                unsafe {
+                    let (first, second) = ($index(FIRST.as_ptr().cast()), $index(SECOND.as_ptr().cast()));
+                    ($permute(self, first, other), $permute(self, second, other))
+                }
+            }
+        }
+    };
+}
+
+avx512!(
+    __m512,
+    f32,
+    16,
+    __mmask16,
+    (f32, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps),
+    i32,
+    _mm512_loadu_epi32,
+    _mm512_permutex2var_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
+    _mm512_cmp_ps_mask,
+    _mm512_maskz_mov_ps
+);
+
+avx512!(
+    __m512d,
+    f64,
+    8,
+    __mmask8,
+    (f64, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd),
+    i64,
+    _mm512_loadu_epi64,
+    _mm512_permutex2var_pd,
+    _mm512_maskz_loadu_pd,
+    _mm512_mask_storeu_pd,
+    _mm512_cmp_pd_mask,
+    _mm512_maskz_mov_pd
+);
+
+/// A 256-bit register: partial loads and stores take a register of masks.
+macro_rules! avx2 {
+    ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $load_mask:ident, $store_mask:ident,
+     $compare:ident, $and:ident, $low:ident, $high:ident, $halves:ident) => {
+        impl Vector<$number> for $register {
+            const LANES: usize = $lanes;
+            const TILE_ROWS: usize = 6;
+
+            common! $common;
+
+            #[inline(always)]
+            unsafe fn load_first(from: *const $number, count: usize) -> Self {
+                // SAFETY: the mask admits the `count` readable lanes and no other.
+                unsafe { $load_mask(from, first_lanes::<$mask, { 2 * $lanes }>(count)) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $number, count: usize) {
+                // SAFETY: the mask admits the `count` writable lanes and no other.
+                unsafe { $store_mask(to, first_lanes::<$mask, { 2 * $lanes }>(count), self) }
+            }
+
+            #[inline(always)]
+            unsafe fn relu(self) -> Self {
+                // SAFETY: the trait's contract. "Not ≤, or unordered" keeps NaN.
+                unsafe { $and($compare::<_CMP_NLE_UQ>(self, Self::splat(0.0)), self) }
+            }
+
+            #[inline(always)]
+            unsafe fn interleave(self, other: Self) -> (Self, Self) {
+                // The unpack instructions work within halves, so the halves are put in order afterwards.
+                // SAFETY: the trait's contract.
+                unsafe {
+                    let (low, high) = ($low(self, other), $high(self, other));
+                    ($halves::<0x20>(low, high), $halves::<0x31>(low, high))
+                }
+            }
+        }
+    };
+}
+
+avx2!(
+    __m256,
+    f32,
+    8,
+    i32,
+    (f32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps),
+    _mm256_maskload_ps,
+    _mm256_maskstore_ps,
+    _mm256_cmp_ps,
+    _mm256_and_ps,
+    _mm256_unpacklo_ps,
+    _mm256_unpackhi_ps,
+    _mm256_permute2f128_ps
+);
+
+avx2!(
+    __m256d,
+    f64,
+    4,
+    i64,
+    (f64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd),
+    _mm256_maskload_pd,
+    _mm256_maskstore_pd,
+    _mm256_cmp_pd,
+    _mm256_and_pd,
+    _mm256_unpacklo_pd,
+    _mm256_unpackhi_pd,
+    _mm256_permute2f128_pd
+);
+
+/// A 256-bit mask that is all ones in the first `count` lanes of type `M`, `TWICE` being twice the lanes.
+///
+/// # Safety
+/// AVX must exist, `TWICE` lanes of `M` must fill two registers, and `count` must not exceed one register's.
+#[inline(always)]
+unsafe fn first_lanes<M: From<i8> + Copy, const TWICE: usize>(count: usize) -> __m256i {
+    // A window onto ones followed by zeros: the further left it starts, the more ones it sees.
+    let ones_then_zeros: [M; TWICE] =
+        std::array::from_fn(|lane| M::from(if lane < TWICE / 2 { -1 } else { 0 }));
+    // SAFETY: at most half a window to the right of the start, a whole register remains.
+    unsafe { _mm256_loadu_si256(ones_then_zeros.as_ptr().add(TWICE / 2 - count).cast()) }
+}

@@ -1,0 +1,184 @@
+//! Repeating along axes and summing over them: each is the other's adjoint.
+
+use smallvec::SmallVec;
+
+use super::example::{Example, normal, positive};
+use crate::error::Problem;
+use crate::graph::op::{Here, Rewrite};
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::kernels::real::Real;
+use crate::kernels::walk::{self, Walk};
+use crate::kernels::reduce;
+use crate::shape::Shape;
+
+/// Repeats an array along axes of size 1, and along new leading axes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Broadcast {
+    shape: Shape,
+}
+
+impl Op for Broadcast {
+    fn name(&self) -> &'static str {
+        "broadcast_to"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let [x] = operands else { return Err(Problem::new("it takes one operand")) };
+        if x.dtype == Dtype::Index {
+            return Err(Problem::new("it takes real numbers, not indices"));
+        }
+        if x.shape.broadcast(&self.shape).as_ref() != Some(&self.shape) {
+            return Err(Problem::new(format!("{} does not broadcast to {}", x.shape, self.shape))
+                .hint("axes are aligned at the last one; only axes of size 1 are repeated"));
+        }
+        Ok(Meta::real(&self.shape))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let strides = strides(call.operand_shape(0), &self.shape);
+        walk::copy(&Walk::new(&self.shape, &strides), call.real(0), call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
+        let operand = at.operands[0].shape();
+        let new = self.shape.len() - operand.len();
+        let repeated = |&axis: &usize| axis < new || operand[axis - new] != self.shape[axis];
+        let axes: Vec<isize> = (0..self.shape.len()).filter(repeated).map(|axis| axis as isize).collect();
+        Gradient::Of(at.upstream.sum(&axes).reshape(&operand))
+    }
+
+    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> {
+        Some(strides(&operand.shape, &self.shape))
+    }
+}
+
+/// Where in an operand of shape `from` the neighbours along each axis of `to` lie: axes that repeat stay.
+fn strides(from: &Shape, to: &Shape) -> SmallVec<[usize; 6]> {
+    let own = walk::row_major(from);
+    let new = to.len() - from.len();
+    let stride = |axis: usize| if axis < new || from[axis - new] == 1 { 0 } else { own[axis - new] };
+    (0..to.len()).map(stride).collect()
+}
+
+/// Sums over some axes, which disappear.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sum {
+    axes: SmallVec<[usize; 6]>,
+}
+
+impl Op for Sum {
+    fn name(&self) -> &'static str {
+        "sum"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let [x] = operands else { return Err(Problem::new("it takes one operand")) };
+        if x.dtype == Dtype::Index {
+            return Err(Problem::new("it takes real numbers, not indices"));
+        }
+        let kept = (0..x.shape.len()).filter(|axis| !self.axes.contains(axis));
+        Ok(Meta::real(kept.map(|axis| x.shape[axis]).collect::<Shape>()))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let is_summed = |axis| self.axes.contains(&axis);
+        reduce::sum(call.real(0), call.operand_shape(0), is_summed, call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
+        let operand = at.operands[0].shape();
+        Gradient::Of(at.upstream.reshape(keep(&operand, &self.axes)).broadcast_to(&operand))
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
+    fn attributes(&self) -> String {
+        format!("axes {:?}", &self.axes[..])
+    }
+
+    /// A sum over no axes, or only over axes of size 1, is the array itself.
+    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+        (here.meta() == here.operand(0).meta()).then(|| Rewrite::Node(here.operand(0).id))
+    }
+}
+
+/// `shape` with size 1 at `axes`.
+fn keep(shape: &Shape, axes: &[usize]) -> Shape {
+    shape.iter().enumerate().map(|(axis, &size)| if axes.contains(&axis) { 1 } else { size }).collect()
+}
+
+impl<'g> Var<'g> {
+    /// Repeats the array so that it has `shape`, by NumPy's rule: axes are aligned at the last one; axes of
+    /// size 1 and missing leading axes repeat.
+    #[track_caller]
+    pub fn broadcast_to(self, shape: impl Into<Shape>) -> Var<'g> {
+        let shape = shape.into();
+        if self.shape() == shape {
+            return self;
+        }
+        self.graph().record(Broadcast { shape }, &[self])
+    }
+
+    /// Sums over `axes`, which disappear. Negative axes count from the end.
+    #[track_caller]
+    pub fn sum(self, axes: &[isize]) -> Var<'g> {
+        match self.shape().axes(axes) {
+            Ok(axes) => self.graph().record(Sum { axes }, &[self]),
+            Err(problem) => self.graph().refuse("sum", &["x"], &[self], problem),
+        }
+    }
+
+    /// Sums over `axes`, which stay with size 1.
+    #[track_caller]
+    pub fn sum_keep(self, axes: &[isize]) -> Var<'g> {
+        let sum = self.sum(axes);
+        self.shape().axes(axes).map_or(sum, |axes| sum.reshape(keep(&self.shape(), &axes)))
+    }
+
+    /// The sum of all elements, a single number.
+    #[track_caller]
+    pub fn sum_all(self) -> Var<'g> {
+        let axes: Vec<isize> = (0..self.shape().len() as isize).collect();
+        self.sum(&axes)
+    }
+
+    /// The mean over `axes`, which disappear. A mean of no elements is an error.
+    #[track_caller]
+    pub fn mean(self, axes: &[isize]) -> Var<'g> {
+        let sum = self.sum(axes);
+        let shape = self.shape();
+        let count = shape.axes(axes).map_or(1, |axes| axes.iter().map(|&axis| shape[axis]).product());
+        if count == 0 {
+            let problem = Problem::new(format!("the mean over axes {axes:?} of {shape} has no elements"));
+            return self.graph().refuse("mean", &["x"], &[self], problem);
+        }
+        sum / count as f64
+    }
+
+    /// The mean of all elements, a single number. A mean of no elements is an error.
+    #[track_caller]
+    pub fn mean_all(self) -> Var<'g> {
+        let axes: Vec<isize> = (0..self.shape().len() as isize).collect();
+        self.mean(&axes)
+    }
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    vec![
+        Example::new("bias over pictures", [normal([3, 1, 1])], |v| v[0].broadcast_to([2, 3, 4, 5])).linear(),
+        Example::new("one number", [normal([])], |v| v[0].broadcast_to([2, 3])).linear(),
+        Example::new("a size of 1 that stays", [normal([1, 3])], |v| v[0].broadcast_to([2, 1, 3])).linear(),
+        Example::new("sum over the middle", [normal([2, 3, 4])], |v| v[0].sum(&[1])).linear(),
+        Example::new("sum over the ends", [normal([2, 3, 4])], |v| v[0].sum(&[0, -1])).linear(),
+        Example::new("sum that keeps its axes", [normal([2, 3, 4])], |v| v[0].sum_keep(&[-2])).linear(),
+        Example::new("sum of everything", [normal([2, 3])], |v| v[0].sum_all()).linear(),
+        Example::new("sum over no axes", [normal([2, 3])], |v| v[0].sum(&[])).linear(),
+        Example::new("sum of no elements", [normal([0, 3])], |v| v[0].sum(&[0])).linear(),
+        Example::new("mean over channels", [normal([2, 3, 2, 2])], |v| v[0].mean(&[1])).linear(),
+        Example::new("normalised rows", [positive([3, 4])], |v| v[0] / v[0].sum_keep(&[1])).smooth(),
+        Example::new("variance", [normal([6])], |v| (v[0] - v[0].mean_all()).powi(2).mean_all()).smooth(),
+    ]
+}

@@ -1,0 +1,231 @@
+//! Convolution and its two adjoints: three views of one trilinear form.
+//!
+//! Everything here follows from one number,
+//! ⟨conv2d(x, w), u⟩ = Σ u[n,o,i,j] · w[o,c,p,q] · x[n, c, i·s+p−P, j·s+q−P],
+//! which is linear in the picture x, in the weight w and in the upstream gradient u. Its derivative in u is
+//! the convolution; in x, the image adjoint; in w, the weight adjoint. The gradient rule of each of the three
+//! is the other two, so derivatives of every order stay inside this file.
+
+use std::sync::Arc;
+
+use super::attributes::Conv2dOptions;
+use super::example::{Example, normal};
+use crate::error::Problem;
+use crate::graph::op::{Absorbed, Next};
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::kernels::conv::Convolution;
+use crate::kernels::elementwise::Function;
+use crate::kernels::gemm::Epilogue;
+use crate::kernels::real::Real;
+use crate::shape::Window;
+
+/// The trilinear form, solved for one of its three factors. Operands are the other two, in the order image,
+/// weight, upstream. A plan may let the convolution add a bias and rectify.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Conv2d {
+    factor: Factor,
+    window: Window,
+    bias: bool,
+    relu: bool,
+}
+
+/// Which factor of the form is the result.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Factor {
+    /// (image, weight) → output: the convolution.
+    Output,
+    /// (weight, upstream) → the gradient in the image, which has this height and width.
+    Image([usize; 2]),
+    /// (image, upstream) → the gradient in the weight.
+    Weight,
+}
+
+impl Op for Conv2d {
+    fn name(&self) -> &'static str {
+        match self.factor {
+            Factor::Output => "conv2d",
+            Factor::Image(_) => "conv2d_image_adjoint",
+            Factor::Weight => "conv2d_weight_adjoint",
+        }
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        for (operand, role) in operands.iter().zip(Op::roles(self)).take(2) {
+            if operand.dtype == Dtype::Index || operand.shape.len() != 4 {
+                return Err(Problem::new(format!("{role} {operand} is not an array of four axes"))
+                    .hint("images are [batch, channels, height, width], weights [filters, channels, height, width]"));
+            }
+        }
+        let form = self.form(operands)?;
+        let [height, width] = form.image;
+        Ok(match self.factor {
+            Factor::Output => Meta::real([form.batch, form.filters, form.output[0], form.output[1]]),
+            Factor::Image(_) => Meta::real([form.batch, form.channels, height, width]),
+            Factor::Weight => {
+                Meta::real([form.filters, form.channels, self.window.kernel[0], self.window.kernel[1]])
+            }
+        })
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let metas = [0, 1].map(|position| Meta::real(call.operand_shape(position)));
+        let Ok(form) = self.form(&[&metas[0], &metas[1]]) else { return };
+        let (first, second) = (call.real(0), call.real(1));
+        let epilogue = Epilogue { bias: self.bias.then(|| call.real(2)), relu: self.relu };
+        let (out, scratch, workers) = (call.output, call.scratch, call.workers);
+        match self.factor {
+            Factor::Output => form.forward(first, second, epilogue, out, scratch, workers),
+            Factor::Image(_) => form.image_adjoint(first, second, out, scratch, workers),
+            Factor::Weight => form.weight_adjoint(first, second, out, scratch, workers),
+        }
+    }
+
+    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+        let (first, second, upstream) = (at.operands[0], at.operands[1], at.upstream);
+        Gradient::Of(match (self.factor, argument) {
+            _ if self.bias || self.relu => return Gradient::NotDifferentiable,
+            (Factor::Output, 0) => self.image_adjoint(second, upstream, first),
+            (Factor::Output, _) => self.weight_adjoint(first, upstream),
+            (Factor::Image(_), 0) => self.weight_adjoint(upstream, second),
+            (Factor::Image(_), _) => self.output(upstream, first),
+            (Factor::Weight, 0) => self.image_adjoint(upstream, second, first),
+            (Factor::Weight, _) => self.output(first, upstream),
+        })
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        match self.factor {
+            Factor::Output => &["image", "weight", "bias"],
+            Factor::Image(_) => &["weight", "upstream"],
+            Factor::Weight => &["image", "upstream"],
+        }
+    }
+
+    fn attributes(&self) -> String {
+        let Window { kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw], .. } = self.window;
+        let bias = if self.bias { ", + bias" } else { "" };
+        let relu = if self.relu { ", relu" } else { "" };
+        format!("window {kh}×{kw}, stride {sh}×{sw}, padding {ph}×{pw}{bias}{relu}")
+    }
+
+    fn scratch(&self, operands: &[&Meta]) -> usize {
+        self.form(operands).map_or(0, |form| match self.factor {
+            Factor::Output => form.forward_scratch(),
+            Factor::Image(_) => form.image_adjoint_scratch(),
+            Factor::Weight => form.weight_adjoint_scratch(),
+        })
+    }
+
+    fn macs(&self, operands: &[&Meta], _: &Meta) -> usize {
+        self.form(operands).map_or(0, |form| {
+            let outputs = form.batch * form.filters * form.output[0] * form.output[1];
+            outputs * form.channels * self.window.kernel[0] * self.window.kernel[1]
+        })
+    }
+
+    fn absorb(&self, next: &Next<'_>) -> Option<Absorbed> {
+        let takes_bias = !self.bias && !self.relu && next.other == Some(&[0, 1, 0, 0]);
+        let op = match (self.factor, next.function) {
+            (Factor::Output, Function::Add) if takes_bias => Conv2d { bias: true, ..*self },
+            (Factor::Output, Function::Relu) if !self.relu => Conv2d { relu: true, ..*self },
+            _ => return None,
+        };
+        Some(Absorbed { op: Arc::new(op) })
+    }
+}
+
+impl Conv2d {
+    /// The sizes of the trilinear form, if the two operands fit each other.
+    fn form(&self, operands: &[&Meta]) -> Result<Convolution, Problem> {
+        let (a, b) = (&operands[0].shape, &operands[1].shape);
+        let (batch, filters, channels, image) = match self.factor {
+            Factor::Output => (a[0], b[0], a[1], [a[2], a[3]]),
+            Factor::Image(image) => (b[0], a[0], a[1], image),
+            Factor::Weight => (a[0], b[1], a[1], [a[2], a[3]]),
+        };
+        let output = self.window.places(image)?;
+        let form = Convolution { batch, channels, filters, image, output, window: self.window };
+        let disagreement = match self.factor {
+            Factor::Output => (b[1] != channels)
+                .then(|| format!("image has {channels} channels but weight expects {}", b[1])),
+            Factor::Image(_) => (b[1..] != [filters, output[0], output[1]])
+                .then(|| format!("upstream {b} is not an output of weight {a} over {image:?}")),
+            Factor::Weight => (b[0] != batch || b[2..] != output)
+                .then(|| format!("upstream {b} is not an output over image {a}")),
+        };
+        disagreement.map_or(Ok(form), |text| Err(Problem::new(text)))
+    }
+
+    #[track_caller]
+    fn output<'g>(&self, image: Var<'g>, weight: Var<'g>) -> Var<'g> {
+        image.graph().record(Conv2d { factor: Factor::Output, ..*self }, &[image, weight])
+    }
+
+    #[track_caller]
+    fn image_adjoint<'g>(&self, weight: Var<'g>, upstream: Var<'g>, like: Var<'g>) -> Var<'g> {
+        let shape = like.shape();
+        let factor = Factor::Image([shape[2], shape[3]]);
+        weight.graph().record(Conv2d { factor, ..*self }, &[weight, upstream])
+    }
+
+    #[track_caller]
+    fn weight_adjoint<'g>(&self, image: Var<'g>, upstream: Var<'g>) -> Var<'g> {
+        image.graph().record(Conv2d { factor: Factor::Weight, ..*self }, &[image, upstream])
+    }
+}
+
+impl<'g> Var<'g> {
+    /// The convolution (cross-correlation: filters are not turned) of a batch of images
+    /// `[N, C, H, W]` with filters `[O, C, kh, kw]`, giving `[N, O, H', W']`:
+    ///
+    /// y[n,o,i,j] = Σ x[n, c, i·S+p−P, j·S+q−P] · w[o,c,p,q], with H' = ⌊(H + 2P − kh) / S⌋ + 1.
+    ///
+    /// ```
+    /// use dagrad::{Conv2dOptions, Graph};
+    ///
+    /// let graph = Graph::new();
+    /// let image = graph.input("image", [10, 3, 7, 7]);
+    /// let weight = graph.input("weight", [4, 3, 5, 5]);
+    /// let same = image.conv2d(weight, Conv2dOptions::new().padding(2));
+    /// assert_eq!(same.shape(), [10, 4, 7, 7].into());
+    /// ```
+    ///
+    /// # Errors
+    /// Recorded on the graph: arrays of other ranks, channels that differ, a window larger than the padded
+    /// image, a stride of 0, or pixels left over where [`exact`](Conv2dOptions::exact) forbids it.
+    #[track_caller]
+    pub fn conv2d(self, weight: Var<'g>, options: Conv2dOptions) -> Var<'g> {
+        let shape = weight.shape();
+        let kernel = if shape.len() == 4 { [shape[2], shape[3]] } else { [1, 1] };
+        let window = options.window(kernel);
+        let op = Conv2d { factor: Factor::Output, window, bias: false, relu: false };
+        self.graph().record(op, &[self, weight])
+    }
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    let conv = |name: &str, image: [usize; 4], weight: [usize; 4], options: Conv2dOptions| {
+        Example::new(name, [normal(image), normal(weight)], move |v| v[0].conv2d(v[1], options)).linear()
+    };
+    let options = Conv2dOptions::new();
+    vec![
+        conv("all axes different", [2, 3, 6, 5], [4, 3, 3, 2], options),
+        conv("padding per axis", [2, 1, 4, 5], [3, 1, 3, 4], options.padding([1, 2])),
+        conv("stride per axis", [1, 2, 7, 9], [3, 2, 3, 2], options.stride([2, 3])),
+        conv("stride that does not divide", [2, 2, 6, 8], [2, 2, 3, 3], options.stride(2).padding([1, 0])),
+        conv("stride beyond the window", [1, 2, 8, 7], [2, 2, 2, 1], options.stride([3, 4])),
+        conv("padding beyond the window", [1, 1, 3, 2], [2, 1, 2, 2], options.padding([3, 2])),
+        conv("1×1 window", [2, 3, 4, 2], [5, 3, 1, 1], options),
+        conv("window as large as the image", [3, 2, 4, 3], [2, 2, 4, 3], options),
+        conv("one pixel", [1, 1, 1, 1], [1, 1, 1, 1], options),
+        conv("an empty batch", [0, 2, 4, 4], [3, 2, 3, 3], options.padding(1)),
+        conv("many filters", [1, 2, 5, 7], [33, 2, 3, 3], options.padding(1)),
+        Example::new("with bias and relu", [normal([2, 2, 5, 4]), normal([3, 2, 3, 3]), normal([3])], |v| {
+            (v[0].conv2d(v[1], Conv2dOptions::new()) + v[2].reshape([3, 1, 1])).sigmoid()
+        }),
+        Example::new("an image over itself", [normal([2, 2, 3, 3])], |v| {
+            v[0].conv2d(v[0], Conv2dOptions::new().padding(1))
+        }),
+    ]
+}

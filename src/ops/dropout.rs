@@ -1,0 +1,75 @@
+//! Dropout: a random mask that is drawn anew at each step.
+
+use super::example::{Example, normal};
+use crate::error::Problem;
+use crate::graph::{At, Call, Gradient, Meta, Mode, Op, Var};
+use crate::kernels::random;
+use crate::kernels::real::Real;
+use crate::shape::Shape;
+
+/// An array of independent elements, 0 with probability `drop` and 1 / (1 − drop) otherwise.
+///
+/// It is a value of its own, so forward and backward, and derivatives of every order, see the same mask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mask {
+    shape: Shape,
+    drop: f64,
+    /// Tells the masks of one graph apart.
+    stream: u64,
+}
+
+impl Op for Mask {
+    fn name(&self) -> &'static str {
+        "dropout_mask"
+    }
+
+    fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
+        Ok(Meta::real(&self.shape))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let keep = 1.0 - self.drop;
+        let scale = if keep > 0.0 { 1.0 / keep } else { 0.0 };
+        let source = [call.random.seed, self.stream, call.random.step];
+        random::mask(source, keep, scale, call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+        Gradient::Constant
+    }
+
+    fn attributes(&self) -> String {
+        format!("drops {}", self.drop)
+    }
+}
+
+impl<'g> Var<'g> {
+    /// While training, drops each element with probability `drop` and multiplies the others by
+    /// 1 / (1 − drop), which keeps the mean (Srivastava et al. 2014). On a graph for evaluation, the
+    /// identity.
+    ///
+    /// The mask is a function of the store's seed and step alone. A probability outside [0, 1] is an error.
+    #[track_caller]
+    pub fn dropout(self, drop: f64) -> Var<'g> {
+        let graph = self.graph();
+        if !(0.0..=1.0).contains(&drop) {
+            let problem = Problem::new(format!("{drop} is not a probability")).hint("it lies between 0 and 1");
+            return graph.refuse("dropout", &["x"], &[self], problem);
+        }
+        if graph.mode() == Mode::Evaluate || drop == 0.0 {
+            return self;
+        }
+        let stream = graph.dag().len() as u64;
+        self * graph.record(Mask { shape: self.shape(), drop, stream }, &[])
+    }
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    vec![
+        Example::new("half", [normal([3, 4])], |v| v[0].dropout(0.5)).linear(),
+        Example::new("two masks", [normal([40])], |v| v[0].dropout(0.3) * v[0].dropout(0.3)).smooth(),
+        Example::new("everything", [normal([3])], |v| v[0].dropout(1.0)).linear(),
+        Example::new("nothing", [normal([3])], |v| v[0].dropout(0.0)).linear(),
+    ]
+}

@@ -1,0 +1,199 @@
+//! Patches of a picture as rows of a matrix, and the way back: each is the other's adjoint.
+//!
+//! A convolution is a product of the patch matrix with the filters as columns. The engine's own convolution
+//! packs patches tile by tile and never holds this matrix; here it is for those who want to see it.
+
+use ndarray::{Array2, Array4, ArrayView2, ArrayView4};
+
+use super::attributes::Pool2dOptions;
+use super::example::{Example, normal};
+use crate::error::{Error, Problem, Result};
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::kernels::conv::Convolution;
+use crate::kernels::real::Real;
+use crate::kernels::workers::Workers;
+use crate::shape::{Shape, Window};
+
+/// `[N, C, H, W]` → `[N·H'·W', C·kh·kw]`: one row for each place of the window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Im2col {
+    window: Window,
+}
+
+/// The adjoint: adds the rows back to where they were read, in a picture of the given shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Col2im {
+    window: Window,
+    image: Shape,
+}
+
+impl Op for Im2col {
+    fn name(&self) -> &'static str {
+        "im2col"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        if operands[0].dtype == Dtype::Index {
+            return Err(Problem::new("it takes real numbers, not indices"));
+        }
+        Ok(Meta::real(matrix(&patches(&operands[0].shape, self.window)?)))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        if let Ok(form) = patches(call.operand_shape(0), self.window) {
+            form.im2col(call.real(0), call.output, call.workers);
+        }
+    }
+
+    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
+        let op = Col2im { window: self.window, image: at.operands[0].shape() };
+        Gradient::Of(at.upstream.graph().record(op, &[at.upstream]))
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["image"]
+    }
+}
+
+impl Op for Col2im {
+    fn name(&self) -> &'static str {
+        "col2im"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let expected = Meta::real(matrix(&patches(&self.image, self.window)?));
+        if *operands[0] != expected {
+            let text = format!("columns {} are not the patches {expected} of an image {}", operands[0], self.image);
+            return Err(Problem::new(text).hint("there is one row for each place of the window"));
+        }
+        Ok(Meta::real(&self.image))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        if let Ok(form) = patches(&self.image, self.window) {
+            form.col2im(call.real(0), call.output, call.workers);
+        }
+    }
+
+    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
+        Gradient::Of(at.upstream.graph().record(Im2col { window: self.window }, &[at.upstream]))
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["columns"]
+    }
+}
+
+/// The patches of an image as a convolution sees them.
+fn patches(image: &Shape, window: Window) -> Result<Convolution, Problem> {
+    let &[batch, channels, height, width] = &image[..] else {
+        return Err(Problem::new(format!("image {image} is not [batch, channels, height, width]")));
+    };
+    let image = [height, width];
+    let output = window.places(image)?;
+    let form = Convolution { batch, channels, filters: 1, image, output, window };
+    let [rows, columns] = [&[batch, output[0], output[1]], &[channels, window.kernel[0], window.kernel[1]]]
+        .map(|sizes| sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size)));
+    match rows.zip(columns).and_then(|(rows, columns)| Shape::from([rows, columns]).checked_count()) {
+        Some(_) => Ok(form),
+        None => Err(Problem::new("the patch matrix is beyond any memory")),
+    }
+}
+
+fn matrix(form: &Convolution) -> [usize; 2] {
+    let kernel = form.window.kernel;
+    [form.batch * form.output[0] * form.output[1], form.channels * kernel[0] * kernel[1]]
+}
+
+impl<'g> Var<'g> {
+    /// The patches of a batch of images `[N, C, H, W]` as rows `[N·H'·W', C·kh·kw]`, in row-major order of
+    /// image and place; within a row in the order of channel, row and column. Padding reads as 0.
+    #[track_caller]
+    pub fn im2col(self, window: impl Into<Pool2dOptions>) -> Var<'g> {
+        self.graph().record(Im2col { window: window.into().window() }, &[self])
+    }
+
+    /// The adjoint of [`im2col`](Self::im2col) for images of shape `image`: patches are added where they
+    /// overlap.
+    #[track_caller]
+    pub fn col2im(self, image: impl Into<Shape>, window: impl Into<Pool2dOptions>) -> Var<'g> {
+        self.graph().record(Col2im { window: window.into().window(), image: image.into() }, &[self])
+    }
+}
+
+/// The patches of a batch of images as rows; see [`Var::im2col`].
+///
+/// ```
+/// use dagrad::{Pool2dOptions, im2col};
+/// use ndarray::Array4;
+///
+/// let window = Pool2dOptions::new(5).stride(1);
+/// assert_eq!(im2col(Array4::<f32>::zeros((1, 3, 7, 7)).view(), window)?.dim(), (9, 75));
+/// assert_eq!(im2col(Array4::<f32>::zeros((10, 3, 7, 7)).view(), window)?.dim(), (90, 75));
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// A window that does not fit the padded image, or a stride of 0.
+pub fn im2col<T: Real>(images: ArrayView4<'_, T>, window: impl Into<Pool2dOptions>) -> Result<Array2<T>> {
+    let form = patches(&images.shape().into(), window.into().window()).map_err(setting("im2col"))?;
+    let mut columns = Array2::zeros(matrix(&form));
+    let images = images.as_standard_layout();
+    if let (Some(images), Some(columns)) = (images.as_slice(), columns.as_slice_mut()) {
+        form.im2col(images, columns, &one_thread()?);
+    }
+    Ok(columns)
+}
+
+/// Adds patches back to images of shape `[N, C, H, W]`: the exact adjoint of [`im2col`].
+///
+/// ```
+/// use dagrad::{Pool2dOptions, col2im};
+/// use ndarray::Array2;
+///
+/// // Each pixel is counted once for every window that covers it.
+/// let images = col2im(Array2::<f64>::ones((4, 4)).view(), [1, 1, 3, 3], Pool2dOptions::new(2).stride(1))?;
+/// assert_eq!(images[[0, 0, 1, 1]], 4.0);
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// A window that does not fit the padded image, or columns that are not its patches.
+pub fn col2im<T: Real>(
+    columns: ArrayView2<'_, T>,
+    image: [usize; 4],
+    window: impl Into<Pool2dOptions>,
+) -> Result<Array4<T>> {
+    let form = patches(&image.into(), window.into().window()).map_err(setting("col2im"))?;
+    if columns.shape() != matrix(&form) {
+        let message = format!("{:?} columns are not the patches {:?}", columns.shape(), matrix(&form));
+        return Err(Error::setting("col2im", message));
+    }
+    let mut images = Array4::zeros(image);
+    let columns = columns.as_standard_layout();
+    if let (Some(columns), Some(images)) = (columns.as_slice(), images.as_slice_mut()) {
+        form.col2im(columns, images, &one_thread()?);
+    }
+    Ok(images)
+}
+
+fn setting(name: &'static str) -> impl Fn(Problem) -> Error {
+    move |problem| Error::setting(name, problem.message)
+}
+
+fn one_thread() -> Result<Workers> {
+    Workers::new(1).map_err(|error| Error::setting("threads", error.to_string()))
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    let window = Pool2dOptions::new([2, 3]);
+    vec![
+        Example::new("overlapping", [normal([2, 3, 4, 5])], move |v| v[0].im2col(window.stride(1))).linear(),
+        Example::new("stride and padding", [normal([1, 2, 5, 4])], move |v| {
+            v[0].im2col(window.stride([2, 1]).padding([1, 1]))
+        })
+        .linear(),
+        Example::new("back", [normal([12, 12])], move |v| v[0].col2im([1, 2, 4, 6], window.stride(1))).linear(),
+    ]
+}

@@ -1,0 +1,151 @@
+//! The product of two matrices.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::example::{Example, normal};
+use super::transpose::Permute;
+use crate::error::Problem;
+use crate::graph::op::{Absorbed, Here, Next, Rewrite};
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::kernels::elementwise::Function;
+use crate::kernels::gemm::{Epilogue, Gemm};
+use crate::kernels::real::Real;
+
+/// `op(A) · op(B)`, where op transposes or does nothing. A plan may let it add a row and rectify.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Matmul {
+    transpose_a: bool,
+    transpose_b: bool,
+    bias: bool,
+    relu: bool,
+}
+
+impl Op for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let (a, b) = (operands[0], operands[1]);
+        if a.dtype == Dtype::Index || b.dtype == Dtype::Index {
+            return Err(Problem::new("it takes real numbers, not indices"));
+        }
+        if a.shape.len() != 2 || b.shape.len() != 2 {
+            return Err(Problem::new(format!("it multiplies matrices, not {} by {}", a.shape, b.shape))
+                .hint("pictures become rows by `flatten`; a vector becomes a row or a column by `reshape`"));
+        }
+        let gemm = self.gemm(operands);
+        let inner = b.shape[usize::from(self.transpose_b)];
+        if gemm.k != inner {
+            return Err(Problem::new(format!("left has {} columns but right has {inner} rows", gemm.k))
+                .hint("the columns of the left matrix meet the rows of the right one"));
+        }
+        Ok(Meta::real([gemm.m, gemm.n]))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let metas = [0, 1].map(|i| Meta::real(call.operand_shape(i)));
+        let gemm = self.gemm(&[&metas[0], &metas[1]]);
+        let epilogue = Epilogue { bias: self.bias.then(|| call.real(2)), relu: self.relu };
+        gemm.run(call.real(0), call.real(1), epilogue, call.output, call.scratch, call.workers);
+    }
+
+    /// With C = A·B and upstream U: dA = U·Bᵀ and dB = Aᵀ·U, transposed where A or B is.
+    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+        let (a, b, upstream) = (at.operands[0], at.operands[1], at.upstream);
+        Gradient::Of(match (argument, self.transpose_a, self.transpose_b) {
+            _ if self.bias || self.relu => return Gradient::NotDifferentiable,
+            (0, false, b_is_transposed) => product(upstream, false, b, !b_is_transposed),
+            (0, true, b_is_transposed) => product(b, b_is_transposed, upstream, true),
+            (_, a_is_transposed, false) => product(a, !a_is_transposed, upstream, false),
+            (_, a_is_transposed, true) => product(upstream, true, a, a_is_transposed),
+        })
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["left", "right", "bias"]
+    }
+
+    fn attributes(&self) -> String {
+        let notes = [
+            (self.transpose_a, "left transposed"),
+            (self.transpose_b, "right transposed"),
+            (self.bias, "+ bias"),
+            (self.relu, "relu"),
+        ];
+        notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect::<Vec<_>>().join(", ")
+    }
+
+    fn scratch(&self, operands: &[&Meta]) -> usize {
+        self.gemm(operands).scratch()
+    }
+
+    fn macs(&self, operands: &[&Meta], _: &Meta) -> usize {
+        let Gemm { m, n, k, .. } = self.gemm(operands);
+        m * n * k
+    }
+
+    /// A transposed operand is read transposed instead.
+    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+        let mut op = *self;
+        let mut operands: SmallVec<[_; 4]> = here.dag.operands(here.id);
+        for (position, flag) in [(0, &mut op.transpose_a), (1, &mut op.transpose_b)] {
+            if here.operand(position).op::<Permute>().is_some_and(Permute::is_matrix_transpose) {
+                *flag = !*flag;
+                operands[position] = here.operand(position).operand(0).id;
+            }
+        }
+        (op != *self).then(|| Rewrite::Op(Arc::new(op), operands))
+    }
+
+    fn absorb(&self, next: &Next<'_>) -> Option<Absorbed> {
+        let takes_bias = !self.bias && !self.relu && next.other == Some(&[0, 1]);
+        let op = match next.function {
+            Function::Add if takes_bias => Matmul { bias: true, ..*self },
+            Function::Relu if !self.relu => Matmul { relu: true, ..*self },
+            _ => return None,
+        };
+        Some(Absorbed { op: Arc::new(op) })
+    }
+}
+
+impl Matmul {
+    fn gemm(&self, operands: &[&Meta]) -> Gemm {
+        let (a, b) = (&operands[0].shape, &operands[1].shape);
+        let (transpose_a, transpose_b) = (self.transpose_a, self.transpose_b);
+        let [m, k] = if transpose_a { [a[1], a[0]] } else { [a[0], a[1]] };
+        let n = if transpose_b { b[0] } else { b[1] };
+        Gemm { m, n, k, transpose_a, transpose_b }
+    }
+}
+
+#[track_caller]
+fn product<'g>(a: Var<'g>, transpose_a: bool, b: Var<'g>, transpose_b: bool) -> Var<'g> {
+    a.graph().record(Matmul { transpose_a, transpose_b, ..Matmul::default() }, &[a, b])
+}
+
+impl<'g> Var<'g> {
+    /// The matrix product of `[M, K]` by `[K, N]`: C[m, n] = Σₖ A[m, k] · B[k, n].
+    #[track_caller]
+    pub fn matmul(self, right: Var<'g>) -> Var<'g> {
+        product(self, false, right, false)
+    }
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    vec![
+        Example::new("A · B", [normal([2, 3]), normal([3, 4])], |v| v[0].matmul(v[1])).linear(),
+        Example::new("Aᵀ · B", [normal([3, 2]), normal([3, 4])], |v| v[0].transpose().matmul(v[1])).linear(),
+        Example::new("A · Bᵀ", [normal([2, 3]), normal([4, 3])], |v| v[0].matmul(v[1].transpose())).linear(),
+        Example::new("Aᵀ · Bᵀ", [normal([3, 2]), normal([4, 3])], |v| product(v[0], true, v[1], true)).linear(),
+        Example::new("A · A", [normal([3, 3])], |v| v[0].matmul(v[0])).smooth(),
+        Example::new("A · Aᵀ", [normal([3, 2])], |v| v[0].matmul(v[0].transpose())).smooth(),
+        Example::new("one row", [normal([1, 5]), normal([5, 1])], |v| v[0].matmul(v[1])).linear(),
+        Example::new("no inner axis", [normal([2, 0]), normal([0, 3])], |v| v[0].matmul(v[1])).linear(),
+        Example::new("an empty batch", [normal([0, 3]), normal([3, 2])], |v| v[0].matmul(v[1])).linear(),
+        Example::new("larger than a tile", [normal([19, 7]), normal([7, 37])], |v| v[0].matmul(v[1])).linear(),
+    ]
+}

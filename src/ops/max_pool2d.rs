@@ -1,0 +1,195 @@
+//! The largest value under a sliding window.
+//!
+//! Where the maximum lies is found once, as an array of indices; taking the values there is linear, and its
+//! adjoint puts values back. So every derivative follows the same choice, and a tie is decided in one place.
+
+use super::attributes::Pool2dOptions;
+use super::example::{Example, distinct};
+use crate::error::Problem;
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::kernels::pool::Pooling;
+use crate::kernels::real::Real;
+use crate::shape::{Shape, Window};
+
+/// For each place of the window, the index of the maximum within its plane. The first maximum in row-major
+/// order wins a tie, and a NaN counts as larger than any number, as in PyTorch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Argmax {
+    window: Window,
+}
+
+/// The values at the indices.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Take {
+    window: Window,
+}
+
+/// The adjoint of [`Take`]: values added to planes of zeros at the indices.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Put {
+    window: Window,
+    plane: [usize; 2],
+}
+
+impl Op for Argmax {
+    fn name(&self) -> &'static str {
+        "max_pool2d_argmax"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let [batch, channels, height, width] = picture(operands[0])?;
+        let places = pooled_places(self.window, [height, width])?;
+        if height.saturating_mul(width) > u32::MAX as usize {
+            return Err(Problem::new(format!("a plane of {height}×{width} has more pixels than an index counts")));
+        }
+        Ok(Meta::index([batch, channels, places[0], places[1]]))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let pooling = pooling(self.window, call.operand_shape(0), call.shape);
+        pooling.argmax(call.real(0), call.indices, call.workers);
+    }
+
+    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+        Gradient::Constant
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["image"]
+    }
+
+    fn attributes(&self) -> String {
+        attributes(self.window)
+    }
+}
+
+impl Op for Take {
+    fn name(&self) -> &'static str {
+        "max_pool2d_take"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        Ok(Meta::real(&operands[1].shape))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let pooling = pooling(self.window, call.operand_shape(0), call.shape);
+        pooling.take(call.real(0), call.index(1), call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+        let (image, indices) = (at.operands[0].shape(), at.operands[1]);
+        match argument {
+            0 => {
+                let op = Put { window: self.window, plane: [image[2], image[3]] };
+                Gradient::Of(at.upstream.graph().record(op, &[at.upstream, indices]))
+            }
+            _ => Gradient::Constant,
+        }
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["image", "indices"]
+    }
+}
+
+impl Op for Put {
+    fn name(&self) -> &'static str {
+        "max_pool2d_put"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let [batch, channels, ..] = picture(operands[0])?;
+        Ok(Meta::real([batch, channels, self.plane[0], self.plane[1]]))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let pooling = pooling(self.window, call.shape, call.operand_shape(0));
+        pooling.put(call.real(0), call.index(1), call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+        match argument {
+            0 => {
+                let op = Take { window: self.window };
+                Gradient::Of(at.upstream.graph().record(op, &[at.upstream, at.operands[1]]))
+            }
+            _ => Gradient::Constant,
+        }
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["values", "indices"]
+    }
+}
+
+/// The sizes of an operand that poolings accept.
+pub(crate) fn picture(meta: &Meta) -> Result<[usize; 4], Problem> {
+    match (&meta.shape[..], meta.dtype) {
+        (&[batch, channels, height, width], Dtype::Real) => Ok([batch, channels, height, width]),
+        _ => Err(Problem::new(format!("image {meta} is not [batch, channels, height, width]"))),
+    }
+}
+
+/// The places of a pooling's window. Padding of more than half the window would leave windows without a
+/// single pixel.
+pub(crate) fn pooled_places(window: Window, plane: [usize; 2]) -> Result<[usize; 2], Problem> {
+    if let Some(axis) = (0..2).find(|&axis| window.padding[axis] > window.kernel[axis] / 2) {
+        let (padding, kernel) = (window.padding[axis], window.kernel[axis]);
+        return Err(Problem::new(format!("a padding of {padding} is more than half the window's {kernel}"))
+            .hint("some windows would lie in the padding alone"));
+    }
+    window.places(plane)
+}
+
+/// The kernel's view of an image of shape `image` pooled to shape `pooled`.
+pub(crate) fn pooling(window: Window, image: &Shape, pooled: &Shape) -> Pooling {
+    Pooling { plane: [image[2], image[3]], places: [pooled[2], pooled[3]], window }
+}
+
+pub(crate) fn attributes(window: Window) -> String {
+    let Window { kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw], .. } = window;
+    format!("window {kh}×{kw}, stride {sh}×{sw}, padding {ph}×{pw}")
+}
+
+impl<'g> Var<'g> {
+    /// The largest value of each window over images `[N, C, H, W]`, giving `[N, C, H', W']` with
+    /// H' = ⌊(H + 2P − F) / S⌋ + 1.
+    ///
+    /// `x.max_pool2d(2)` halves both axes. Windows may overlap; padding acts as −∞ and is at most half the
+    /// window. Of equal maxima the first in row-major order receives the gradient. NaN is the maximum.
+    ///
+    /// ```
+    /// use dagrad::{Graph, Pool2dOptions};
+    ///
+    /// let graph = Graph::new();
+    /// let x = graph.input("x", [1, 2, 7, 6]);
+    /// assert_eq!(x.max_pool2d(2).shape(), [1, 2, 3, 3].into());
+    /// let overlapping = Pool2dOptions::new([3, 2]).stride(1).padding([1, 0]);
+    /// assert_eq!(x.max_pool2d(overlapping).shape(), [1, 2, 7, 5].into());
+    /// ```
+    #[track_caller]
+    pub fn max_pool2d(self, options: impl Into<Pool2dOptions>) -> Var<'g> {
+        let window = options.into().window();
+        let indices = self.graph().record(Argmax { window }, &[self]);
+        self.graph().record(Take { window }, &[self, indices])
+    }
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    let pool = |name: &str, image: [usize; 4], options: Pool2dOptions| {
+        Example::new(name, [distinct(image)], move |v| v[0].max_pool2d(options))
+    };
+    vec![
+        pool("halving", [2, 3, 4, 6], 2.into()),
+        pool("pixels left over", [1, 2, 5, 7], 2.into()),
+        pool("overlapping", [2, 1, 5, 6], Pool2dOptions::new([3, 2]).stride([1, 1])),
+        pool("padding", [1, 2, 4, 5], Pool2dOptions::new([3, 2]).stride([2, 1]).padding([1, 1])),
+        pool("stride beyond the window", [1, 1, 7, 8], Pool2dOptions::new([2, 1]).stride([3, 4])),
+        pool("window as large as the image", [2, 2, 3, 4], [3, 4].into()),
+        pool("one pixel", [1, 1, 1, 1], 1.into()),
+        pool("an empty batch", [0, 2, 4, 4], 2.into()),
+        Example::new("of a square", [distinct([1, 2, 4, 4])], |v| (v[0] * v[0]).max_pool2d(2)),
+    ]
+}

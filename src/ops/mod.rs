@@ -1,0 +1,34 @@
+//! The operations, one file for each family closed under differentiation.
+//!
+//! A file holds everything about its family: the methods on [`Var`](crate::Var), the shape rule, the call of
+//! the kernel, the gradient rule in graph operations, and the examples from which its checks are made.
+
+mod attributes;
+pub mod example;
+
+pub use attributes::{Conv2dOptions, Pool2dOptions};
+pub use example::Example;
+
+/// Calls `$with!` with the one list of families. A new line here is a new module and a new set of checks.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! op_families {
+    ($with:ident) => {
+        $with! {
+            arithmetic, avg_pool2d, broadcast, conv2d, cross_entropy, dropout, fill, im2col, matmul,
+            max_pool2d, pointwise, relu, reshape, softmax, transpose
+        }
+    };
+}
+
+macro_rules! declare {
+    ($($family:ident),*) => {
+        $(pub mod $family;)*
+
+        /// Every family's name and examples.
+        pub fn families() -> Vec<(&'static str, Vec<Example>)> {
+            vec![$((stringify!($family), $family::examples())),*]
+        }
+    };
+}
+op_families!(declare);

@@ -1,0 +1,121 @@
+//! Axes in another order.
+
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::example::{Example, normal};
+use crate::error::Problem;
+use crate::graph::op::{Here, Rewrite};
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::kernels::real::Real;
+use crate::kernels::walk::{self, Walk};
+use crate::shape::Shape;
+
+/// Axis i of the result is axis `axes[i]` of the operand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Permute {
+    axes: SmallVec<[usize; 6]>,
+}
+
+impl Op for Permute {
+    fn name(&self) -> &'static str {
+        "permute"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let [x] = operands else { return Err(Problem::new("it takes one operand")) };
+        if x.dtype == Dtype::Index {
+            return Err(Problem::new("it takes real numbers, not indices"));
+        }
+        if self.axes.len() != x.shape.len() {
+            let (given, rank) = (self.axes.len(), x.shape.len());
+            return Err(Problem::new(format!("{given} axes are named, but the array has {rank}"))
+                .hint("name each axis once, in the order that the result shall have"));
+        }
+        Ok(Meta::real(self.axes.iter().map(|&axis| x.shape[axis]).collect::<Shape>()))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let walk = Walk::new(call.shape, &self.strides_in(call.operand_shape(0)));
+        walk::copy(&walk, call.real(0), call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
+        let mut inverse = self.axes.clone();
+        self.axes.iter().enumerate().for_each(|(position, &axis)| inverse[axis] = position);
+        Gradient::Of(at.upstream.graph().record(Permute { axes: inverse }, &[at.upstream]))
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
+    fn attributes(&self) -> String {
+        format!("axes {:?}", &self.axes[..])
+    }
+
+    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> {
+        Some(self.strides_in(&operand.shape))
+    }
+
+    /// Two permutations are one; the one that changes nothing is none.
+    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+        let operand = here.operand(0);
+        if self.axes.is_sorted() {
+            return Some(Rewrite::Node(operand.id));
+        }
+        let first: &Permute = operand.op()?;
+        let axes = self.axes.iter().map(|&axis| first.axes[axis]).collect();
+        Some(Rewrite::Op(Arc::new(Permute { axes }), smallvec![operand.operand(0).id]))
+    }
+}
+
+impl Permute {
+    /// Whether this turns a matrix on its side.
+    pub fn is_matrix_transpose(&self) -> bool {
+        self.axes[..] == [1, 0]
+    }
+
+    fn strides_in(&self, operand: &Shape) -> SmallVec<[usize; 6]> {
+        let own = walk::row_major(operand);
+        self.axes.iter().map(|&axis| own[axis]).collect()
+    }
+}
+
+impl<'g> Var<'g> {
+    /// The array with its axes in another order: axis i of the result is axis `axes[i]` of this one.
+    /// Negative axes count from the end.
+    #[track_caller]
+    pub fn permute(self, axes: &[isize]) -> Var<'g> {
+        match self.shape().axes(axes) {
+            Ok(axes) => self.graph().record(Permute { axes }, &[self]),
+            Err(problem) => self.graph().refuse("permute", &["x"], &[self], problem),
+        }
+    }
+
+    /// Swaps the last two axes: the transpose of a matrix. An array of fewer axes is an error.
+    #[track_caller]
+    pub fn transpose(self) -> Var<'g> {
+        let rank = self.shape().len();
+        if rank < 2 {
+            let problem = Problem::new(format!("an array of {rank} axes has no two to swap"))
+                .hint("a vector becomes a row or a column by `reshape`");
+            return self.graph().refuse("transpose", &["x"], &[self], problem);
+        }
+        let mut axes: Vec<isize> = (0..rank as isize).collect();
+        axes.swap(rank - 1, rank - 2);
+        self.permute(&axes)
+    }
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    vec![
+        Example::new("a matrix", [normal([3, 4])], |v| v[0].transpose()).linear(),
+        Example::new("a cycle of axes", [normal([2, 3, 4])], |v| v[0].permute(&[2, 0, 1])).linear(),
+        Example::new("pictures to channels last", [normal([2, 3, 4, 5])], |v| v[0].permute(&[0, 2, 3, 1])).linear(),
+        Example::new("twice", [normal([2, 3, 4])], |v| v[0].permute(&[1, 2, 0]).permute(&[-1, 0, 1])).linear(),
+        Example::new("x · xᵀ element by element", [normal([3, 3])], |v| v[0] * v[0].transpose()).smooth(),
+    ]
+}

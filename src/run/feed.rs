@@ -1,0 +1,149 @@
+//! Values for a plan's inputs.
+
+use std::sync::Arc;
+
+use ndarray::{ArrayBase, ArrayViewD, Data, Dimension};
+
+use crate::compile::Input;
+use crate::error::{Error, Result};
+use crate::graph::{Dtype, Var};
+use crate::kernels::real::Real;
+
+/// A value for one input. Make it by [`Var::feed`], or by name with [`Feed::new`].
+#[derive(Debug, Clone)]
+pub struct Feed<'a> {
+    name: Name<'a>,
+    value: Value<'a>,
+}
+
+#[derive(Debug, Clone)]
+enum Name<'a> {
+    Borrowed(&'a str),
+    Shared(Arc<str>),
+}
+
+/// An array that is given to an input. Real numbers of either precision fit a plan of either precision.
+#[derive(Debug, Clone)]
+pub enum Value<'a> {
+    /// Single precision.
+    F32(ArrayViewD<'a, f32>),
+    /// Double precision.
+    F64(ArrayViewD<'a, f64>),
+    /// Indices, such as classes.
+    Index(ArrayViewD<'a, u32>),
+}
+
+impl<'a> Feed<'a> {
+    /// A value for the input of this name.
+    pub fn new(name: &'a str, value: impl Into<Value<'a>>) -> Self {
+        Self { name: Name::Borrowed(name), value: value.into() }
+    }
+
+    /// The input's name.
+    pub fn name(&self) -> &str {
+        match &self.name {
+            Name::Borrowed(name) => name,
+            Name::Shared(name) => name,
+        }
+    }
+}
+
+impl<'g> Var<'g> {
+    /// A value for this input at a run.
+    pub fn feed<'a>(self, value: impl Into<Value<'a>>) -> Feed<'a> {
+        let label = self.graph().dag().node(self.id()).label.clone();
+        Feed { name: label.map_or(Name::Borrowed(""), Name::Shared), value: value.into() }
+    }
+}
+
+/// A type of elements that can be given to an input: `f32`, `f64`, or `u32` for indices.
+pub trait Element: Sized {
+    /// The array as a value.
+    fn value(array: ArrayViewD<'_, Self>) -> Value<'_>;
+}
+
+macro_rules! element {
+    ($($element:ty => $variant:ident),*) => {$(
+        impl Element for $element {
+            fn value(array: ArrayViewD<'_, Self>) -> Value<'_> {
+                Value::$variant(array)
+            }
+        }
+    )*};
+}
+element!(f32 => F32, f64 => F64, u32 => Index);
+
+impl<'a, E: Element, S: Data<Elem = E>, D: Dimension> From<&'a ArrayBase<S, D>> for Value<'a> {
+    fn from(array: &'a ArrayBase<S, D>) -> Self {
+        E::value(array.view().into_dyn())
+    }
+}
+
+impl Value<'_> {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::F32(array) => array.shape(),
+            Self::F64(array) => array.shape(),
+            Self::Index(array) => array.shape(),
+        }
+    }
+
+    fn dtype(&self) -> Dtype {
+        if matches!(self, Self::Index(_)) { Dtype::Index } else { Dtype::Real }
+    }
+}
+
+/// The feed for an input, if its shape and type fit.
+pub(super) fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f Value<'a>> {
+    let fail = |message: String| Err(Error::Feed { input: input.name.to_string(), message });
+    let mut given = feeds.iter().filter(|feed| feed.name() == &*input.name);
+    let Some(feed) = given.next() else { return fail("no value is given".into()) };
+    if given.next().is_some() {
+        return fail("two values are given".into());
+    }
+    let meta = &input.source.meta;
+    if feed.value.dtype() != meta.dtype {
+        return fail(match meta.dtype {
+            Dtype::Real => "indices are given, but it takes real numbers".into(),
+            Dtype::Index => "real numbers are given, but it takes indices (u32)".into(),
+        });
+    }
+    if feed.value.shape() != &meta.shape[..] {
+        return fail(format!("a value {:?} is given, but its shape is {}", feed.value.shape(), meta.shape));
+    }
+    Ok(&feed.value)
+}
+
+/// Copies real numbers into an input's memory.
+pub(super) fn copy_real<T: Real>(value: &Value<'_>, target: &mut [T]) {
+    match value {
+        Value::F32(array) => copy(array, target, |x| T::of(f64::from(x))),
+        Value::F64(array) => copy(array, target, T::of),
+        Value::Index(_) => {}
+    }
+}
+
+/// Copies indices into an input's memory, and checks that they are in range.
+pub(super) fn copy_indices(input: &Input, value: &Value<'_>, target: &mut [u32]) -> Result<()> {
+    let Value::Index(array) = value else { return Ok(()) };
+    copy(array, target, |index| index);
+    if let Some((limit, op)) = input.limit
+        && let Some(sample) = target.iter().position(|&index| index as usize >= limit)
+    {
+        let message = format!(
+            "index {} at position {sample} is out of range: {op} takes 0 to {} ({limit} classes)",
+            target[sample],
+            limit.saturating_sub(1)
+        );
+        return Err(Error::Feed { input: input.name.to_string(), message });
+    }
+    Ok(())
+}
+
+/// Copies an array of any layout, fast where it lies in row-major order.
+fn copy<A: Copy, B>(array: &ArrayViewD<'_, A>, target: &mut [B], convert: impl Fn(A) -> B) {
+    match array.as_slice() {
+        Some(slice) => target.iter_mut().zip(slice).for_each(|(to, &from)| *to = convert(from)),
+        None => target.iter_mut().zip(array.iter()).for_each(|(to, &from)| *to = convert(from)),
+    }
+}

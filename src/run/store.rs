@@ -1,0 +1,160 @@
+//! What outlives a run: parameters and state by name, the seed, and the count of steps.
+
+use std::collections::HashMap;
+
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn};
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+use crate::compile::{Parameter, Plan};
+use crate::error::{Error, Result};
+use crate::graph::Init;
+use crate::graph::op::Random;
+use crate::kernels::buffer::Buffer;
+use crate::kernels::random;
+use crate::kernels::real::Real;
+use crate::shape::Shape;
+
+/// Parameters and optimizer state by name.
+///
+/// A plan finds its parameters here by name, and puts those there that are missing. So the same store serves
+/// the plan that trains and the one that evaluates, for any batch size.
+///
+/// ```
+/// use dagrad::{Graph, Init, Plan, Store};
+///
+/// let graph = Graph::new();
+/// let w = graph.param("w", [3], Init::Constant(2.0));
+/// let plan = Plan::<f64>::compile(&graph, &[w.sum_all()])?;
+/// let mut store = Store::new(7);
+/// store.prepare(&plan)?;
+/// assert_eq!(store.get("w").unwrap().sum(), 6.0);
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Store<T: Real> {
+    entries: Vec<Entry<T>>,
+    names: HashMap<String, usize>,
+    seed: u64,
+    step: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<T: Real> {
+    name: String,
+    shape: Shape,
+    trainable: bool,
+    pub(super) data: Buffer<T>,
+}
+
+impl<T: Real> Store<T> {
+    /// An empty store. All randomness of the runs over it is a function of `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { entries: Vec::new(), names: HashMap::new(), seed, step: 0 }
+    }
+
+    /// Adds the plan's parameters that the store does not have, with the values they start from.
+    ///
+    /// # Errors
+    /// A parameter that the store has under another shape, or memory that the machine refuses.
+    pub fn prepare(&mut self, plan: &Plan<T>) -> Result<()> {
+        plan.parameters.iter().try_for_each(|parameter| self.find_or_start(parameter).map(drop))
+    }
+
+    /// The values of a parameter.
+    pub fn get(&self, name: &str) -> Option<ArrayViewD<'_, T>> {
+        let entry = &self.entries[*self.names.get(name)?];
+        ArrayViewD::from_shape(IxDyn(&entry.shape), &entry.data).ok()
+    }
+
+    /// The values of a parameter, to change them.
+    pub fn get_mut(&mut self, name: &str) -> Option<ArrayViewMutD<'_, T>> {
+        let entry = &mut self.entries[*self.names.get(name)?];
+        ArrayViewMutD::from_shape(IxDyn(&entry.shape), &mut entry.data).ok()
+    }
+
+    /// Sets a parameter, or adds it.
+    ///
+    /// # Errors
+    /// A parameter that the store has under another shape, or memory that the machine refuses.
+    pub fn set(&mut self, name: &str, values: &ArrayD<T>) -> Result<()> {
+        let index = self.find_or_add(name, &values.shape().into(), true)?.0;
+        let target = self.entries[index].data.iter_mut();
+        target.zip(values).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+
+    /// The names of all parameters and state, in the order in which they were added.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.name.as_str())
+    }
+
+    /// The names of the parameters that are learned.
+    pub fn trainable(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter(|entry| entry.trainable).map(|entry| entry.name.as_str())
+    }
+
+    /// The seed of all randomness.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// How many training steps have run.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    pub(super) fn advance(&mut self) {
+        self.step += 1;
+    }
+
+    pub(super) fn random(&self) -> Random {
+        Random { seed: self.seed, step: self.step }
+    }
+
+    pub(super) fn entry(&self, index: usize) -> &Entry<T> {
+        &self.entries[index]
+    }
+
+    /// Where a plan's parameter is; it is started if it is new.
+    pub(super) fn find_or_start(&mut self, parameter: &Parameter) -> Result<usize> {
+        let (index, is_new) = self.find_or_add(&parameter.name, &parameter.meta.shape, parameter.trainable)?;
+        if is_new {
+            start(parameter.init, self.seed, &parameter.name, &mut self.entries[index].data);
+        }
+        Ok(index)
+    }
+
+    fn find_or_add(&mut self, name: &str, shape: &Shape, trainable: bool) -> Result<(usize, bool)> {
+        if let Some(&index) = self.names.get(name) {
+            let known = &self.entries[index].shape;
+            if known != shape {
+                let message = format!("the store has shape {known}, but {shape} is asked for");
+                return Err(Error::Parameter { name: name.to_string(), message });
+            }
+            return Ok((index, false));
+        }
+        let data = Buffer::new(shape.count(), "a parameter")?;
+        self.names.insert(name.to_string(), self.entries.len());
+        self.entries.push(Entry { name: name.to_string(), shape: shape.clone(), trainable, data });
+        Ok((self.entries.len() - 1, true))
+    }
+}
+
+/// Writes the numbers that a parameter starts from: a function of seed and name alone.
+fn start<T: Real>(init: Init, seed: u64, name: &str, data: &mut [T]) {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(hash(name));
+    for value in data {
+        *value = T::of(match init {
+            Init::Constant(value) => value,
+            Init::Normal { std } => std * random::normal(&mut generator),
+            Init::Uniform { limit } => limit * (2.0 * random::uniform(&mut generator) - 1.0),
+        });
+    }
+}
+
+/// FNV-1a: the same on every machine and in every release, which the standard library's hashes need not be.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}

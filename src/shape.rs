@@ -1,0 +1,189 @@
+//! Shapes of arrays, and the arithmetic of windows that slide over a picture.
+
+use std::fmt;
+use std::ops::Deref;
+
+use smallvec::SmallVec;
+
+use crate::error::Problem;
+
+/// The sizes of an array's axes, outermost first. Rows are contiguous: the last axis runs fastest.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Shape(SmallVec<[usize; 6]>);
+
+impl Shape {
+    /// The shape of a single number: no axes, one element.
+    pub fn scalar() -> Self {
+        Self::default()
+    }
+
+    /// How many elements the shape holds, or `None` if no array of it could be addressed.
+    ///
+    /// The bound is that 16 bytes for every element fit the address space.
+    pub fn checked_count(&self) -> Option<usize> {
+        let nonzero =
+            self.iter().filter(|&&size| size != 0).try_fold(16usize, |n, &size| n.checked_mul(size))?;
+        (nonzero <= isize::MAX as usize).then(|| self.iter().product())
+    }
+
+    /// How many elements the shape holds. Shapes in a graph are known to be addressable.
+    pub fn count(&self) -> usize {
+        self.iter().product()
+    }
+
+    /// The axes as indices from 0, given indices that may count from the end (−1 is the last).
+    pub fn axes(&self, axes: &[isize]) -> Result<SmallVec<[usize; 6]>, Problem> {
+        let rank = self.len();
+        let mut found = SmallVec::new();
+        for &axis in axes {
+            let index = if axis < 0 { axis.checked_add_unsigned(rank) } else { Some(axis) };
+            match index.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < rank) {
+                Some(index) if found.contains(&index) => {
+                    return Err(Problem::new(format!("axis {axis} is named twice")));
+                }
+                Some(index) => found.push(index),
+                None => {
+                    return Err(Problem::new(format!(
+                        "axis {axis} does not exist in an array of {rank} axes"
+                    ))
+                    .hint("axes count from 0; negative ones count from the end"));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The shape that both shapes broadcast to by NumPy's rule: aligned at the last axis, sizes equal or 1.
+    pub fn broadcast(&self, other: &Shape) -> Option<Shape> {
+        let rank = self.len().max(other.len());
+        let size =
+            |shape: &Shape, axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
+        (0..rank)
+            .map(|axis| match (size(self, axis), size(other, axis)) {
+                (a, b) if a == b => Some(a),
+                (1, b) => Some(b),
+                (a, 1) => Some(a),
+                _ => None,
+            })
+            .collect::<Option<SmallVec<_>>>()
+            .map(Shape)
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0[..])
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    fn from(sizes: [usize; N]) -> Self {
+        Self(SmallVec::from_slice(&sizes))
+    }
+}
+
+impl From<&[usize]> for Shape {
+    fn from(sizes: &[usize]) -> Self {
+        Self(SmallVec::from_slice(sizes))
+    }
+}
+
+impl From<&Shape> for Shape {
+    fn from(shape: &Shape) -> Self {
+        shape.clone()
+    }
+}
+
+impl From<Vec<usize>> for Shape {
+    fn from(sizes: Vec<usize>) -> Self {
+        Self(SmallVec::from_vec(sizes))
+    }
+}
+
+impl FromIterator<usize> for Shape {
+    fn from_iter<I: IntoIterator<Item = usize>>(sizes: I) -> Self {
+        Self(sizes.into_iter().collect())
+    }
+}
+
+/// A pair `[vertical, horizontal]`; one number stands for both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair(pub [usize; 2]);
+
+impl From<usize> for Pair {
+    fn from(both: usize) -> Self {
+        Self([both; 2])
+    }
+}
+
+impl From<[usize; 2]> for Pair {
+    fn from(pair: [usize; 2]) -> Self {
+        Self(pair)
+    }
+}
+
+/// A window that slides over the last two axes of a picture: `[vertical, horizontal]` throughout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Height and width of the window in pixels.
+    pub kernel: [usize; 2],
+    /// How far the window moves between two outputs.
+    pub stride: [usize; 2],
+    /// How many pixels are added on both sides of each axis.
+    pub padding: [usize; 2],
+    /// Whether a stride that leaves pixels over at the end is an error (otherwise they are not visited).
+    pub exact: bool,
+}
+
+impl Window {
+    /// How many places the window has along each axis: ⌊(H + 2P − F) / S⌋ + 1.
+    ///
+    /// # Errors
+    /// A window of size 0, a stride of 0, a window larger than the padded picture, or pixels left over where
+    /// the window is [`exact`](Self::exact).
+    pub fn places(&self, picture: [usize; 2]) -> Result<[usize; 2], Problem> {
+        Ok([self.places_along(0, picture[0])?, self.places_along(1, picture[1])?])
+    }
+
+    fn places_along(&self, axis: usize, size: usize) -> Result<usize, Problem> {
+        let (kernel, stride, padding) = (self.kernel[axis], self.stride[axis], self.padding[axis]);
+        let name = ["height", "width"][axis];
+        if kernel == 0 {
+            return Err(
+                Problem::new(format!("the window's {name} is 0")).hint("a window covers at least one pixel")
+            );
+        }
+        if stride == 0 {
+            return Err(Problem::new(format!("the stride along the {name} is 0"))
+                .hint("a stride of 1 visits every pixel"));
+        }
+        let padded = padding.checked_mul(2).and_then(|both| size.checked_add(both)).ok_or_else(|| {
+            Problem::new(format!("a padding of {padding} on a {name} of {size} is beyond any address"))
+        })?;
+        let room = padded.checked_sub(kernel).ok_or_else(|| {
+            Problem::new(format!("the window's {name} {kernel} is larger than the padded picture's {padded}"))
+                .hint("add padding, take a smaller window, or pool less before it")
+        })?;
+        if self.exact && room % stride != 0 {
+            return Err(Problem::new(format!(
+                "a stride of {stride} leaves {} of the {name}'s {padded} pixels over",
+                room % stride
+            ))
+            .hint("change the padding or the stride, or leave out `exact` to drop them"));
+        }
+        Ok(room / stride + 1)
+    }
+}
