@@ -69,7 +69,8 @@ pub fn vjp<'g>(outputs: &[(Var<'g>, Var<'g>)], xs: &[Var<'g>]) -> Result<Vec<Opt
     for index in (0..depends.len()).rev() {
         let (true, Some(upstream)) = (depends[index], gradient[index]) else { continue };
         let node = NodeId::new(index);
-        for (position, operand) in graph.dag().operands(node).into_iter().enumerate() {
+        let operands = graph.dag().operands(node);
+        for (position, operand) in operands.into_iter().enumerate() {
             if depends[operand.index()]
                 && let Some(of_operand) = apply_rule(graph, node, position, upstream)?
             {

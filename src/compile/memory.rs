@@ -17,9 +17,13 @@ const ALIGNMENT: usize = 64;
 pub(super) fn lay_out<T: Precision>(program: &Program, reuse: bool) -> Result<Plan<T>> {
     let mut layout = Layout::<T>::new(program, reuse);
     let mut steps = Vec::new();
+    // Inputs are copied in before the first step, so all of them have their places from the start.
+    for id in program.dag.ids().filter(|&id| matches!(program.dag.node(id).kind, Kind::Input)) {
+        layout.add_input(id)?;
+    }
     for id in program.dag.ids() {
         match &program.dag.node(id).kind {
-            Kind::Input => layout.add_input(id)?,
+            Kind::Input => {}
             Kind::Parameter { init, trainable } => layout.add_parameter(id, *init, *trainable),
             Kind::Op(op) if op.is_alias() => layout.place[id.index()] = layout.place[layout.storage[id.index()]],
             Kind::Op(_) => steps.push(layout.add_step(id)?),

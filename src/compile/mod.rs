@@ -28,6 +28,7 @@ pub type Pass = (&'static str, fn(&Program) -> Program);
 pub struct Options {
     passes: Vec<Pass>,
     reuse_memory: bool,
+    assign: bool,
 }
 
 impl Default for Options {
@@ -40,7 +41,7 @@ impl Default for Options {
             ("absorb", passes::absorb),
             ("fuse", fuse::fuse),
         ];
-        Self { passes, reuse_memory: true }
+        Self { passes, reuse_memory: true, assign: true }
     }
 }
 
@@ -52,7 +53,7 @@ impl Options {
 
     /// No pass at all, and a buffer of its own for every value: the graph as it was written down.
     pub fn plain() -> Self {
-        Self { passes: Vec::new(), reuse_memory: false }
+        Self { passes: Vec::new(), reuse_memory: false, assign: true }
     }
 
     /// Without the pass of this name (`memory`: every value keeps a buffer of its own).
@@ -60,6 +61,11 @@ impl Options {
         self.passes.retain(|(pass, _)| *pass != name);
         self.reuse_memory &= name != "memory";
         self
+    }
+
+    /// Leaves out the graph's assignments: a run computes its results and changes nothing.
+    pub fn without_assignments(self) -> Self {
+        Self { assign: false, ..self }
     }
 
     /// The names of the passes that run, in order.
@@ -82,7 +88,8 @@ impl Options {
     /// # Errors
     /// As [`compile`](Self::compile).
     pub fn program(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Program> {
-        let recorded = Program::from_graph(graph, outputs)?;
+        let updates = if self.assign { graph.updates() } else { Vec::new() };
+        let recorded = Program::from_graph(graph, outputs, &updates)?;
         Ok(self.passes.iter().fold(recorded, |program, (_, pass)| passes::prune(&pass(&program))))
     }
 }

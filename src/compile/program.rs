@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::{Problem, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::op::{At, Call, Gradient, Meta, Op, Operand};
-use crate::graph::{Dtype, Graph, Var};
+use crate::graph::{Dtype, Graph, Update, Var};
 use crate::kernels::real::Real;
 
 /// A graph with its results: outputs, and values that parameters take at the end.
@@ -27,14 +27,14 @@ impl Program {
     ///
     /// # Errors
     /// The first misuse recorded, or an output of another graph.
-    pub fn from_graph(graph: &Graph, outputs: &[Var<'_>]) -> Result<Self> {
+    pub fn from_graph(graph: &Graph, outputs: &[Var<'_>], updates: &[Update]) -> Result<Self> {
         graph.check()?;
         if let Some(stranger) = outputs.iter().find(|output| !output.belongs_to(graph)) {
             let problem = Problem::new(format!("output {} belongs to another graph", stranger.name()));
             return Err(graph.op_error("compile", &[], &[], problem));
         }
         let outputs: Vec<NodeId> = outputs.iter().map(|output| output.id()).collect();
-        let updates = graph.updates().iter().map(|update| (update.parameter, update.value)).collect();
+        let updates = updates.iter().map(|update| (update.parameter, update.value)).collect();
         let recorded = (graph.identity(), outputs.clone());
         let mut program = Self { dag: graph.dag().clone(), outputs, updates, recorded };
         program.detach_parameters();

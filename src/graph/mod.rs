@@ -9,5 +9,5 @@ mod var;
 
 pub use init::Init;
 pub use op::{At, Call, Dtype, Gradient, Meta, Op, Operand, Precision};
-pub use recorder::{Graph, Mode};
+pub use recorder::{Graph, Mode, Update};
 pub use var::Var;

@@ -93,6 +93,6 @@ pub fn examples() -> Vec<Example> {
     vec![
         Example::new("relu", [away_from_zero([2, 3, 4])], |v| v[0].relu()),
         Example::new("relu of a product", [away_from_zero([5])], |v| (v[0] * v[0] * v[0]).relu()),
-        Example::new("gate", [normal([3, 2]), away_from_zero([3, 2])], |v| v[0].gate(v[1])).linear(),
+        Example::new("gate", [normal([3, 2]), away_from_zero([3, 2])], |v| v[0].gate(v[1])),
     ]
 }
