@@ -91,7 +91,25 @@ pub enum Error {
 
     /// A gradient check found a rule that disagrees with finite differences.
     #[error(transparent)]
-    Check(#[from] Box<crate::check::Mismatch>),
+    Check(#[from] Box<Mismatch>),
+}
+
+/// A check that failed: where, and the two values that disagree; see [`check`](crate::check).
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{example}: {check} of {of} at {element:?} is {found:e}, expected {expected:e}")]
+pub struct Mismatch {
+    /// The example or network.
+    pub example: String,
+    /// What was checked, such as `derivative of order 1` or `2 threads against 1`.
+    pub check: String,
+    /// Which operand or parameter, or which result.
+    pub of: String,
+    /// The element that is farthest off.
+    pub element: Vec<usize>,
+    /// What the engine computed.
+    pub found: f64,
+    /// What it was compared with.
+    pub expected: f64,
 }
 
 /// A line of the user's source.

@@ -25,38 +25,11 @@ mod interpreter;
 mod network;
 mod samples;
 
-use std::fmt;
-
 pub use network::{NetworkCheck, network};
 
+pub use crate::error::Mismatch;
 use crate::error::{Error, Result};
 use crate::ops::Example;
-
-/// A check that failed: where, and the two values that disagree.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Mismatch {
-    /// The example or network.
-    pub example: String,
-    /// What was checked, such as `first derivative` or `2 threads against 1`.
-    pub check: String,
-    /// Which operand or parameter, or which result.
-    pub of: String,
-    /// The element that is farthest off.
-    pub element: Vec<usize>,
-    /// What the engine computed.
-    pub found: f64,
-    /// What it was compared with.
-    pub expected: f64,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { example, check, of, element, found, expected } = self;
-        write!(f, "{example}: {check} of {of} at {element:?} is {found:e}, expected {expected:e}")
-    }
-}
-
-impl std::error::Error for Mismatch {}
 
 /// Runs every check on one example: kernels write exactly their outputs; compiled plans agree with one
 /// operation at a time; results do not depend on threads or repetition; derivatives of every order agree

@@ -12,7 +12,7 @@ use crate::error::Problem;
 use crate::kernels::elementwise::Function;
 use crate::kernels::real::Real;
 use crate::kernels::workers::Workers;
-use crate::shape::Shape;
+use crate::shape::{Shape, Window};
 
 /// Whether an array holds real numbers or indices (classes, positions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +86,12 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     /// Multiplications (each with its addition) that one run takes, for tables of costs.
     fn macs(&self, _operands: &[&Meta], _output: &Meta) -> usize {
         0
+    }
+
+    /// For an operation that slides a window over a picture: the window through which each pixel of the
+    /// output sees the first operand.
+    fn window(&self) -> Option<Window> {
+        None
     }
 
     /// The function by which every output element follows from the operands' elements at the same place.
@@ -232,6 +238,7 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn attributes(&self) -> String;
     fn scratch(&self, operands: &[&Meta]) -> usize;
     fn macs(&self, operands: &[&Meta], output: &Meta) -> usize;
+    fn window(&self) -> Option<Window>;
     fn elementwise(&self) -> Option<Function>;
     fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>>;
     fn constant(&self) -> Option<f64>;
@@ -255,6 +262,7 @@ impl<O: Op> AnyOp for O {
     fn attributes(&self) -> String { Op::attributes(self) }
     fn scratch(&self, operands: &[&Meta]) -> usize { Op::scratch(self, operands) }
     fn macs(&self, operands: &[&Meta], output: &Meta) -> usize { Op::macs(self, operands, output) }
+    fn window(&self) -> Option<Window> { Op::window(self) }
     fn elementwise(&self) -> Option<Function> { Op::elementwise(self) }
     fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> { Op::strides(self, operand) }
     fn constant(&self) -> Option<f64> { Op::constant(self) }

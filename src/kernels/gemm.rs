@@ -1,15 +1,16 @@
 //! Matrix multiplication: C = op(A) · op(B) for matrices stored row after row.
 //!
-//! Both operands are first packed in the order in which tiles read them, by all threads together; then blocks of
-//! C are the tasks. An element of C is the same chain of operations whichever thread computes it, and however
-//! many there are: the inner dimension is cut into fixed blocks and never shared out.
+//! The operands are packed in the order in which tiles read them, by all threads together; then blocks of C are
+//! the tasks. Where the inner dimension is long, that happens in stages, so that what was packed is still in the
+//! cache when it is used. An element of C is the same chain of operations whichever thread computes it, and
+//! however many there are: the inner dimension is cut into fixed blocks and never shared out.
 
 use std::ops::Range;
 
 use super::real::Real;
 use super::simd::{Isa, MAX_LANES};
 use super::workers::{Parts, Workers};
-use pack::{Copy, Transpose};
+use pack::Operand;
 use tile::{Bias, Finish, Packed, Part, Tile};
 
 pub(super) mod pack;
@@ -45,8 +46,10 @@ pub struct Gemm {
     pub transpose_b: bool,
 }
 
-/// How many steps of the inner dimension are done at a time, so that a packed panel stays in the cache.
-const INNER: usize = 384;
+/// How many steps of the inner dimension a tile does at a time, so that its operands stay in the nearest cache.
+const INNER: usize = 512;
+/// How many numbers a stage packs at most (or those of one block), so that they stay in the next cache.
+const STAGE_NUMBERS: usize = 1 << 18;
 /// How many panels of B a task goes through at most.
 const TASK_PANELS: usize = 8;
 /// How many multiplications make a task worth handing to another thread.
@@ -55,17 +58,17 @@ const TASK_PRODUCTS: usize = 1 << 17;
 const MAX_TASKS: usize = 64;
 /// How many numbers a packing task copies at least.
 const TASK_PACKED: usize = 1 << 14;
-/// How many steps of all lines are packed at a time.
-const UNIT_STEPS: usize = 32;
 
 impl Gemm {
     /// How many numbers of scratch [`run`](Self::run) needs.
     pub fn scratch(&self) -> usize {
-        let b = self.n.checked_next_multiple_of(MAX_LANES).map_or(usize::MAX, |n| n.saturating_mul(self.k));
-        self.m.saturating_mul(self.k).saturating_add(b).saturating_add(2 * MAX_LANES)
+        let lines = self.n.saturating_add(MAX_LANES - 1).saturating_add(self.m);
+        let steps =
+            (0..self.stages()).map(|stage| self.steps(self.blocks_of(stage)).len()).max().unwrap_or(0);
+        lines.saturating_mul(steps).saturating_add(2 * MAX_LANES)
     }
 
-    /// Computes C[i, j] = ∑ₚ op(A)[i, p] · op(B)[p, j], and the epilogue of it.
+    /// Computes C\[i, j\] = ∑ₚ op(A)\[i, p\] · op(B)\[p, j\], and the epilogue of it.
     pub fn run<T: Real>(
         &self,
         a: &[T],
@@ -94,92 +97,69 @@ impl Gemm {
             return;
         }
         let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
-        let scratch = aligned(scratch);
-        let (packed_a, rest) = scratch.split_at_mut((self.m * self.k).next_multiple_of(MAX_LANES));
-        let packed_b = &mut rest[..self.k * self.n.next_multiple_of(grid.lanes)];
-        self.pack(isa, &grid, (a, b), (packed_a, packed_b), workers);
-        let block = Block { gemm: self, grid: &grid, isa, packed_a, packed_b, epilogue, c: Parts::new(c) };
-        workers.run(grid.tasks(), &|task, _| block.multiply(grid.rows_of(task), grid.panels_of(task)));
+        let (c, scratch) = (Parts::new(c), aligned(scratch));
+        for stage in 0..self.stages() {
+            let (blocks, steps) = (self.blocks_of(stage), self.steps(self.blocks_of(stage)));
+            let (packed_a, rest) = scratch.split_at_mut((self.m * steps.len()).next_multiple_of(MAX_LANES));
+            let packed_b = &mut rest[..steps.len() * self.n.next_multiple_of(grid.lanes)];
+            self.pack(isa, &grid, steps.clone(), (a, b), (packed_a, packed_b), workers);
+            let stage = Stage { gemm: self, grid: &grid, isa, steps, packed_a, packed_b, b, epilogue, c: &c };
+            workers.run(grid.tasks(), &|task, _| {
+                stage.multiply(blocks.clone(), grid.rows_of(task), grid.panels_of(task));
+            });
+        }
     }
 
-    /// Packs both operands.
+    /// Into how many blocks the inner dimension is cut.
+    fn blocks(&self) -> usize {
+        self.k.div_ceil(INNER).max(1)
+    }
+
+    /// In how many stages they are done.
+    fn stages(&self) -> usize {
+        let numbers = self.m.saturating_add(self.n).saturating_mul(self.k);
+        numbers.div_ceil(STAGE_NUMBERS).clamp(1, self.blocks())
+    }
+
+    /// The blocks of a stage.
+    fn blocks_of(&self, stage: usize) -> Range<usize> {
+        share(self.blocks(), self.stages(), stage)
+    }
+
+    /// The steps of some blocks.
+    fn steps(&self, blocks: Range<usize>) -> Range<usize> {
+        let step = |block| share(self.k, self.blocks(), block).start;
+        step(blocks.start)..if blocks.end == self.blocks() { self.k } else { step(blocks.end) }
+    }
+
+    /// Packs some steps of both operands.
     fn pack<T: Real>(
         &self,
         isa: Isa,
         grid: &Grid,
+        steps: Range<usize>,
         (a, b): (&[T], &[T]),
         (packed_a, packed_b): (&mut [T], &mut [T]),
         workers: &Workers,
     ) {
         let numbers = packed_a.len() + packed_b.len();
-        let a = Operand::new(a, self.k, !self.transpose_a, grid.row_blocks, packed_a);
-        let b = Operand::new(b, self.k, self.transpose_b, grid.panels, packed_b);
+        let a =
+            Operand::new(a, [self.m, self.k], !self.transpose_a, steps.clone(), grid.row_blocks, packed_a);
+        let b = Operand::new(b, [self.n, self.k], self.transpose_b, steps, grid.panels, packed_b);
         let (units_a, units_b) = (a.units(), b.units());
         let tasks = (numbers / TASK_PACKED).min(units_a + units_b).max(1);
         workers.run(tasks, &|task, _| {
             for unit in share(units_a + units_b, tasks, task) {
                 if unit < units_a {
-                    a.pack(isa, unit, |block| (grid.rows(block), grid.rows(block).len()));
+                    a.pack(isa, unit, |block| Some((grid.rows(block), grid.rows(block).len())));
                 } else {
-                    b.pack(isa, unit - units_a, |panel| {
-                        (grid.columns(panel), grid.width(&grid.columns(panel)))
+                    let panel = |panel| (grid.columns(panel), grid.width(&grid.columns(panel)));
+                    b.pack(isa, unit - units_a, |index| {
+                        Some(panel(index)).filter(|(columns, _)| !grid.in_place(columns))
                     });
                 }
             }
         });
-    }
-}
-
-/// An operand on its way to its packed form. A line is what C takes one row or column from: k numbers.
-struct Operand<'a, T> {
-    from: &'a [T],
-    lines: usize,
-    k: usize,
-    /// Whether the numbers of a line lie next to each other, or those of a step.
-    along: bool,
-    /// In how many blocks the lines are packed.
-    blocks: usize,
-    to: Parts<'a, T>,
-}
-
-impl<'a, T: Real> Operand<'a, T> {
-    fn new(from: &'a [T], k: usize, along: bool, blocks: usize, to: &'a mut [T]) -> Self {
-        Self { from, lines: from.len().checked_div(k).unwrap_or(0), k, along, blocks, to: Parts::new(to) }
-    }
-
-    /// How many pieces of work there are. Each reads memory in the order in which it lies: whole lines, or else
-    /// a few steps of all lines.
-    fn units(&self) -> usize {
-        if self.along { self.blocks } else { self.k.div_ceil(UNIT_STEPS) }
-    }
-
-    /// Does one piece of work, given the lines of each block and how many are wanted in its packed form.
-    fn pack(&self, isa: Isa, unit: usize, block: impl Fn(usize) -> (Range<usize>, usize)) {
-        if self.along {
-            let (lines, width) = block(unit);
-            self.pack_block(isa, lines, width, 0..self.k);
-        } else {
-            let steps = unit * UNIT_STEPS..self.k.min((unit + 1) * UNIT_STEPS);
-            for index in 0..self.blocks {
-                let (lines, width) = block(index);
-                self.pack_block(isa, lines, width, steps.clone());
-            }
-        }
-    }
-
-    /// Packs some steps of a block of lines.
-    fn pack_block(&self, isa: Isa, lines: Range<usize>, width: usize, steps: Range<usize>) {
-        let columns = lines.len();
-        // SAFETY: every step of every block is packed once, to a place of its own.
-        let to = unsafe { self.to.slice(lines.start * self.k + steps.start * width, steps.len() * width) };
-        if to.is_empty() {
-        } else if self.along {
-            let from = &self.from[lines.start * self.k + steps.start..];
-            isa.dispatch(Transpose { from, stride: self.k, columns, width, to });
-        } else {
-            let from = &self.from[steps.start * self.lines + lines.start..];
-            isa.dispatch(Copy { from, stride: self.lines, columns, width, to });
-        }
     }
 }
 
@@ -192,6 +172,8 @@ struct Grid {
     panels: usize,
     /// How many tasks share the row blocks, and how many the panels.
     shares: [usize; 2],
+    /// Whether panels of B are read in place if they can be.
+    in_place: bool,
 }
 
 impl Grid {
@@ -201,7 +183,9 @@ impl Grid {
         let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS);
         let panel_shares = panels.div_ceil(TASK_PANELS).max(tasks.div_ceil(row_blocks)).min(panels);
         let row_shares = tasks.div_ceil(panel_shares).min(row_blocks);
-        Self { m: gemm.m, n: gemm.n, lanes, row_blocks, panels, shares: [row_shares, panel_shares] }
+        // Packing pays only if more than a few tiles use what was packed.
+        let in_place = !gemm.transpose_b && row_blocks <= 2;
+        Self { m: gemm.m, n: gemm.n, lanes, row_blocks, panels, shares: [row_shares, panel_shares], in_place }
     }
 
     fn tasks(&self) -> usize {
@@ -231,6 +215,12 @@ impl Grid {
     fn width(&self, columns: &Range<usize>) -> usize {
         columns.len().next_multiple_of(self.lanes)
     }
+
+    /// Whether these columns of B are read where they are, not packed. The last panel cannot be if it does not
+    /// fill its registers, because they would reach beyond the matrix.
+    fn in_place(&self, columns: &Range<usize>) -> bool {
+        self.in_place && self.width(columns) == columns.len()
+    }
 }
 
 /// The `index`-th of `shares` parts of 0..`total`, which differ by at most one in size.
@@ -246,65 +236,67 @@ pub(super) fn aligned<T: Real>(scratch: &mut [T]) -> &mut [T] {
     &mut scratch[lost..]
 }
 
-/// What all tasks of one product share.
-struct Block<'a, T> {
+/// What all tasks of one stage share.
+struct Stage<'a, T> {
     gemm: &'a Gemm,
     grid: &'a Grid,
     isa: Isa,
+    /// The steps of this stage, which are packed.
+    steps: Range<usize>,
     packed_a: &'a [T],
     packed_b: &'a [T],
+    /// B itself, for the panels that are read in place.
+    b: &'a [T],
     epilogue: Epilogue<'a, T>,
-    c: Parts<'a, T>,
+    c: &'a Parts<'a, T>,
 }
 
-// SAFETY: tasks only read the operands and write to disjoint tiles of `c`.
-unsafe impl<T: Real> Sync for Block<'_, T> {}
-
-impl<T: Real> Block<'_, T> {
+impl<T: Real> Stage<'_, T> {
     /// Computes the tiles where some row blocks meet some panels.
-    fn multiply(&self, row_blocks: Range<usize>, panels: Range<usize>) {
+    fn multiply(&self, blocks: Range<usize>, row_blocks: Range<usize>, panels: Range<usize>) {
         let mut tile = Tile::new();
-        let blocks = self.gemm.k.div_ceil(INNER).max(1);
-        for inner in 0..blocks {
-            let steps = share(self.gemm.k, blocks, inner);
-            let last = inner + 1 == blocks;
+        for block in blocks {
+            let steps = share(self.gemm.k, self.gemm.blocks(), block);
             for row_block in row_blocks.clone() {
                 let rows = self.grid.rows(row_block);
                 for panel in panels.clone() {
-                    self.tile(&mut tile, rows.clone(), self.grid.columns(panel), steps.clone(), last);
+                    self.tile(&mut tile, rows.clone(), self.grid.columns(panel), steps.clone());
                 }
             }
         }
     }
 
-    /// Adds some steps of the inner dimension to a tile of C; the last of them also the epilogue.
-    fn tile(
-        &self,
-        tile: &mut Tile<T>,
-        rows: Range<usize>,
-        columns: Range<usize>,
-        steps: Range<usize>,
-        last: bool,
-    ) {
-        let (k, n, width) = (self.gemm.k, self.gemm.n, self.grid.width(&columns));
-        let a = &self.packed_a[rows.start * k + steps.start * rows.len()..];
-        let b = &self.packed_b[columns.start * k + steps.start * width..];
+    /// Adds some steps to a tile of C; the last of them also the epilogue.
+    fn tile(&self, tile: &mut Tile<T>, rows: Range<usize>, columns: Range<usize>, steps: Range<usize>) {
+        let a =
+            &self.packed_a[rows.start * self.steps.len() + (steps.start - self.steps.start) * rows.len()..];
         let left = Packed { start: a.as_ptr(), stride: rows.len() };
-        let right = Packed { start: b.as_ptr(), stride: width };
-        let bias = self
-            .epilogue
-            .bias
-            .filter(|_| last)
-            .map_or(Bias::None, |bias| Bias::Columns(&bias[columns.clone()]));
+        let (right, vectors) = (self.right(&columns, &steps), self.grid.width(&columns) / self.grid.lanes);
+        let last = steps.end == self.gemm.k;
+        let bias = self.epilogue.bias.filter(|_| last);
+        let bias = bias.map_or(Bias::None, |bias| Bias::Columns(&bias[columns.clone()]));
         let finish = Finish { add: steps.start > 0, bias, relu: self.epilogue.relu && last };
-        // SAFETY: the operands were packed in this form; the tile of C is no other task's.
+        // SAFETY: both operands hold these rows, registers and steps; the tile of C is no other task's.
         unsafe {
-            tile.multiply(self.isa, [rows.len(), width / self.grid.lanes], left, right, steps.len());
-            let target = self.c.start().add(rows.start * n + columns.start);
-            let part =
-                Part { rows: rows.len(), column: 0, columns: columns.len(), target, pitch: n, spacing: 1 };
+            tile.multiply(self.isa, [rows.len(), vectors], left, right, steps.len());
+            let (pitch, rows, first) = (self.gemm.n, rows.len(), rows.start);
+            let target = self.c.start().add(first * pitch + columns.start);
+            let part = Part { rows, column: 0, columns: columns.len(), target, pitch, spacing: 1 };
             tile.store(self.isa, part, finish);
         }
+    }
+
+    /// Some steps of a panel of B.
+    fn right(&self, columns: &Range<usize>, steps: &Range<usize>) -> Packed<T> {
+        let width = self.grid.width(columns);
+        let (numbers, stride) = if self.grid.in_place(columns) {
+            (self.b.get(steps.start * self.gemm.n + columns.start..), self.gemm.n)
+        } else {
+            let start = columns.start * self.steps.len() + (steps.start - self.steps.start) * width;
+            (self.packed_b.get(start..), width)
+        };
+        // Without a single step there may be nothing to point to, and nothing is read.
+        Packed { start: numbers.unwrap_or_default().as_ptr(), stride }
     }
 }
 

@@ -47,6 +47,10 @@ impl Op for AvgPool2d {
         &["image"]
     }
 
+    fn window(&self) -> Option<Window> {
+        Some(self.window)
+    }
+
     fn attributes(&self) -> String {
         attributes(self.window)
     }

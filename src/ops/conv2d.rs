@@ -123,6 +123,10 @@ impl Op for Conv2d {
         })
     }
 
+    fn window(&self) -> Option<Window> {
+        (self.factor == Factor::Output).then_some(self.window)
+    }
+
     fn absorb(&self, next: &Next<'_>) -> Option<Absorbed> {
         let takes_bias = !self.bias && !self.relu && next.other == Some(&[0, 1, 0, 0]);
         let op = match (self.factor, next.function) {

@@ -91,6 +91,10 @@ impl Op for Take {
     fn roles(&self) -> &'static [&'static str] {
         &["image", "indices"]
     }
+
+    fn window(&self) -> Option<Window> {
+        Some(self.window)
+    }
 }
 
 impl Op for Put {

@@ -174,10 +174,14 @@ impl Correlation {
                     // SAFETY: every block of every phase has a place of its own and is packed once.
                     let to =
                         unsafe { packed.slice(phase.start + channels.start * steps, channels.len() * steps) };
-                    phase.taps(self).zip(to.chunks_exact_mut(channels.len())).for_each(|(tap, to)| {
+                    phase.visit_taps(self, |step, tap| {
                         let from =
                             weight[tap.weight + channels.start * tap.stride..].iter().step_by(tap.stride);
-                        to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+                        to[step * channels.len()..]
+                            .iter_mut()
+                            .take(channels.len())
+                            .zip(from)
+                            .for_each(|(to, &from)| *to = from);
                     });
                 }
             }
@@ -245,23 +249,27 @@ impl Phase {
         plan.strip.channels * self.taps[0] * self.taps[1]
     }
 
-    /// All steps of the inner dimension: channel of the source, then taps, row after row.
-    fn taps<'a>(&'a self, plan: &'a Correlation) -> impl Iterator<Item = Tap> + 'a {
+    /// Calls `visit(step, tap)` for all steps of the inner dimension: channel of the source, then taps, row by row.
+    fn visit_taps(&self, plan: &Correlation, mut visit: impl FnMut(usize, Tap)) {
         let Convolution { channels, window: Window { kernel, stride, .. }, .. } = plan.convolution;
-        let size = kernel[0] * kernel[1];
-        let [tall, wide] = self.taps;
-        (0..self.steps(plan)).map(move |step| {
-            let (channel, tap) = (step / (tall * wide), [step / wide % tall, step % wide]);
-            if !plan.adjoint {
-                let offset = plan.strip.offset(channel, tap);
-                return Tap { offset, weight: step, stride: channels * size };
+        let (size, [tall, wide]) = (kernel[0] * kernel[1], self.taps);
+        for tap in (0..tall).flat_map(|row| (0..wide).map(move |column| [row, column])) {
+            let mut step = tap[0] * wide + tap[1];
+            let (away, weight, spacing, stride) = if plan.adjoint {
+                // A later tap sees an earlier place of the upstream.
+                let away = [0, 1].map(|axis| (kernel[axis] - 1) / stride[axis] - tap[axis]);
+                let [row, column] = [0, 1].map(|axis| self.phase[axis] + tap[axis] * stride[axis]);
+                (away, row * kernel[1] + column, channels * size, size)
+            } else {
+                (tap, step, size, channels * size)
+            };
+            let (mut offset, mut weight) = (plan.strip.offset(0, away), weight);
+            for _ in 0..plan.strip.channels {
+                visit(step, Tap { offset, weight, stride });
+                (step, offset, weight) =
+                    (step + tall * wide, offset + plan.strip.channel(), weight + spacing);
             }
-            // A later tap sees an earlier place of the upstream.
-            let away = [0, 1].map(|axis| (kernel[axis] - 1) / stride[axis] - tap[axis]);
-            let [row, column] = [0, 1].map(|axis| self.phase[axis] + tap[axis] * stride[axis]);
-            let weight = channel * channels * size + row * kernel[1] + column;
-            Tap { offset: plan.strip.offset(channel, away), weight, stride: size }
-        })
+        }
     }
 }
 
@@ -287,7 +295,7 @@ impl<T: Real> Band<'_, T> {
         if rows.is_empty() || wide.is_empty() {
             return;
         }
-        table.iter_mut().zip(phase.taps(self.plan)).for_each(|(offset, tap)| *offset = tap.offset);
+        phase.visit_taps(self.plan, |step, tap| table[step] = tap.offset);
         let pitch = self.plan.strip.pitch;
         let rows = rows.start - self.rows.start..rows.end - self.rows.start;
         let (first, end) = (rows.start * pitch + wide.start, (rows.end - 1) * pitch + wide.end);

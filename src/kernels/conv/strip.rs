@@ -34,11 +34,16 @@ impl Strip {
             .saturating_add(2 * MAX_LANES)
     }
 
+    /// From one channel to the next.
+    pub fn channel(&self) -> usize {
+        self.phases[0] * self.phases[1] * self.rows * self.pitch
+    }
+
     /// Where a channel's pixel lies that is `away` pixels from the one at the origin.
     pub fn offset(&self, channel: usize, away: [usize; 2]) -> usize {
         let [phase_y, phase_x] = [away[0] % self.step[0], away[1] % self.step[1]];
-        let plane = (channel * self.phases[0] + phase_y) * self.phases[1] + phase_x;
-        (plane * self.rows + away[0] / self.step[0]) * self.pitch + away[1] / self.step[1]
+        let row = (phase_y * self.phases[1] + phase_x) * self.rows + away[0] / self.step[0];
+        channel * self.channel() + row * self.pitch + away[1] / self.step[1]
     }
 
     /// The rows or columns of a phase, out of `count`, that lie in the picture.

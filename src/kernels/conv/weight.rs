@@ -25,6 +25,8 @@ const TASKS: usize = 16;
 const USED_BYTES: usize = Local::BYTES / 4 * 3;
 /// As many places suffice as steps of a tile to make up for loading and storing its sums.
 const STEPS: usize = 512;
+/// Rows of a tile. With more, the compiler no longer keeps the sums of a gathered tile in registers.
+const TILE_ROWS: usize = 10;
 
 /// How many chunks the batch is cut into.
 fn chunks(sizes: &Convolution) -> usize {
@@ -220,8 +222,9 @@ impl<'a, T: Real> Job<'a, T> {
             to,
         });
 
-        for (place, offset) in self.offsets[steps..][..places].iter_mut().enumerate() {
-            *offset = strip_start + place / width * stride[0] * strip.pitch + place % width * stride[1];
+        for (row, offsets) in self.offsets[steps..][..places].chunks_exact_mut(width).enumerate() {
+            let start = strip_start + row * stride[0] * strip.pitch;
+            offsets.iter_mut().enumerate().for_each(|(column, offset)| *offset = start + column * stride[1]);
         }
         steps + places
     }
@@ -231,7 +234,7 @@ impl<'a, T: Real> Job<'a, T> {
         let Plan { sizes, pitch, .. } = *self.plan;
         let kernel = sizes.window.kernel[0] * sizes.window.kernel[1];
         let (lanes, taps) = (self.isa.lanes::<T>(), self.channels.len() * kernel);
-        let blocks = taps.div_ceil(self.isa.tile_rows::<T>());
+        let blocks = taps.div_ceil(self.isa.tile_rows::<T>().min(TILE_ROWS));
         let mut tile = Tile::new();
         for filter in (0..sizes.filters).step_by(2 * lanes) {
             let columns = (sizes.filters - filter).min(2 * lanes);

@@ -237,9 +237,9 @@ impl<T: Real> Kernel<T> for Store<'_, T> {
     unsafe fn run<V: Vector<T>>(self) {
         let Store { tile, part, finish } = self;
         debug_assert!(part.column + part.columns <= tile.pitch && (part.spacing == 1 || !finish.add));
-        for row in 0..part.rows {
-            for done in (0..part.columns).step_by(V::LANES) {
-                let count = V::LANES.min(part.columns - done);
+        for done in (0..part.columns).step_by(V::LANES) {
+            let count = V::LANES.min(part.columns - done);
+            for row in 0..part.rows {
                 // SAFETY: `count` keeps to the columns of the part, which are inside the tile; the caller of
                 // `Tile::store` vouches for the target.
                 unsafe {

@@ -1,0 +1,95 @@
+//! Trains the book's SimpleConvNet on handwritten digits.
+//!
+//! `cargo run --release --example simple_conv_net -- --help`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use dagrad::data::{self, Split};
+use dagrad::nn::{Model, SimpleConvNet};
+use dagrad::optim::{AdaGrad, Adam, AdamW, Momentum, Nesterov, RmsProp, Sgd};
+use dagrad::train::{Epoch, FitOptions, evaluate, fit};
+use dagrad::{Result, Workspace};
+
+/// Trains conv – relu – pool – affine – relu – affine on handwritten digits.
+#[derive(Parser)]
+struct Arguments {
+    /// A folder with MNIST's or Fashion-MNIST's four IDX files (.gz or plain); without it the 5,000 digits
+    /// inside the crate are used.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How many times to go through the training digits.
+    #[arg(long, default_value_t = 20)]
+    epochs: usize,
+    /// Digits in a batch.
+    #[arg(long, default_value_t = 100)]
+    batch: usize,
+    /// The rule that moves the parameters.
+    #[arg(long, value_enum, default_value_t = Rule::Adam)]
+    optimizer: Rule,
+    /// Learning rate; by default one that suits the optimizer.
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// What all randomness follows from.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Threads; by default all cores.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Rule {
+    Sgd,
+    Momentum,
+    Nesterov,
+    Adagrad,
+    Rmsprop,
+    Adam,
+    Adamw,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let Split { train, test } = match &arguments.data {
+        Some(folder) => data::idx::load(folder)?,
+        None => data::mnist_5k()?,
+    };
+    let workspace = arguments.threads.map_or_else(Workspace::for_this_machine, Workspace::new)?;
+    println!("{} training and {} test images, {} threads", train.len(), test.len(), workspace.threads());
+    let mut model =
+        Model::with_workspace(SimpleConvNet::default(), train.image_shape(), arguments.seed, workspace)?;
+    learn(arguments, &mut model, &train, &test)?;
+    println!("test accuracy: {:.2} %", 100.0 * evaluate(&mut model, &test)?);
+    Ok(())
+}
+
+fn learn(
+    arguments: &Arguments,
+    model: &mut Model<SimpleConvNet>,
+    train: &data::Dataset,
+    test: &data::Dataset,
+) -> Result<Vec<Epoch>> {
+    let Arguments { epochs, batch, seed, .. } = *arguments;
+    let options = FitOptions { epochs, batch, seed, ..FitOptions::default() };
+    let rate = |usual: f64| arguments.learning_rate.unwrap_or(usual);
+    match arguments.optimizer {
+        Rule::Sgd => fit(model, &Sgd::new(rate(0.1)), train, test, options),
+        Rule::Momentum => fit(model, &Momentum::new(rate(0.05)), train, test, options),
+        Rule::Nesterov => fit(model, &Nesterov::new(rate(0.05)), train, test, options),
+        Rule::Adagrad => fit(model, &AdaGrad::new(rate(0.01)), train, test, options),
+        Rule::Rmsprop => fit(model, &RmsProp::new(rate(0.001)), train, test, options),
+        Rule::Adam => fit(model, &Adam::new(rate(0.001)), train, test, options),
+        Rule::Adamw => fit(model, &AdamW::new(rate(0.001)), train, test, options),
+    }
+}

@@ -1,0 +1,131 @@
+//! Layers: operations together with parameters that are found by name.
+
+use crate::error::Problem;
+use crate::graph::{Init, Var};
+use crate::ops::Conv2dOptions;
+use crate::shape::Pair;
+
+/// The filters of a convolutional layer.
+///
+/// They start by He's rule, biases at 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Filters {
+    count: usize,
+    kernel: [usize; 2],
+    options: Conv2dOptions,
+    init: Option<Init>,
+    bias: bool,
+}
+
+impl Filters {
+    /// So many filters of a size, with stride 1 and no padding.
+    pub fn new(count: usize, kernel: impl Into<Pair>) -> Self {
+        Self { count, kernel: kernel.into().0, options: Conv2dOptions::new(), init: None, bias: true }
+    }
+
+    /// How many pixels the filters move at a time.
+    pub fn stride(self, stride: impl Into<Pair>) -> Self {
+        Self { options: self.options.stride(stride), ..self }
+    }
+
+    /// How many zeros are added on each side.
+    pub fn padding(self, padding: impl Into<Pair>) -> Self {
+        Self { options: self.options.padding(padding), ..self }
+    }
+
+    /// How the weights start.
+    pub fn init(self, init: Init) -> Self {
+        Self { init: Some(init), ..self }
+    }
+
+    /// Leaves out the bias.
+    pub fn without_bias(self) -> Self {
+        Self { bias: false, ..self }
+    }
+}
+
+/// The units of a fully connected layer. A number alone converts.
+///
+/// They start by He's rule, biases at 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Units {
+    count: usize,
+    init: Option<Init>,
+    bias: bool,
+}
+
+impl Units {
+    /// So many units.
+    pub fn new(count: usize) -> Self {
+        Self { count, init: None, bias: true }
+    }
+
+    /// How the weights start.
+    pub fn init(self, init: Init) -> Self {
+        Self { init: Some(init), ..self }
+    }
+
+    /// Leaves out the bias.
+    pub fn without_bias(self) -> Self {
+        Self { bias: false, ..self }
+    }
+}
+
+impl From<usize> for Units {
+    fn from(count: usize) -> Self {
+        Self::new(count)
+    }
+}
+
+/// A convolution with parameters `{name}.weight` `[O, C, kh, kw]` and `{name}.bias` `[O]`.
+///
+/// ```
+/// use dagrad::{Graph, nn};
+///
+/// let graph = Graph::new();
+/// let image = graph.input("image", [100, 1, 28, 28]);
+/// let h = nn::conv2d(image, "conv1", nn::Filters::new(30, 5)).relu();
+/// assert_eq!(h.shape(), [100, 30, 24, 24].into());
+/// ```
+#[track_caller]
+pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
+    let graph = image.graph();
+    let &[_, channels, _, _] = &image.shape()[..] else {
+        let problem = Problem::new(format!("image {} is not [batch, channels, height, width]", image.shape()));
+        return graph.refuse("conv2d", &["image"], &[image], problem);
+    };
+    let Filters { count, kernel: [height, width], options, init, bias } = filters;
+    let init = init.unwrap_or_else(|| Init::he(channels.saturating_mul(height).saturating_mul(width)));
+    let weight = graph.param(&format!("{name}.weight"), [count, channels, height, width], init);
+    let y = image.conv2d(weight, options);
+    if !bias {
+        return y;
+    }
+    y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS).reshape([count, 1, 1])
+}
+
+/// A fully connected layer x · W + b with parameters `{name}.weight` `[inputs, units]` and `{name}.bias`
+/// `[units]`, on rows `[N, inputs]`.
+///
+/// ```
+/// use dagrad::{Graph, nn};
+///
+/// let graph = Graph::new();
+/// let rows = graph.input("rows", [100, 4320]);
+/// assert_eq!(nn::linear(rows, "fc1", 100).shape(), [100, 100].into());
+/// ```
+#[track_caller]
+pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g> {
+    let graph = rows.graph();
+    let &[_, inputs] = &rows.shape()[..] else {
+        let problem = Problem::new(format!("rows {} are not [batch, inputs]", rows.shape())).hint("use `flatten`");
+        return graph.refuse("linear", &["rows"], &[rows], problem);
+    };
+    let Units { count, init, bias } = units.into();
+    let init = init.unwrap_or_else(|| Init::he(inputs));
+    let y = rows.matmul(graph.param(&format!("{name}.weight"), [inputs, count], init));
+    if !bias {
+        return y;
+    }
+    y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS)
+}

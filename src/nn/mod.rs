@@ -1,0 +1,15 @@
+//! Layers, networks and what they cost.
+//!
+//! A layer is a function from values to a value that finds its parameters by name; a network is a function
+//! or a small struct ([`Network`]); a [`Model`] is a network together with its parameters.
+
+mod layers;
+mod model;
+mod networks;
+mod summary;
+
+pub use layers::{Filters, Units, conv2d, linear};
+pub(crate) use model::{IMAGES, LABELS};
+pub use model::{Model, Network};
+pub use networks::{DeepConvNet, SimpleConvNet};
+pub use summary::{Summary, receptive_field};

@@ -1,0 +1,245 @@
+//! A network with its parameters, ready to predict.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ndarray::{Array1, Array2, Array4, ArrayD, Dimension};
+
+use crate::autodiff::gradients;
+use crate::compile::Plan;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Mode, Precision, Var};
+use crate::run::{Element, Feed, Store, Workspace};
+
+/// A network: from a batch of images `[N, C, H, W]` to logits `[N, classes]`. Functions and closures are
+/// networks.
+///
+/// ```
+/// use dagrad::nn::{self, Filters, Model};
+/// use dagrad::Var;
+///
+/// fn tiny<'g>(images: Var<'g>) -> Var<'g> {
+///     let h = nn::conv2d(images, "conv", Filters::new(4, 3)).relu().max_pool2d(2);
+///     nn::linear(h.flatten(), "fc", 10)
+/// }
+/// let model = Model::<_, f32>::new(tiny, [1, 8, 8], 0)?;
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+pub trait Network {
+    /// Records the network on the graph of `images`.
+    fn logits<'g>(&self, images: Var<'g>) -> Var<'g>;
+}
+
+impl<F: for<'g> Fn(Var<'g>) -> Var<'g>> Network for F {
+    fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
+        self(images)
+    }
+}
+
+/// A network together with its parameters, in precision `T`.
+///
+/// Plans are compiled at the first use of a batch size and kept.
+#[derive(Debug)]
+pub struct Model<N, T: Precision = f32> {
+    network: N,
+    image_shape: [usize; 3],
+    store: Store<T>,
+    workspace: Workspace,
+    plans: HashMap<(Purpose, usize), Plan<T>>,
+    /// The parameters' names, in the order of the gradient plan's results.
+    parameters: Vec<String>,
+}
+
+/// What a plan computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Purpose {
+    Logits,
+    Loss,
+    Gradient,
+}
+
+/// The name of the input of images in the graphs of this module.
+pub(crate) const IMAGES: &str = "images";
+/// The name of the input of labels.
+pub(crate) const LABELS: &str = "labels";
+
+impl<N: Network, T: Precision + Element> Model<N, T> {
+    /// A network for images of shape `[channels, height, width]` with freshly started parameters, on all
+    /// cores.
+    ///
+    /// # Errors
+    /// A misuse in the network, with its line.
+    pub fn new(network: N, image_shape: [usize; 3], seed: u64) -> Result<Self> {
+        Self::with_workspace(network, image_shape, seed, Workspace::for_this_machine()?)
+    }
+
+    /// Like [`new`](Self::new), in a given workspace.
+    ///
+    /// # Errors
+    /// A misuse in the network, with its line.
+    pub fn with_workspace(network: N, image_shape: [usize; 3], seed: u64, workspace: Workspace) -> Result<Self> {
+        let store = Store::new(seed);
+        let mut model =
+            Self { network, image_shape, store, workspace, plans: HashMap::new(), parameters: Vec::new() };
+        model.compile(Purpose::Logits, 1)?;
+        model.store.prepare(&model.plans[&(Purpose::Logits, 1)])?;
+        Ok(model)
+    }
+
+    /// The logits of each image, `[N, classes]`, in evaluation mode. Softmax makes probabilities of them;
+    /// the largest is the prediction.
+    ///
+    /// # Errors
+    /// Images of another shape.
+    pub fn predict(&mut self, images: &Array4<T>) -> Result<Array2<T>> {
+        let outputs = self.run(Purpose::Logits, images, None)?;
+        outputs.into_iter().next().and_then(|logits| logits.into_dimensionality().ok()).ok_or_else(not_logits)
+    }
+
+    /// The mean softmax cross-entropy of a batch, in training mode.
+    ///
+    /// # Errors
+    /// Images or labels that do not fit.
+    pub fn loss(&mut self, images: &Array4<T>, labels: &Array1<u32>) -> Result<T> {
+        let outputs = self.run(Purpose::Loss, images, Some(labels))?;
+        outputs.first().and_then(|loss| loss.first().copied()).ok_or_else(not_logits)
+    }
+
+    /// The fraction of images whose largest logit is at their label, in evaluation mode.
+    ///
+    /// # Errors
+    /// Images or labels that do not fit; no images.
+    pub fn accuracy(&mut self, images: &Array4<T>, labels: &Array1<u32>) -> Result<f64> {
+        if labels.is_empty() || labels.len() != images.dim().0 {
+            let message = format!("{} labels do not fit {} images", labels.len(), images.dim().0);
+            return Err(Error::setting("accuracy", message));
+        }
+        let logits = self.predict(images)?;
+        let right = logits.outer_iter().zip(labels).filter(|(row, label)| argmax(row.iter()) == **label as usize);
+        Ok(right.count() as f64 / labels.len() as f64)
+    }
+
+    /// The gradient of the loss in each trainable parameter, by name.
+    ///
+    /// # Errors
+    /// Images or labels that do not fit; parameters that the loss does not reach.
+    pub fn gradient(&mut self, images: &Array4<T>, labels: &Array1<u32>) -> Result<BTreeMap<String, ArrayD<T>>> {
+        let outputs = self.run(Purpose::Gradient, images, Some(labels))?;
+        Ok(self.parameters.iter().cloned().zip(outputs).collect())
+    }
+
+    /// The same by central differences of step 10⁻⁴, two evaluations of the loss for each parameter. It is
+    /// slow, and in `f32` rough: it is here to be compared with [`gradient`](Self::gradient).
+    ///
+    /// # Errors
+    /// Images or labels that do not fit.
+    pub fn numerical_gradient(
+        &mut self,
+        images: &Array4<T>,
+        labels: &Array1<u32>,
+    ) -> Result<BTreeMap<String, ArrayD<T>>> {
+        let names: Vec<String> = self.store.trainable().map(str::to_string).collect();
+        let mut found = BTreeMap::new();
+        for name in names {
+            let Some(mut slopes) = self.store.get(&name).map(|values| values.to_owned()) else { continue };
+            for (element, slope) in slopes.indexed_iter_mut() {
+                *slope = self.slope(&name, element.slice(), images, labels)?;
+            }
+            found.insert(name, slopes);
+        }
+        Ok(found)
+    }
+
+    fn slope(&mut self, name: &str, element: &[usize], images: &Array4<T>, labels: &Array1<u32>) -> Result<T> {
+        let step = T::of(1e-4);
+        let original = self.store.get(name).map_or(T::zero(), |values| values[element]);
+        let mut loss_at = |value: T| {
+            if let Some(mut values) = self.store.get_mut(name) {
+                values[element] = value;
+            }
+            self.loss(images, labels)
+        };
+        let (above, below) = (loss_at(original + step), loss_at(original - step));
+        loss_at(original)?;
+        Ok((above? - below?) / (step + step))
+    }
+
+    /// The parameters.
+    pub fn store(&self) -> &Store<T> {
+        &self.store
+    }
+
+    /// The parameters, to change them.
+    pub fn store_mut(&mut self) -> &mut Store<T> {
+        &mut self.store
+    }
+
+    /// The network.
+    pub fn network(&self) -> &N {
+        &self.network
+    }
+
+    /// The shape of an image: channels, height, width.
+    pub fn image_shape(&self) -> [usize; 3] {
+        self.image_shape
+    }
+
+    /// The parameters and the memory and threads to run plans over them.
+    pub fn parts(&mut self) -> (&mut Store<T>, &mut Workspace) {
+        (&mut self.store, &mut self.workspace)
+    }
+
+    /// Records the network for a batch on `graph`: images, and logits.
+    #[track_caller]
+    pub fn record<'g>(&self, graph: &'g Graph, batch: usize) -> (Var<'g>, Var<'g>) {
+        let [channels, height, width] = self.image_shape;
+        let images = graph.input(IMAGES, [batch, channels, height, width]);
+        (images, self.network.logits(images))
+    }
+
+    fn run(&mut self, purpose: Purpose, images: &Array4<T>, labels: Option<&Array1<u32>>) -> Result<Vec<ArrayD<T>>> {
+        let batch = images.dim().0;
+        self.compile(purpose, batch)?;
+        let plan = &self.plans[&(purpose, batch)];
+        let images = [Feed::new(IMAGES, images)];
+        let labels = labels.map(|labels| Feed::new(LABELS, labels));
+        let feeds: Vec<Feed<'_>> = images.into_iter().chain(labels).collect();
+        let outputs = plan.run(&mut self.store, &mut self.workspace, &feeds)?;
+        Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect())
+    }
+
+    fn compile(&mut self, purpose: Purpose, batch: usize) -> Result<()> {
+        if self.plans.contains_key(&(purpose, batch)) {
+            return Ok(());
+        }
+        let mode = if purpose == Purpose::Logits { Mode::Evaluate } else { Mode::Train };
+        let graph = Graph::with_mode(mode);
+        let (_, logits) = self.record(&graph, batch);
+        let loss = || logits.softmax_cross_entropy(graph.labels(LABELS, [batch]));
+        let outputs = match purpose {
+            Purpose::Logits => vec![logits],
+            Purpose::Loss => vec![loss()],
+            Purpose::Gradient => {
+                let parameters = graph.parameters();
+                self.parameters = parameters.iter().map(|parameter| parameter.name()).collect();
+                gradients(loss(), &parameters)?
+            }
+        };
+        self.plans.insert((purpose, batch), Plan::compile(&graph, &outputs)?);
+        Ok(())
+    }
+}
+
+fn not_logits() -> Error {
+    Error::setting("network", "its result is not logits [batch, classes]")
+}
+
+/// The position of the largest number, the first of several.
+pub(crate) fn argmax<'a, T: Precision>(values: impl Iterator<Item = &'a T>) -> usize {
+    let mut best = (0, T::neg_infinity());
+    for (position, &value) in values.enumerate() {
+        if value > best.1 {
+            best = (position, value);
+        }
+    }
+    best.0
+}

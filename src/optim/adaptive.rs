@@ -1,0 +1,127 @@
+//! Descent with a step of its own for each number.
+
+use super::{Optimizer, state};
+use crate::graph::{Graph, Init, Var};
+
+/// AdaGrad: h ← h + g²; p ← p − η g / (√h + ε) (Duchi et al. 2011).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdaGrad {
+    /// Learning rate η.
+    pub learning_rate: f64,
+    /// ε, which keeps the divisor from 0.
+    pub epsilon: f64,
+}
+
+impl AdaGrad {
+    /// ε = 10⁻¹⁰.
+    pub fn new(learning_rate: f64) -> Self {
+        Self { learning_rate, epsilon: 1e-10 }
+    }
+}
+
+impl Optimizer for AdaGrad {
+    fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        for &(p, g) in parameters {
+            let h = state(p, "adagrad");
+            let next = h + g * g;
+            h.assign(next);
+            p.assign(p - g * self.learning_rate / (next.sqrt() + self.epsilon));
+        }
+    }
+}
+
+/// RMSprop: h ← α h + (1 − α) g²; p ← p − η g / (√h + ε) (Tieleman and Hinton 2012).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RmsProp {
+    /// Learning rate η.
+    pub learning_rate: f64,
+    /// Decay α of the mean square.
+    pub decay: f64,
+    /// ε, which keeps the divisor from 0.
+    pub epsilon: f64,
+}
+
+impl RmsProp {
+    /// α = 0.99, ε = 10⁻⁸.
+    pub fn new(learning_rate: f64) -> Self {
+        Self { learning_rate, decay: 0.99, epsilon: 1e-8 }
+    }
+}
+
+impl Optimizer for RmsProp {
+    fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        for &(p, g) in parameters {
+            let h = state(p, "rmsprop");
+            let next = h * self.decay + g * g * (1.0 - self.decay);
+            h.assign(next);
+            p.assign(p - g * self.learning_rate / (next.sqrt() + self.epsilon));
+        }
+    }
+}
+
+/// Adam (Kingma and Ba 2015):
+/// m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; p ← p − η m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵗ) and
+/// v̂ = v / (1 − β₂ᵗ) at step t.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adam {
+    /// Learning rate η.
+    pub learning_rate: f64,
+    /// Decays β₁ of the mean and β₂ of the mean square.
+    pub betas: [f64; 2],
+    /// ε, which keeps the divisor from 0.
+    pub epsilon: f64,
+}
+
+impl Adam {
+    /// β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸.
+    pub fn new(learning_rate: f64) -> Self {
+        Self { learning_rate, betas: [0.9, 0.999], epsilon: 1e-8 }
+    }
+}
+
+impl Optimizer for Adam {
+    fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        AdamW { adam: *self, weight_decay: 0.0 }.step(graph, parameters);
+    }
+}
+
+/// Adam with decoupled weight decay: p ← (1 − η λ) p before Adam's step (Loshchilov and Hutter 2019).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// Adam's own settings.
+    pub adam: Adam,
+    /// Weight decay λ.
+    pub weight_decay: f64,
+}
+
+impl AdamW {
+    /// Adam's defaults and λ = 0.01.
+    pub fn new(learning_rate: f64) -> Self {
+        Self { adam: Adam::new(learning_rate), weight_decay: 0.01 }
+    }
+}
+
+impl Optimizer for AdamW {
+    fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        let Adam { learning_rate, betas: [beta1, beta2], epsilon } = self.adam;
+        let correction1 = correction(graph, "adam.correction1", beta1);
+        let correction2 = correction(graph, "adam.correction2", beta2);
+        for &(p, g) in parameters {
+            let (m, v) = (state(p, "adam.m"), state(p, "adam.v"));
+            let next_m = m * beta1 + g * (1.0 - beta1);
+            let next_v = v * beta2 + g * g * (1.0 - beta2);
+            m.assign(next_m);
+            v.assign(next_v);
+            let step = next_m / correction1 * learning_rate / ((next_v / correction2).sqrt() + epsilon);
+            p.assign(p * (1.0 - learning_rate * self.weight_decay) - step);
+        }
+    }
+}
+
+/// 1 − βᵗ, kept as c ← β c + (1 − β) from c = 0: exact where 1 − βᵗ by subtraction would cancel.
+fn correction<'g>(graph: &'g Graph, name: &str, beta: f64) -> Var<'g> {
+    let c = graph.state(name, [], Init::ZEROS);
+    let next = c * beta + (1.0 - beta);
+    c.assign(next);
+    next
+}

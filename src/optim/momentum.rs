@@ -1,0 +1,81 @@
+//! Descent along the gradient, with and without inertia.
+
+use super::{Optimizer, state};
+use crate::graph::{Graph, Var};
+
+/// Stochastic gradient descent: p ← p − η g.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sgd {
+    /// Learning rate η.
+    pub learning_rate: f64,
+}
+
+impl Sgd {
+    /// Plain descent with a learning rate.
+    pub fn new(learning_rate: f64) -> Self {
+        Self { learning_rate }
+    }
+}
+
+impl Optimizer for Sgd {
+    fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        for &(p, g) in parameters {
+            p.assign(p - g * self.learning_rate);
+        }
+    }
+}
+
+/// Momentum: v ← μ v − η g; p ← p + v.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Momentum {
+    /// Learning rate η.
+    pub learning_rate: f64,
+    /// Momentum μ.
+    pub momentum: f64,
+}
+
+impl Momentum {
+    /// Momentum 0.9.
+    pub fn new(learning_rate: f64) -> Self {
+        Self { learning_rate, momentum: 0.9 }
+    }
+}
+
+impl Optimizer for Momentum {
+    fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        for &(p, g) in parameters {
+            let v = state(p, "momentum");
+            let next = v * self.momentum - g * self.learning_rate;
+            v.assign(next);
+            p.assign(p + next);
+        }
+    }
+}
+
+/// Nesterov's momentum as PyTorch writes it: b ← μ b + g; p ← p − η (g + μ b)
+/// (Sutskever et al. 2013).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Nesterov {
+    /// Learning rate η.
+    pub learning_rate: f64,
+    /// Momentum μ.
+    pub momentum: f64,
+}
+
+impl Nesterov {
+    /// Momentum 0.9.
+    pub fn new(learning_rate: f64) -> Self {
+        Self { learning_rate, momentum: 0.9 }
+    }
+}
+
+impl Optimizer for Nesterov {
+    fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        for &(p, g) in parameters {
+            let b = state(p, "nesterov");
+            let next = b * self.momentum + g;
+            b.assign(next);
+            p.assign(p - (g + next * self.momentum) * self.learning_rate);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Whole training runs: shuffled mini-batches, an evaluation after each epoch.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use ndarray::{ArrayView1, ArrayView4};
+
+use super::progress::{Progress, Reporter};
+use crate::compile::Plan;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Mode};
+use crate::nn::{Model, Network};
+use crate::optim::{Optimizer, minimize};
+use crate::run::Feed;
+
+/// How to train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FitOptions {
+    /// How many times to go through the training samples.
+    pub epochs: usize,
+    /// How many samples make a batch. The last batch of an epoch may be smaller.
+    pub batch: usize,
+    /// What the order of samples is a function of, together with the epoch.
+    pub seed: u64,
+    /// What to print.
+    pub progress: Progress,
+}
+
+impl Default for FitOptions {
+    fn default() -> Self {
+        Self { epochs: 10, batch: 100, seed: 0, progress: Progress::Auto }
+    }
+}
+
+/// What an epoch brought.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Epoch {
+    /// Its number, from 1.
+    pub number: usize,
+    /// The mean loss over its samples, each measured just before the step that used it.
+    pub loss: f64,
+    /// Accuracy on training samples: on the first ones, as many as there are test samples.
+    pub train_accuracy: f64,
+    /// Accuracy on the test samples.
+    pub test_accuracy: f64,
+    /// Time for the training steps, evaluation excluded.
+    pub time: Duration,
+}
+
+/// Batch size of evaluations.
+const EVALUATION_BATCH: usize = 500;
+
+/// Trains a model and answers what each epoch brought.
+///
+/// The order of samples is shuffled anew each epoch, as a function of seed and epoch alone; evaluations run
+/// in evaluation mode. Same seeds, same bits.
+///
+/// # Errors
+/// A batch size of 0; images that do not fit the model; a misuse in the network, with its line.
+pub fn fit<N: Network>(
+    model: &mut Model<N>,
+    optimizer: &impl Optimizer,
+    train: &Dataset,
+    test: &Dataset,
+    options: FitOptions,
+) -> Result<Vec<Epoch>> {
+    if options.batch == 0 {
+        return Err(Error::setting("batch", "a batch holds at least one sample"));
+    }
+    check_shape(model, train)?;
+    check_shape(model, test)?;
+    let mut steps = Steps::new(train, options.batch);
+    let mut reporter = Reporter::new(options.progress, options.epochs, train.len().div_ceil(options.batch));
+    let mut epochs = Vec::with_capacity(options.epochs);
+    for number in 1..=options.epochs {
+        let start = Instant::now();
+        train.epoch_order(options.seed, number as u64, &mut steps.order);
+        let mut total = 0.0;
+        for first in (0..train.len()).step_by(options.batch) {
+            let samples = first..(first + options.batch).min(train.len());
+            let loss = steps.step(model, optimizer, train, samples.clone())?;
+            total += loss * samples.len() as f64;
+            reporter.step(number, loss);
+        }
+        let epoch = Epoch {
+            number,
+            loss: total / train.len() as f64,
+            time: start.elapsed(),
+            train_accuracy: evaluate_first(model, train, test.len())?,
+            test_accuracy: evaluate(model, test)?,
+        };
+        reporter.epoch(&epoch);
+        epochs.push(epoch);
+    }
+    Ok(epochs)
+}
+
+/// The fraction of samples that a model tells right, in evaluation mode.
+///
+/// # Errors
+/// Images that do not fit the model; no samples.
+pub fn evaluate<N: Network>(model: &mut Model<N>, data: &Dataset) -> Result<f64> {
+    evaluate_first(model, data, data.len())
+}
+
+fn evaluate_first<N: Network>(model: &mut Model<N>, data: &Dataset, most: usize) -> Result<f64> {
+    check_shape(model, data)?;
+    let count = data.len().min(most);
+    if count == 0 {
+        return Err(Error::setting("evaluation", "there are no samples"));
+    }
+    let order: Vec<usize> = (0..count).collect();
+    let mut right = 0.0;
+    for samples in order.chunks(EVALUATION_BATCH) {
+        let (images, labels) = data.batch(samples)?;
+        right += model.accuracy(&images, &labels)? * samples.len() as f64;
+    }
+    Ok(right / count as f64)
+}
+
+fn check_shape<N: Network>(model: &Model<N>, data: &Dataset) -> Result<()> {
+    if data.image_shape() == model.image_shape() {
+        return Ok(());
+    }
+    let message = format!("images are {:?}, but the model takes {:?}", data.image_shape(), model.image_shape());
+    Err(Error::setting("data", message))
+}
+
+/// Training steps on batches: compiled once for each batch size, with buffers that are used again.
+struct Steps {
+    plans: HashMap<usize, Plan<f32>>,
+    order: Vec<usize>,
+    images: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+impl Steps {
+    fn new(data: &Dataset, batch: usize) -> Self {
+        let largest = batch.min(data.len());
+        Self {
+            plans: HashMap::new(),
+            order: Vec::new(),
+            images: vec![0.0; largest * data.image_len()],
+            labels: vec![0; largest],
+        }
+    }
+
+    /// One step on the samples at `range` in this epoch's order; answers the loss before it.
+    fn step<N: Network>(
+        &mut self,
+        model: &mut Model<N>,
+        optimizer: &impl Optimizer,
+        data: &Dataset,
+        range: std::ops::Range<usize>,
+    ) -> Result<f64> {
+        let batch = range.len();
+        if !self.plans.contains_key(&batch) {
+            self.plans.insert(batch, training_plan(model, optimizer, batch)?);
+        }
+        let (images, labels) = (&mut self.images[..batch * data.image_len()], &mut self.labels[..batch]);
+        data.copy_batch(&self.order[range], images, labels)?;
+        let [channels, height, width] = data.image_shape();
+        let shaped = |error: ndarray::ShapeError| Error::setting("images", error.to_string());
+        let images = ArrayView4::from_shape((batch, channels, height, width), images).map_err(shaped)?;
+        let labels = ArrayView1::from(&*labels);
+        let feeds = [Feed::new(crate::nn::IMAGES, &images), Feed::new(crate::nn::LABELS, &labels)];
+        let (store, workspace) = model.parts();
+        let outputs = self.plans[&batch].run(store, workspace, &feeds)?;
+        Ok(outputs.scalar(0).map_or(f64::NAN, f64::from))
+    }
+}
+
+/// The network's loss on a batch and the optimizer's step, compiled.
+fn training_plan<N: Network>(model: &Model<N>, optimizer: &impl Optimizer, batch: usize) -> Result<Plan<f32>> {
+    let graph = Graph::with_mode(Mode::Train);
+    let (_, logits) = model.record(&graph, batch);
+    let loss = logits.softmax_cross_entropy(graph.labels(crate::nn::LABELS, [batch]));
+    minimize(loss, optimizer)?;
+    Plan::compile(&graph, &[loss])
+}

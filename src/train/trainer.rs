@@ -1,0 +1,87 @@
+//! One training step after another.
+
+use crate::compile::Plan;
+use crate::error::{Error, Result};
+use crate::graph::{Precision, Var};
+use crate::optim::{Optimizer, minimize};
+use crate::run::{Feed, Store, Workspace};
+
+/// A loss, the parameters that it moves, and the plan that moves them.
+///
+/// ```
+/// use dagrad::optim::Sgd;
+/// use dagrad::{Graph, Init, Trainer};
+/// use ndarray::array;
+///
+/// let graph = Graph::new();
+/// let x = graph.input("x", [4, 1]);
+/// let y = graph.input("y", [4, 1]);
+/// let w = graph.param("w", [1, 1], Init::ZEROS);
+/// let loss = (x.matmul(w) - y).powi(2).mean_all();
+///
+/// let mut trainer = Trainer::<f32>::new(loss, &Sgd::new(0.1))?;
+/// let (xs, ys) = (array![[-1.0], [0.0], [1.0], [2.0]], array![[-3.0], [0.0], [3.0], [6.0]]);
+/// for _ in 0..100 {
+///     trainer.step(&[x.feed(&xs), y.feed(&ys)])?;
+/// }
+/// assert!((trainer.store().get("w").unwrap()[[0, 0]] - 3.0).abs() < 1e-3);
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Trainer<T: Precision = f32> {
+    plan: Plan<T>,
+    store: Store<T>,
+    workspace: Workspace,
+}
+
+impl<T: Precision> Trainer<T> {
+    /// A trainer on all cores, with parameters started from seed 0. Every misuse recorded on the loss's
+    /// graph surfaces here, with its line.
+    ///
+    /// # Errors
+    /// That misuse; parameters that the loss does not reach.
+    pub fn new(loss: Var<'_>, optimizer: &impl Optimizer) -> Result<Self> {
+        Self::with(loss, optimizer, Store::new(0), Workspace::for_this_machine()?)
+    }
+
+    /// A trainer over given parameters, in a given workspace.
+    ///
+    /// # Errors
+    /// A misuse recorded on the loss's graph; parameters that the loss does not reach, or that the store has
+    /// under another shape.
+    pub fn with(
+        loss: Var<'_>,
+        optimizer: &impl Optimizer,
+        mut store: Store<T>,
+        workspace: Workspace,
+    ) -> Result<Self> {
+        minimize(loss, optimizer)?;
+        let plan = Plan::compile(loss.graph(), &[loss])?;
+        store.prepare(&plan)?;
+        Ok(Self { plan, store, workspace })
+    }
+
+    /// Runs one step on a batch and answers the loss before it.
+    ///
+    /// # Errors
+    /// A value that does not fit its input.
+    pub fn step(&mut self, feeds: &[Feed<'_>]) -> Result<T> {
+        let outputs = self.plan.run(&mut self.store, &mut self.workspace, feeds)?;
+        outputs.scalar(0).ok_or_else(|| Error::setting("loss", "it holds indices, not real numbers"))
+    }
+
+    /// The compiled step.
+    pub fn plan(&self) -> &Plan<T> {
+        &self.plan
+    }
+
+    /// The parameters.
+    pub fn store(&self) -> &Store<T> {
+        &self.store
+    }
+
+    /// The parameters, for whoever trains or evaluates on with another graph.
+    pub fn into_store(self) -> Store<T> {
+        self.store
+    }
+}
