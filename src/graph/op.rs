@@ -205,7 +205,7 @@ impl<'a, T> Call<'a, T> {
     }
 
     /// The indices of operand `position`.
-    pub fn index(&self, position: usize) -> &'a [u32] {
+    pub fn indices_of(&self, position: usize) -> &'a [u32] {
         match self.operands[position] {
             Operand::Index(_, data) => data,
             _ => &[],
@@ -213,10 +213,7 @@ impl<'a, T> Call<'a, T> {
     }
 
     /// The shape of operand `position`.
-    pub fn operand_shape(&self, position: usize) -> &'a Shape
-    where
-        'a: 'a,
-    {
+    pub fn operand_shape(&self, position: usize) -> &'a Shape {
         match self.operands[position] {
             Operand::Real(shape, _) | Operand::Index(shape, _) => shape,
             Operand::InPlace => unreachable!("only fused elementwise steps run in place"),

@@ -243,8 +243,8 @@ impl Graph {
             let dag = self.dag.borrow();
             let node = dag.node(id);
             return match (&node.kind, &kind) {
-                (Kind::Parameter { init: a, .. }, Kind::Parameter { init: b, .. })
-                    if a == b && node.meta == meta =>
+                (Kind::Parameter { init: a, trainable: s }, Kind::Parameter { init: b, trainable: t })
+                    if a == b && s == t && node.meta == meta =>
                 {
                     self.var(id)
                 }
@@ -275,7 +275,8 @@ impl Graph {
     fn push(&self, kind: Kind, meta: Meta, label: Option<Arc<str>>, operands: &[NodeId]) -> Var<'_> {
         let gradient_of = self.differentiating.get();
         let mut dag = self.dag.borrow_mut();
-        let site = gradient_of.map_or_else(Site::caller, |node| dag.node(node).site);
+        let here = Site::caller(); // not from a closure, which would not know the caller
+        let site = gradient_of.map_or(here, |node| dag.node(node).site);
         let id = dag.push(Node { kind, meta, site, gradient_of, label }, operands);
         self.var(id)
     }
@@ -289,7 +290,8 @@ impl Graph {
             OperandNote { role, shape: node.meta.shape.clone(), source: node.source(), site: node.site }
         };
         let operands = operands.iter().enumerate().map(note).collect();
-        let site = self.differentiating.get().map_or_else(Site::caller, |node| self.dag().node(node).site);
+        let here = Site::caller();
+        let site = self.differentiating.get().map_or(here, |node| self.dag().node(node).site);
         Box::new(OpError { op: op.to_string(), site, problem, operands }).into()
     }
 }

@@ -146,18 +146,14 @@ impl Gemm {
         let a =
             Operand::new(a, [self.m, self.k], !self.transpose_a, steps.clone(), grid.row_blocks, packed_a);
         let b = Operand::new(b, [self.n, self.k], self.transpose_b, steps, grid.panels, packed_b);
-        let (units_a, units_b) = (a.units(), b.units());
-        let tasks = (numbers / TASK_PACKED).min(units_a + units_b).max(1);
+        let tasks = (numbers / TASK_PACKED).clamp(1, MAX_TASKS);
         workers.run(tasks, &|task, _| {
-            for unit in share(units_a + units_b, tasks, task) {
-                if unit < units_a {
-                    a.pack(isa, unit, |block| Some((grid.rows(block), grid.rows(block).len())));
-                } else {
-                    let panel = |panel| (grid.columns(panel), grid.width(&grid.columns(panel)));
-                    b.pack(isa, unit - units_a, |index| {
-                        Some(panel(index)).filter(|(columns, _)| !grid.in_place(columns))
-                    });
-                }
+            for unit in share(a.units(), tasks, task) {
+                a.pack(isa, unit, |block| Some((grid.rows(block), grid.rows(block).len())));
+            }
+            for unit in share(b.units(), tasks, task) {
+                let panel = |panel| (grid.columns(panel), grid.width(&grid.columns(panel)));
+                b.pack(isa, unit, |index| Some(panel(index)).filter(|(columns, _)| !grid.in_place(columns)));
             }
         });
     }

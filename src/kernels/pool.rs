@@ -54,12 +54,11 @@ impl Pooling {
             let columns = self.covered(1, x);
             let mut best = rows.start * width + columns.start;
             let mut maximum = plane[best];
-            for row in rows.clone() {
-                for at in row * width + columns.start..row * width + columns.end {
-                    let value = plane[at];
-                    // Not "value > maximum": a NaN wins, and nothing wins against it.
-                    if !(value <= maximum) && maximum == maximum {
-                        (best, maximum) = (at, value);
+            for start in rows.clone().map(|row| row * width) {
+                for (column, &value) in columns.clone().zip(&plane[start + columns.start..start + columns.end]) {
+                    // A NaN wins, and nothing wins against it.
+                    if value > maximum || value.is_nan() && !maximum.is_nan() {
+                        (best, maximum) = (start + column, value);
                     }
                 }
             }

@@ -142,7 +142,8 @@ impl Isa {
 }
 
 /// Runs a closure where the compiler may use the widest registers of the machine, so that plain loops in it are
-/// vectorised for them. It reaches what is inlined into the closure, and no further.
+/// vectorised for them. It reaches what is inlined into the closure, and no further; a long closure should itself
+/// be marked `#[inline(always)]`.
 #[inline(always)]
 pub fn vectorize<R>(task: impl FnOnce() -> R) -> R {
     Isa::detect().dispatch::<f32, _>(Plain(task))

@@ -1,21 +1,23 @@
 //! A fixed pool of threads that share the tasks of one kernel at a time.
 //!
 //! Handing out work costs about a microsecond: idle threads spin for a while before they go to sleep, and
-//! nothing is allocated. Which thread does which task is left to chance, so kernels must make tasks whose
-//! results do not depend on it; then the number of threads cannot change a single bit.
+//! nothing is allocated. Every thread begins with a share of the tasks that is its own, so that from one kernel
+//! to the next it finds much of its data in its cache, and then helps the others with theirs. Which thread does
+//! which task is thus left to chance, and kernels must make tasks whose results do not depend on it; then the
+//! number of threads cannot change a single bit.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::io;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::real::{Real, sealed::Plain};
+pub(super) use memory::Parts;
+pub use memory::{Local, Split};
+
+mod memory;
 
 /// What a kernel asks to be done for every task index.
 type Task<'a> = &'a (dyn Fn(usize, &mut Local) + Sync);
@@ -41,8 +43,8 @@ struct Shared {
     state: AtomicUsize,
     /// Written by the caller while no thread is at the job, read by threads that joined it.
     job: UnsafeCell<Job>,
-    /// The next task to be taken.
-    next: AtomicUsize,
+    /// For each thread, how many tasks of its share have been taken. The caller is thread 0.
+    taken: Box<[Counter]>,
     /// How many threads sleep or are about to.
     sleeping: AtomicUsize,
     /// What the first task that panicked had to say.
@@ -54,6 +56,11 @@ struct Shared {
 unsafe impl Sync for Shared {}
 // SAFETY: the pointer in `job` is followed only while the `run` that set it waits, and points to a `Sync` task.
 unsafe impl Send for Shared {}
+
+/// A counter on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Counter(AtomicUsize);
 
 #[derive(Debug, Clone, Copy)]
 enum Job {
@@ -104,7 +111,7 @@ impl Workers {
         let shared = Arc::new(Shared {
             state: AtomicUsize::new(0),
             job: UnsafeCell::new(Job::Stop),
-            next: AtomicUsize::new(0),
+            taken: (0..=others).map(|_| Counter::default()).collect(),
             sleeping: AtomicUsize::new(0),
             panic: Mutex::new(None),
             spins: if threads > cores { SPINS_CROWDED } else { SPINS },
@@ -112,10 +119,10 @@ impl Workers {
         // Built first, so that its `Drop` stops the threads already started if a later one fails.
         let mut workers =
             Self { shared, handles: Vec::with_capacity(others), caller: Mutex::new(Local::new()) };
-        for index in 0..others {
+        for index in 1..=others {
             let (shared, local) = (Arc::clone(&workers.shared), Local::new());
-            let thread = std::thread::Builder::new().name(format!("worker {}", index + 1));
-            workers.handles.push(thread.spawn(move || shared.work(local))?);
+            let thread = std::thread::Builder::new().name(format!("worker {index}"));
+            workers.handles.push(thread.spawn(move || shared.work(index, local))?);
         }
         Ok(workers)
     }
@@ -143,13 +150,13 @@ impl Workers {
         }
         let mut local = lock(&self.caller);
         BUSY.set(true);
-        self.shared.next.store(0, Ordering::Relaxed);
+        self.shared.taken.iter().for_each(|taken| taken.0.store(0, Ordering::Relaxed));
         let threads = self.handles.len().min(tasks - 1);
         if threads == 0 {
-            self.shared.drain(tasks, task, &mut local);
+            self.shared.drain(0, tasks, task, &mut local);
         } else {
             self.fork(tasks, task, threads);
-            self.shared.drain(tasks, task, &mut local);
+            self.shared.drain(0, tasks, task, &mut local);
             self.shared.join();
         }
         BUSY.set(false);
@@ -180,7 +187,7 @@ impl Workers {
     ) {
         let chunk = chunk.max(1);
         let parts = Parts::new(out);
-        self.run(parts.len.div_ceil(chunk), &|index, local| {
+        self.run(parts.len().div_ceil(chunk), &|index, local| {
             // SAFETY: every index comes once, and chunks of different indices do not overlap.
             task(index, unsafe { parts.slice(index * chunk, chunk) }, local);
         });
@@ -197,7 +204,7 @@ impl Workers {
     ) {
         let [one, two] = chunks.map(|chunk| chunk.max(1));
         let (first, second) = (Parts::new(first), Parts::new(second));
-        let tasks = first.len.div_ceil(one).max(second.len.div_ceil(two));
+        let tasks = first.len().div_ceil(one).max(second.len().div_ceil(two));
         self.run(tasks, &|index, local| {
             // SAFETY: every index comes once, and chunks of different indices do not overlap.
             let (first, second) = unsafe { (first.slice(index * one, one), second.slice(index * two, two)) };
@@ -239,7 +246,7 @@ impl Shared {
     }
 
     /// A pool thread's life: wait for a job, help with it, until told to stop.
-    fn work(&self, mut local: Local) {
+    fn work(&self, thread: usize, mut local: Local) {
         BUSY.set(true);
         let mut last = 0;
         loop {
@@ -248,7 +255,7 @@ impl Shared {
             let job = unsafe { *self.job.get() };
             if let Job::Tasks(tasks, ErasedTask(task)) = job {
                 // SAFETY: `run` keeps the task alive until the threads have left its job.
-                self.drain(tasks, unsafe { &*task }, &mut local);
+                self.drain(thread, tasks, unsafe { &*task }, &mut local);
             }
             self.state.fetch_sub(1, Ordering::Release);
             if matches!(job, Job::Stop) {
@@ -285,15 +292,19 @@ impl Shared {
         }
     }
 
-    /// Does tasks until none is left; keeps the first panic for the caller.
-    fn drain(&self, tasks: usize, task: Task, local: &mut Local) {
-        loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= tasks {
-                return;
-            }
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(index, local))) {
-                lock(&self.panic).get_or_insert(panic);
+    /// Does tasks until none is left, those of the thread's own share first; keeps the first panic for the caller.
+    fn drain(&self, thread: usize, tasks: usize, task: Task, local: &mut Local) {
+        let threads = self.taken.len();
+        for owner in (thread..threads).chain(0..thread) {
+            let share = owner * tasks / threads..(owner + 1) * tasks / threads;
+            loop {
+                let index = share.start + self.taken[owner].0.fetch_add(1, Ordering::Relaxed);
+                if index >= share.end {
+                    break;
+                }
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(index, local))) {
+                    lock(&self.panic).get_or_insert(panic);
+                }
             }
         }
     }
@@ -304,252 +315,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Scratch memory of one thread, aligned to cache lines. What it holds between tasks is unspecified.
-#[derive(Debug)]
-pub struct Local(NonNull<u8>);
-
-// SAFETY: the memory is owned and plain.
-unsafe impl Send for Local {}
-
-impl Local {
-    /// How many bytes there are. The system provides them page by page as they are first used.
-    pub const BYTES: usize = 1 << 20;
-
-    const LAYOUT: Layout = match Layout::from_size_align(Self::BYTES, 64) {
-        Ok(layout) => layout,
-        Err(_) => panic!("the size is a multiple of the alignment"),
-    };
-
-    fn new() -> Self {
-        // SAFETY: the layout's size is not 0.
-        let memory = unsafe { alloc_zeroed(Self::LAYOUT) };
-        Self(NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(Self::LAYOUT)))
-    }
-
-    /// The first `len` numbers of the memory. Takes at most [`BYTES`](Self::BYTES).
-    pub fn slice<T: Real>(&mut self, len: usize) -> &mut [T] {
-        self.split().take(len)
-    }
-
-    /// Hands out the memory in several slices.
-    pub fn split(&mut self) -> Split<'_> {
-        Split { local: self, used: 0 }
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with the same layout.
-        unsafe { dealloc(self.0.as_ptr(), Self::LAYOUT) };
-    }
-}
-
-/// A [`Local`] that is being handed out, each slice from the start of a cache line.
-#[derive(Debug)]
-pub struct Split<'a> {
-    local: &'a mut Local,
-    used: usize,
-}
-
-impl<'a> Split<'a> {
-    /// The next `len` numbers (or sizes).
-    ///
-    /// # Panics
-    /// If the memory does not suffice.
-    pub fn take<T: Plain>(&mut self, len: usize) -> &'a mut [T] {
-        let (start, bytes) = (self.used, Self::bytes::<T>(len));
-        assert!(bytes <= Local::BYTES - start, "{len} more numbers do not fit a thread's scratch");
-        self.used += bytes;
-        // SAFETY: inside the memory, initialised (zeroed at first, then plain values), aligned to a cache line,
-        // and handed out once, since `used` has moved past it.
-        unsafe { std::slice::from_raw_parts_mut(self.local.0.as_ptr().add(start).cast(), len) }
-    }
-
-    /// How many bytes [`take`](Self::take) uses up for `len` numbers.
-    pub fn bytes<T: Plain>(len: usize) -> usize {
-        len.saturating_mul(size_of::<T>()).saturating_add(63) & !63
-    }
-}
-
-/// A slice that several tasks write parts of.
-pub(super) struct Parts<'a, T> {
-    start: *mut T,
-    len: usize,
-    borrow: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: parts given to different threads do not overlap (the contract of `slice`), so this is sending them.
-unsafe impl<T: Send> Sync for Parts<'_, T> {}
-
-impl<'a, T> Parts<'a, T> {
-    /// Takes hold of a slice.
-    pub fn new(slice: &'a mut [T]) -> Self {
-        Self { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
-    }
-
-    /// The first element, for parts that are not in one piece. What is written through it must not overlap.
-    pub fn start(&self) -> *mut T {
-        self.start
-    }
-
-    /// Up to `len` elements from `start` on, cut off at the end of the slice.
-    ///
-    /// # Safety
-    /// No two parts that are in use at the same time may overlap.
-    #[allow(clippy::mut_from_ref)] // the caller vouches for it
-    pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
-        let start = start.min(self.len);
-        let len = len.min(self.len - start);
-        // SAFETY: inside the slice, which is borrowed mutably for as long as `self`; not shared by contract.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicBool;
-
-    fn pools() -> impl Iterator<Item = Workers> {
-        [1, 2, 3, 5].into_iter().map(|threads| Workers::new(threads).unwrap())
-    }
-
-    #[test]
-    fn every_task_runs_exactly_once() {
-        for workers in pools() {
-            for tasks in [0, 1, 2, 3, 7, 100] {
-                let counts: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-                workers.run(tasks, &|index, _| {
-                    counts[index].fetch_add(1, Ordering::Relaxed);
-                });
-                assert!(counts.into_iter().all(|count| count.into_inner() == 1));
-            }
-        }
-    }
-
-    #[test]
-    fn many_short_runs_lose_no_task() {
-        for workers in pools() {
-            let total = AtomicUsize::new(0);
-            for _ in 0..3_000 {
-                workers.run(4, &|index, _| {
-                    total.fetch_add(index, Ordering::Relaxed);
-                });
-            }
-            assert_eq!(total.into_inner(), 18_000);
-        }
-    }
-
-    #[test]
-    fn sleeping_threads_do_not_stop_a_run() {
-        let workers = Workers::new(3).unwrap();
-        for _ in 0..3 {
-            std::thread::sleep(std::time::Duration::from_millis(30));
-            let mut out = [0; 64];
-            workers.chunks(&mut out, 1, &|index, chunk, _| chunk[0] = index);
-            assert!(out.iter().enumerate().all(|(index, &value)| index == value));
-        }
-    }
-
-    #[test]
-    fn chunks_cover_the_slice() {
-        for workers in pools() {
-            let mut out = vec![0; 103];
-            workers.chunks(&mut out, 10, &|index, chunk, _| {
-                assert_eq!(chunk.len(), if index == 10 { 3 } else { 10 });
-                chunk.fill(index + 1);
-            });
-            assert!(out.iter().enumerate().all(|(at, &value)| value == at / 10 + 1));
-            workers.chunks(&mut out[..0], 10, &|_, _, _| unreachable!());
-        }
-    }
-
-    #[test]
-    fn two_outputs_are_cut_in_step() {
-        for workers in pools() {
-            let (mut wide, mut narrow) = (vec![0usize; 23], vec![0u8; 5]);
-            workers.chunks2((&mut wide, &mut narrow), [5, 1], &|index, wide, narrow, _| {
-                wide.fill(index);
-                narrow.fill(index as u8);
-            });
-            assert!(wide.iter().enumerate().all(|(at, &value)| value == at / 5));
-            assert_eq!(narrow, [0, 1, 2, 3, 4]);
-        }
-    }
-
-    #[test]
-    fn a_panic_arrives_after_all_tasks_and_the_pool_goes_on() {
-        for workers in pools() {
-            for _ in 0..20 {
-                let done = AtomicUsize::new(0);
-                let result = catch_unwind(AssertUnwindSafe(|| {
-                    workers.run(8, &|index, _| {
-                        done.fetch_add(1, Ordering::Relaxed);
-                        // Unlike `panic!`, this does not print a message.
-                        if index == 3 {
-                            resume_unwind(Box::new("task 3"));
-                        }
-                    });
-                }));
-                assert_eq!(result.unwrap_err().downcast_ref(), Some(&"task 3"));
-                assert_eq!(done.into_inner(), 8);
-            }
-            workers.run(2, &|_, _| ());
-        }
-    }
-
-    #[test]
-    fn a_run_inside_a_task_is_done_on_the_spot() {
-        for workers in pools() {
-            let count = AtomicUsize::new(0);
-            workers.run(4, &|_, local| {
-                local.slice::<f32>(8).fill(1.0);
-                workers.run(5, &|_, inner| {
-                    inner.slice::<f32>(8).fill(2.0);
-                    workers.run(2, &|_, _| {
-                        count.fetch_add(1, Ordering::Relaxed);
-                    });
-                });
-                assert_eq!(local.slice::<f32>(8), [1.0; 8]);
-            });
-            assert_eq!(count.into_inner(), 40);
-        }
-    }
-
-    #[test]
-    fn callers_on_several_threads_take_turns() {
-        let workers = Workers::new(2).unwrap();
-        let running = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    for _ in 0..200 {
-                        let sum = AtomicUsize::new(0);
-                        workers.run(3, &|index, _| {
-                            running.store(true, Ordering::Relaxed);
-                            sum.fetch_add(index + 1, Ordering::Relaxed);
-                        });
-                        assert_eq!(sum.into_inner(), 6);
-                    }
-                });
-            }
-        });
-        assert!(running.into_inner());
-    }
-
-    #[test]
-    fn scratch_is_aligned_and_slices_are_apart() {
-        let mut local = Local::new();
-        let mut split = local.split();
-        let (a, b, c) = (split.take::<f32>(3), split.take::<usize>(5), split.take::<f64>(1));
-        a.fill(1.0);
-        b.fill(2);
-        c.fill(3.0);
-        assert_eq!((a[2], b[4], c[0]), (1.0, 2, 3.0));
-        for address in [a.as_ptr().addr(), b.as_ptr().addr(), c.as_ptr().addr()] {
-            assert_eq!(address % 64, 0);
-        }
-        let all = local.slice::<f64>(Local::BYTES / 8);
-        assert_eq!(all.len() * 8, Local::BYTES);
-    }
-}
+mod tests;

@@ -10,6 +10,6 @@ mod summary;
 
 pub use layers::{Filters, Units, conv2d, linear};
 pub(crate) use model::{IMAGES, LABELS};
-pub use model::{Model, Network};
+pub use model::{Model, Network, network};
 pub use networks::{DeepConvNet, SimpleConvNet};
 pub use summary::{Summary, receptive_field};

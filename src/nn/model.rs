@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Mode, Precision, Var};
 use crate::run::{Element, Feed, Store, Workspace};
 
-/// A network: from a batch of images `[N, C, H, W]` to logits `[N, classes]`. Functions and closures are
-/// networks.
+/// A network: from a batch of images `[N, C, H, W]` to logits `[N, classes]`. Functions are networks;
+/// closures become one through [`network`].
 ///
 /// ```
 /// use dagrad::nn::{self, Filters, Model};
@@ -33,6 +33,24 @@ impl<F: for<'g> Fn(Var<'g>) -> Var<'g>> Network for F {
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
         self(images)
     }
+}
+
+/// A closure as a network. (Rust finds out that a closure takes values of every lifetime only where it is
+/// passed to a function that says so.)
+///
+/// ```
+/// use dagrad::nn::{self, Model};
+///
+/// let hidden = 32;
+/// let network = nn::network(move |images| {
+///     let h = nn::linear(images.flatten(), "fc1", hidden).relu();
+///     nn::linear(h, "fc2", 10)
+/// });
+/// let model = Model::<_, f32>::new(network, [1, 8, 8], 0)?;
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+pub fn network<F: for<'g> Fn(Var<'g>) -> Var<'g>>(closure: F) -> F {
+    closure
 }
 
 /// A network together with its parameters, in precision `T`.

@@ -162,7 +162,7 @@ pub fn examples() -> Vec<Example> {
         Example::new("a * b, a scalar", [normal([2, 3]), normal([])], |v| v[0] * v[1]).linear(),
         Example::new("a / b", [normal([3, 2]), positive([2])], |v| v[0] / v[1]).smooth(),
         Example::new("the same array twice", [normal([5])], |v| v[0] * v[0] + v[0]).smooth(),
-        Example::new("a / a", [positive([3])], |v| v[0] / v[0]),
+        Example::new("a over its own square", [positive([3])], |v| v[0] / (v[0] * v[0])),
         Example::new("numbers on both sides", [positive([2, 2])], |v| 1.0 - 2.0 / (v[0] * 3.0 + 0.5)).smooth(),
         Example::new("negation", [normal([4])], |v| -v[0]).linear(),
         Example::new("no elements", [normal([0, 3]), normal([3])], |v| v[0] + v[1]).linear(),

@@ -134,7 +134,8 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn sum_keep(self, axes: &[isize]) -> Var<'g> {
         let sum = self.sum(axes);
-        self.shape().axes(axes).map_or(sum, |axes| sum.reshape(keep(&self.shape(), &axes)))
+        let kept = self.shape().axes(axes).map(|axes| keep(&self.shape(), &axes));
+        if let Ok(kept) = kept { sum.reshape(kept) } else { sum }
     }
 
     /// The sum of all elements, a single number.

@@ -38,7 +38,7 @@ impl Op for Pick {
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let classes = call.operand_shape(0)[1];
-        let rows = call.real(0).chunks_exact(classes.max(1)).zip(call.index(1));
+        let rows = call.real(0).chunks_exact(classes.max(1)).zip(call.indices_of(1));
         call.output.iter_mut().zip(rows).for_each(|(out, (row, &class))| *out = row[class as usize]);
     }
 
@@ -74,7 +74,7 @@ impl Op for Place {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let (values, labels) = (call.real(0), call.index(1));
+        let (values, labels) = (call.real(0), call.indices_of(1));
         call.output.fill(T::zero());
         let rows = call.output.chunks_exact_mut(self.classes.max(1));
         for (row, (&value, &class)) in rows.zip(values.iter().zip(labels)) {

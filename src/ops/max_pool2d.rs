@@ -74,7 +74,7 @@ impl Op for Take {
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let pooling = pooling(self.window, call.operand_shape(0), call.shape);
-        pooling.take(call.real(0), call.index(1), call.output, call.workers);
+        pooling.take(call.real(0), call.indices_of(1), call.output, call.workers);
     }
 
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
@@ -109,7 +109,7 @@ impl Op for Put {
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let pooling = pooling(self.window, call.shape, call.operand_shape(0));
-        pooling.put(call.real(0), call.index(1), call.output, call.workers);
+        pooling.put(call.real(0), call.indices_of(1), call.output, call.workers);
     }
 
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {

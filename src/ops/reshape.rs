@@ -34,7 +34,7 @@ impl Op for Reshape {
         if call.indices.is_empty() {
             call.output.copy_from_slice(call.real(0));
         } else {
-            call.indices.copy_from_slice(call.index(0));
+            call.indices.copy_from_slice(call.indices_of(0));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whole training runs: shuffled mini-batches, an evaluation after each epoch.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 use ndarray::{ArrayView1, ArrayView4};
@@ -155,9 +156,10 @@ impl Steps {
         range: std::ops::Range<usize>,
     ) -> Result<f64> {
         let batch = range.len();
-        if !self.plans.contains_key(&batch) {
-            self.plans.insert(batch, training_plan(model, optimizer, batch)?);
-        }
+        let plan = match self.plans.entry(batch) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(training_plan(model, optimizer, batch)?),
+        };
         let (images, labels) = (&mut self.images[..batch * data.image_len()], &mut self.labels[..batch]);
         data.copy_batch(&self.order[range], images, labels)?;
         let [channels, height, width] = data.image_shape();
@@ -166,7 +168,7 @@ impl Steps {
         let labels = ArrayView1::from(&*labels);
         let feeds = [Feed::new(crate::nn::IMAGES, &images), Feed::new(crate::nn::LABELS, &labels)];
         let (store, workspace) = model.parts();
-        let outputs = self.plans[&batch].run(store, workspace, &feeds)?;
+        let outputs = plan.run(store, workspace, &feeds)?;
         Ok(outputs.scalar(0).map_or(f64::NAN, f64::from))
     }
 }

@@ -1,0 +1,180 @@
+//! Is it better to look once through a large window, or several times through small ones?
+//!
+//! Three networks whose filters see 7×7 pixels: one 7×7 filter; a 5×5 and a 3×3; three 3×3. Each convolution
+//! is followed by relu. The deeper ones have fewer weights and more bends.
+//!
+//! `cargo run --release --example deep_vs_shallow -- --help`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use dagrad::data::{self, Split};
+use dagrad::nn::{Filters, Model, Network, Summary, conv2d, linear, receptive_field};
+use dagrad::optim::Adam;
+use dagrad::train::{FitOptions, Progress, fit};
+use dagrad::{Graph, Mode, Result, Var, Workspace};
+
+/// Compares stacks of small filters with single large ones on handwritten digits.
+#[derive(Parser)]
+struct Arguments {
+    /// A folder with MNIST's or Fashion-MNIST's four IDX files (.gz or plain); without it the 5,000 digits
+    /// inside the crate are used.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How many times to go through the training images.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: u32,
+    /// How many times to train each network, from different starts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    seeds: u32,
+    /// Threads; by default all cores.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// Filters in every layer.
+const FILTERS: usize = 16;
+
+/// A stem that makes 16 channels of the image, a block of convolutions, a pool, and a layer of classes.
+#[derive(Clone, Copy)]
+struct Stack {
+    /// Sizes of the block's filters, one layer each.
+    kernels: &'static [usize],
+    classes: usize,
+}
+
+impl Stack {
+    /// The part in which the networks differ. Padding keeps the size of the image.
+    fn block<'g>(&self, mut x: Var<'g>) -> Var<'g> {
+        for (number, &kernel) in self.kernels.iter().enumerate() {
+            let filters = Filters::new(FILTERS, kernel).padding(kernel / 2);
+            x = conv2d(x, &format!("block{}", number + 1), filters).relu();
+        }
+        x
+    }
+
+    fn name(&self) -> String {
+        self.kernels.iter().map(|kernel| format!("{kernel}×{kernel}")).collect::<Vec<_>>().join(" · ")
+    }
+}
+
+impl Network for Stack {
+    fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
+        let stem = conv2d(images, "stem", Filters::new(FILTERS, 3).padding(1)).relu();
+        let pooled = self.block(stem).max_pool2d(2);
+        linear(pooled.flatten(), "classes", self.classes)
+    }
+}
+
+/// What a row of the table says.
+struct Row {
+    name: String,
+    weights_per_pair: usize,
+    field: [usize; 2],
+    whole: Summary,
+    accuracies: Vec<f64>,
+    seconds_per_epoch: f64,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let split = match &arguments.data {
+        Some(folder) => data::idx::load(folder)?,
+        None => data::mnist_5k()?,
+    };
+    let (train, test) = (split.train.len(), split.test.len());
+    println!("{train} training and {test} test images, {} epochs, {} seeds\n", arguments.epochs, arguments.seeds);
+    two_against_one(&[3, 3], &[5])?;
+    two_against_one(&[3, 3, 3], &[7])?;
+    println!();
+    let stacks: [&'static [usize]; 3] = [&[7], &[5, 3], &[3, 3, 3]];
+    let rows = stacks.map(|kernels| compare(Stack { kernels, classes: split.train.classes() }, &split, arguments));
+    print_table(&rows.into_iter().collect::<Result<Vec<Row>>>()?);
+    Ok(())
+}
+
+/// Says what two stacks see and how many weights they take for it.
+fn two_against_one(deep: &'static [usize], shallow: &'static [usize]) -> Result<()> {
+    let [deep, shallow] = [deep, shallow].map(|kernels| Stack { kernels, classes: 0 });
+    let ((deep_weights, deep_field), (weights, field)) = (measure_block(&deep)?, measure_block(&shallow)?);
+    println!(
+        "{} sees {}×{} with {deep_weights} weights for each pair of channels; {} sees {}×{} with {weights}",
+        deep.name(),
+        deep_field[0],
+        deep_field[1],
+        shallow.name(),
+        field[0],
+        field[1]
+    );
+    Ok(())
+}
+
+/// Weights for each pair of channels, and receptive field, of a block alone, read off its graph.
+fn measure_block(stack: &Stack) -> Result<(usize, [usize; 2])> {
+    let graph = Graph::new();
+    let input = graph.input("input", [1, FILTERS, 28, 28]);
+    let output = stack.block(input);
+    graph.check()?;
+    let field = receptive_field(output, input).unwrap_or_default();
+    Ok((Summary::of(output).weights_per_filter_pair, field))
+}
+
+/// Trains a network from several starts.
+fn compare(stack: Stack, split: &Split, arguments: &Arguments) -> Result<Row> {
+    let (weights_per_pair, field) = measure_block(&stack)?;
+    let name = stack.name();
+    let image_shape @ [channels, height, width] = split.train.image_shape();
+    let graph = Graph::with_mode(Mode::Evaluate);
+    let whole = Summary::of(stack.logits(graph.input("image", [1, channels, height, width])));
+    graph.check()?;
+    let (mut accuracies, mut seconds) = (Vec::new(), 0.0);
+    for seed in 0..u64::from(arguments.seeds) {
+        eprintln!("{name}, seed {seed}");
+        let workspace = arguments.threads.map_or_else(Workspace::for_this_machine, Workspace::new)?;
+        let mut model = Model::with_workspace(stack, image_shape, seed, workspace)?;
+        let options = FitOptions { epochs: arguments.epochs as usize, batch: 100, seed, progress: Progress::Auto };
+        let epochs = fit(&mut model, &Adam::new(1e-3), &split.train, &split.test, options)?;
+        accuracies.extend(epochs.last().map(|epoch| 100.0 * epoch.test_accuracy));
+        seconds += epochs.iter().map(|epoch| epoch.time.as_secs_f64()).sum::<f64>();
+    }
+    let seconds_per_epoch = seconds / f64::from(arguments.seeds * arguments.epochs);
+    Ok(Row { name, weights_per_pair, field, whole, accuracies, seconds_per_epoch })
+}
+
+fn print_table(rows: &[Row]) {
+    println!(
+        "{:<15}{:>12}{:>10}{:>12}{:>16}{:>22}{:>14}",
+        "block", "weights/pair", "sees", "parameters", "MACs per image", "test accuracy", "s per epoch"
+    );
+    for row in rows {
+        let (mean, deviation) = mean_and_deviation(&row.accuracies);
+        println!(
+            "{:<15}{:>12}{:>10}{:>12}{:>16}{:>22}{:>14.2}",
+            row.name,
+            row.weights_per_pair,
+            format!("{}×{}", row.field[0], row.field[1]),
+            row.whole.parameters,
+            row.whole.macs,
+            format!("{mean:.2} ± {deviation:.2} %"),
+            row.seconds_per_epoch
+        );
+    }
+}
+
+/// Mean, and standard deviation of the sample (0 for a single number).
+fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / (count - 1.0).max(1.0)).sqrt())
+}

@@ -1,0 +1,114 @@
+//! Memory for tasks: scratch of their own, and parts of what all of them write to.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use crate::kernels::real::{Real, sealed::Plain};
+
+/// Scratch memory of one thread, aligned to cache lines. What it holds between tasks is unspecified.
+#[derive(Debug)]
+pub struct Local(NonNull<u8>);
+
+// SAFETY: the memory is owned and plain.
+unsafe impl Send for Local {}
+
+impl Local {
+    /// How many bytes there are. The system provides them page by page as they are first used.
+    pub const BYTES: usize = 1 << 20;
+
+    const LAYOUT: Layout = match Layout::from_size_align(Self::BYTES, 64) {
+        Ok(layout) => layout,
+        Err(_) => panic!("the size is a multiple of the alignment"),
+    };
+
+    /// Fresh memory, all zeros.
+    pub(super) fn new() -> Self {
+        // SAFETY: the layout's size is not 0.
+        let memory = unsafe { alloc_zeroed(Self::LAYOUT) };
+        Self(NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(Self::LAYOUT)))
+    }
+
+    /// The first `len` numbers of the memory. Takes at most [`BYTES`](Self::BYTES).
+    pub fn slice<T: Real>(&mut self, len: usize) -> &mut [T] {
+        self.split().take(len)
+    }
+
+    /// Hands out the memory in several slices.
+    pub fn split(&mut self) -> Split<'_> {
+        Split { local: self, used: 0 }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout.
+        unsafe { dealloc(self.0.as_ptr(), Self::LAYOUT) };
+    }
+}
+
+/// A [`Local`] that is being handed out, each slice from the start of a cache line.
+#[derive(Debug)]
+pub struct Split<'a> {
+    local: &'a mut Local,
+    used: usize,
+}
+
+impl<'a> Split<'a> {
+    /// The next `len` numbers (or sizes).
+    ///
+    /// # Panics
+    /// If the memory does not suffice.
+    pub fn take<T: Plain>(&mut self, len: usize) -> &'a mut [T] {
+        let (start, bytes) = (self.used, Self::bytes::<T>(len));
+        assert!(bytes <= Local::BYTES - start, "{len} more numbers do not fit a thread's scratch");
+        self.used += bytes;
+        // SAFETY: inside the memory, initialised (zeroed at first, then plain values), aligned to a cache line,
+        // and handed out once, since `used` has moved past it.
+        unsafe { std::slice::from_raw_parts_mut(self.local.0.as_ptr().add(start).cast(), len) }
+    }
+
+    /// How many bytes [`take`](Self::take) uses up for `len` numbers.
+    pub fn bytes<T: Plain>(len: usize) -> usize {
+        len.saturating_mul(size_of::<T>()).saturating_add(63) & !63
+    }
+}
+
+/// A slice that several tasks write parts of.
+pub struct Parts<'a, T> {
+    start: *mut T,
+    len: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: parts given to different threads do not overlap (the contract of `slice`), so this is sending them.
+unsafe impl<T: Send> Sync for Parts<'_, T> {}
+
+impl<'a, T> Parts<'a, T> {
+    /// Takes hold of a slice.
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
+    }
+
+    /// How many elements the slice has.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The first element, for parts that are not in one piece. What is written through it must not overlap.
+    pub fn start(&self) -> *mut T {
+        self.start
+    }
+
+    /// Up to `len` elements from `start` on, cut off at the end of the slice.
+    ///
+    /// # Safety
+    /// No two parts that are in use at the same time may overlap.
+    #[allow(clippy::mut_from_ref)] // the caller vouches for it
+    pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
+        let start = start.min(self.len);
+        let len = len.min(self.len - start);
+        // SAFETY: inside the slice, which is borrowed mutably for as long as `self`; not shared by contract.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}

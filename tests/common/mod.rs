@@ -1,0 +1,79 @@
+//! What several test files need.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use dagrad::{Feed, Options, Plan, Precision, Result, Store, Var, Workspace};
+use ndarray::{ArrayD, IxDyn};
+
+/// Numbers between −1 and 1 without a pattern, the same for the same seed. No two are equal.
+pub fn numbers(shape: &[usize], seed: u64) -> ArrayD<f64> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d;
+    ArrayD::from_shape_simple_fn(IxDyn(shape), || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    })
+}
+
+/// An array of this shape, its elements in row-major order.
+pub fn array(shape: &[usize], values: &[f64]) -> ArrayD<f64> {
+    ArrayD::from_shape_vec(IxDyn(shape), values.to_vec()).expect("as many values as the shape holds")
+}
+
+/// The values of `outputs`, each an array of real numbers. Parameters start from seed 0.
+pub fn try_run<T: Precision>(outputs: &[Var<'_>], feeds: &[Feed<'_>]) -> Result<Vec<ArrayD<T>>> {
+    let plan = Options::new().without_assignments().compile(outputs[0].graph(), outputs)?;
+    run_plan(&plan, &mut Store::new(0), feeds)
+}
+
+/// As [`try_run`] in `f64`, for computations that are right.
+pub fn run(outputs: &[Var<'_>], feeds: &[Feed<'_>]) -> Vec<ArrayD<f64>> {
+    try_run(outputs, feeds).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The value of one output.
+pub fn value(output: Var<'_>, feeds: &[Feed<'_>]) -> ArrayD<f64> {
+    run(&[output], feeds).remove(0)
+}
+
+/// The gradients of the sum of `y` in each of `xs`, as values.
+pub fn gradients_of_sum(y: Var<'_>, xs: &[Var<'_>], feeds: &[Feed<'_>]) -> Vec<ArrayD<f64>> {
+    run(&dagrad::gradients(y.sum_all(), xs).unwrap_or_else(|error| panic!("{error}")), feeds)
+}
+
+/// One run of a plan over a store, with one thread.
+pub fn run_plan<T: Precision>(
+    plan: &Plan<T>,
+    store: &mut Store<T>,
+    feeds: &[Feed<'_>],
+) -> Result<Vec<ArrayD<T>>> {
+    let mut workspace = Workspace::new(1)?;
+    let outputs = plan.run(store, &mut workspace, feeds)?;
+    Ok((0..outputs.len()).map(|i| outputs.at(i).expect("an array of real numbers").to_owned()).collect())
+}
+
+/// Fails unless two arrays have the same shape and agree within `tolerance`, relative to the larger of 1 and
+/// the expected value.
+#[track_caller]
+pub fn assert_close(found: &ArrayD<f64>, expected: &ArrayD<f64>, tolerance: f64) {
+    assert_eq!(found.shape(), expected.shape());
+    for ((at, &a), &b) in found.indexed_iter().zip(expected) {
+        let close = a == b || (a - b).abs() <= tolerance * b.abs().max(1.0);
+        assert!(close, "at {at:?}: {a} instead of {b}\n{found}\ninstead of\n{expected}");
+    }
+}
+
+/// The text of an error that must be there.
+#[track_caller]
+pub fn message<T>(result: Result<T>) -> String {
+    match result {
+        Ok(_) => panic!("an error was expected"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Fails unless `text` holds all of `parts`.
+#[track_caller]
+pub fn assert_mentions(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+    }
+}
