@@ -35,7 +35,7 @@ impl Init {
     /// Glorot's initialisation for layers followed by sigmoid or tanh: normal with variance
     /// 2 / (fan-in + fan-out) (Glorot and Bengio 2010).
     pub fn xavier(fan_in: usize, fan_out: usize) -> Self {
-        Self::Normal { std: (2.0 / (fan_in + fan_out).max(1) as f64).sqrt() }
+        Self::Normal { std: (2.0 / fan_in.saturating_add(fan_out).max(1) as f64).sqrt() }
     }
 }
 

@@ -84,7 +84,7 @@ impl Op for Matmul {
 
     fn macs(&self, operands: &[&Meta], _: &Meta) -> usize {
         let Gemm { m, n, k, .. } = self.gemm(operands);
-        m * n * k
+        m.saturating_mul(n).saturating_mul(k)
     }
 
     /// A transposed operand is read transposed instead.
