@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use dagrad::nn::{DeepConvNet, Network, SimpleConvNet};
 use dagrad::optim::Adam;
-use dagrad::{Graph, Result, Store, Trainer, Workspace};
+use dagrad::{Feed, Graph, Result, Store, Trainer, Workspace};
 use ndarray::{Array1, Array4};
 
 #[derive(Parser)]
@@ -58,11 +58,9 @@ fn measure(network: &impl Network, arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
     let mut trainer = Trainer::<f32>::with(loss, &Adam::new(1e-3), Store::new(0), workspace)?;
     let compile = start.elapsed();
-    if arguments.plan {
-        println!("{}", trainer.plan());
-    }
     // Numbers without a pattern that a kernel could profit from.
-    let pixel = |(n, _, y, x): (usize, usize, usize, usize)| ((n * 7919 + y * 613 + x * 97) % 256) as f32 / 255.0;
+    let pixel =
+        |(n, _, y, x): (usize, usize, usize, usize)| ((n * 7919 + y * 613 + x * 97) % 256) as f32 / 255.0;
     let pictures = Array4::from_shape_fn((batch, 1, 28, 28), pixel);
     let classes = Array1::from_shape_fn(batch, |n| (n * 7 % 10) as u32);
     let feeds = [images.feed(&pictures), labels.feed(&classes)];
@@ -80,6 +78,9 @@ fn measure(network: &impl Network, arguments: &Arguments) -> Result<()> {
         }
         rates.push((steps * batch) as f64 / start.elapsed().as_secs_f64());
     }
+    if arguments.plan {
+        print_times(&mut trainer, &feeds)?;
+    }
     rates.sort_by(f64::total_cmp);
     println!(
         "batch {batch}, {threads} threads: {:.0} images/s ({:.0} to {:.0}), compiled in {:.1} ms",
@@ -88,5 +89,17 @@ fn measure(network: &impl Network, arguments: &Arguments) -> Result<()> {
         rates[rates.len() - 1],
         compile.as_secs_f64() * 1e3
     );
+    Ok(())
+}
+
+/// The plan's steps with the microseconds that each takes, the median of several runs.
+fn print_times(trainer: &mut Trainer<f32>, feeds: &[Feed<'_>]) -> Result<()> {
+    let runs: Vec<Vec<Duration>> = (0..21).map(|_| trainer.time_steps(feeds)).collect::<Result<_>>()?;
+    for (number, step) in trainer.plan().steps.iter().enumerate() {
+        let mut times: Vec<Duration> = runs.iter().map(|run| run[number]).collect();
+        times.sort();
+        let micros = times[times.len() / 2].as_secs_f64() * 1e6;
+        println!("{micros:>9.1} µs  {} ({}) {}", step.op.name(), step.op.attributes(), step.output.meta);
+    }
     Ok(())
 }

@@ -93,12 +93,16 @@ fn run(arguments: &Arguments) -> Result<()> {
         None => data::mnist_5k()?,
     };
     let (train, test) = (split.train.len(), split.test.len());
-    println!("{train} training and {test} test images, {} epochs, {} seeds\n", arguments.epochs, arguments.seeds);
+    println!(
+        "{train} training and {test} test images, {} epochs, {} seeds\n",
+        arguments.epochs, arguments.seeds
+    );
     two_against_one(&[3, 3], &[5])?;
     two_against_one(&[3, 3, 3], &[7])?;
     println!();
     let stacks: [&'static [usize]; 3] = [&[7], &[5, 3], &[3, 3, 3]];
-    let rows = stacks.map(|kernels| compare(Stack { kernels, classes: split.train.classes() }, &split, arguments));
+    let rows =
+        stacks.map(|kernels| compare(Stack { kernels, classes: split.train.classes() }, &split, arguments));
     print_table(&rows.into_iter().collect::<Result<Vec<Row>>>()?);
     Ok(())
 }
@@ -142,7 +146,8 @@ fn compare(stack: Stack, split: &Split, arguments: &Arguments) -> Result<Row> {
         eprintln!("{name}, seed {seed}");
         let workspace = arguments.threads.map_or_else(Workspace::for_this_machine, Workspace::new)?;
         let mut model = Model::with_workspace(stack, image_shape, seed, workspace)?;
-        let options = FitOptions { epochs: arguments.epochs as usize, batch: 100, seed, progress: Progress::Auto };
+        let options =
+            FitOptions { epochs: arguments.epochs as usize, batch: 100, seed, progress: Progress::Auto };
         let epochs = fit(&mut model, &Adam::new(1e-3), &split.train, &split.test, options)?;
         accuracies.extend(epochs.last().map(|epoch| 100.0 * epoch.test_accuracy));
         seconds += epochs.iter().map(|epoch| epoch.time.as_secs_f64()).sum::<f64>();

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Problem, Result};
 use crate::graph::dag::{Dag, Kind, NodeId};
-use crate::graph::{At, Graph, Gradient, Var};
+use crate::graph::{At, Gradient, Graph, Var};
 
 /// The gradients of the single number `y` with respect to each of `xs`: ∂y/∂x, of x's shape.
 ///
@@ -33,8 +33,9 @@ pub fn gradients<'g>(y: Var<'g>, xs: &[Var<'g>]) -> Result<Vec<Var<'g>>> {
     let graph = y.graph();
     graph.check()?;
     if y.shape().count() != 1 {
-        let problem = Problem::new(format!("a gradient is taken of one number, not of an array {}", y.shape()))
-            .hint("reduce it first, for example with `sum_all`, or give an upstream gradient to `vjp`");
+        let problem =
+            Problem::new(format!("a gradient is taken of one number, not of an array {}", y.shape()))
+                .hint("reduce it first, for example with `sum_all`, or give an upstream gradient to `vjp`");
         return Err(graph.op_error("gradients", &["y"], &[y], problem));
     }
     let found = vjp(&[(y, graph.fill(y.shape(), 1.0))], xs)?;

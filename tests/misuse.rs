@@ -73,7 +73,7 @@ fn conv_2x2(graph: &Graph, options: impl Fn(Conv2dOptions) -> Conv2dOptions) -> 
 fn convolutions_refuse_what_does_not_fit() {
     misuses! { g,
         "an image without a batch": conv_of(g.input("image", [3, 5, 4]), [4, 3, 2, 2], Conv2dOptions::new())
-            => "conv2d at", "image [3, 5, 4] is not an array of four axes", "weight [4, 3, 2, 2] param", "hint:";
+            => "conv2d at", "image [3, 5, 4] is not an array of four axes", "weight [4, 3, 2, 2] param";
         "a weight of two axes": image(g).conv2d(g.param("w", [4, 3], Init::ZEROS), Conv2dOptions::new())
             => "weight [4, 3] is not an array of four axes";
         "classes as an image": conv_of(g.labels("digits", [2, 3, 5, 4]), [4, 3, 2, 2], Conv2dOptions::new())
@@ -144,7 +144,7 @@ fn poolings_refuse_what_does_not_fit() {
 fn arithmetic_and_matrices_refuse_what_does_not_fit() {
     misuses! { g,
         "shapes that do not broadcast": rows(g) + g.input("other", [3, 2])
-            => "add at", "the shapes [2, 3] and [3, 2] do not broadcast", "left [2, 3]", "right [3, 2]", "aligned at the last";
+            => "add at", "the shapes [2, 3] and [3, 2] do not broadcast", "left [2, 3]", "right [3, 2]", "hint:";
         "a quotient": rows(g) / g.input("other", [4]) => "div at", "[2, 3] and [4]";
         "classes in a sum": digits(g) + g.fill([2], 1.0) => "add at", "not indices", "softmax_cross_entropy";
         "classes and a number": 2.0 * digits(g) => "mul at", "not indices";
@@ -251,12 +251,12 @@ fn operations_that_users_record_themselves_refuse_a_wrong_number_of_operands() {
     use dagrad::ops::relu::{Gate, Relu};
     misuses! { g,
         "a sum of one": g.record(Arithmetic::Add, &[rows(g)]) => "add at";
-        "a product of three": { drop({ let x = rows(g); g.record(Arithmetic::Multiply, &[x, x, x]) }) }
+        "a product of three": { let x = rows(g); g.record(Arithmetic::Multiply, &[x, x, x]) }
             => "mul at";
         "relu of nothing": g.record(Relu, &[]) => "relu at";
-        "relu of two": { drop({ let x = rows(g); g.record(Relu, &[x, x]) }) } => "relu at";
+        "relu of two": { let x = rows(g); g.record(Relu, &[x, x]) } => "relu at";
         "a gate without a condition": g.record(Gate, &[rows(g)]) => "gate at";
-        "exp of two": { drop({ let x = rows(g); g.record(Pointwise::Exp, &[x, x]) }) } => "exp at";
+        "exp of two": { let x = rows(g); g.record(Pointwise::Exp, &[x, x]) } => "exp at";
         "a pick without labels": g.record(Pick, &[rows(g)]) => "pick at";
     }
 }
@@ -275,9 +275,14 @@ fn starts_take_any_sizes() {
 fn tables_of_costs_take_any_sizes() {
     let graph = Graph::new();
     let product = graph.input("a", [1 << 29, 1 << 29]).matmul(graph.input("b", [1 << 29, 1 << 29]));
+    let convolution =
+        conv_of(graph.input("c", [1, 1 << 20, 1 << 19, 1 << 19]), [1, 1 << 20, 8, 8], Conv2dOptions::new());
+    graph.check().unwrap();
     let dag = graph.dag();
-    let macs = dag.op(product.id()).unwrap().macs(&dag.operand_metas(product.id()), &product.meta());
-    assert!(macs >= 1 << 63, "{macs}");
+    for var in [product, convolution] {
+        let macs = dag.op(var.id()).unwrap().macs(&dag.operand_metas(var.id()), &var.meta());
+        assert!(macs >= 1 << 63, "{macs}");
+    }
 }
 
 #[test]

@@ -128,7 +128,8 @@ impl Runner {
             };
             slopes.push(slope(&mut at, linear)?);
         }
-        ArrayD::from_shape_vec(&variable.shape()[..], slopes).map_err(|error| Error::setting("check", error.to_string()))
+        ArrayD::from_shape_vec(&variable.shape()[..], slopes)
+            .map_err(|error| Error::setting("check", error.to_string()))
     }
 }
 

@@ -70,7 +70,11 @@ fn with_gradient(
 }
 
 /// The plan's results, from two runs that must agree to the bit.
-fn run<T: Precision>(plan: &Plan<T>, values: &[(Var<'_>, Drawn)], threads: usize) -> Result<Vec<ArrayD<f64>>> {
+fn run<T: Precision>(
+    plan: &Plan<T>,
+    values: &[(Var<'_>, Drawn)],
+    threads: usize,
+) -> Result<Vec<ArrayD<f64>>> {
     let mut workspace = Workspace::new(threads)?;
     let feeds: Vec<Feed<'_>> = values.iter().map(|(var, value)| feed(*var, value)).collect();
     let mut once = || -> Result<Vec<ArrayD<f64>>> {
@@ -145,7 +149,15 @@ fn interpret(example: &Example, program: &Program, values: &[(Var<'_>, Drawn)]) 
                     let (name, of) = (example.name.clone(), op.name().to_string());
                     let check = "memory beside the output".to_string();
                     let element = vec![];
-                    return Err(Box::new(Mismatch { example: name, check, of, element, found: f64::NAN, expected: CANARY }).into());
+                    return Err(Box::new(Mismatch {
+                        example: name,
+                        check,
+                        of,
+                        element,
+                        found: f64::NAN,
+                        expected: CANARY,
+                    })
+                    .into());
                 }
                 if is_real {
                     Computed::Real(output[MARGIN..MARGIN + count].to_vec())

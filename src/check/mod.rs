@@ -69,12 +69,15 @@ fn compare(
     blame: impl Fn(Vec<usize>, f64, f64) -> Mismatch,
 ) -> Result<()> {
     let is_close = |a: f64, b: f64| {
-        a.is_nan() && b.is_nan() || approx::relative_eq!(a, b, epsilon = tolerance.absolute, max_relative = tolerance.relative)
+        a.is_nan() && b.is_nan()
+            || approx::relative_eq!(a, b, epsilon = tolerance.absolute, max_relative = tolerance.relative)
     };
     let wrong = found.indexed_iter().zip(expected).filter(|((_, a), b)| !is_close(**a, **b));
     let gap = |a: f64, b: f64| if (a - b).is_nan() { f64::INFINITY } else { (a - b).abs() };
     match wrong.max_by(|((_, a), b), ((_, c), d)| gap(**a, **b).total_cmp(&gap(**c, **d))) {
         None => Ok(()),
-        Some(((element, &a), &b)) => Err(Error::from(Box::new(blame(ndarray::Dimension::slice(&element).to_vec(), a, b)))),
+        Some(((element, &a), &b)) => {
+            Err(Error::from(Box::new(blame(ndarray::Dimension::slice(&element).to_vec(), a, b))))
+        }
     }
 }

@@ -31,7 +31,12 @@ pub struct NetworkCheck {
 /// # Errors
 /// [`Error::Check`] with the parameter, the worst element and both values; [`Error::Unreached`] with the
 /// names of parameters that the loss does not reach; any error of recording and running.
-pub fn network(loss: Var<'_>, store: &mut Store<f64>, feeds: &[Feed<'_>], elements: usize) -> Result<NetworkCheck> {
+pub fn network(
+    loss: Var<'_>,
+    store: &mut Store<f64>,
+    feeds: &[Feed<'_>],
+    elements: usize,
+) -> Result<NetworkCheck> {
     let graph = loss.graph();
     let parameters = graph.parameters();
     let first = crate::autodiff::gradients(loss, &parameters)?;
@@ -72,7 +77,8 @@ fn check_order(
     let mut workspace = Workspace::for_this_machine()?;
     store.prepare(&analytic)?;
     let outputs = analytic.run(store, &mut workspace, feeds)?;
-    let analytic: Vec<_> = (0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect();
+    let analytic: Vec<_> =
+        (0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect();
     let mut report = NetworkCheck { compared: 0, worst: 0.0 };
     for (parameter, analytic) in parameters.iter().zip(&analytic) {
         let name = parameter.name();

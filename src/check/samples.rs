@@ -36,7 +36,8 @@ pub(super) fn draw(sample: &Sample, generator: &mut ChaCha8Rng) -> Drawn {
         })),
         Values::Distinct => {
             let count = sample.shape.count();
-            let mut values: Vec<f64> = (0..count).map(|i| 0.1 * (i as f64 - count as f64 / 2.0) + 0.03).collect();
+            let mut values: Vec<f64> =
+                (0..count).map(|i| 0.1 * (i as f64 - count as f64 / 2.0) + 0.03).collect();
             values.shuffle(generator);
             let mut values = values.into_iter();
             Drawn::Real(ArrayD::from_shape_simple_fn(shape, || values.next().unwrap_or(0.0)))

@@ -37,7 +37,8 @@ impl Chain {
 
     /// Appends another chain, whose last result becomes an argument.
     fn append(&mut self, other: &Chain) -> Argument {
-        let map: Vec<Argument> = other.operands.iter().map(|(node, walk)| self.operand(*node, walk.clone())).collect();
+        let map: Vec<Argument> =
+            other.operands.iter().map(|(node, walk)| self.operand(*node, walk.clone())).collect();
         let offset = self.code.len();
         let moved = |argument: Argument| match argument {
             Argument::Operand(i) => map[i],
@@ -117,11 +118,12 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
         let mut arguments = [Argument::Constant(0.0); 2];
         let mut taken: SmallVec<[NodeId; 2]> = SmallVec::new();
         for (argument, operand) in arguments.iter_mut().zip(dag.operands(id)) {
-            let longer = chains[operand.index()].as_ref().filter(|_| uses[operand.index()] == 1).map(|inner| {
-                let mut longer = chain.clone();
-                let result = longer.append(inner);
-                (longer, result)
-            });
+            let longer =
+                chains[operand.index()].as_ref().filter(|_| uses[operand.index()] == 1).map(|inner| {
+                    let mut longer = chain.clone();
+                    let result = longer.append(inner);
+                    (longer, result)
+                });
             *argument = match (dag.op(operand).and_then(|op| op.constant()), longer) {
                 (Some(value), _) => Argument::Constant(value),
                 // Room is kept for this node's own instruction and its other operand.

@@ -25,7 +25,9 @@ pub(super) fn lay_out<T: Precision>(program: &Program, reuse: bool) -> Result<Pl
         match &program.dag.node(id).kind {
             Kind::Input => {}
             Kind::Parameter { init, trainable } => layout.add_parameter(id, *init, *trainable),
-            Kind::Op(op) if op.is_alias() => layout.place[id.index()] = layout.place[layout.storage[id.index()]],
+            Kind::Op(op) if op.is_alias() => {
+                layout.place[id.index()] = layout.place[layout.storage[id.index()]]
+            }
             Kind::Op(_) => steps.push(layout.add_step(id)?),
             Kind::Poison => {}
         }
@@ -65,12 +67,15 @@ impl<'a, T: Precision> Layout<'a, T> {
         }
         program.roots().for_each(|root| last_read[storage[root.index()]] = usize::MAX);
         let outputs: Vec<usize> = program.outputs.iter().map(|output| storage[output.index()]).collect();
-        let updates = program.updates.iter().rev().filter(|(_, value)| !outputs.contains(&storage[value.index()]));
+        let updates =
+            program.updates.iter().rev().filter(|(_, value)| !outputs.contains(&storage[value.index()]));
         Self {
             program,
             reuse,
             place: vec![None; dag.len()],
-            next_value_of: updates.map(|(parameter, value)| (storage[value.index()], parameter.index())).collect(),
+            next_value_of: updates
+                .map(|(parameter, value)| (storage[value.index()], parameter.index()))
+                .collect(),
             storage,
             last_read,
             free: FreeList::default(),
@@ -87,7 +92,8 @@ impl<'a, T: Precision> Layout<'a, T> {
     }
 
     fn bytes(&self, node: usize) -> usize {
-        let source = Source { place: Place::Arena(0), meta: self.program.dag.node(NodeId::new(node)).meta.clone() };
+        let source =
+            Source { place: Place::Arena(0), meta: self.program.dag.node(NodeId::new(node)).meta.clone() };
         source.bytes::<T>()
     }
 
@@ -101,11 +107,15 @@ impl<'a, T: Precision> Layout<'a, T> {
         self.allocate(id)?;
         let dag = &self.program.dag;
         let name = dag.node(id).label.clone().unwrap_or_default();
-        let limits = dag.consumers(id).filter_map(|consumer| {
+        // Those that read it under another shape, too.
+        let reads =
+            |reader: &NodeId| dag.operands(*reader).iter().any(|o| self.storage[o.index()] == id.index());
+        let is_index = dag.node(id).meta.dtype == Dtype::Index;
+        let limits = dag.ids().filter(|_| is_index).filter(reads).filter_map(|consumer| {
             let op = dag.op(consumer)?;
             Some((op.index_limit(&dag.operand_metas(consumer))?, op.name()))
         });
-        let limit = limits.min().filter(|_| dag.node(id).meta.dtype == Dtype::Index);
+        let limit = limits.min();
         self.inputs.push(Input { name, source: self.source(id), limit });
         Ok(())
     }
@@ -122,7 +132,8 @@ impl<'a, T: Precision> Layout<'a, T> {
         let node = dag.node(id);
         let Kind::Op(op) = node.kind.clone() else { unreachable!("only operations are steps") };
         let operands = dag.operands(id);
-        let in_place = self.reuse.then(|| self.place_on_parameter(id).or_else(|| self.take_over(id))).flatten();
+        let in_place =
+            self.reuse.then(|| self.place_on_parameter(id).or_else(|| self.take_over(id))).flatten();
         if self.place[id.index()].is_none() {
             self.allocate(id)?;
         }
@@ -189,7 +200,8 @@ impl<'a, T: Precision> Layout<'a, T> {
         if !self.reuse {
             return;
         }
-        let mut storages: Vec<usize> = self.program.dag.operands(id).iter().map(|o| self.storage[o.index()]).collect();
+        let mut storages: Vec<usize> =
+            self.program.dag.operands(id).iter().map(|o| self.storage[o.index()]).collect();
         storages.push(self.storage[id.index()]);
         storages.sort_unstable();
         storages.dedup();
@@ -249,7 +261,11 @@ impl<T: Precision> Plan<T> {
         for step in &self.steps {
             for (position, operand) in step.operands.iter().enumerate() {
                 let is_taken_over = step.in_place == Some(position);
-                assert!(is_taken_over || !operand.overlaps::<T>(&step.output), "{} overwrites itself", step.op.name());
+                assert!(
+                    is_taken_over || !operand.overlaps::<T>(&step.output),
+                    "{} overwrites itself",
+                    step.op.name()
+                );
             }
             let sources = step.operands.iter().chain([&step.output]);
             assert!(sources.into_iter().all(|source| self.contains(source)), "{} is outside", step.op.name());
@@ -262,7 +278,9 @@ impl<T: Precision> Plan<T> {
             Place::Arena(offset) => {
                 offset.is_multiple_of(ALIGNMENT) && offset + source.bytes::<T>() <= self.scratch
             }
-            Place::Parameter(number) => self.parameters[number].meta.shape.count() == source.meta.shape.count(),
+            Place::Parameter(number) => {
+                self.parameters[number].meta.shape.count() == source.meta.shape.count()
+            }
         }
     }
 }

@@ -97,9 +97,9 @@ fn absorb_one(
             let source = *dag.operands(other).first()?;
             Some((source, dag.op(other)?.strides(&dag.node(source).meta)?))
         };
-        let (source, strides) = other.map(view).map_or(Some((None, None)), |view| {
-            view.map(|(source, strides)| (Some(source), Some(strides)))
-        })?;
+        let (source, strides) = other
+            .map(view)
+            .map_or(Some((None, None)), |view| view.map(|(source, strides)| (Some(source), Some(strides))))?;
         let next = Next { function, other: strides.as_deref(), shape: &dag.node(host).meta.shape };
         let absorbed = op.absorb(&next)?;
         Some((absorbed.op, dag.operands(host).into_iter().chain(source).collect()))

@@ -78,7 +78,8 @@ impl Program {
             let operands = self.dag.operands(id).iter().map(|operand| place[operand.index()]).collect();
             place[id.index()] = make(&mut dag, id, operands);
         }
-        let find = |id: NodeId| place[id.index()].unwrap_or_else(|| unreachable!("a result is never dropped"));
+        let find =
+            |id: NodeId| place[id.index()].unwrap_or_else(|| unreachable!("a result is never dropped"));
         Program {
             dag,
             outputs: self.outputs.iter().map(|&id| find(id)).collect(),

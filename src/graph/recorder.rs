@@ -159,13 +159,7 @@ impl Graph {
 
     /// Keeps an error about an operation and returns the poisoned value that stands for its result.
     #[track_caller]
-    pub fn refuse<'g>(
-        &'g self,
-        op: &str,
-        roles: &[&str],
-        operands: &[Var<'g>],
-        problem: Problem,
-    ) -> Var<'g> {
+    pub fn refuse<'g>(&'g self, op: &str, roles: &[&str], operands: &[Var<'g>], problem: Problem) -> Var<'g> {
         if !operands.iter().any(|operand| operand.is_poisoned()) {
             self.fail(self.op_error(op, roles, operands, problem));
         }
@@ -223,7 +217,11 @@ impl Graph {
         } else if !is_parameter {
             problem = Some(Problem::new("only parameters and state can be assigned to"));
         } else if parameter.meta() != value.meta() {
-            problem = Some(Problem::new(format!("a value {} does not fit a parameter {}", value.meta(), parameter.meta())));
+            problem = Some(Problem::new(format!(
+                "a value {} does not fit a parameter {}",
+                value.meta(),
+                parameter.meta()
+            )));
         } else if self.updates.borrow().iter().any(|update| update.parameter == parameter.id()) {
             problem = Some(
                 Problem::new("the parameter is assigned to twice")
@@ -231,7 +229,9 @@ impl Graph {
             );
         }
         match problem {
-            Some(problem) => drop(self.refuse("assign", &["parameter", "value"], &[parameter, value], problem)),
+            Some(problem) => {
+                drop(self.refuse("assign", &["parameter", "value"], &[parameter, value], problem))
+            }
             None => self.updates.borrow_mut().push(Update { parameter: parameter.id(), value: value.id() }),
         }
     }
@@ -250,8 +250,9 @@ impl Graph {
                 }
                 _ => {
                     drop(dag);
-                    let problem = Problem::new(format!("the name {name:?} is taken"))
-                        .hint("inputs are recorded once; a parameter is shared only with the same shape and start");
+                    let problem = Problem::new(format!("the name {name:?} is taken")).hint(
+                        "inputs are recorded once; a parameter is shared only with the same shape and start",
+                    );
                     self.refuse("leaf", &["earlier"], &[self.var(id)], problem)
                 }
             };
@@ -284,7 +285,8 @@ impl Graph {
     #[track_caller]
     pub(crate) fn op_error(&self, op: &str, roles: &[&str], operands: &[Var<'_>], problem: Problem) -> Error {
         let note = |(position, operand): (usize, &Var<'_>)| {
-            let role = roles.get(position).map_or_else(|| format!("operand {position}"), |role| role.to_string());
+            let role =
+                roles.get(position).map_or_else(|| format!("operand {position}"), |role| role.to_string());
             let dag = operand.graph().dag();
             let node = dag.node(operand.id());
             OperandNote { role, shape: node.meta.shape.clone(), source: node.source(), site: node.site }

@@ -80,6 +80,9 @@ impl Graph {
             format!("label = {text:?} style = filled shape = box fillcolor = {}", colour(node))
         };
         let config = [Config::NodeNoLabel];
-        format!("{:?}", Dot::with_attr_getters(dag.petgraph(), &config, &|_, _| String::new(), &node_attributes))
+        format!(
+            "{:?}",
+            Dot::with_attr_getters(dag.petgraph(), &config, &|_, _| String::new(), &node_attributes)
+        )
     }
 }

@@ -102,7 +102,10 @@ pub const MAX_TILES: usize = 24;
 pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], out: &mut [T], workers: &Workers) {
     debug_assert!(operands.len() + program.registers <= MAX_TILES);
     workers.chunks(out, CHUNK, &|index, chunk, local| {
-        vectorize(|| run_chunk(program, operands, index * CHUNK, chunk, local));
+        vectorize(
+            #[inline(always)]
+            || run_chunk(program, operands, index * CHUNK, chunk, local),
+        );
     });
 }
 
@@ -115,7 +118,10 @@ pub fn apply<T: Real>(function: Function, operands: &[&[T]], out: &mut [T], work
             None => Lane::Splat(T::zero()),
         };
         let (a, b) = (part(0), part(1));
-        vectorize(|| evaluate(function, a, b, chunk));
+        vectorize(
+            #[inline(always)]
+            || evaluate(function, a, b, chunk),
+        );
     });
 }
 
@@ -162,7 +168,9 @@ fn run_tile<T: Real>(
                 Read::Whole(data) => Lane::Slice(&data[first..first + len]),
                 _ => Lane::Slice(&copies[i * TILE..i * TILE + len]),
             },
-            Argument::Register(r) if r < instruction.register => Lane::Slice(&below[r * TILE..r * TILE + len]),
+            Argument::Register(r) if r < instruction.register => {
+                Lane::Slice(&below[r * TILE..r * TILE + len])
+            }
             Argument::Register(r) => {
                 let from = (r - instruction.register - 1) * TILE;
                 Lane::Slice(&above[from..from + len])

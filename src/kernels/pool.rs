@@ -5,6 +5,9 @@ use super::simd::vectorize;
 use super::workers::Workers;
 use crate::shape::Window;
 
+/// Most neighbouring windows that are compared side by side.
+const BLOCK: usize = 512;
+
 /// Planes of one size, and the window that slides over them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pooling {
@@ -37,33 +40,62 @@ impl Pooling {
     /// For each place the index in its plane of the window's maximum: the first in row-major order, or the
     /// first NaN if there is one. Padding never wins.
     pub fn argmax<T: Real>(&self, data: &[T], indices: &mut [u32], workers: &Workers) {
-        workers.chunks(indices, self.pooled(), &|number, indices, _| {
+        workers.chunks(indices, self.pooled(), &|number, indices, local| {
             let plane = &data[number * self.area()..][..self.area()];
+            let (maxima, pixels) = local.slice(2 * BLOCK).split_at_mut(BLOCK);
             for (y, row) in indices.chunks_exact_mut(self.places[1]).enumerate() {
-                vectorize(|| self.argmax_row(plane, y, row));
+                for (block, indices) in row.chunks_mut(BLOCK).enumerate() {
+                    self.argmax_block(plane, [y, block * BLOCK], maxima, pixels, indices);
+                }
             }
         });
     }
 
-    /// The windows of one output row. They advance together over the window's pixels, first to last.
-    #[inline(always)]
-    fn argmax_row<T: Real>(&self, plane: &[T], y: usize, indices: &mut [u32]) {
-        let width = self.plane[1];
+    /// Neighbouring windows of one output row, from place `[y, x]` on. They advance together over the window's
+    /// pixels, first to last, so that neighbours are compared side by side in one register.
+    fn argmax_block<T: Real>(
+        &self,
+        plane: &[T],
+        [y, x]: [usize; 2],
+        maxima: &mut [T],
+        pixels: &mut [T],
+        indices: &mut [u32],
+    ) {
         let rows = self.covered(0, y);
-        for (x, index) in indices.iter_mut().enumerate() {
-            let columns = self.covered(1, x);
-            let mut best = rows.start * width + columns.start;
-            let mut maximum = plane[best];
-            for start in rows.clone().map(|row| row * width) {
-                for (column, &value) in columns.clone().zip(&plane[start + columns.start..start + columns.end]) {
-                    // A NaN wins, and nothing wins against it.
-                    if value > maximum || value.is_nan() && !maximum.is_nan() {
-                        (best, maximum) = (start + column, value);
-                    }
-                }
-            }
-            *index = best as u32;
+        for (place, (maximum, index)) in maxima.iter_mut().zip(&mut *indices).enumerate() {
+            let first = rows.start * self.plane[1] + self.covered(1, x + place).start;
+            (*maximum, *index) = (plane[first], first as u32);
         }
+        let stride = self.window.stride[1];
+        for row in rows {
+            for column in 0..self.window.kernel[1] {
+                let reading = self.places_reading(column);
+                let places = reading.start.max(x)..reading.end.min(x + indices.len());
+                if places.is_empty() {
+                    continue;
+                }
+                let first = row * self.plane[1] + places.start * stride + column - self.window.padding[1];
+                let pixels = &mut pixels[..places.len()];
+                pixels
+                    .iter_mut()
+                    .zip(plane[first..].iter().step_by(stride))
+                    .for_each(|(to, from)| *to = *from);
+                let places = places.start - x..places.end - x;
+                let (maxima, indices) = (&mut maxima[places.clone()], &mut indices[places]);
+                vectorize(
+                    #[inline(always)]
+                    || raise(maxima, indices, pixels, first as u32, stride as u32),
+                );
+            }
+        }
+    }
+
+    /// The places along a row whose window's pixel in `column` is not padding.
+    fn places_reading(&self, column: usize) -> std::ops::Range<usize> {
+        let (stride, padding) = (self.window.stride[1], self.window.padding[1]);
+        let first = padding.saturating_sub(column).div_ceil(stride);
+        let end = (self.plane[1] + padding).saturating_sub(column).div_ceil(stride);
+        first..end.min(self.places[1]).max(first)
     }
 
     /// Reads each plane at its indices.
@@ -117,5 +149,91 @@ impl Pooling {
         for row in self.covered(0, place / self.places[1]) {
             columns.clone().for_each(|column| visit(row * self.plane[1] + column));
         }
+    }
+}
+
+/// Compares each maximum with a pixel, whose index is `first`, `first + stride`, …, and keeps the larger one. A
+/// NaN wins, and nothing wins against it.
+#[inline(always)]
+fn raise<T: Real>(maxima: &mut [T], indices: &mut [u32], pixels: &[T], first: u32, stride: u32) {
+    let mut at = first;
+    for ((maximum, index), &pixel) in maxima.iter_mut().zip(indices).zip(pixels) {
+        let is_larger = (pixel > *maximum) | (pixel.is_nan() & !maximum.is_nan());
+        *maximum = if is_larger { pixel } else { *maximum };
+        *index = if is_larger { at } else { *index };
+        at = at.wrapping_add(stride);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The pixels of the window at `place`, with their indices, by the definition.
+    fn window(pooling: &Pooling, place: usize) -> Vec<usize> {
+        let Window { kernel, stride, padding, .. } = pooling.window;
+        let (y, x) = (place / pooling.places[1], place % pooling.places[1]);
+        let pixels = (0..kernel[0]).flat_map(|p| (0..kernel[1]).map(move |q| (p, q)));
+        let inside = pixels.filter_map(|(p, q)| {
+            let row = (y * stride[0] + p).checked_sub(padding[0]).filter(|&row| row < pooling.plane[0])?;
+            let column =
+                (x * stride[1] + q).checked_sub(padding[1]).filter(|&column| column < pooling.plane[1])?;
+            Some(row * pooling.plane[1] + column)
+        });
+        inside.collect()
+    }
+
+    fn poolings() -> impl Strategy<Value = Pooling> {
+        let axis = (1..5_usize, 1..4_usize)
+            .prop_flat_map(|(kernel, stride)| (kernel..12, Just(kernel), Just(stride), 0..=kernel / 2));
+        (axis.clone(), axis).prop_map(|(a, b)| {
+            let (kernel, stride, padding) = ([a.1, b.1], [a.2, b.2], [a.3, b.3]);
+            let window = Window { kernel, stride, padding, exact: false };
+            let plane = [a.0, b.0];
+            Pooling { plane, places: window.places(plane).unwrap(), window }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn pooling_agrees_with_its_definition(pooling in poolings(), seed in 0..1000_usize) {
+            let value = |i: usize| match (i * 7919 + seed * 31) % 17 {
+                0 if seed % 3 == 0 => f64::NAN,
+                n => (n % 7) as f64 - 3.0,
+            };
+            let data: Vec<f64> = (0..3 * pooling.area()).map(value).collect();
+            let mut indices = vec![u32::MAX; 3 * pooling.pooled()];
+            let mut means = vec![f64::INFINITY; indices.len()];
+            for threads in 1..=2 {
+                let workers = Workers::new(threads).unwrap();
+                pooling.argmax(&data, &mut indices, &workers);
+                pooling.average(&data, &mut means, &workers);
+                for (number, plane) in data.chunks(pooling.area()).enumerate() {
+                    for place in 0..pooling.pooled() {
+                        let pixels = window(&pooling, place);
+                        let larger = |a: usize, b: usize| plane[b] > plane[a] || plane[b].is_nan() && !plane[a].is_nan();
+                        let first = pixels.iter().copied().reduce(|a, b| if larger(a, b) { b } else { a });
+                        let at = number * pooling.pooled() + place;
+                        prop_assert_eq!(Some(indices[at] as usize), first);
+                        let area = (pooling.window.kernel[0] * pooling.window.kernel[1]) as f64;
+                        let mean = pixels.iter().map(|&pixel| plane[pixel]).sum::<f64>() / area;
+                        prop_assert!(mean.is_nan() && means[at].is_nan() || (mean - means[at]).abs() < 1e-12);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_longer_than_a_block_is_pooled_whole() {
+        let window = Window { kernel: [1, 2], stride: [1, 1], padding: [0, 1], exact: false };
+        let pooling = Pooling { plane: [1, 3 * BLOCK], places: [1, 3 * BLOCK + 1], window };
+        let data: Vec<f32> = (0..3 * BLOCK).map(|i| i as f32).collect();
+        let mut indices = vec![u32::MAX; 3 * BLOCK + 1];
+        pooling.argmax(&data, &mut indices, &Workers::new(1).unwrap());
+        let expected: Vec<u32> = (0..3 * BLOCK as u32).chain([3 * BLOCK as u32 - 1]).collect();
+        assert_eq!(indices, expected);
     }
 }

@@ -1,8 +1,8 @@
 //! Random numbers that depend on nothing but a seed, a stream and a position.
 
+use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
-use rand::Rng;
 
 use super::real::Real;
 use super::workers::Workers;

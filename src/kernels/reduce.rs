@@ -74,11 +74,17 @@ pub fn sum<T: Real>(
     let chunk = (WORK / terms.max(1)).max(1);
     if plan.inner.1 {
         workers.chunks(out, chunk, &|index, chunk_out, _| {
-            vectorize(|| sum_runs(&plan, data, index * chunk, chunk_out));
+            vectorize(
+                #[inline(always)]
+                || sum_runs(&plan, data, index * chunk, chunk_out),
+            );
         });
     } else {
         workers.chunks(out, chunk, &|index, chunk_out, local| {
-            vectorize(|| sum_rows(&plan, data, index * chunk, chunk_out, local));
+            vectorize(
+                #[inline(always)]
+                || sum_rows(&plan, data, index * chunk, chunk_out, local),
+            );
         });
     }
 }

@@ -22,7 +22,9 @@ impl Walk {
         let mut axes: SmallVec<[(usize, usize); 6]> = SmallVec::new();
         for (&size, &stride) in shape.iter().zip(strides).rev().filter(|&(&size, _)| size != 1) {
             match axes.last_mut() {
-                Some((inner_size, inner_stride)) if stride == *inner_stride * *inner_size => *inner_size *= size,
+                Some((inner_size, inner_stride)) if stride == *inner_stride * *inner_size => {
+                    *inner_size *= size
+                }
                 _ => axes.push((size, stride)),
             }
         }

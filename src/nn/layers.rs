@@ -91,7 +91,8 @@ impl From<usize> for Units {
 pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
     let graph = image.graph();
     let &[_, channels, _, _] = &image.shape()[..] else {
-        let problem = Problem::new(format!("image {} is not [batch, channels, height, width]", image.shape()));
+        let problem =
+            Problem::new(format!("image {} is not [batch, channels, height, width]", image.shape()));
         return graph.refuse("conv2d", &["image"], &[image], problem);
     };
     let Filters { count, kernel: [height, width], options, init, bias } = filters;
@@ -118,7 +119,8 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
 pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g> {
     let graph = rows.graph();
     let &[_, inputs] = &rows.shape()[..] else {
-        let problem = Problem::new(format!("rows {} are not [batch, inputs]", rows.shape())).hint("use `flatten`");
+        let problem =
+            Problem::new(format!("rows {} are not [batch, inputs]", rows.shape())).hint("use `flatten`");
         return graph.refuse("linear", &["rows"], &[rows], problem);
     };
     let Units { count, init, bias } = units.into();

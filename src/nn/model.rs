@@ -94,7 +94,12 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     ///
     /// # Errors
     /// A misuse in the network, with its line.
-    pub fn with_workspace(network: N, image_shape: [usize; 3], seed: u64, workspace: Workspace) -> Result<Self> {
+    pub fn with_workspace(
+        network: N,
+        image_shape: [usize; 3],
+        seed: u64,
+        workspace: Workspace,
+    ) -> Result<Self> {
         let store = Store::new(seed);
         let mut model =
             Self { network, image_shape, store, workspace, plans: HashMap::new(), parameters: Vec::new() };
@@ -132,7 +137,8 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
             return Err(Error::setting("accuracy", message));
         }
         let logits = self.predict(images)?;
-        let right = logits.outer_iter().zip(labels).filter(|(row, label)| argmax(row.iter()) == **label as usize);
+        let right =
+            logits.outer_iter().zip(labels).filter(|(row, label)| argmax(row.iter()) == **label as usize);
         Ok(right.count() as f64 / labels.len() as f64)
     }
 
@@ -140,7 +146,11 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     ///
     /// # Errors
     /// Images or labels that do not fit; parameters that the loss does not reach.
-    pub fn gradient(&mut self, images: &Array4<T>, labels: &Array1<u32>) -> Result<BTreeMap<String, ArrayD<T>>> {
+    pub fn gradient(
+        &mut self,
+        images: &Array4<T>,
+        labels: &Array1<u32>,
+    ) -> Result<BTreeMap<String, ArrayD<T>>> {
         let outputs = self.run(Purpose::Gradient, images, Some(labels))?;
         Ok(self.parameters.iter().cloned().zip(outputs).collect())
     }
@@ -167,7 +177,13 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         Ok(found)
     }
 
-    fn slope(&mut self, name: &str, element: &[usize], images: &Array4<T>, labels: &Array1<u32>) -> Result<T> {
+    fn slope(
+        &mut self,
+        name: &str,
+        element: &[usize],
+        images: &Array4<T>,
+        labels: &Array1<u32>,
+    ) -> Result<T> {
         let step = T::of(1e-4);
         let original = self.store.get(name).map_or(T::zero(), |values| values[element]);
         let mut loss_at = |value: T| {
@@ -214,7 +230,12 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         (images, self.network.logits(images))
     }
 
-    fn run(&mut self, purpose: Purpose, images: &Array4<T>, labels: Option<&Array1<u32>>) -> Result<Vec<ArrayD<T>>> {
+    fn run(
+        &mut self,
+        purpose: Purpose,
+        images: &Array4<T>,
+        labels: Option<&Array1<u32>>,
+    ) -> Result<Vec<ArrayD<T>>> {
         let batch = images.dim().0;
         self.compile(purpose, batch)?;
         let plan = &self.plans[&(purpose, batch)];

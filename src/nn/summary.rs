@@ -37,7 +37,9 @@ impl Summary {
         for id in ancestors(&dag, value.id()) {
             let metas = dag.operand_metas(id);
             match &dag.node(id).kind {
-                Kind::Parameter { trainable: true, .. } => summary.parameters += dag.node(id).meta.shape.count(),
+                Kind::Parameter { trainable: true, .. } => {
+                    summary.parameters += dag.node(id).meta.shape.count()
+                }
                 Kind::Op(op) => {
                     summary.macs += op.macs(&metas, &dag.node(id).meta);
                     if op.window().is_some() {
@@ -80,7 +82,9 @@ pub fn receptive_field(value: Var<'_>, image: Var<'_>) -> Option<[usize; 2]> {
         }
         // The indices of a maximum see what the maximum sees, so operands agree or the widest counts.
         let widest = seen.into_iter().collect::<Option<Vec<View>>>().and_then(|views| {
-            views.into_iter().reduce(|a, b| if a.size[0] * a.size[1] >= b.size[0] * b.size[1] { a } else { b })
+            views
+                .into_iter()
+                .reduce(|a, b| if a.size[0] * a.size[1] >= b.size[0] * b.size[1] { a } else { b })
         });
         views[id.index()] = Some(match (widest, op.window(), op.elementwise()) {
             (Some(view), Some(window), _) => Some(View {

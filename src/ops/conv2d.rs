@@ -118,8 +118,9 @@ impl Op for Conv2d {
 
     fn macs(&self, operands: &[&Meta], _: &Meta) -> usize {
         self.form(operands).map_or(0, |form| {
-            let outputs = form.batch * form.filters * form.output[0] * form.output[1];
-            outputs * form.channels * self.window.kernel[0] * self.window.kernel[1]
+            let ([height, width], [kh, kw]) = (form.output, self.window.kernel);
+            let sizes = [form.batch, form.filters, height, width, form.channels, kh, kw];
+            sizes.into_iter().fold(1, usize::saturating_mul)
         })
     }
 

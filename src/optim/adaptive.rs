@@ -106,13 +106,15 @@ impl Optimizer for AdamW {
         let Adam { learning_rate, betas: [beta1, beta2], epsilon } = self.adam;
         let correction1 = correction(graph, "adam.correction1", beta1);
         let correction2 = correction(graph, "adam.correction2", beta2);
+        let (rate, inverse_root) = (learning_rate / correction1, 1.0 / correction2.sqrt());
         for &(p, g) in parameters {
             let (m, v) = (state(p, "adam.m"), state(p, "adam.v"));
             let next_m = m * beta1 + g * (1.0 - beta1);
             let next_v = v * beta2 + g * g * (1.0 - beta2);
             m.assign(next_m);
             v.assign(next_v);
-            let step = next_m / correction1 * learning_rate / ((next_v / correction2).sqrt() + epsilon);
+            // √v̂ = √v / √(1 − β₂ᵗ): what is the same for all elements is computed once.
+            let step = next_m / (next_v.sqrt() * inverse_root + epsilon) * rate;
             p.assign(p * (1.0 - learning_rate * self.weight_decay) - step);
         }
     }

@@ -1,5 +1,7 @@
 //! One run of a plan: one flat loop over its steps.
 
+use std::time::{Duration, Instant};
+
 use super::feed::{self, Feed};
 use super::outputs::Outputs;
 use super::store::Store;
@@ -15,9 +17,8 @@ impl<T: Precision> Plan<T> {
     /// nothing. Results are the same to the bit for any number of threads.
     ///
     /// # Errors
-    /// An input without a value, with two, or with one that does not fit; a class out of range; a value for
-    /// an input that the graph never had is ignored only if its name is unknown to be an input at all; a
-    /// parameter of another shape in the store; memory that the machine refuses; with
+    /// An input without a value, with two, or with one that does not fit; a class out of range; a parameter
+    /// of another shape in the store; memory that the machine refuses; with
     /// [`check_values`](Workspace::check_values), the first NaN or infinity.
     pub fn run<'w>(
         &'w self,
@@ -25,6 +26,37 @@ impl<T: Precision> Plan<T> {
         workspace: &'w mut Workspace,
         feeds: &[Feed<'_>],
     ) -> Result<Outputs<'w, T>> {
+        self.run_steps(store, workspace, feeds, |_, call| call())?;
+        Ok(Outputs::new(self, workspace))
+    }
+
+    /// Runs the plan like [`run`](Self::run) and answers how long each step took.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn time_steps(
+        &self,
+        store: &mut Store<T>,
+        workspace: &mut Workspace,
+        feeds: &[Feed<'_>],
+    ) -> Result<Vec<Duration>> {
+        let mut times = vec![Duration::ZERO; self.steps.len()];
+        self.run_steps(store, workspace, feeds, |step, call| {
+            let start = Instant::now();
+            call();
+            times[step] = start.elapsed();
+        })?;
+        Ok(times)
+    }
+
+    /// The loop over steps; `around` is given each step's number and its call.
+    fn run_steps(
+        &self,
+        store: &mut Store<T>,
+        workspace: &mut Workspace,
+        feeds: &[Feed<'_>],
+        mut around: impl FnMut(usize, &mut dyn FnMut()),
+    ) -> Result<()> {
         workspace.prepare(self, store)?;
         for input in &self.inputs {
             let value = feed::find(input, feeds)?;
@@ -34,8 +66,8 @@ impl<T: Precision> Plan<T> {
             }
         }
         let random = store.random();
-        for step in &self.steps {
-            workspace.call(self, step, store, random);
+        for (number, step) in self.steps.iter().enumerate() {
+            around(number, &mut || workspace.call(self, step, store, random));
             if workspace.checks_values {
                 self.check_values(step, store, workspace)?;
             }
@@ -46,10 +78,15 @@ impl<T: Precision> Plan<T> {
         if self.trains {
             store.advance();
         }
-        Ok(Outputs::new(self, workspace))
+        Ok(())
     }
 
-    fn check_values(&self, step: &crate::compile::Step, store: &Store<T>, workspace: &Workspace) -> Result<()> {
+    fn check_values(
+        &self,
+        step: &crate::compile::Step,
+        store: &Store<T>,
+        workspace: &Workspace,
+    ) -> Result<()> {
         let source = &step.output;
         let values = match (source.place, source.meta.dtype) {
             (_, Dtype::Index) => return Ok(()),

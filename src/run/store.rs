@@ -118,7 +118,8 @@ impl<T: Real> Store<T> {
 
     /// Where a plan's parameter is; it is started if it is new.
     pub(super) fn find_or_start(&mut self, parameter: &Parameter) -> Result<usize> {
-        let (index, is_new) = self.find_or_add(&parameter.name, &parameter.meta.shape, parameter.trainable)?;
+        let (index, is_new) =
+            self.find_or_add(&parameter.name, &parameter.meta.shape, parameter.trainable)?;
         if is_new {
             start(parameter.init, self.seed, &parameter.name, &mut self.entries[index].data);
         }
@@ -156,5 +157,6 @@ fn start<T: Real>(init: Init, seed: u64, name: &str, data: &mut [T]) {
 
 /// FNV-1a: the same on every machine and in every release, which the standard library's hashes need not be.
 fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

@@ -70,7 +70,13 @@ impl Workspace {
     }
 
     /// Calls the kernel of `step`.
-    pub(super) fn call<T: Precision>(&self, plan: &Plan<T>, step: &Step, store: &mut Store<T>, random: Random) {
+    pub(super) fn call<T: Precision>(
+        &self,
+        plan: &Plan<T>,
+        step: &Step,
+        store: &mut Store<T>,
+        random: Random,
+    ) {
         let memory = Memory { workspace: self, store };
         let operands = step.operands.iter().enumerate().map(|(position, source)| {
             if step.in_place == Some(position) {
@@ -148,7 +154,9 @@ impl<'a, T: Real> Memory<'a, T> {
     /// Nothing may write to the value while the slice lives.
     unsafe fn slice<E>(&self, source: &Source) -> &'a [E] {
         // SAFETY: the plan's sizes are checked by `Plan::verify` and `Store::find_or_start`.
-        unsafe { std::slice::from_raw_parts(self.start(source.place).cast().as_ptr(), source.meta.shape.count()) }
+        unsafe {
+            std::slice::from_raw_parts(self.start(source.place).cast().as_ptr(), source.meta.shape.count())
+        }
     }
 
     /// # Safety
@@ -156,7 +164,10 @@ impl<'a, T: Real> Memory<'a, T> {
     unsafe fn slice_mut<E>(&self, source: &Source) -> &'a mut [E] {
         // SAFETY: as above.
         unsafe {
-            std::slice::from_raw_parts_mut(self.start(source.place).cast().as_ptr(), source.meta.shape.count())
+            std::slice::from_raw_parts_mut(
+                self.start(source.place).cast().as_ptr(),
+                source.meta.shape.count(),
+            )
         }
     }
 }

@@ -124,7 +124,8 @@ fn check_shape<N: Network>(model: &Model<N>, data: &Dataset) -> Result<()> {
     if data.image_shape() == model.image_shape() {
         return Ok(());
     }
-    let message = format!("images are {:?}, but the model takes {:?}", data.image_shape(), model.image_shape());
+    let message =
+        format!("images are {:?}, but the model takes {:?}", data.image_shape(), model.image_shape());
     Err(Error::setting("data", message))
 }
 
@@ -174,7 +175,11 @@ impl Steps {
 }
 
 /// The network's loss on a batch and the optimizer's step, compiled.
-fn training_plan<N: Network>(model: &Model<N>, optimizer: &impl Optimizer, batch: usize) -> Result<Plan<f32>> {
+fn training_plan<N: Network>(
+    model: &Model<N>,
+    optimizer: &impl Optimizer,
+    batch: usize,
+) -> Result<Plan<f32>> {
     let graph = Graph::with_mode(Mode::Train);
     let (_, logits) = model.record(&graph, batch);
     let loss = logits.softmax_cross_entropy(graph.labels(crate::nn::LABELS, [batch]));

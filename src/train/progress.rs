@@ -60,7 +60,8 @@ struct Bar(indicatif::ProgressBar);
 #[cfg(feature = "progress")]
 impl Bar {
     fn new(steps: usize) -> Option<Self> {
-        let style = indicatif::ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}  {eta} left").ok()?;
+        let style =
+            indicatif::ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}  {eta} left").ok()?;
         Some(Self(indicatif::ProgressBar::new(steps as u64).with_style(style)))
     }
 

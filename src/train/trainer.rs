@@ -1,5 +1,7 @@
 //! One training step after another.
 
+use std::time::Duration;
+
 use crate::compile::Plan;
 use crate::error::{Error, Result};
 use crate::graph::{Precision, Var};
@@ -68,6 +70,14 @@ impl<T: Precision> Trainer<T> {
     pub fn step(&mut self, feeds: &[Feed<'_>]) -> Result<T> {
         let outputs = self.plan.run(&mut self.store, &mut self.workspace, feeds)?;
         outputs.scalar(0).ok_or_else(|| Error::setting("loss", "it holds indices, not real numbers"))
+    }
+
+    /// Runs one step on a batch and answers how long each step of the plan took.
+    ///
+    /// # Errors
+    /// A value that does not fit its input.
+    pub fn time_steps(&mut self, feeds: &[Feed<'_>]) -> Result<Vec<Duration>> {
+        self.plan.time_steps(&mut self.store, &mut self.workspace, feeds)
     }
 
     /// The compiled step.
