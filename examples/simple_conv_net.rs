@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use dagrad::data::{self, Split};
 use dagrad::nn::{Model, SimpleConvNet};
-use dagrad::optim::{AdaGrad, Adam, AdamW, Momentum, Nesterov, RmsProp, Sgd};
+use dagrad::optim::{AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
 use dagrad::train::{Epoch, FitOptions, evaluate, fit};
 use dagrad::{Result, Workspace};
 
@@ -83,13 +83,14 @@ fn learn(
     let Arguments { epochs, batch, seed, .. } = *arguments;
     let options = FitOptions { epochs, batch, seed, ..FitOptions::default() };
     let rate = |usual: f64| arguments.learning_rate.unwrap_or(usual);
-    match arguments.optimizer {
-        Rule::Sgd => fit(model, &Sgd::new(rate(0.1)), train, test, options),
-        Rule::Momentum => fit(model, &Momentum::new(rate(0.05)), train, test, options),
-        Rule::Nesterov => fit(model, &Nesterov::new(rate(0.05)), train, test, options),
-        Rule::Adagrad => fit(model, &AdaGrad::new(rate(0.01)), train, test, options),
-        Rule::Rmsprop => fit(model, &RmsProp::new(rate(0.001)), train, test, options),
-        Rule::Adam => fit(model, &Adam::new(rate(0.001)), train, test, options),
-        Rule::Adamw => fit(model, &AdamW::new(rate(0.001)), train, test, options),
-    }
+    let optimizer: Box<dyn Optimizer> = match arguments.optimizer {
+        Rule::Sgd => Box::new(Sgd::new(rate(0.1))),
+        Rule::Momentum => Box::new(Momentum::new(rate(0.05))),
+        Rule::Nesterov => Box::new(Nesterov::new(rate(0.05))),
+        Rule::Adagrad => Box::new(AdaGrad::new(rate(0.01))),
+        Rule::Rmsprop => Box::new(RmsProp::new(rate(0.001))),
+        Rule::Adam => Box::new(Adam::new(rate(0.001))),
+        Rule::Adamw => Box::new(AdamW::new(rate(0.001))),
+    };
+    fit(model, &*optimizer, train, test, options)
 }

@@ -1,4 +1,80 @@
-//! wip
+//! Automatic differentiation for convolutional networks on the CPU: record, differentiate, compile, run.
+//!
+//! ```text
+//! user code ──record──▶ Graph ──gradients──▶ Graph ──compile──▶ Plan ──run──▶ values
+//! ```
+//!
+//! - **Record.** Methods on [`Var`] append operations to a [`Graph`] and infer their shapes. A misuse is kept,
+//!   with the line of your code, and returned by whatever uses the graph next.
+//! - **Differentiate.** [`gradients`] appends the gradient to the same graph. It can be differentiated again.
+//! - **Compile.** [`Plan::compile`] merges, simplifies and fuses operations, and gives every buffer a place in
+//!   one block of memory. The precision, `f32` or `f64`, is chosen here.
+//! - **Run.** [`Plan::run`] performs the steps over a [`Store`] of parameters, in a [`Workspace`] of memory and
+//!   threads. After the first run it allocates nothing, and its bits do not depend on the number of threads.
+//!
+//! # A first gradient
+//!
+//! [`Var::eval`] compiles and runs at once, to try things out:
+//!
+//! ```
+//! use dagrad::{Graph, gradients};
+//! use ndarray::array;
+//!
+//! let graph = Graph::new();
+//! let x = graph.input("x", [3]);
+//! let y = (x * x * x).sum_all();
+//! let slope = gradients(y, &[x])?[0];
+//! assert_eq!(slope.eval::<f64>(&[x.feed(&array![1.0, 2.0, 3.0])])?, array![3.0, 12.0, 27.0].into_dyn());
+//! # Ok::<(), dagrad::Error>(())
+//! ```
+//!
+//! # A first network
+//!
+//! A network is a function from images to logits. A [`Model`](nn::Model) keeps it together with its parameters,
+//! and [`fit`](train::fit) trains it:
+//!
+//! ```
+//! use dagrad::nn::{self, Filters, Model};
+//! use dagrad::optim::Adam;
+//! use dagrad::train::{FitOptions, fit};
+//! use dagrad::{Var, data};
+//!
+//! fn network<'g>(images: Var<'g>) -> Var<'g> {
+//!     let h = nn::conv2d(images, "conv", Filters::new(8, 5)).relu().max_pool2d(2);
+//!     nn::linear(h.flatten(), "classes", 10)
+//! }
+//!
+//! let data::Split { train, test } = data::mnist_5k()?;
+//! let mut model = Model::new(network, train.image_shape(), 0)?;
+//! let options = FitOptions { epochs: 1, ..FitOptions::default() };
+//! let epochs = fit(&mut model, &Adam::new(1e-3), &train, &test, options)?;
+//! assert!(epochs[0].test_accuracy > 0.7);
+//! # Ok::<(), dagrad::Error>(())
+//! ```
+//!
+//! A [`Trainer`] does the same step by step, for any loss on any inputs.
+//!
+//! # The modules
+//!
+//! Each stands on the ones before it, and that is also the order in which to read them:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`error`], [`shape`] | errors with source lines; shapes and windows |
+//! | [`kernels`] | loops over slices, and the threads that share them |
+//! | [`graph`] | recording; what an operation is ([`Op`](graph::Op)) |
+//! | [`ops`] | the operations: one module for each family, with its examples |
+//! | [`autodiff`] | the reverse pass |
+//! | [`compile`] | passes from a graph to a [`Plan`] |
+//! | [`run`] | [`Store`], [`Workspace`], and the loop over a plan's steps |
+//! | [`nn`], [`optim`] | layers and networks; optimizers in graph operations |
+//! | [`data`], [`train`] | digits and batches; training runs |
+//! | [`check`] | are these gradients right? For your own operations, losses and networks too |
+//!
+//! # Further reading
+//!
+//! The folder `docs/` explains the design and its reasons (`design.md`), tours the sources (`tour.md`), shows how to
+//! add an operation (`adding-an-op.md`), and says how to measure (`speed.md`).
 #![warn(missing_docs)]
 pub mod autodiff;
 pub mod check;
@@ -24,3 +100,18 @@ pub use ops::{Conv2dOptions, Pool2dOptions};
 pub use run::{Feed, Outputs, Store, Value, Workspace};
 pub use shape::Shape;
 pub use train::Trainer;
+
+/// The snippets of the documents, each a test.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/adding-an-op.md")]
+    mod adding_an_op {}
+    #[doc = include_str!("../docs/design.md")]
+    mod design {}
+    #[doc = include_str!("../docs/speed.md")]
+    mod speed {}
+    #[doc = include_str!("../docs/tour.md")]
+    mod tour {}
+}

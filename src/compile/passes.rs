@@ -100,9 +100,9 @@ fn absorb_one(
         let (source, strides) = other
             .map(view)
             .map_or(Some((None, None)), |view| view.map(|(source, strides)| (Some(source), Some(strides))))?;
-        let next = Next { function, other: strides.as_deref(), shape: &dag.node(host).meta.shape };
+        let next = Next { function, other: strides.as_deref() };
         let absorbed = op.absorb(&next)?;
-        Some((absorbed.op, dag.operands(host).into_iter().chain(source).collect()))
+        Some((absorbed, dag.operands(host).into_iter().chain(source).collect()))
     };
     match *operands {
         [only] => offer(only, None),

@@ -131,8 +131,9 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
-    /// This operation with a following one taken into its kernel, if it knows how.
-    fn absorb(&self, _next: &Next<'_>) -> Option<Absorbed> {
+    /// This operation with a following one taken into its kernel, if it knows how. [`Next::other`], if any,
+    /// becomes its last operand.
+    fn absorb(&self, _next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
         None
     }
 }
@@ -243,7 +244,7 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn runs_in_place(&self, position: usize) -> bool;
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize>;
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite>;
-    fn absorb(&self, next: &Next<'_>) -> Option<Absorbed>;
+    fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>>;
 }
 
 #[rustfmt::skip]
@@ -267,7 +268,7 @@ impl<O: Op> AnyOp for O {
     fn runs_in_place(&self, position: usize) -> bool { Op::runs_in_place(self, position) }
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize> { Op::index_limit(self, operands) }
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> { Op::simplify(self, here) }
-    fn absorb(&self, next: &Next<'_>) -> Option<Absorbed> { Op::absorb(self, next) }
+    fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> { Op::absorb(self, next) }
 }
 
 /// A precision in which plans run: `f32` or `f64`.
@@ -333,12 +334,4 @@ pub struct Next<'a> {
     pub function: Function,
     /// For a function of two arguments: the other one as it is read, by its strides over the result's axes.
     pub other: Option<&'a [usize]>,
-    /// The shape of the absorbing operation's result.
-    pub shape: &'a Shape,
-}
-
-/// An operation that took the next one in.
-pub struct Absorbed {
-    /// The wider operation; [`Next::other`], if any, becomes its last operand.
-    pub op: Arc<dyn AnyOp>,
 }

@@ -228,12 +228,11 @@ impl Graph {
                     .hint("a run changes a parameter once, at its end; combine the two values"),
             );
         }
-        match problem {
-            Some(problem) => {
-                drop(self.refuse("assign", &["parameter", "value"], &[parameter, value], problem))
-            }
-            None => self.updates.borrow_mut().push(Update { parameter: parameter.id(), value: value.id() }),
+        if let Some(problem) = problem {
+            self.refuse("assign", &["parameter", "value"], &[parameter, value], problem);
+            return;
         }
+        self.updates.borrow_mut().push(Update { parameter: parameter.id(), value: value.id() });
     }
 
     #[track_caller]

@@ -192,25 +192,6 @@ impl Workers {
             task(index, unsafe { parts.slice(index * chunk, chunk) }, local);
         });
     }
-
-    /// As [`chunks`](Self::chunks), with two outputs cut in step: `chunks` elements of each at a time.
-    ///
-    /// The task sees an empty slice of the output that ends earlier.
-    pub fn chunks2<A: Send, B: Send>(
-        &self,
-        (first, second): (&mut [A], &mut [B]),
-        chunks: [usize; 2],
-        task: &(impl Fn(usize, &mut [A], &mut [B], &mut Local) + Sync),
-    ) {
-        let [one, two] = chunks.map(|chunk| chunk.max(1));
-        let (first, second) = (Parts::new(first), Parts::new(second));
-        let tasks = first.len().div_ceil(one).max(second.len().div_ceil(two));
-        self.run(tasks, &|index, local| {
-            // SAFETY: every index comes once, and chunks of different indices do not overlap.
-            let (first, second) = unsafe { (first.slice(index * one, one), second.slice(index * two, two)) };
-            task(index, first, second, local);
-        });
-    }
 }
 
 impl Drop for Workers {

@@ -1,9 +1,8 @@
 //! Sum, difference, product and quotient of two arrays, element by element, broadcast as in NumPy.
 
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::ops::{Add, Div, Mul, Sub};
 
 use super::example::{Example, normal, positive};
-use super::pointwise::Pointwise;
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
@@ -145,14 +144,6 @@ operator!(Add, add, Plus);
 operator!(Sub, sub, Subtract);
 operator!(Mul, mul, Multiply);
 operator!(Div, div, Divide);
-
-impl<'g> Neg for Var<'g> {
-    type Output = Var<'g>;
-    #[track_caller]
-    fn neg(self) -> Var<'g> {
-        self.graph().record(Pointwise::Negate, &[self])
-    }
-}
 
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::attributes::Conv2dOptions;
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::op::{Absorbed, Next};
+use crate::graph::op::{AnyOp, Next};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::conv::Convolution;
 use crate::kernels::elementwise::Function;
@@ -128,14 +128,14 @@ impl Op for Conv2d {
         (self.factor == Factor::Output).then_some(self.window)
     }
 
-    fn absorb(&self, next: &Next<'_>) -> Option<Absorbed> {
+    fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
         let takes_bias = !self.bias && !self.relu && next.other == Some(&[0, 1, 0, 0]);
         let op = match (self.factor, next.function) {
             (Factor::Output, Function::Add) if takes_bias => Conv2d { bias: true, ..*self },
             (Factor::Output, Function::Relu) if !self.relu => Conv2d { relu: true, ..*self },
             _ => return None,
         };
-        Some(Absorbed { op: Arc::new(op) })
+        Some(Arc::new(op))
     }
 }
 

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::example::{Example, normal};
 use super::transpose::Permute;
 use crate::error::Problem;
-use crate::graph::op::{Absorbed, Here, Next, Rewrite};
+use crate::graph::op::{AnyOp, Here, Next, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::elementwise::Function;
 use crate::kernels::gemm::{Epilogue, Gemm};
@@ -100,14 +100,14 @@ impl Op for Matmul {
         (op != *self).then(|| Rewrite::Op(Arc::new(op), operands))
     }
 
-    fn absorb(&self, next: &Next<'_>) -> Option<Absorbed> {
+    fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
         let takes_bias = !self.bias && !self.relu && next.other == Some(&[0, 1]);
         let op = match next.function {
             Function::Add if takes_bias => Matmul { bias: true, ..*self },
             Function::Relu if !self.relu => Matmul { relu: true, ..*self },
             _ => return None,
         };
-        Some(Absorbed { op: Arc::new(op) })
+        Some(Arc::new(op))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Functions of one number, applied to each element.
 
+use std::ops::Neg;
+
 use super::arithmetic::same_shape;
 use super::example::{Example, away_from_zero, normal, positive};
 use crate::error::Problem;
@@ -103,6 +105,14 @@ impl Pointwise {
             Tanh => Function::Tanh,
             Power(n) => Function::Power(n),
         }
+    }
+}
+
+impl<'g> Neg for Var<'g> {
+    type Output = Var<'g>;
+    #[track_caller]
+    fn neg(self) -> Var<'g> {
+        self.graph().record(Negate, &[self])
     }
 }
 

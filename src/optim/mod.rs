@@ -24,7 +24,7 @@ pub trait Optimizer {
 ///
 /// # Errors
 /// A misuse recorded earlier; parameters that the loss does not reach, by name.
-pub fn minimize(loss: Var<'_>, optimizer: &impl Optimizer) -> Result<()> {
+pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
     let graph = loss.graph();
     let parameters = graph.parameters();
     let gradients = gradients(loss, &parameters)?;

@@ -61,7 +61,7 @@ const EVALUATION_BATCH: usize = 500;
 /// A batch size of 0; images that do not fit the model; a misuse in the network, with its line.
 pub fn fit<N: Network>(
     model: &mut Model<N>,
-    optimizer: &impl Optimizer,
+    optimizer: &dyn Optimizer,
     train: &Dataset,
     test: &Dataset,
     options: FitOptions,
@@ -152,7 +152,7 @@ impl Steps {
     fn step<N: Network>(
         &mut self,
         model: &mut Model<N>,
-        optimizer: &impl Optimizer,
+        optimizer: &dyn Optimizer,
         data: &Dataset,
         range: std::ops::Range<usize>,
     ) -> Result<f64> {
@@ -175,11 +175,7 @@ impl Steps {
 }
 
 /// The network's loss on a batch and the optimizer's step, compiled.
-fn training_plan<N: Network>(
-    model: &Model<N>,
-    optimizer: &impl Optimizer,
-    batch: usize,
-) -> Result<Plan<f32>> {
+fn training_plan<N: Network>(model: &Model<N>, optimizer: &dyn Optimizer, batch: usize) -> Result<Plan<f32>> {
     let graph = Graph::with_mode(Mode::Train);
     let (_, logits) = model.record(&graph, batch);
     let loss = logits.softmax_cross_entropy(graph.labels(crate::nn::LABELS, [batch]));

@@ -42,7 +42,7 @@ impl<T: Precision> Trainer<T> {
     ///
     /// # Errors
     /// That misuse; parameters that the loss does not reach.
-    pub fn new(loss: Var<'_>, optimizer: &impl Optimizer) -> Result<Self> {
+    pub fn new(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<Self> {
         Self::with(loss, optimizer, Store::new(0), Workspace::for_this_machine()?)
     }
 
@@ -53,7 +53,7 @@ impl<T: Precision> Trainer<T> {
     /// under another shape.
     pub fn with(
         loss: Var<'_>,
-        optimizer: &impl Optimizer,
+        optimizer: &dyn Optimizer,
         mut store: Store<T>,
         workspace: Workspace,
     ) -> Result<Self> {

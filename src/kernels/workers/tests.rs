@@ -58,19 +58,6 @@ fn chunks_cover_the_slice() {
 }
 
 #[test]
-fn two_outputs_are_cut_in_step() {
-    for workers in pools() {
-        let (mut wide, mut narrow) = (vec![0usize; 23], vec![0u8; 5]);
-        workers.chunks2((&mut wide, &mut narrow), [5, 1], &|index, wide, narrow, _| {
-            wide.fill(index);
-            narrow.fill(index as u8);
-        });
-        assert!(wide.iter().enumerate().all(|(at, &value)| value == at / 5));
-        assert_eq!(narrow, [0, 1, 2, 3, 4]);
-    }
-}
-
-#[test]
 fn a_panic_arrives_after_all_tasks_and_the_pool_goes_on() {
     for workers in pools() {
         for _ in 0..20 {
