@@ -3,6 +3,8 @@
 mod common;
 
 use common::{array, assert_close, gradients_of_sum, message, numbers, run, try_run, value};
+use dagrad::ops::Example;
+use dagrad::ops::example::{distinct, labels, normal};
 use dagrad::{
     Conv2dOptions, Feed, Graph, Mode, Options, Plan, Pool2dOptions, Store, Var, Workspace, col2im, gradients,
     im2col, vjp,
@@ -108,7 +110,7 @@ fn nan_is_the_maximum_wherever_it_stands() {
 
 #[test]
 fn windows_without_a_number_send_their_gradient_to_a_pixel_of_their_own() {
-    for lowest in [LOW, NAN, f64::MIN] {
+    for lowest in [LOW, NAN, f64::from(f32::MIN)] {
         let values = [1.0, 2.0, lowest, lowest, 3.0, 4.0, lowest, lowest];
         check_pool([2, 4], &values, 2.into(), &[4.0, lowest], &[0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
         let all = [lowest; 9];
@@ -200,6 +202,18 @@ fn the_three_views_of_a_convolution_are_adjoint() {
         assert!((form - dot(&values[1], &image)).abs() <= 1e-12 * form.abs().max(1.0), "{sizes:?}");
         assert!((form - dot(&values[2], &weight)).abs() <= 1e-12 * form.abs().max(1.0), "{sizes:?}");
     }
+}
+
+#[test]
+fn second_derivatives_pass_through_a_whole_network() {
+    let operands = [distinct([2, 1, 6, 6]), normal([3, 1, 2, 2]), normal([3]), labels([2], 3)];
+    let net = Example::new("network", operands, |v| {
+        let h = v[0].max_pool2d(Pool2dOptions::new(2).stride(1));
+        let h = h.conv2d(v[1], Conv2dOptions::new()) + v[2].reshape([3, 1, 1]);
+        let scores = h.tanh().avg_pool2d(4).flatten();
+        scores.softmax(1).softmax_cross_entropy(v[3])
+    });
+    dagrad::check::example(&net).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

@@ -203,7 +203,9 @@ const THIS: &str = include_str!("documents.rs");
 /// The marked parts of this file: name, and number of the first line.
 fn regions() -> Vec<(String, usize)> {
     let marks = THIS.lines().enumerate();
-    marks.filter_map(|(line, text)| Some((text.strip_prefix("    // begin: ")?.to_string(), line + 2))).collect()
+    marks
+        .filter_map(|(line, text)| Some((text.strip_prefix("    // begin: ")?.to_string(), line + 2)))
+        .collect()
 }
 
 /// The lines of a marked part.
@@ -247,7 +249,8 @@ fn listings_are_what_the_code_prints() {
         let mut lines = old.lines();
         while let Some(line) = lines.next() {
             new += &format!("{line}\n");
-            let Some(name) = line.strip_prefix("<!-- listing: ").and_then(|rest| rest.strip_suffix(" -->")) else {
+            let Some(name) = line.strip_prefix("<!-- listing: ").and_then(|rest| rest.strip_suffix(" -->"))
+            else {
                 continue;
             };
             shown.insert(name.to_string());
@@ -338,7 +341,26 @@ fn the_map_names_every_module() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         let name = if entry.file_type().unwrap().is_dir() { name + "/" } else { name };
-        assert!(readme.lines().any(|line| line.trim_start().starts_with(&name)), "README.md's map lacks {name}");
+        assert!(
+            readme.lines().any(|line| line.trim_start().starts_with(&name)),
+            "README.md's map lacks {name}"
+        );
+    }
+}
+
+#[test]
+fn the_tour_visits_every_file() {
+    let tour = fs::read_to_string(root().join("docs/tour.md")).unwrap();
+    let mut open = vec![root().join("src")];
+    while let Some(folder) = open.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
+            if path.is_dir() {
+                open.push(path);
+            } else if name.ends_with(".rs") && !name.ends_with("/tests.rs") {
+                assert!(tour.contains(&format!("](../{name})")), "docs/tour.md does not visit {name}");
+            }
+        }
     }
 }
 

@@ -120,7 +120,8 @@ fn the_first_misuse_is_reported_with_operands_lines_and_a_hint() {
     let y = h.matmul(h).sum(&[7]);
     let expected = "conv2d at @3: image has 3 channels but weight expects 1\n  \
                     image [100, 3, 28, 28] input \"image\" at @1\n  \
-                    weight [30, 1, 5, 5] param \"conv1.weight\" at @2";
+                    weight [30, 1, 5, 5] param \"conv1.weight\" at @2\n  \
+                    hint: a weight is [filters, channels of the image, height, width]";
     let expected = sited(expected, line);
     assert_eq!(message(graph.check()), expected);
     assert_eq!(message(gradients(y, &[weight])), expected);

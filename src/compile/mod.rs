@@ -90,7 +90,9 @@ impl Options {
     pub fn program(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Program> {
         let updates = if self.assign { graph.updates() } else { Vec::new() };
         let recorded = Program::from_graph(graph, outputs, &updates)?;
-        Ok(self.passes.iter().fold(recorded, |program, (_, pass)| passes::prune(&pass(&program))))
+        let mut program = self.passes.iter().fold(recorded, |program, (_, pass)| passes::prune(&pass(&program)));
+        program.detach_parameters();
+        Ok(program)
     }
 }
 

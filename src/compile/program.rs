@@ -36,19 +36,17 @@ impl Program {
         let outputs: Vec<NodeId> = outputs.iter().map(|output| output.id()).collect();
         let updates = updates.iter().map(|update| (update.parameter, update.value)).collect();
         let recorded = (graph.identity(), outputs.clone());
-        let mut program = Self { dag: graph.dag().clone(), outputs, updates, recorded };
-        program.detach_parameters();
-        Ok(program)
+        Ok(Self { dag: graph.dag().clone(), outputs, updates, recorded })
     }
 
     /// An output or a next value that is a parameter as it stands is copied, so that updates in place cannot
-    /// change it under its reader.
-    fn detach_parameters(&mut self) {
+    /// change it under its reader. Passes come before: they may find that x · 1 is such a value.
+    pub(super) fn detach_parameters(&mut self) {
         let values = self.updates.iter_mut().map(|(_, value)| value);
         for value in self.outputs.iter_mut().chain(values) {
             if is_parameter_memory(&self.dag, *value) {
                 let node = self.dag.node(*value).clone();
-                let copy = Node { kind: Kind::Op(Arc::new(Copy)), label: None, ..node };
+                let copy = Node { kind: Kind::Op(Arc::new(Copy)), ..node };
                 *value = self.dag.push(copy, &[*value]);
             }
         }

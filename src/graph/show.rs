@@ -76,7 +76,11 @@ impl Graph {
             (Kind::Op(_), None) => "white",
         };
         let node_attributes = |_: &_, (id, node): (NodeId, &Node)| {
-            let text = format!("%{} {}\n{}", id.index(), node.source(), node.meta);
+            let named = match (&node.kind, &node.label) {
+                (Kind::Op(_), Some(label)) => format!(" as {label:?}"),
+                _ => String::new(),
+            };
+            let text = format!("%{} {}{named}\n{}", id.index(), node.source(), node.meta);
             format!("label = {text:?} style = filled shape = box fillcolor = {}", colour(node))
         };
         let config = [Config::NodeNoLabel];

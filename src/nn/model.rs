@@ -186,14 +186,16 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     ) -> Result<T> {
         let step = T::of(1e-4);
         let original = self.store.get(name).map_or(T::zero(), |values| values[element]);
-        let mut loss_at = |value: T| {
-            if let Some(mut values) = self.store.get_mut(name) {
+        let set = |model: &mut Self, value: T| {
+            if let Some(mut values) = model.store.get_mut(name) {
                 values[element] = value;
             }
-            self.loss(images, labels)
         };
-        let (above, below) = (loss_at(original + step), loss_at(original - step));
-        loss_at(original)?;
+        set(self, original + step);
+        let above = self.loss(images, labels);
+        set(self, original - step);
+        let below = self.loss(images, labels);
+        set(self, original);
         Ok((above? - below?) / (step + step))
     }
 

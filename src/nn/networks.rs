@@ -58,20 +58,23 @@ impl Network for SimpleConvNet {
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
         let graph = images.graph();
         let start = Init::Normal { std: self.weight_init_std };
-        let affine = |x: Var<'g>, number: usize, units: usize| {
-            let inputs = x.shape().last().copied().unwrap_or(0);
-            let weight = graph.param(&format!("W{number}"), [inputs, units], start);
-            x.matmul(weight) + graph.param(&format!("b{number}"), [units], Init::ZEROS)
-        };
         let channels = images.shape().get(1).copied().unwrap_or(0);
         let filters = graph.param("W1", [self.filters, channels, self.filter_size, self.filter_size], start);
         let bias = graph.param("b1", [self.filters], Init::ZEROS).reshape([self.filters, 1, 1]);
         let options = Conv2dOptions::new().stride(self.stride).padding(self.padding);
 
         let h = (images.conv2d(filters, options) + bias).relu().max_pool2d(2);
-        let h = affine(h.flatten(), 2, self.hidden).relu();
-        affine(h, 3, self.output)
+        let h = affine(h.flatten(), ["W2", "b2"], self.hidden, start).relu();
+        affine(h, ["W3", "b3"], self.output, start)
     }
+}
+
+/// x · W + b with parameters of these names.
+#[track_caller]
+fn affine<'g>(x: Var<'g>, [weight, bias]: [&str; 2], units: usize, start: Init) -> Var<'g> {
+    let inputs = x.shape().last().copied().unwrap_or(0);
+    let product = x.matmul(x.graph().param(weight, [inputs, units], start));
+    product + x.graph().param(bias, [units], Init::ZEROS)
 }
 
 /// Six 3×3 convolutions in three pairs, each pair followed by a pool, then two affine layers: the network of

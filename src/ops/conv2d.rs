@@ -158,7 +158,8 @@ impl Conv2d {
             Factor::Weight => (b[0] != batch || b[2..] != output)
                 .then(|| format!("upstream {b} is not an output over image {a}")),
         };
-        disagreement.map_or(Ok(form), |text| Err(Problem::new(text)))
+        let hint = "a weight is [filters, channels of the image, height, width]";
+        disagreement.map_or(Ok(form), |text| Err(Problem::new(text).hint(hint)))
     }
 
     #[track_caller]

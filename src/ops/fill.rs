@@ -11,7 +11,7 @@ use crate::kernels::real::Real;
 use crate::shape::Shape;
 
 /// An array of one number.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Fill {
     shape: Shape,
     value: f64,
@@ -44,9 +44,23 @@ impl Op for Fill {
 }
 
 /// An array written down.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Constant {
     values: Arc<ArrayD<f64>>,
+}
+
+/// Equal means equal bits: 0 and −0 must not become one value, because 1/x tells them apart.
+impl PartialEq for Fill {
+    fn eq(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.value.to_bits() == other.value.to_bits()
+    }
+}
+
+impl PartialEq for Constant {
+    fn eq(&self, other: &Self) -> bool {
+        let same_bits = || self.values.iter().zip(&*other.values).all(|(a, b)| a.to_bits() == b.to_bits());
+        self.values.shape() == other.values.shape() && same_bits()
+    }
 }
 
 impl Op for Constant {

@@ -5,13 +5,13 @@ use ndarray::ArrayD;
 use super::feed::Feed;
 use super::store::Store;
 use super::workspace::Workspace;
-use crate::compile::Plan;
+use crate::compile::Options;
 use crate::error::{Error, Result};
 use crate::graph::{Precision, Var};
 
 impl Var<'_> {
     /// Compiles and runs what this value needs, once: for tutorials and tests. Parameters start afresh, from
-    /// seed 0. Whoever computes a value more than once compiles a [`Plan`].
+    /// seed 0. Whoever computes a value more than once compiles a [`Plan`](crate::Plan).
     ///
     /// ```
     /// use dagrad::Graph;
@@ -27,7 +27,7 @@ impl Var<'_> {
     /// # Errors
     /// As for compiling and running.
     pub fn eval<T: Precision>(self, feeds: &[Feed<'_>]) -> Result<ArrayD<T>> {
-        let plan = Plan::<T>::compile(self.graph(), &[self])?;
+        let plan = Options::new().without_assignments().compile::<T>(self.graph(), &[self])?;
         let (mut store, mut workspace) = (Store::new(0), Workspace::for_this_machine()?);
         let outputs = plan.run(&mut store, &mut workspace, feeds)?;
         let found = outputs.at(0).map(|view| view.to_owned());

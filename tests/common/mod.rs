@@ -1,6 +1,8 @@
 //! What several test files need.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod network;
+
 use dagrad::{Feed, Options, Plan, Precision, Result, Store, Var, Workspace};
 use ndarray::{ArrayD, IxDyn};
 

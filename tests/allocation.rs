@@ -1,0 +1,74 @@
+//! After the first step a training step touches the heap no more, on any thread.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::network::{batch, network};
+use dagrad::{Graph, Plan, Store, Workspace};
+
+/// The system's allocator, and how often it was asked for memory by any thread.
+struct Counting;
+
+static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        REQUESTS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller keeps the promises of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        REQUESTS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller keeps the promises of `alloc_zeroed`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        REQUESTS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller keeps the promises of `realloc`.
+        unsafe { System.realloc(start, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the promises of `dealloc`.
+        unsafe { System.dealloc(start, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `steps` training steps after the first ask for memory.
+fn requests<T: dagrad::Precision>(threads: usize, steps: usize) -> usize {
+    let graph = Graph::new();
+    let net = network(&graph, 50);
+    let plan = Plan::<T>::compile(&graph, &[net.loss]).unwrap();
+    let (mut store, mut workspace) = (Store::new(0), Workspace::new(threads).unwrap());
+    let (images, labels) = batch(50);
+    let images = images.mapv(|value| value as f32);
+    let feeds = [net.image.feed(&images), net.classes.feed(&labels)];
+    let mut loss = plan.run(&mut store, &mut workspace, &feeds).unwrap().scalar(0).unwrap();
+    let before = REQUESTS.load(Ordering::SeqCst);
+    for _ in 0..steps {
+        loss = plan.run(&mut store, &mut workspace, &feeds).unwrap().scalar(0).unwrap();
+    }
+    let requests = REQUESTS.load(Ordering::SeqCst) - before;
+    assert!(loss.is_finite());
+    requests
+}
+
+// One test: the count is of the whole process.
+#[test]
+fn a_training_step_after_the_first_asks_for_no_memory() {
+    for threads in [1, 2] {
+        assert_eq!(requests::<f32>(threads, 20), 0, "f32, {threads} threads");
+        assert_eq!(requests::<f64>(threads, 20), 0, "f64, {threads} threads");
+    }
+    let before = REQUESTS.load(Ordering::SeqCst);
+    drop(vec![0u8; 100]);
+    assert_eq!(REQUESTS.load(Ordering::SeqCst), before + 1, "the counter counts");
+}
