@@ -144,7 +144,7 @@ fn poolings_refuse_what_does_not_fit() {
 fn arithmetic_and_matrices_refuse_what_does_not_fit() {
     misuses! { g,
         "shapes that do not broadcast": rows(g) + g.input("other", [3, 2])
-            => "add at", "the shapes [2, 3] and [3, 2] do not broadcast", "left [2, 3]", "right [3, 2]", "hint:";
+            => "add at", "the shapes [2, 3] and [3, 2] do not broadcast", "left [2, 3]", "hint:";
         "a quotient": rows(g) / g.input("other", [4]) => "div at", "[2, 3] and [4]";
         "classes in a sum": digits(g) + g.fill([2], 1.0) => "add at", "not indices", "softmax_cross_entropy";
         "classes and a number": 2.0 * digits(g) => "mul at", "not indices";

@@ -26,7 +26,7 @@ fn values_that_do_not_fit_their_inputs_are_refused() {
     let (logits, classes) = (numbers(&[2, 3], 1), array![0u32, 2]);
     let (given, right) = (Feed::new("logits", &logits), Feed::new("classes", &classes));
     assert_mentions(&refusal(&[]), &["input logits", "no value is given"]);
-    assert_mentions(&refusal(&[given.clone()]), &["input classes", "no value is given"]);
+    assert_mentions(&refusal(std::slice::from_ref(&given)), &["input classes", "no value is given"]);
     assert_mentions(
         &refusal(&[given.clone(), given.clone(), right.clone()]),
         &["input logits", "two values"],

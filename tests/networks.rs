@@ -156,7 +156,6 @@ fn deep_conv_net_starts_by_hes_rule() {
             2 => values.shape()[0],
             _ => values.shape()[1..].iter().product(),
         };
-        println!("{name}");
         assert_normal(&values, (2.0 / fan_in as f64).sqrt());
     }
 }
@@ -207,7 +206,8 @@ fn prediction_loss_and_accuracy_agree() {
         let row = logits.index_axis(Axis(0), row);
         (0..10).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u32
     };
-    let told: Array1<u32> = (0..40).map(|row| if row < 10 { said(row) } else { (said(row) + 1) % 10 }).collect();
+    let told: Array1<u32> =
+        (0..40).map(|row| if row < 10 { said(row) } else { (said(row) + 1) % 10 }).collect();
     assert_eq!(model.accuracy(&images, &told).unwrap(), 0.25);
 }
 
@@ -236,7 +236,6 @@ fn assert_gradients_agree<N: Network>(model: &mut Model<N, f64>, batch: usize, m
     for (name, values) in &gradient {
         let gaps = (values - &numeric[name]).mapv(f64::abs);
         let farthest = gaps.iter().copied().fold(0.0, f64::max);
-        println!("{name} {} {}", farthest, gaps.sum() / gaps.len() as f64);
         assert!(farthest < most, "{name} is off by {farthest}");
         assert!(gaps.sum() / gaps.len() as f64 <= mean, "{name} is off on average");
         assert!(values.iter().any(|x| x.abs() > 100.0 * most), "{name} has no gradient to speak of");
@@ -248,7 +247,7 @@ fn assert_gradients_agree<N: Network>(model: &mut Model<N, f64>, batch: usize, m
 fn gradients_agree_with_numerical_ones_on_the_books_network() {
     // Moving a weight by 10⁻⁴ takes a few of the 640 relus across their kinks.
     let mut model = model(SMALL, [1, 10, 10], 0);
-    assert_gradients_agree(&mut model, 1, 2e-6, 1e-7);
+    assert_gradients_agree(&mut model, 1, 1e-6, 5e-8);
 }
 
 #[test]
@@ -281,7 +280,7 @@ fn derivatives_of_simple_conv_net_are_right_to_second_order() {
 
 #[test]
 fn derivatives_of_deep_conv_net_are_right_to_second_order_through_dropout() {
-    let found = check_network(&DeepConvNet::default(), [1, 8, 8], 1, 1);
+    let found = check_network(&DeepConvNet::default(), [1, 8, 8], 1, 16);
     assert!(found.compared > 150, "{found:?}");
 }
 
@@ -364,7 +363,10 @@ fn a_mistake_in_a_network_is_an_error_with_its_line() {
 fn a_result_that_is_not_logits_is_an_error() {
     let images = images([2, 1, 4, 4], 0);
     let pictures = nn::network(|images| images.relu());
-    assert_mentions(&message(model(pictures, [1, 4, 4], 0).predict(&images)), &["logits", "[batch, classes]"]);
+    assert_mentions(
+        &message(model(pictures, [1, 4, 4], 0).predict(&images)),
+        &["logits", "[batch, classes]"],
+    );
     let pictures = nn::network(|images| images.relu());
     assert_mentions(&message(model(pictures, [1, 4, 4], 0).loss(&images, &labels(2))), &["[batch, classes]"]);
 }

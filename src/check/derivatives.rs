@@ -126,7 +126,7 @@ impl Runner {
                 }
                 result
             };
-            slopes.push(slope(&mut at, linear)?);
+            slopes.push(slope(&mut at, 1e-3, linear)?);
         }
         ArrayD::from_shape_vec(&variable.shape()[..], slopes)
             .map_err(|error| Error::setting("check", error.to_string()))
@@ -135,11 +135,10 @@ impl Runner {
 
 /// The slope at 0 by central differences: of two points, exact for linear functions, or of five points,
 /// (8 (f(h) − f(−h)) − (f(2h) − f(−2h))) / 12 h, with an error of h⁴ f⁽⁵⁾ / 30.
-pub(super) fn slope(at: &mut impl FnMut(f64) -> Result<f64>, linear: bool) -> Result<f64> {
+pub(super) fn slope(at: &mut impl FnMut(f64) -> Result<f64>, step: f64, linear: bool) -> Result<f64> {
     if linear {
         return Ok((at(1.0)? - at(-1.0)?) / 2.0);
     }
-    let step = 1e-3;
     let near = at(step)? - at(-step)?;
     let far = at(2.0 * step)? - at(-2.0 * step)?;
     Ok((8.0 * near - far) / (12.0 * step))

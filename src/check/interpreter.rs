@@ -32,6 +32,7 @@ enum Computed {
 pub(super) fn check_kernels(example: &Example) -> Result<()> {
     with_gradient(example, |graph, outputs, values| {
         let reference = interpret(example, &Program::from_graph(graph, outputs, &[])?, values)?;
+        all_numbers(example, &reference)?;
         let plan = Options::default().compile::<f64>(graph, outputs)?;
         let results = run(example, &plan, values, 1)?;
         let tolerance = Tolerance { relative: 1e-12, absolute: 1e-12 };
@@ -102,7 +103,7 @@ fn agree(
         move |element: Vec<usize>, found: f64, expected: f64| Mismatch {
             example: example.name.clone(),
             check: check.to_string(),
-            of: if result == 0 { "the result".into() } else { format!("gradient {}", result - 1) },
+            of: name_of(result),
             element,
             found,
             expected,
@@ -113,6 +114,23 @@ fn agree(
     }
     let pairs = found.iter().zip(expected).enumerate();
     pairs.into_iter().try_for_each(|(result, (a, b))| compare(a, b, tolerance, blame(result)))
+}
+
+/// Finds a NaN: an element that a kernel forgot, or a result that no comparison can prove right.
+fn all_numbers(example: &Example, results: &[ArrayD<f64>]) -> Result<()> {
+    for (result, array) in results.iter().enumerate() {
+        if let Some((element, &found)) = array.indexed_iter().find(|(_, value)| value.is_nan()) {
+            let (name, element) = (example.name.clone(), ndarray::Dimension::slice(&element).to_vec());
+            let check = "every element written, with a number".into();
+            let of = name_of(result);
+            return Err(Box::new(Mismatch { example: name, check, of, element, found, expected: 0.0 }).into());
+        }
+    }
+    Ok(())
+}
+
+fn name_of(result: usize) -> String {
+    if result == 0 { "the result".into() } else { format!("gradient {}", result - 1) }
 }
 
 /// Computes the program's outputs without a plan.

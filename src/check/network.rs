@@ -91,7 +91,8 @@ fn check_order(
                 replace(store, &name, element.slice(), |_| original);
                 result
             };
-            let expected = slope(&mut at, false)?;
+            // A short step: thousands of rectifiers have their kinks close by.
+            let expected = slope(&mut at, 1e-5, false)?;
             let error = (found - expected).abs() / expected.abs().max(1.0);
             report.compared += 1;
             report.worst = report.worst.max(error);

@@ -1,11 +1,11 @@
 //! From a graph to a plan: a list of small passes, each a program in and a program out.
 //!
-//! 1. [`prune`](passes::prune) forgets what no result needs,
-//! 2. [`dedup`](passes::dedup) merges equal nodes,
-//! 3. [`simplify`](passes::simplify) applies the operations' own rules, such as x · 1 = x,
-//! 4. [`absorb`](passes::absorb) takes bias and relu into the kernel before them,
-//! 5. [`fuse`](fuse::fuse) joins chains of elementwise functions into one step,
-//! 6. [`memory`] places every buffer in one arena and yields the [`Plan`].
+//! 1. `prune` forgets what no result needs,
+//! 2. `dedup` merges equal nodes,
+//! 3. `simplify` applies the operations' own rules, such as x · 1 = x,
+//! 4. `absorb` takes bias and relu into the kernel before them,
+//! 5. `fuse` joins chains of elementwise functions into one step,
+//! 6. `memory` places every buffer in one arena and yields the [`Plan`].
 
 mod fuse;
 mod memory;
@@ -90,7 +90,8 @@ impl Options {
     pub fn program(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Program> {
         let updates = if self.assign { graph.updates() } else { Vec::new() };
         let recorded = Program::from_graph(graph, outputs, &updates)?;
-        let mut program = self.passes.iter().fold(recorded, |program, (_, pass)| passes::prune(&pass(&program)));
+        let mut program =
+            self.passes.iter().fold(recorded, |program, (_, pass)| passes::prune(&pass(&program)));
         program.detach_parameters();
         Ok(program)
     }

@@ -35,7 +35,8 @@ pub enum Mode {
 /// let y = (x * x).sum_all();
 /// assert_eq!(y.shape().len(), 0);
 /// println!("{graph}");
-/// # Ok::<(), dagrad::Error>(graph.check()?)
+/// # graph.check()?;
+/// # Ok::<(), dagrad::Error>(())
 /// ```
 pub struct Graph {
     dag: RefCell<Dag>,

@@ -1,7 +1,7 @@
 //! Convolution and its two adjoints: three views of one trilinear form.
 //!
 //! Everything here follows from one number,
-//! ⟨conv2d(x, w), u⟩ = Σ u[n,o,i,j] · w[o,c,p,q] · x[n, c, i·s+p−P, j·s+q−P],
+//! ⟨conv2d(x, w), u⟩ = Σ u\[n,o,i,j\] · w\[o,c,p,q\] · x\[n, c, i·s+p−P, j·s+q−P\],
 //! which is linear in the picture x, in the weight w and in the upstream gradient u. Its derivative in u is
 //! the convolution; in x, the image adjoint; in w, the weight adjoint. The gradient rule of each of the three
 //! is the other two, so derivatives of every order stay inside this file.
@@ -184,7 +184,7 @@ impl<'g> Var<'g> {
     /// The convolution (cross-correlation: filters are not turned) of a batch of images
     /// `[N, C, H, W]` with filters `[O, C, kh, kw]`, giving `[N, O, H', W']`:
     ///
-    /// y[n,o,i,j] = Σ x[n, c, i·S+p−P, j·S+q−P] · w[o,c,p,q], with H' = ⌊(H + 2P − kh) / S⌋ + 1.
+    /// y\[n,o,i,j\] = Σ x\[n, c, i·S+p−P, j·S+q−P\] · w\[o,c,p,q\], with H' = ⌊(H + 2P − kh) / S⌋ + 1.
     ///
     /// ```
     /// use dagrad::{Conv2dOptions, Graph};

@@ -105,7 +105,7 @@ impl<'g> Var<'g> {
         self.graph().record(Pick, &[self, labels])
     }
 
-    /// The mean over the batch of −ln softmax(logits)[label], a single number in nats.
+    /// The mean over the batch of −ln softmax(logits)\[label\], a single number in nats.
     ///
     /// Logits are `[N, C]`; labels are either classes `[N]` from [`Graph::labels`](crate::Graph::labels),
     /// or a weight for each class `[N, C]` (one-hot or probabilities; then the row's loss is

@@ -86,6 +86,7 @@ impl Workspace {
             // is read here, so nothing is written while these slices live.
             match source.meta.dtype {
                 Dtype::Real => Operand::Real(&source.meta.shape, unsafe { memory.slice(source) }),
+                // SAFETY: as above.
                 Dtype::Index => Operand::Index(&source.meta.shape, unsafe { memory.slice(source) }),
             }
         });

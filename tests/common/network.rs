@@ -11,8 +11,8 @@ pub struct Network<'g> {
     pub gradients: Vec<Var<'g>>,
 }
 
-/// Convolution, bias, relu, maximum pooling, convolution, mean pooling, dropout and a linear layer with softmax
-/// cross-entropy, for pictures of 2×12×12. Each run moves every parameter against its gradient.
+/// Convolution, bias, relu, maximum pooling, convolution, mean pooling, dropout and a linear layer with
+/// softmax cross-entropy, for pictures of 2×12×12. Each run moves every parameter against its gradient.
 pub fn network(graph: &Graph, batch: usize) -> Network<'_> {
     let image = graph.input("image", [batch, 2, 12, 12]);
     let classes = graph.labels("classes", [batch]);

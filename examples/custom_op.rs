@@ -1,0 +1,91 @@
+//! An operation of your own, with the same rights as the built-in ones.
+//!
+//!     cargo run --release --example custom_op
+//!
+//! It shows the whole road: shape rule, kernel, gradient rule, a method on `Var`, the checker, training.
+
+use dagrad::error::Problem;
+use dagrad::graph::{At, Call, Gradient, Op};
+use dagrad::ops::Example;
+use dagrad::ops::example::normal;
+use dagrad::{Graph, Init, Meta, Plan, Real, Result, Store, Var, Workspace, check, gradients};
+use ndarray::Array;
+
+/// softplus(x) = ln(1 + eˣ), a smooth relu. An operation is a value: its attributes are its fields.
+#[derive(Debug, Clone, PartialEq)]
+struct Softplus;
+
+impl Op for Softplus {
+    fn name(&self) -> &'static str {
+        "softplus"
+    }
+
+    /// The shape rule answers when the operation is recorded, so a mistake is reported with the line that
+    /// made it. Here every operand is welcome, and the result looks just like it.
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        match operands {
+            [x] => Ok((*x).clone()),
+            _ => Err(Problem::new(format!("it takes one operand, not {}", operands.len()))),
+        }
+    }
+
+    /// The kernel is written once for every precision, fills its output and allocates nothing.
+    ///
+    /// As the formula stands, eˣ overflows for large x. It equals max(x, 0) + ln(1 + e^−|x|), which does not.
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let x = call.real(0); // taken before the output is borrowed
+        for (out, &x) in call.output.iter_mut().zip(x) {
+            *out = x.max(T::zero()) + (-x.abs()).exp().ln_1p();
+        }
+    }
+
+    /// The gradient rule is written in graph operations: d softplus(x) / dx = sigmoid(x), times what comes
+    /// from above. Because the rule is more graph, the second derivative needs no line of its own.
+    fn vjp<'g>(&self, _argument: usize, at: At<'g>) -> Gradient<'g> {
+        Gradient::Of(at.upstream * at.operands[0].sigmoid())
+    }
+}
+
+/// An extension trait lets it read like the others: `x.softplus()`.
+trait SoftplusExt {
+    fn softplus(self) -> Self;
+}
+
+impl SoftplusExt for Var<'_> {
+    #[track_caller] // errors and listings then name the caller's line, not this one
+    fn softplus(self) -> Self {
+        self.graph().record(Softplus, &[self])
+    }
+}
+
+fn main() -> Result<()> {
+    // The checker compares kernel, plans and derivatives up to the third order with finite differences.
+    // Forget the upstream gradient above and it says which element is wrong, and by how much.
+    check::example(&Example::new("softplus", [normal([3, 4])], |v| v[0].softplus()).smooth())?;
+    println!("softplus passes every check");
+
+    // The operation in use: a hidden layer of 16 learns the parabola y = x².
+    let graph = Graph::new();
+    let x = graph.input("x", [64, 1]);
+    let hidden = x.matmul(graph.param("w1", [1, 16], Init::he(1))) + graph.param("b1", [16], Init::ZEROS);
+    let y = hidden.softplus().matmul(graph.param("w2", [16, 1], Init::he(16)));
+    let loss = (y - x * x).powi(2).mean_all();
+
+    // Gradient descent is graph code like everything else: each run moves the parameters once, at its end.
+    let parameters = graph.parameters();
+    for (parameter, gradient) in parameters.iter().zip(gradients(loss, &parameters)?) {
+        parameter.assign(*parameter - gradient * 0.03);
+    }
+
+    let plan = Plan::<f32>::compile(&graph, &[loss])?;
+    let (mut store, mut workspace) = (Store::new(1), Workspace::for_this_machine()?);
+    let points =
+        Array::linspace(-1.5, 1.5, 64).into_shape_with_order([64, 1]).expect("64 points are 64 rows");
+    for step in 0..=500 {
+        let outputs = plan.run(&mut store, &mut workspace, &[x.feed(&points)])?;
+        if step % 100 == 0 {
+            println!("step {step:3}: loss {:.5}", outputs.scalar(0).unwrap_or(f32::NAN));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Layers, and what networks made of them cost and see.
+
+mod common;
+
+use common::{assert_close, assert_mentions, message, numbers, run_plan};
+use dagrad::nn::{
+    self, DeepConvNet, Filters, Network, SimpleConvNet, Summary, Units, conv2d, linear, receptive_field,
+};
+use dagrad::{Conv2dOptions, Graph, Init, Mode, Plan, Pool2dOptions, Store, Var};
+
+fn graph_of<R>(record: impl for<'g> FnOnce(&'g Graph) -> R) -> R {
+    record(&Graph::with_mode(Mode::Evaluate))
+}
+
+/// The message of the misuse that a recording makes.
+#[track_caller]
+fn refusal(record: impl for<'g> FnOnce(&'g Graph) -> Var<'g>) -> String {
+    let graph = Graph::new();
+    record(&graph);
+    message(graph.check())
+}
+
+/// The values of `outputs` over a store that holds what they need.
+fn values<'g>(
+    outputs: &[Var<'g>],
+    store: &mut Store<f64>,
+    x: (Var<'g>, &ndarray::ArrayD<f64>),
+) -> Vec<ndarray::ArrayD<f64>> {
+    let plan = Plan::compile(outputs[0].graph(), outputs).unwrap();
+    run_plan(&plan, store, &[x.0.feed(x.1)]).unwrap()
+}
+
+#[test]
+fn a_convolution_layer_convolves_and_adds_a_bias_to_each_channel() {
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 3, 7, 6]);
+    let y = conv2d(x, "conv", Filters::new(4, [3, 2]).stride([2, 1]).padding([1, 0]));
+    let options = Conv2dOptions::new().stride([2, 1]).padding([1, 0]);
+    let weight = graph.param("conv.weight", [4, 3, 3, 2], Init::he(3 * 3 * 2));
+    let plain = x.conv2d(weight, options);
+    let mut store = Store::new(0);
+    store.set("conv.bias", &numbers(&[4], 9)).unwrap();
+    let found = values(&[y, plain], &mut store, (x, &numbers(&[2, 3, 7, 6], 1)));
+    let bias = numbers(&[4], 9).into_shape_with_order([4, 1, 1]).unwrap();
+    assert_eq!(found[0].shape(), [2, 4, 4, 5]);
+    assert_close(&found[0], &(&found[1] + &bias), 1e-14);
+}
+
+#[test]
+fn a_linear_layer_is_a_product_and_a_bias_for_each_unit() {
+    let graph = Graph::new();
+    let x = graph.input("x", [3, 4]);
+    let y = linear(x, "fc", Units::new(2).init(Init::Uniform { limit: 0.5 }));
+    let mut store = Store::new(0);
+    let (weight, bias) = (numbers(&[4, 2], 1), numbers(&[2], 2));
+    store.set("fc.weight", &weight).unwrap();
+    store.set("fc.bias", &bias).unwrap();
+    let x_values = numbers(&[3, 4], 3);
+    let found = values(&[y], &mut store, (x, &x_values));
+    for ((at, &value), n) in found[0].indexed_iter().zip(0..) {
+        let (row, unit) = (n / 2, n % 2);
+        let sum: f64 = (0..4).map(|k| x_values[[row, k]] * weight[[k, unit]]).sum();
+        assert!((value - sum - bias[[unit]]).abs() < 1e-14, "{at:?}");
+    }
+}
+
+#[test]
+fn layers_do_without_a_bias_and_start_as_they_are_told() {
+    let graph = Graph::new();
+    let x = graph.input("x", [1, 2, 4, 4]);
+    let h = conv2d(x, "conv", Filters::new(3, 3).without_bias().init(Init::ONES));
+    let y = linear(h.flatten(), "fc", Units::new(5).without_bias().init(Init::Constant(0.5)));
+    let names: Vec<String> = graph.parameters().iter().map(|parameter| parameter.name()).collect();
+    assert_eq!(names, ["conv.weight", "fc.weight"]);
+    let found = values(&[y], &mut Store::new(0), (x, &numbers(&[1, 2, 4, 4], 1).mapv(|_| 1.0)));
+    // 18 ones under a filter; 3 channels of 2×2 pixels for each unit, at half weight.
+    assert!(found[0].iter().all(|&y| y == 0.5 * 12.0 * 18.0), "{}", found[0]);
+}
+
+#[test]
+fn misused_layers_say_what_is_wrong_and_where() {
+    let here = file!();
+    let text = refusal(|graph| conv2d(graph.input("rows", [2, 3]), "conv", Filters::new(4, 3)));
+    assert_mentions(&text, &[here, "conv2d", "[2, 3]", "[batch, channels, height, width]", "\"rows\""]);
+    let text = refusal(|graph| conv2d(graph.labels("digits", [2, 1, 4, 4]), "conv", Filters::new(4, 3)));
+    assert_mentions(&text, &[here, "conv2d", "index", "\"digits\""]);
+    let text = refusal(|graph| conv2d(graph.input("x", [1, 1, 4, 4]), "conv", Filters::new(4, 5)));
+    assert_mentions(&text, &[here, "larger", "\"conv.weight\"", "[4, 1, 5, 5]"]);
+    let text = refusal(|graph| conv2d(graph.input("x", [1, 1, 4, 4]), "conv", Filters::new(4, 3).stride(0)));
+    assert_mentions(&text, &[here, "stride", "is 0"]);
+    let text = refusal(|graph| conv2d(graph.input("x", [1, 1, 4, 4]), "conv", Filters::new(usize::MAX, 3)));
+    assert_mentions(&text, &[here, "beyond any memory", "conv.weight"]);
+    let text = refusal(|graph| linear(graph.input("image", [2, 3, 4, 4]), "fc", 10));
+    assert_mentions(&text, &[here, "linear", "[2, 3, 4, 4]", "[batch, inputs]", "flatten", "\"image\""]);
+    let text = refusal(|graph| linear(graph.input("x", [2, 3]).sum(&[5]), "fc", 10));
+    assert_mentions(&text, &[here, "sum", "axis 5"]);
+}
+
+#[test]
+fn two_layers_of_one_name_share_parameters_or_are_an_error() {
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 3]);
+    let twice = linear(linear(x, "fc", 3), "fc", 3);
+    assert_eq!((graph.check(), graph.parameters().len()), (Ok(()), 2));
+    assert_eq!(Summary::of(twice).parameters, 3 * 3 + 3);
+    let text = refusal(|graph| linear(linear(graph.input("x", [2, 3]), "fc", 4), "fc", 4));
+    assert_mentions(&text, &[file!(), "\"fc.weight\"", "taken", "[3, 4]"]);
+}
+
+#[test]
+fn simple_conv_net_costs_what_it_takes_by_hand() {
+    let image = 30 * 25 * 24 * 24 + 30 * 12 * 12 * 100 + 100 * 10;
+    let parameters = (30 * 25 + 30) + (4320 * 100 + 100) + (100 * 10 + 10);
+    for batch in [1, 100] {
+        graph_of(|graph| {
+            let logits = SimpleConvNet::default().logits(graph.input("images", [batch, 1, 28, 28]));
+            let expected = Summary { parameters, macs: batch * image, weights_per_filter_pair: 25 };
+            assert_eq!(Summary::of(logits), expected);
+            assert_eq!((parameters, image), (433_890, 865_000));
+        });
+    }
+}
+
+#[test]
+fn deep_conv_net_costs_what_it_takes_by_hand() {
+    graph_of(|graph| {
+        let logits = DeepConvNet::default().logits(graph.input("images", [1, 1, 28, 28]));
+        // (pixels of the result, filters, channels) of the six convolutions
+        let convolutions = [(28, 16, 1), (28, 16, 16), (14, 32, 16), (16, 32, 32), (8, 64, 32), (8, 64, 64)];
+        let macs: usize = convolutions.iter().map(|&(side, f, c)| side * side * f * c * 9).sum();
+        let weights: usize = convolutions.iter().map(|&(_, f, c)| f * c * 9 + f).sum();
+        let expected = Summary {
+            parameters: weights + 1024 * 50 + 50 + 50 * 10 + 10,
+            macs: macs + 1024 * 50 + 50 * 10,
+            weights_per_filter_pair: 6 * 9,
+        };
+        assert_eq!(Summary::of(logits), expected);
+        assert_eq!((expected.parameters, expected.macs), (123_552, 8_772_340));
+    });
+}
+
+#[test]
+fn a_summary_counts_what_a_value_needs_and_each_thing_once() {
+    graph_of(|graph| {
+        let x = graph.input("x", [2, 4]);
+        let (a, b) = (linear(x, "a", 3), linear(x, "b", 5));
+        assert_eq!(Summary::of(a).parameters, 4 * 3 + 3);
+        assert_eq!(Summary::of(a).macs, 2 * 4 * 3);
+        let both = a.sum_all() + b.sum_all() + b.mean_all();
+        assert_eq!(Summary::of(both).parameters, (4 * 3 + 3) + (4 * 5 + 5));
+        assert_eq!(Summary::of(both).macs, 2 * 4 * (3 + 5));
+        assert_eq!(Summary::of(x), Summary { parameters: 0, macs: 0, weights_per_filter_pair: 0 });
+        let state = graph.state("state", [7], Init::ZEROS);
+        assert_eq!(Summary::of(state * 2.0).parameters, 0, "state is not trained");
+    });
+}
+
+/// Convolutions of 16 filters that keep the size of their image, each followed by relu.
+fn stack<'g>(image: Var<'g>, kernels: &[usize]) -> Var<'g> {
+    kernels.iter().enumerate().fold(image, |x, (number, &kernel)| {
+        conv2d(x, &format!("conv{number}"), Filters::new(16, kernel).padding(kernel / 2)).relu()
+    })
+}
+
+#[test]
+fn small_filters_in_a_row_see_what_a_large_one_sees_with_fewer_weights() {
+    let cases: [(&[usize], usize, usize); 5] =
+        [(&[7], 7, 49), (&[5, 3], 7, 34), (&[3, 3, 3], 7, 27), (&[5], 5, 25), (&[3, 3], 5, 18)];
+    for (kernels, sees, weights) in cases {
+        graph_of(|graph| {
+            let image = graph.input("image", [1, 16, 28, 28]);
+            let y = stack(image, kernels);
+            assert_eq!(y.shape(), image.shape());
+            assert_eq!(receptive_field(y, image), Some([sees; 2]), "{kernels:?}");
+            let summary = Summary::of(y);
+            assert_eq!(summary.weights_per_filter_pair, weights, "{kernels:?}");
+            assert_eq!(summary.parameters, 16 * 16 * weights + 16 * kernels.len());
+            assert_eq!(summary.macs, 28 * 28 * 16 * 16 * weights);
+        });
+    }
+}
+
+#[test]
+fn strides_and_pools_widen_the_receptive_field_of_what_follows() {
+    graph_of(|graph| {
+        let image = graph.input("image", [2, 3, 40, 40]);
+        let sees = |value| receptive_field(value, image);
+        let conv = |x, name: &str, filters| conv2d(x, name, filters);
+        assert_eq!(sees(image), Some([1, 1]));
+        let h = conv(image, "1", Filters::new(4, [3, 5]).stride([2, 1]));
+        assert_eq!(sees(h), Some([3, 5]));
+        let h = conv(h.relu() * 2.0, "2", Filters::new(4, 3)).tanh();
+        assert_eq!(sees(h), Some([3 + 2 * 2, 5 + 2]));
+        let h = h.max_pool2d(2);
+        assert_eq!(sees(h), Some([7 + 2, 7 + 1]), "a pool is a window too");
+        let h = conv(h, "3", Filters::new(4, 2));
+        assert_eq!(sees(h), Some([9 + 4, 8 + 2]));
+        let h = h.avg_pool2d(Pool2dOptions::new(3).stride(1));
+        assert_eq!(sees(h), Some([13 + 2 * 4, 10 + 2 * 2]));
+    });
+}
+
+#[test]
+fn a_receptive_field_is_known_only_through_windows_and_elementwise_functions() {
+    graph_of(|graph| {
+        let image = graph.input("image", [1, 1, 8, 8]);
+        let other = graph.input("other", [1, 1, 8, 8]);
+        let conv = |x| conv2d(x, "conv", Filters::new(1, 3).padding(1));
+        assert_eq!(receptive_field(conv(image).flatten(), image), None);
+        assert_eq!(receptive_field(conv(image).flatten().relu().reshape([1, 1, 8, 8]), image), None);
+        assert_eq!(receptive_field(conv(image).permute(&[0, 1, 3, 2]), image), None);
+        assert_eq!(receptive_field(conv(image).sum(&[1]), image), None);
+        assert_eq!(receptive_field(conv(other), image), None, "it does not look at the image at all");
+        assert_eq!(receptive_field(conv(image) + other, image), Some([3, 3]));
+        assert_eq!(receptive_field(conv(image) + image, image), Some([3, 3]), "the wider branch counts");
+        assert_eq!(receptive_field(image + conv(image), image), Some([3, 3]));
+        let (logits, input) = (nn::network(|x| linear(x.flatten(), "fc", 10)), image);
+        assert_eq!(receptive_field(logits.logits(input), input), None);
+    });
+}
+
+#[test]
+fn branches_of_different_shapes_see_what_any_of_them_sees() {
+    graph_of(|graph| {
+        let image = graph.input("image", [1, 1, 12, 12]);
+        let tall = conv2d(image, "tall", Filters::new(1, [5, 1]).padding([2, 0]));
+        let wide = conv2d(image, "wide", Filters::new(1, [1, 7]).padding([0, 3]));
+        assert_eq!(receptive_field(tall + wide, image), Some([5, 7]));
+        assert_eq!(receptive_field(wide + tall, image), Some([5, 7]));
+    });
+}
