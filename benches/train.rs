@@ -95,7 +95,7 @@ fn measure(network: &impl Network, arguments: &Arguments) -> Result<()> {
 /// The plan's steps with the microseconds that each takes, the median of several runs.
 fn print_times(trainer: &mut Trainer<f32>, feeds: &[Feed<'_>]) -> Result<()> {
     let runs: Vec<Vec<Duration>> = (0..21).map(|_| trainer.time_steps(feeds)).collect::<Result<_>>()?;
-    for (number, step) in trainer.plan().steps.iter().enumerate() {
+    for (number, step) in trainer.plan().steps().iter().enumerate() {
         let mut times: Vec<Duration> = runs.iter().map(|run| run[number]).collect();
         times.sort();
         let micros = times[times.len() / 2].as_secs_f64() * 1e6;

@@ -170,8 +170,8 @@ fn table(graph: &Graph, loss: Var<'_>) -> Result<String> {
         Options::new().without("memory").compile::<f32>(graph, &[loss])?,
         Plan::<f32>::compile(graph, &[loss])?,
     );
-    table += &format!("plan      {:>3} steps\n", plan.steps.len());
-    table += &format!("arena     {} bytes, without `memory` {}\n", plan.arena, plain.arena);
+    table += &format!("plan      {:>3} steps\n", plan.steps().len());
+    table += &format!("arena     {} bytes, without `memory` {}\n", plan.arena_bytes(), plain.arena_bytes());
     Ok(table)
 }
 

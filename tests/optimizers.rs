@@ -24,7 +24,9 @@ fn after<T: Precision>(
     gradients: &[ArrayD<f64>],
 ) -> ArrayD<T> {
     let mut trainer = trainer(optimizer, start);
-    gradients.iter().for_each(|g| drop(trainer.step(&[Feed::new("g", g)]).unwrap()));
+    for g in gradients {
+        trainer.step(&[Feed::new("g", g)]).unwrap();
+    }
     trainer.store().get("p").unwrap().to_owned()
 }
 
@@ -194,7 +196,8 @@ fn regression(optimizer: &impl Optimizer, steps: usize) -> Vec<f64> {
     let plane = |row: ndarray::ArrayView1<'_, f64>| 1.5 * row[0] - 2.0 * row[1] + 0.5 * row[2] + 0.7;
     let zs = xs.rows().into_iter().map(plane).collect::<ndarray::Array1<f64>>();
     let zs = zs.into_shape_with_order([32, 1]).unwrap();
-    let mut trainer = Trainer::<f64>::new(loss, optimizer).unwrap();
+    let mut trainer =
+        Trainer::<f64>::with(loss, optimizer, Store::new(0), Workspace::new(1).unwrap()).unwrap();
     (0..steps).map(|_| trainer.step(&[x.feed(&xs), z.feed(&zs)]).unwrap()).collect()
 }
 
@@ -255,7 +258,7 @@ fn parameters_that_the_loss_does_not_reach_are_named() {
 fn a_loss_of_many_numbers_is_an_error() {
     let graph = Graph::new();
     let loss = graph.param("p", [3], Init::ONES).powi(2);
-    assert_mentions(&message(Trainer::<f64>::new(loss, &Sgd::new(0.1))), &["one number", "[3]", "sum_all"]);
+    assert_mentions(&message(Trainer::new(loss, &Sgd::new(0.1))), &["one number", "[3]", "sum_all"]);
 }
 
 /// An optimizer of one's own: steps of one size against the sign of the gradient.

@@ -211,7 +211,7 @@ fn training_goes_on_where_it_stopped() {
 #[test]
 fn misuse_of_training_is_an_error() {
     let Split { train, test } = digits(20, 10);
-    let mut fit_on = |train: &Dataset, test: &Dataset, batch| {
+    let fit_on = |train: &Dataset, test: &Dataset, batch| {
         message(fit(&mut model(NETWORK, 0, 1), &Sgd::new(0.1), train, test, options(1, batch, 0)))
     };
     assert_mentions(&fit_on(&train, &test, 0), &["batch", "at least one sample"]);
@@ -239,14 +239,15 @@ fn line<'g>(graph: &'g Graph, batch: usize) -> (Var<'g>, Var<'g>, Var<'g>) {
 fn a_trainer_moves_the_parameters_of_any_loss() {
     let graph = Graph::new();
     let (x, y, loss) = line(&graph, 4);
-    let mut trainer = Trainer::<f64>::new(loss, &Sgd::new(0.2)).unwrap();
+    let mut trainer =
+        Trainer::<f64>::with(loss, &Sgd::new(0.2), Store::new(0), Workspace::new(2).unwrap()).unwrap();
     let xs = ndarray::array![[-1.0], [0.0], [1.0], [2.0]];
     let ys = xs.mapv(|x| 3.0 * x - 1.0);
     let losses: Vec<f64> = (0..200).map(|_| trainer.step(&[x.feed(&xs), y.feed(&ys)]).unwrap()).collect();
     assert!(losses[199] < 1e-12 && losses[0] > 1e-2, "from {} to {}", losses[0], losses[199]);
     assert!((trainer.store().get("line.weight").unwrap()[[0, 0]] - 3.0).abs() < 1e-5);
     assert!((trainer.store().get("line.bias").unwrap()[[0]] + 1.0).abs() < 1e-5);
-    assert_eq!((trainer.store().step(), trainer.plan().trains), (200, true));
+    assert_eq!((trainer.store().step(), trainer.plan().trains()), (200, true));
     assert_mentions(&message(trainer.step(&[x.feed(&xs)])), &["input y", "no value"]);
 }
 
@@ -259,7 +260,8 @@ fn what_is_trained_on_one_batch_size_is_evaluated_and_trained_on_another() {
     };
     let graph = Graph::new();
     let (x, y, loss) = line(&graph, 8);
-    let mut trainer = Trainer::<f64>::new(loss, &Adam::new(0.05)).unwrap();
+    let mut trainer =
+        Trainer::<f64>::with(loss, &Adam::new(0.05), Store::new(0), Workspace::new(2).unwrap()).unwrap();
     let (xs, ys) = points(8);
     for _ in 0..400 {
         trainer.step(&[x.feed(&xs), y.feed(&ys)]).unwrap();

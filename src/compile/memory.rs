@@ -225,10 +225,8 @@ impl<'a, T: Precision> Layout<'a, T> {
                 copies.push((number, from));
             }
         }
-        let results = program.outputs.iter().zip(&program.recorded.1).map(|(&output, &node)| {
-            let named = program.dag.node(output);
-            let name = named.label.as_ref().map_or_else(|| named.source(), |label| label.to_string());
-            plan::Result { node, name, source: self.source(output) }
+        let results = program.outputs.iter().zip(&program.recorded).map(|(&output, (node, name))| {
+            plan::Result { node: *node, name: name.clone(), source: self.source(output) }
         });
         let results: Vec<plan::Result> = results.collect();
         let scratch = self.free.end;
@@ -242,7 +240,7 @@ impl<'a, T: Precision> Layout<'a, T> {
             arena: arena.filter(|&bytes| bytes < isize::MAX as usize).ok_or(too_large())?,
             inputs: self.inputs,
             parameters: self.parameters,
-            graph: program.recorded.0,
+            graph: program.graph,
             precision: PhantomData,
         };
         plan.verify();

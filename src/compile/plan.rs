@@ -16,26 +16,71 @@ use crate::kernels::real::Real;
 ///
 /// A run reads inputs and parameters, performs the steps in order, hands out the results, and moves the
 /// parameters that the graph assigns to; see [`run`](Self::run).
+///
+/// Its parts can be read but not changed: running rests on the layout that compiling has verified.
 #[derive(Debug, Clone)]
 pub struct Plan<T> {
-    /// What is computed, in order.
-    pub steps: Vec<Step>,
-    /// What is given at each run.
-    pub inputs: Vec<Input>,
-    /// What lives in the store.
-    pub parameters: Vec<Parameter>,
-    /// What a run hands out, in the order in which it was asked for.
-    pub results: Vec<Result>,
+    pub(super) steps: Vec<Step>,
+    pub(super) inputs: Vec<Input>,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) results: Vec<Result>,
     /// Values that are copied to parameters after the last step; others are computed in place.
-    pub copies: Vec<(usize, Source)>,
-    /// Whether a run changes parameters.
-    pub trains: bool,
+    pub(super) copies: Vec<(usize, Source)>,
+    pub(super) trains: bool,
     /// Where scratch memory begins in the arena, in bytes.
-    pub scratch: usize,
+    pub(super) scratch: usize,
     /// Size of the arena in bytes, scratch included.
-    pub arena: usize,
-    pub(crate) graph: u64,
-    pub(crate) precision: PhantomData<T>,
+    pub(super) arena: usize,
+    /// The identity of the recorded graph.
+    pub(super) graph: u64,
+    pub(super) precision: PhantomData<T>,
+}
+
+impl<T> Plan<T> {
+    /// What is computed, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// What is given at each run.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// What lives in the store.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// What a run hands out, in the order in which it was asked for.
+    pub fn results(&self) -> &[Result] {
+        &self.results
+    }
+
+    /// Values that are copied to the parameter of a number after the last step.
+    pub fn copies(&self) -> &[(usize, Source)] {
+        &self.copies
+    }
+
+    /// Whether a run changes parameters.
+    pub fn trains(&self) -> bool {
+        self.trains
+    }
+
+    /// Size of the arena in bytes, scratch memory included.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena
+    }
+
+    /// Where scratch memory begins in the arena, in bytes: all values lie before.
+    pub fn scratch_offset(&self) -> usize {
+        self.scratch
+    }
+
+    /// The identity of the graph that the plan was compiled from.
+    pub fn graph(&self) -> u64 {
+        self.graph
+    }
 }
 
 /// One call of a kernel.

@@ -18,8 +18,10 @@ pub struct Program {
     pub outputs: Vec<NodeId>,
     /// Parameters and their next values.
     pub updates: Vec<(NodeId, NodeId)>,
-    /// The outputs as the user knows them: nodes of the recorded graph, and that graph's identity.
-    pub recorded: (u64, Vec<NodeId>),
+    /// The identity of the recorded graph.
+    pub graph: u64,
+    /// The outputs as the user knows them: nodes of the recorded graph, and their names.
+    pub recorded: Vec<(NodeId, String)>,
 }
 
 impl Program {
@@ -33,10 +35,10 @@ impl Program {
             let problem = Problem::new(format!("output {} belongs to another graph", stranger.name()));
             return Err(graph.op_error("compile", &[], &[], problem));
         }
-        let outputs: Vec<NodeId> = outputs.iter().map(|output| output.id()).collect();
+        let recorded = outputs.iter().map(|output| (output.id(), output.name())).collect();
+        let outputs = outputs.iter().map(|output| output.id()).collect();
         let updates = updates.iter().map(|update| (update.parameter, update.value)).collect();
-        let recorded = (graph.identity(), outputs.clone());
-        Ok(Self { dag: graph.dag().clone(), outputs, updates, recorded })
+        Ok(Self { dag: graph.dag().clone(), outputs, updates, graph: graph.identity(), recorded })
     }
 
     /// An output or a next value that is a parameter as it stands is copied, so that updates in place cannot
@@ -82,6 +84,7 @@ impl Program {
             dag,
             outputs: self.outputs.iter().map(|&id| find(id)).collect(),
             updates: self.updates.iter().map(|&(parameter, value)| (find(parameter), find(value))).collect(),
+            graph: self.graph,
             recorded: self.recorded.clone(),
         }
     }

@@ -3,15 +3,15 @@
 //! Every kernel splits its work by the shape of the problem alone and never splits a sum between threads, so
 //! its result is the same to the bit for any number of threads.
 
-pub mod buffer;
-pub mod conv;
+pub(crate) mod buffer;
+pub(crate) mod conv;
 pub mod elementwise;
-pub mod gemm;
-pub mod pool;
-pub mod random;
+pub(crate) mod gemm;
+pub(crate) mod pool;
+pub(crate) mod random;
 pub mod real;
-pub mod reduce;
-pub mod simd;
-pub mod softmax;
-pub mod walk;
+pub(crate) mod reduce;
+pub(crate) mod simd;
+pub(crate) mod softmax;
+pub(crate) mod walk;
 pub mod workers;

@@ -21,7 +21,7 @@ use crate::run::{Element, Feed, Store, Workspace};
 ///     let h = nn::conv2d(images, "conv", Filters::new(4, 3)).relu().max_pool2d(2);
 ///     nn::linear(h.flatten(), "fc", 10)
 /// }
-/// let model = Model::<_, f32>::new(tiny, [1, 8, 8], 0)?;
+/// let model = Model::new(tiny, [1, 8, 8], 0)?;
 /// # Ok::<(), dagrad::Error>(())
 /// ```
 pub trait Network {
@@ -46,7 +46,7 @@ impl<F: for<'g> Fn(Var<'g>) -> Var<'g>> Network for F {
 ///     let h = nn::linear(images.flatten(), "fc1", hidden).relu();
 ///     nn::linear(h, "fc2", 10)
 /// });
-/// let model = Model::<_, f32>::new(network, [1, 8, 8], 0)?;
+/// let model = Model::new(network, [1, 8, 8], 0)?;
 /// # Ok::<(), dagrad::Error>(())
 /// ```
 pub fn network<F: for<'g> Fn(Var<'g>) -> Var<'g>>(closure: F) -> F {
@@ -80,17 +80,19 @@ pub(crate) const IMAGES: &str = "images";
 /// The name of the input of labels.
 pub(crate) const LABELS: &str = "labels";
 
-impl<N: Network, T: Precision + Element> Model<N, T> {
-    /// A network for images of shape `[channels, height, width]` with freshly started parameters, on all
-    /// cores.
+impl<N: Network> Model<N> {
+    /// A network in `f32` for images of shape `[channels, height, width]` with freshly started parameters, on
+    /// all cores.
     ///
     /// # Errors
     /// A misuse in the network, with its line.
     pub fn new(network: N, image_shape: [usize; 3], seed: u64) -> Result<Self> {
         Self::with_workspace(network, image_shape, seed, Workspace::for_this_machine()?)
     }
+}
 
-    /// Like [`new`](Self::new), in a given workspace.
+impl<N: Network, T: Precision + Element> Model<N, T> {
+    /// Like [`new`](Model::new), in any precision and a given workspace.
     ///
     /// # Errors
     /// A misuse in the network, with its line.

@@ -14,7 +14,7 @@ use crate::ops::Conv2dOptions;
 /// use dagrad::nn::{Model, SimpleConvNet};
 /// use ndarray::{Array1, Array4};
 ///
-/// let mut model = Model::<_, f32>::new(SimpleConvNet::default(), [1, 28, 28], 0)?;
+/// let mut model = Model::new(SimpleConvNet::default(), [1, 28, 28], 0)?;
 /// let (images, labels) = (Array4::zeros((2, 1, 28, 28)), Array1::from_vec(vec![3, 7]));
 /// assert_eq!(model.predict(&images)?.dim(), (2, 10));
 /// let gradient = model.gradient(&images, &labels)?;

@@ -80,12 +80,13 @@ pub fn receptive_field(value: Var<'_>, image: Var<'_>) -> Option<[usize; 2]> {
         if seen.is_empty() {
             continue;
         }
-        // The indices of a maximum see what the maximum sees, so operands agree or the widest counts.
-        let widest = seen.into_iter().collect::<Option<Vec<View>>>().and_then(|views| {
-            views
-                .into_iter()
-                .reduce(|a, b| if a.size[0] * a.size[1] >= b.size[0] * b.size[1] { a } else { b })
-        });
+        // The indices of a maximum see what the maximum sees; of other operands the widest counts.
+        let wider = |a: View, b: View| View {
+            size: [0, 1].map(|axis| a.size[axis].max(b.size[axis])),
+            step: [0, 1].map(|axis| a.step[axis].max(b.step[axis])),
+        };
+        let seen: Option<Vec<View>> = seen.into_iter().collect();
+        let widest = seen.and_then(|views| views.into_iter().reduce(wider));
         views[id.index()] = Some(match (widest, op.window(), op.elementwise()) {
             (Some(view), Some(window), _) => Some(View {
                 size: [0, 1].map(|axis| view.size[axis] + (window.kernel[axis] - 1) * view.step[axis]),

@@ -85,7 +85,10 @@ impl Arithmetic {
 }
 
 /// The shape rule of elementwise operations: real arrays of one shape make another.
-pub(crate) fn same_shape(operands: &[&Meta]) -> Result<Meta, Problem> {
+///
+/// # Errors
+/// Indices, or shapes that differ.
+pub fn same_shape(operands: &[&Meta]) -> Result<Meta, Problem> {
     if operands.iter().any(|operand| operand.dtype == Dtype::Index) {
         return Err(Problem::new("it takes real numbers, not indices")
             .hint("labels go into a loss such as `softmax_cross_entropy`"));

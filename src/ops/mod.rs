@@ -6,6 +6,7 @@
 mod attributes;
 pub mod example;
 
+pub use arithmetic::same_shape;
 pub use attributes::{Conv2dOptions, Pool2dOptions};
 pub use example::Example;
 

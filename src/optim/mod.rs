@@ -24,6 +24,7 @@ pub trait Optimizer {
 ///
 /// # Errors
 /// A misuse recorded earlier; parameters that the loss does not reach, by name.
+#[track_caller]
 pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
     let graph = loss.graph();
     let parameters = graph.parameters();

@@ -40,7 +40,7 @@ impl<T: Precision> Plan<T> {
         workspace: &mut Workspace,
         feeds: &[Feed<'_>],
     ) -> Result<Vec<Duration>> {
-        let mut times = vec![Duration::ZERO; self.steps.len()];
+        let mut times = vec![Duration::ZERO; self.steps().len()];
         self.run_steps(store, workspace, feeds, |step, call| {
             let start = Instant::now();
             call();
@@ -58,7 +58,7 @@ impl<T: Precision> Plan<T> {
         mut around: impl FnMut(usize, &mut dyn FnMut()),
     ) -> Result<()> {
         workspace.prepare(self, store)?;
-        for input in &self.inputs {
+        for input in self.inputs() {
             let value = feed::find(input, feeds)?;
             match input.source.meta.dtype {
                 Dtype::Real => feed::copy_real(value, workspace.value_mut::<T>(&input.source)),
@@ -66,16 +66,16 @@ impl<T: Precision> Plan<T> {
             }
         }
         let random = store.random();
-        for (number, step) in self.steps.iter().enumerate() {
+        for (number, step) in self.steps().iter().enumerate() {
             around(number, &mut || workspace.call(self, step, store, random));
             if workspace.checks_values {
                 self.check_values(step, store, workspace)?;
             }
         }
-        for (parameter, source) in &self.copies {
+        for (parameter, source) in self.copies() {
             workspace.copy_to_parameter(*parameter, source, store);
         }
-        if self.trains {
+        if self.trains() {
             store.advance();
         }
         Ok(())

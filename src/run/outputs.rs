@@ -21,24 +21,24 @@ impl<'w, T: Real> Outputs<'w, T> {
 
     /// How many results there are.
     pub fn len(&self) -> usize {
-        self.plan.results.len()
+        self.plan.results().len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.plan.results.is_empty()
+        self.plan.results().is_empty()
     }
 
     /// The result for a value of the graph that the plan was compiled from, if it was asked for.
     pub fn get(&self, var: Var<'_>) -> Option<ArrayViewD<'w, T>> {
         let is_same = |result: &&PlanResult| result.node == var.id();
-        let found = self.plan.results.iter().find(is_same)?;
-        (self.plan.graph == var.graph().identity()).then(|| self.view(found))?
+        let found = self.plan.results().iter().find(is_same)?;
+        (self.plan.graph() == var.graph().identity()).then(|| self.view(found))?
     }
 
     /// The result at a position in the order in which they were asked for.
     pub fn at(&self, position: usize) -> Option<ArrayViewD<'w, T>> {
-        self.view(self.plan.results.get(position)?)
+        self.view(self.plan.results().get(position)?)
     }
 
     /// The first element of the result at a position: a loss, for example.
@@ -48,7 +48,7 @@ impl<'w, T: Real> Outputs<'w, T> {
 
     /// The indices at a position, for results of [`Dtype::Index`].
     pub fn indices(&self, position: usize) -> Option<ArrayViewD<'w, u32>> {
-        let source = &self.plan.results.get(position)?.source;
+        let source = &self.plan.results().get(position)?.source;
         let values = (source.meta.dtype == Dtype::Index).then(|| self.workspace.value(source))?;
         ArrayViewD::from_shape(IxDyn(&source.meta.shape), values).ok()
     }

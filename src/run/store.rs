@@ -58,7 +58,7 @@ impl<T: Real> Store<T> {
     /// # Errors
     /// A parameter that the store has under another shape, or memory that the machine refuses.
     pub fn prepare(&mut self, plan: &Plan<T>) -> Result<()> {
-        plan.parameters.iter().try_for_each(|parameter| self.find_or_start(parameter).map(drop))
+        plan.parameters().iter().try_for_each(|parameter| self.find_or_start(parameter).map(drop))
     }
 
     /// The values of a parameter.

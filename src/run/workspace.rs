@@ -59,11 +59,11 @@ impl Workspace {
 
     /// Makes room for a plan, and finds its parameters in the store.
     pub(super) fn prepare<T: Real>(&mut self, plan: &Plan<T>, store: &mut Store<T>) -> Result<()> {
-        if plan.arena > self.arena.len() * size_of::<usize>() {
-            self.arena = Buffer::new(plan.arena.div_ceil(size_of::<usize>()), "the arena")?;
+        if plan.arena_bytes() > self.arena.len() * size_of::<usize>() {
+            self.arena = Buffer::new(plan.arena_bytes().div_ceil(size_of::<usize>()), "the arena")?;
         }
         self.binding.clear();
-        for parameter in &plan.parameters {
+        for parameter in plan.parameters() {
             self.binding.push(store.find_or_start(parameter)?);
         }
         Ok(())
@@ -98,7 +98,7 @@ impl Workspace {
         };
         // SAFETY: `Plan::verify` has shown that the arena holds this much scratch.
         let scratch = unsafe {
-            let start = self.arena.start().cast::<u8>().add(plan.scratch).cast::<T>();
+            let start = self.arena.start().cast::<u8>().add(plan.scratch_offset()).cast::<T>();
             std::slice::from_raw_parts_mut(start.as_ptr(), step.scratch)
         };
         let (shape, workers) = (&step.output.meta.shape, &self.workers);

@@ -21,7 +21,7 @@ use crate::run::{Feed, Store, Workspace};
 /// let w = graph.param("w", [1, 1], Init::ZEROS);
 /// let loss = (x.matmul(w) - y).powi(2).mean_all();
 ///
-/// let mut trainer = Trainer::<f32>::new(loss, &Sgd::new(0.1))?;
+/// let mut trainer = Trainer::new(loss, &Sgd::new(0.1))?;
 /// let (xs, ys) = (array![[-1.0], [0.0], [1.0], [2.0]], array![[-3.0], [0.0], [3.0], [6.0]]);
 /// for _ in 0..100 {
 ///     trainer.step(&[x.feed(&xs), y.feed(&ys)])?;
@@ -36,21 +36,25 @@ pub struct Trainer<T: Precision = f32> {
     workspace: Workspace,
 }
 
-impl<T: Precision> Trainer<T> {
-    /// A trainer on all cores, with parameters started from seed 0. Every misuse recorded on the loss's
-    /// graph surfaces here, with its line.
+impl Trainer {
+    /// A trainer in `f32` on all cores, with parameters started from seed 0. Every misuse recorded on the
+    /// loss's graph surfaces here, with its line.
     ///
     /// # Errors
     /// That misuse; parameters that the loss does not reach.
+    #[track_caller]
     pub fn new(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<Self> {
         Self::with(loss, optimizer, Store::new(0), Workspace::for_this_machine()?)
     }
+}
 
-    /// A trainer over given parameters, in a given workspace.
+impl<T: Precision> Trainer<T> {
+    /// A trainer over given parameters, in their precision, in a given workspace.
     ///
     /// # Errors
     /// A misuse recorded on the loss's graph; parameters that the loss does not reach, or that the store has
     /// under another shape.
+    #[track_caller]
     pub fn with(
         loss: Var<'_>,
         optimizer: &dyn Optimizer,
