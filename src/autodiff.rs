@@ -84,8 +84,12 @@ pub fn vjp<'g>(outputs: &[(Var<'g>, Var<'g>)], xs: &[Var<'g>]) -> Result<Vec<Opt
 }
 
 /// Fan-out adds up: a value that is read twice receives both gradients.
+#[track_caller]
 fn accumulate<'g>(sum: &mut Option<Var<'g>>, gradient: Var<'g>) {
-    *sum = Some(sum.map_or(gradient, |sum| sum + gradient));
+    *sum = Some(match *sum {
+        Some(sum) => sum + gradient,
+        None => gradient,
+    });
 }
 
 /// Which nodes up to `last` change when one of `xs` changes.
@@ -115,6 +119,9 @@ fn apply_rule<'g>(
         Err(graph.differentiate(node, error))
     };
     match graph.differentiate(node, || op.vjp(position, at)) {
+        Gradient::Of(found) if !found.belongs_to(graph) => {
+            fail(format!("its gradient rule answered with a value of another graph for operand {position}"))
+        }
         Gradient::Of(found) if found.is_poisoned() => graph.check().map(|()| None),
         Gradient::Of(found) if found.meta() != operands[position].meta() => fail(format!(
             "its gradient rule made {} for operand {position} of {}",

@@ -140,8 +140,11 @@ fn adams_first_step_is_the_learning_rate_in_single_precision_too() {
     // m̂ and √v̂ are |g| at the first step, whatever the betas. 1 − 0.999 computed in single precision would be
     // off by 10⁻⁵ and show here.
     let g = ndarray::array![3e-3, -0.25, 1.0, -700.0].into_dyn();
-    let moved =
-        after(&Adam { epsilon: 1e-12, ..Adam::new(0.5) }, &ArrayD::<f32>::zeros(g.raw_dim()), &[g.clone()]);
+    let moved = after(
+        &Adam { epsilon: 1e-12, ..Adam::new(0.5) },
+        &ArrayD::<f32>::zeros(g.raw_dim()),
+        std::slice::from_ref(&g),
+    );
     for (&moved, &g) in moved.iter().zip(&g) {
         let error = (moved.wide() + 0.5 * g.signum()).abs() / 0.5;
         assert!(error < 4.0 * f64::from(f32::EPSILON), "{moved} for a gradient of {g}");

@@ -118,6 +118,7 @@ fn the_first_misuse_is_reported_with_operands_lines_and_a_hint() {
     let weight = graph.param("conv1.weight", [30, 1, 5, 5], Init::he(25));
     let h = image.conv2d(weight, Conv2dOptions::new()).relu().max_pool2d(2).flatten();
     let y = h.matmul(h).sum(&[7]);
+    image.reshape([7]); // a second misuse, which has nothing to do with the first
     let expected = "conv2d at @3: image has 3 channels but weight expects 1\n  \
                     image [100, 3, 28, 28] input \"image\" at @1\n  \
                     weight [30, 1, 5, 5] param \"conv1.weight\" at @2\n  \

@@ -35,19 +35,27 @@ fn model<N: Network>(network: N, seed: u64, threads: usize) -> Model<N> {
     Model::with_workspace(network, [1, 28, 28], seed, Workspace::new(threads).unwrap()).unwrap()
 }
 
-/// Trains, and answers the epochs without their times, and the bits of every parameter and all state.
+/// Everything about a run but its times, to the bit.
+#[derive(Debug, PartialEq)]
+struct Run {
+    /// Loss and accuracies of each epoch.
+    epochs: Vec<[u64; 3]>,
+    /// Every parameter and all state at the end.
+    values: Vec<(String, Vec<u32>)>,
+}
+
 fn train<N: Network>(
     mut model: Model<N>,
     optimizer: &impl Optimizer,
     split: &Split,
     options: FitOptions,
-) -> (Vec<[u64; 3]>, Vec<(String, Vec<u32>)>) {
+) -> Run {
     let epochs = fit(&mut model, optimizer, &split.train, &split.test, options).unwrap();
     let figures = |epoch: &Epoch| [epoch.loss, epoch.train_accuracy, epoch.test_accuracy].map(f64::to_bits);
     let store = model.store();
     let bits = |name: &str| store.get(name).unwrap().iter().map(|x| x.to_bits()).collect();
     let values = store.names().map(|name| (name.to_string(), bits(name))).collect();
-    (epochs.iter().map(figures).collect(), values)
+    Run { epochs: epochs.iter().map(figures).collect(), values }
 }
 
 fn all_of(data: &Dataset) -> (Array4<f32>, Array1<u32>) {
@@ -88,8 +96,8 @@ fn other_seeds_make_other_runs() {
     let split = digits(90, 40);
     let run = |start, order| train(model(NETWORK, start, 2), &Sgd::new(0.1), &split, options(1, 30, order));
     let once = run(0, 0);
-    assert_ne!(once.0, run(1, 0).0, "another start");
-    assert_ne!(once.0, run(0, 1).0, "another order of samples");
+    assert_ne!(once.epochs, run(1, 0).epochs, "another start");
+    assert_ne!(once.epochs, run(0, 1).epochs, "another order of samples");
 }
 
 #[test]

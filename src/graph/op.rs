@@ -68,7 +68,8 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     /// The gradient rule for one argument (vector-Jacobian product), written in graph operations.
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g>;
 
-    /// What the operands are called in errors.
+    /// What the operands are called in errors, one name for each. Another number of operands is an error
+    /// (with no names, the number is not checked).
     fn roles(&self) -> &'static [&'static str] {
         &[]
     }

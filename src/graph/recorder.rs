@@ -141,6 +141,12 @@ impl Graph {
         if operands.iter().any(|operand| operand.is_poisoned()) {
             return self.poison();
         }
+        let roles = op.roles();
+        if !roles.is_empty() && roles.len() != operands.len() {
+            let (takes, given) = (roles.join(", "), operands.len());
+            let problem = Problem::new(format!("{given} operands are given, but it takes {takes}"));
+            return self.refuse(op.name(), roles, operands, problem);
+        }
         let inferred = {
             let dag = self.dag.borrow();
             let metas: Vec<&Meta> = operands.iter().map(|operand| &dag.node(operand.id()).meta).collect();

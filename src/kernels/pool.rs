@@ -30,6 +30,11 @@ impl Pooling {
         self.places[0] * self.places[1]
     }
 
+    /// Pixels in a window, padding included.
+    fn window_area<T: Real>(&self) -> T {
+        T::of(self.window.kernel.iter().map(|&size| size as f64).product())
+    }
+
     /// The part of the plane along `axis` that the window covers at `place`, without padding.
     fn covered(&self, axis: usize, place: usize) -> std::ops::Range<usize> {
         let start = place * self.window.stride[axis];
@@ -120,7 +125,7 @@ impl Pooling {
 
     /// The mean over each window; padding counts as zeros.
     pub fn average<T: Real>(&self, data: &[T], out: &mut [T], workers: &Workers) {
-        let divisor = T::of(self.window.kernel.iter().product::<usize>() as f64);
+        let divisor: T = self.window_area();
         workers.chunks(out, self.pooled(), &|number, out, _| {
             let plane = &data[number * self.area()..][..self.area()];
             for (place, out) in out.iter_mut().enumerate() {
@@ -133,7 +138,7 @@ impl Pooling {
 
     /// The adjoint of [`average`](Self::average).
     pub fn average_adjoint<T: Real>(&self, upstream: &[T], out: &mut [T], workers: &Workers) {
-        let divisor = T::of(self.window.kernel.iter().product::<usize>() as f64);
+        let divisor: T = self.window_area();
         workers.chunks(out, self.area(), &|number, plane, _| {
             plane.fill(T::zero());
             for (place, &value) in upstream[number * self.pooled()..][..self.pooled()].iter().enumerate() {

@@ -23,7 +23,7 @@ impl Op for Broadcast {
     }
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let [x] = operands else { return Err(Problem::new("it takes one operand")) };
+        let x = operands[0];
         if x.dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
         }
@@ -45,6 +45,10 @@ impl Op for Broadcast {
         let repeated = |&axis: &usize| axis < new || operand[axis - new] != self.shape[axis];
         let axes: Vec<isize> = (0..self.shape.len()).filter(repeated).map(|axis| axis as isize).collect();
         Gradient::Of(at.upstream.sum(&axes).reshape(&operand))
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["x"]
     }
 
     fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> {
@@ -72,7 +76,7 @@ impl Op for Sum {
     }
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let [x] = operands else { return Err(Problem::new("it takes one operand")) };
+        let x = operands[0];
         if x.dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
         }

@@ -95,7 +95,8 @@ impl Op for Conv2d {
 
     fn roles(&self) -> &'static [&'static str] {
         match self.factor {
-            Factor::Output => &["image", "weight", "bias"],
+            Factor::Output if self.bias => &["image", "weight", "bias"],
+            Factor::Output => &["image", "weight"],
             Factor::Image(_) => &["weight", "upstream"],
             Factor::Weight => &["image", "upstream"],
         }

@@ -65,7 +65,7 @@ impl Op for Matmul {
     }
 
     fn roles(&self) -> &'static [&'static str] {
-        &["left", "right", "bias"]
+        if self.bias { &["left", "right", "bias"] } else { &["left", "right"] }
     }
 
     fn attributes(&self) -> String {

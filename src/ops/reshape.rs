@@ -19,7 +19,7 @@ impl Op for Reshape {
     }
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let [x] = operands else { return Err(Problem::new("it takes one operand")) };
+        let x = operands[0];
         let (from, to) = (x.shape.count(), self.shape.checked_count());
         if to != Some(from) {
             let to = to.map_or("more than any memory holds".to_string(), |count| count.to_string());

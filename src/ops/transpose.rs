@@ -24,7 +24,7 @@ impl Op for Permute {
     }
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let [x] = operands else { return Err(Problem::new("it takes one operand")) };
+        let x = operands[0];
         if x.dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
         }

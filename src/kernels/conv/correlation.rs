@@ -35,6 +35,9 @@ pub fn scratch(convolution: &Convolution) -> usize {
         .saturating_add(MAX_LANES)
 }
 
+/// The most phases that are gone through one by one. Nobody who cares for speed moves a window this far.
+const MAX_PHASES: usize = 1 << 10;
+
 /// A correlation, planned.
 #[derive(Debug, Clone, Copy)]
 pub struct Correlation {
@@ -94,6 +97,10 @@ impl Correlation {
 
     /// The same in bands small enough for a thread's scratch and numerous enough for several threads, if possible.
     pub fn fit<T: Real>(mut self) -> Option<Self> {
+        let [tall, wide] = self.convolution.window.stride;
+        if self.adjoint && tall.saturating_mul(wide) > MAX_PHASES {
+            return None;
+        }
         let reach = self.strip.rows - self.rows;
         let products = self.convolution.weights().saturating_mul(self.rows).saturating_mul(self.strip.pitch);
         let wanted = TASKS.div_ceil(self.convolution.batch.max(1)).min(products / TASK_PRODUCTS).max(1);
