@@ -73,21 +73,8 @@ pub enum Error {
 
     /// A checked run met a NaN or an infinity; see
     /// [`Workspace::check_values`](crate::Workspace::check_values).
-    #[error("{op} at {site}{} made {value} at position {position} of {shape}", if *.is_gradient { " (its gradient)" } else { "" })]
-    NotFinite {
-        /// The operation.
-        op: &'static str,
-        /// The user's line behind it.
-        site: Site,
-        /// Whether it is part of a gradient.
-        is_gradient: bool,
-        /// The value.
-        value: f64,
-        /// Where in the result it is, in row-major order.
-        position: usize,
-        /// The result's shape.
-        shape: Shape,
-    },
+    #[error(transparent)]
+    NotFinite(#[from] Box<NotFinite>),
 
     /// A gradient check found a rule that disagrees with finite differences.
     #[error(transparent)]
@@ -110,6 +97,24 @@ pub struct Mismatch {
     pub found: f64,
     /// What it was compared with.
     pub expected: f64,
+}
+
+/// The first NaN or infinity of a checked run.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{op} at {site}{} made {value} at position {position} of {shape}", if *.is_gradient { " (its gradient)" } else { "" })]
+pub struct NotFinite {
+    /// The operation; where several became one step, all of them in order.
+    pub op: String,
+    /// The user's line behind it.
+    pub site: Site,
+    /// Whether it is part of a gradient.
+    pub is_gradient: bool,
+    /// The value.
+    pub value: f64,
+    /// Where in the result it is, in row-major order.
+    pub position: usize,
+    /// The result's shape.
+    pub shape: Shape,
 }
 
 /// A line of the user's source.

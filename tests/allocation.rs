@@ -52,8 +52,6 @@ fn requests<T: dagrad::Precision>(threads: usize, steps: usize) -> usize {
     let images = images.mapv(|value| value as f32);
     let feeds = [net.image.feed(&images), net.classes.feed(&labels)];
     let mut loss = plan.run(&mut store, &mut workspace, &feeds).unwrap().scalar(0).unwrap();
-    // A thread that has only now been started still allocates its own name.
-    std::thread::sleep(std::time::Duration::from_millis(100));
     let before = REQUESTS.load(Ordering::SeqCst);
     for _ in 0..steps {
         loss = plan.run(&mut store, &mut workspace, &feeds).unwrap().scalar(0).unwrap();

@@ -4,6 +4,7 @@ mod common;
 
 use common::network::{batch, network};
 use common::{array, assert_close, assert_mentions, message, numbers, run_plan, value};
+use dagrad::error::NotFinite;
 use dagrad::{Conv2dOptions, Error, Graph, Init, Options, Plan, Store, Var, Workspace, gradients};
 use ndarray::{ArrayD, array};
 
@@ -282,13 +283,12 @@ fn a_checked_run_names_the_operation_its_line_and_whether_it_is_a_gradient() {
     let slope = gradients(loss, &[x]).unwrap()[0];
     for options in [Options::new().without("fuse"), Options::plain()] {
         checked_run(&options, slope, x, [1.0, 4.0, 9.0, 2.0]).unwrap();
-        let Err(Error::NotFinite { op, site, is_gradient, position, shape, .. }) =
-            checked_run(&options, root, x, [1.0, 4.0, -1.0, 2.0])
-        else {
+        let Err(Error::NotFinite(found)) = checked_run(&options, root, x, [1.0, 4.0, -1.0, 2.0]) else {
             panic!("a NaN went unseen");
         };
+        let NotFinite { op, site, is_gradient, position, shape, .. } = *found;
         assert_eq!((site.file, site.line, is_gradient, position), (file!(), line, false, 2));
-        assert_eq!((op.to_string(), shape), ("sqrt".to_string(), [2, 2].into()));
+        assert_eq!((op.as_str(), shape), ("sqrt", [2, 2].into()));
         let text = message(checked_run(&options, slope, x, [1.0, 0.0, 1.0, 1.0]));
         assert_mentions(
             &text,
@@ -298,13 +298,15 @@ fn a_checked_run_names_the_operation_its_line_and_whether_it_is_a_gradient() {
 }
 
 #[test]
-fn a_checked_run_names_the_operation_inside_a_chain_that_became_one_step() {
+fn a_checked_run_names_the_operations_of_a_chain_and_without_fusing_the_very_one() {
     let graph = Graph::new();
     let x = graph.input("x", [2, 2]);
     let line = line!() + 1;
     let logarithm = x.ln();
     let chain = (logarithm * 2.0).exp() + 1.0;
     let text = message(checked_run(&Options::new(), chain, x, [1.0, -1.0, 1.0, 1.0]));
+    assert_mentions(&text, &["elementwise (ln multiply exp add) at", "NaN at position 1"]);
+    let text = message(checked_run(&Options::new().without("fuse"), chain, x, [1.0, -1.0, 1.0, 1.0]));
     assert_mentions(&text, &["ln at", &format!("{}:{line}", file!()), "NaN at position 1"]);
 }
 

@@ -1,13 +1,13 @@
 //! The gradients of a whole network's loss in its parameters.
 
-use ndarray::{Dimension, IxDyn};
+use ndarray::{ArrayD, Dimension};
 
-use super::Mismatch;
 use super::derivatives::slope;
-use crate::autodiff::vjp;
+use super::{Mismatch, samples};
+use crate::autodiff::{gradients, vjp};
 use crate::compile::Options;
-use crate::error::{Error, Result};
-use crate::graph::{Graph, Var};
+use crate::error::Result;
+use crate::graph::Var;
 use crate::run::{Feed, Store, Workspace};
 
 /// What a check of a network found.
@@ -15,7 +15,7 @@ use crate::run::{Feed, Store, Workspace};
 pub struct NetworkCheck {
     /// How many derivatives were compared.
     pub compared: usize,
-    /// The largest error, relative to the larger of 1 and the derivative.
+    /// The largest error, as a fraction of what is tolerated.
     pub worst: f64,
 }
 
@@ -23,14 +23,16 @@ pub struct NetworkCheck {
 /// ones are started), for given inputs, to first and second order.
 ///
 /// Of each parameter up to `elements` evenly spread elements are checked. The network is the very one that
-/// trains: the same graph, compiled in `f64`.
+/// trains: the same graph, compiled in `f64`. An error of 10⁻⁶ of the derivative is tolerated (of a hundredth
+/// of the parameter's largest derivative, where that is more), and 10⁻⁹ of the loss for rounding.
 ///
 /// Relu and maximum pooling have kinks; an element whose difference quotient crosses one is off by far more
 /// than rounding and is reported. Choose another seed if a random start happens to lie on one.
 ///
 /// # Errors
-/// [`Error::Check`] with the parameter, the worst element and both values; [`Error::Unreached`] with the
-/// names of parameters that the loss does not reach; any error of recording and running.
+/// [`Error::Check`](crate::Error::Check) with the parameter, the worst element and both values;
+/// [`Error::Unreached`](crate::Error::Unreached) with the names of parameters that the loss does not reach;
+/// any error of recording and running.
 pub fn network(
     loss: Var<'_>,
     store: &mut Store<f64>,
@@ -39,77 +41,94 @@ pub fn network(
 ) -> Result<NetworkCheck> {
     let graph = loss.graph();
     let parameters = graph.parameters();
-    let first = crate::autodiff::gradients(loss, &parameters)?;
-    let mut report = check_order(graph, 1, loss, &parameters, &first, store, feeds, elements)?;
+    let first = gradients(loss, &parameters)?;
+    let workspace = Workspace::for_this_machine()?;
+    let mut checker = Checker { store, feeds, elements, workspace, compared: 0, worst: None };
+    checker.check(1, loss, &parameters, &first)?;
 
-    // A direction with all signs and sizes: the parameters themselves, turned.
-    let mut projected = graph.fill([], 0.0);
-    for (parameter, gradient) in parameters.iter().zip(&first) {
-        let count = parameter.shape().count();
-        let direction = (0..count).map(|i| ((i * 7 + 3) % 11) as f64 / 5.0 - 1.0).collect();
-        let direction = ndarray::ArrayD::from_shape_vec(IxDyn(&parameter.shape()), direction)
-            .map_err(|error| Error::setting("check", error.to_string()))?;
-        projected = projected + (*gradient * graph.constant(direction)).sum_all();
+    // The gradient along a random direction is a function again.
+    let mut generator = samples::generator();
+    let mut along = graph.fill([], 0.0);
+    for (parameter, gradient) in parameters.iter().zip(first) {
+        let direction = graph.constant(samples::normal(&parameter.shape(), &mut generator));
+        along = along + (gradient * direction).sum_all();
     }
-    let second = vjp(&[(projected, graph.fill([], 1.0))], &parameters)?;
-    let (reached, second): (Vec<_>, Vec<_>) =
-        parameters.iter().zip(second).filter_map(|(parameter, found)| Some((*parameter, found?))).unzip();
-    let more = check_order(graph, 2, projected, &reached, &second, store, feeds, elements)?;
-    report.compared += more.compared;
-    report.worst = report.worst.max(more.worst);
-    Ok(report)
+    let second = vjp(&[(along, graph.fill([], 1.0))], &parameters)?;
+    let reached = parameters.iter().zip(second).filter_map(|(parameter, found)| Some((*parameter, found?)));
+    let (reached, second): (Vec<_>, Vec<_>) = reached.unzip();
+    checker.check(2, along, &reached, &second)?;
+    checker.report()
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call site for each order")]
-fn check_order(
-    graph: &Graph,
-    order: usize,
-    scalar: Var<'_>,
-    parameters: &[Var<'_>],
-    derivatives: &[Var<'_>],
-    store: &mut Store<f64>,
-    feeds: &[Feed<'_>],
+/// A check under way.
+struct Checker<'a, 'f> {
+    store: &'a mut Store<f64>,
+    feeds: &'a [Feed<'f>],
     elements: usize,
-) -> Result<NetworkCheck> {
-    let options = Options::new().without_assignments();
-    let analytic = options.compile::<f64>(graph, derivatives)?;
-    let plan = options.compile::<f64>(graph, &[scalar])?;
-    let mut workspace = Workspace::for_this_machine()?;
-    store.prepare(&analytic)?;
-    let outputs = analytic.run(store, &mut workspace, feeds)?;
-    let analytic: Vec<_> =
-        (0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect();
-    let mut report = NetworkCheck { compared: 0, worst: 0.0 };
-    for (parameter, analytic) in parameters.iter().zip(&analytic) {
-        let name = parameter.name();
-        let every = analytic.len().div_ceil(elements.max(1)).max(1);
-        for (element, &found) in analytic.indexed_iter().step_by(every) {
-            let mut at = |offset: f64| {
-                let original = replace(store, &name, element.slice(), |value| value + offset);
-                let outputs = plan.run(store, &mut workspace, feeds);
-                let result = outputs.map(|outputs| outputs.scalar(0).unwrap_or(f64::NAN));
-                replace(store, &name, element.slice(), |_| original);
-                result
-            };
-            // A short step: thousands of rectifiers have their kinks close by.
-            let expected = slope(&mut at, 1e-5, false)?;
-            let error = (found - expected).abs() / expected.abs().max(1.0);
-            report.compared += 1;
-            report.worst = report.worst.max(error);
-            if error.is_nan() || error > 1e-6 {
-                return Err(Box::new(Mismatch {
-                    example: "network".into(),
-                    check: format!("derivative of order {order}"),
-                    of: name,
-                    element: element.slice().to_vec(),
-                    found,
-                    expected,
-                })
-                .into());
+    workspace: Workspace,
+    compared: usize,
+    /// The largest error as a fraction of what is tolerated, and where it is.
+    worst: Option<(f64, Mismatch)>,
+}
+
+impl Checker<'_, '_> {
+    /// Compares `derivatives` of `scalar` in `parameters` with differences.
+    fn check(
+        &mut self,
+        order: usize,
+        scalar: Var<'_>,
+        parameters: &[Var<'_>],
+        derivatives: &[Var<'_>],
+    ) -> Result<()> {
+        let options = Options::new().without_assignments();
+        let analytic = options.compile::<f64>(scalar.graph(), derivatives)?;
+        let outputs = analytic.run(self.store, &mut self.workspace, self.feeds)?;
+        let views = (0..outputs.len()).filter_map(|i| outputs.at(i));
+        let analytic: Vec<ArrayD<f64>> = views.map(|view| view.to_owned()).collect();
+        let plan = options.compile::<f64>(scalar.graph(), &[scalar])?;
+        let size = plan.run(self.store, &mut self.workspace, self.feeds)?.scalar(0).map_or(1.0, f64::abs);
+        for (parameter, analytic) in parameters.iter().zip(&analytic) {
+            let largest = analytic.iter().fold(0.0_f64, |largest, slope| largest.max(slope.abs()));
+            let every = analytic.len().div_ceil(self.elements.max(1)).max(1);
+            for (element, &found) in analytic.indexed_iter().step_by(every) {
+                let (name, element) = (parameter.name(), element.slice());
+                let mut at = |offset: f64| {
+                    let original = replace(self.store, &name, element, |value| value + offset);
+                    let outputs = plan.run(self.store, &mut self.workspace, self.feeds);
+                    let result = outputs.map(|outputs| outputs.scalar(0).unwrap_or(f64::NAN));
+                    replace(self.store, &name, element, |_| original);
+                    result
+                };
+                // A short step: thousands of rectifiers have their kinks close by.
+                let expected = slope(&mut at, 1e-5, false)?;
+                let tolerated = 1e-6 * expected.abs().max(0.01 * largest) + 1e-9 * size.max(1.0);
+                self.note(order, name, element, (found, expected), tolerated);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a comparison if it is the worst.
+    fn note(&mut self, order: usize, of: String, element: &[usize], values: (f64, f64), tolerated: f64) {
+        self.compared += 1;
+        let (found, expected) = values;
+        let error = (found - expected).abs() / tolerated;
+        let error = if error.is_nan() { f64::INFINITY } else { error };
+        if self.worst.as_ref().is_none_or(|(worst, _)| error > *worst) {
+            let (example, check) = ("network".into(), format!("derivative of order {order}"));
+            self.worst =
+                Some((error, Mismatch { example, check, of, element: element.to_vec(), found, expected }));
+        }
+    }
+
+    fn report(self) -> Result<NetworkCheck> {
+        match self.worst {
+            Some((error, mismatch)) if error > 1.0 => Err(Box::new(mismatch).into()),
+            worst => {
+                Ok(NetworkCheck { compared: self.compared, worst: worst.map_or(0.0, |(error, _)| error) })
             }
         }
     }
-    Ok(report)
 }
 
 /// Changes one element of a parameter and answers what it was.

@@ -16,7 +16,7 @@ mod program;
 pub use plan::{Input, Parameter, Place, Plan, Result as PlanResult, Source, Step};
 pub use program::Program;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Graph, Precision, Var};
 
 /// A pass: its name, and what it does.
@@ -29,6 +29,8 @@ pub struct Options {
     passes: Vec<Pass>,
     reuse_memory: bool,
     assign: bool,
+    /// A name given to [`without`](Self::without) that no pass has.
+    unknown: Option<String>,
 }
 
 impl Default for Options {
@@ -41,7 +43,7 @@ impl Default for Options {
             ("absorb", passes::absorb),
             ("fuse", fuse::fuse),
         ];
-        Self { passes, reuse_memory: true, assign: true }
+        Self { passes, reuse_memory: true, assign: true, unknown: None }
     }
 }
 
@@ -53,11 +55,15 @@ impl Options {
 
     /// No pass at all, and a buffer of its own for every value: the graph as it was written down.
     pub fn plain() -> Self {
-        Self { passes: Vec::new(), reuse_memory: false, assign: true }
+        Self { passes: Vec::new(), reuse_memory: false, assign: true, unknown: None }
     }
 
-    /// Without the pass of this name (`memory`: every value keeps a buffer of its own).
+    /// Without the pass of this name (`memory`: every value keeps a buffer of its own). A name that no pass
+    /// has is an error when compiling.
     pub fn without(mut self, name: &str) -> Self {
+        if !Self::default().names().contains(&name) {
+            self.unknown = Some(name.to_string());
+        }
         self.passes.retain(|(pass, _)| *pass != name);
         self.reuse_memory &= name != "memory";
         self
@@ -88,6 +94,10 @@ impl Options {
     /// # Errors
     /// As [`compile`](Self::compile).
     pub fn program(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Program> {
+        if let Some(name) = &self.unknown {
+            let message = format!("there is no pass {name:?}, only {}", Self::default().names().join(", "));
+            return Err(Error::setting("without", message));
+        }
         let updates = if self.assign { graph.updates() } else { Vec::new() };
         let recorded = Program::from_graph(graph, outputs, &updates)?;
         let mut program =

@@ -155,6 +155,16 @@ pub struct Result {
     pub source: Source,
 }
 
+impl fmt::Display for Step {
+    /// The operation and its attributes: for a chain in one step, its functions in order.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.op.attributes() {
+            attributes if attributes.is_empty() => write!(f, "{}", self.op.name()),
+            attributes => write!(f, "{} ({attributes})", self.op.name()),
+        }
+    }
+}
+
 impl Source {
     /// How many bytes the value takes in precision `T`.
     pub fn bytes<T: Real>(&self) -> usize {

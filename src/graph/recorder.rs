@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::dag::{Dag, Kind, Node, NodeId};
 use super::init::Init;
-use super::op::{Meta, Op};
+use super::op::{Dtype, Meta, Op};
 use super::var::Var;
 use crate::error::{Error, OpError, OperandNote, Problem, Result, Site};
 use crate::shape::Shape;
@@ -217,10 +217,10 @@ impl Graph {
     pub(crate) fn assign(&self, parameter: Var<'_>, value: Var<'_>) {
         let is_parameter = matches!(self.dag().node(parameter.id()).kind, Kind::Parameter { .. });
         let mut problem = None;
-        if parameter.is_poisoned() || value.is_poisoned() {
-            return;
-        } else if !value.belongs_to(self) {
+        if !value.belongs_to(self) {
             problem = Some(Problem::new("the value belongs to another graph"));
+        } else if parameter.is_poisoned() || value.is_poisoned() {
+            return;
         } else if !is_parameter {
             problem = Some(Problem::new("only parameters and state can be assigned to"));
         } else if parameter.meta() != value.meta() {
@@ -259,13 +259,13 @@ impl Graph {
                     let problem = Problem::new(format!("the name {name:?} is taken")).hint(
                         "inputs are recorded once; a parameter is shared only with the same shape and start",
                     );
-                    self.refuse("leaf", &["earlier"], &[self.var(id)], problem)
+                    self.refuse(name_of(&kind, &meta), &["earlier"], &[self.var(id)], problem)
                 }
             };
         }
         if meta.shape.checked_count().is_none() {
             let problem = Problem::new(format!("the shape {} of {name:?} is beyond any memory", meta.shape));
-            return self.refuse("leaf", &[], &[], problem);
+            return self.refuse(name_of(&kind, &meta), &[], &[], problem);
         }
         let label: Arc<str> = name.into();
         let var = self.push(kind, meta, Some(label.clone()), &[]);
@@ -301,5 +301,15 @@ impl Graph {
         let here = Site::caller();
         let site = self.differentiating.get().map_or(here, |node| self.dag().node(node).site);
         Box::new(OpError { op: op.to_string(), site, problem, operands }).into()
+    }
+}
+
+/// The method that records such a leaf.
+fn name_of(kind: &Kind, meta: &Meta) -> &'static str {
+    match (kind, meta.dtype) {
+        (Kind::Parameter { trainable: true, .. }, _) => "param",
+        (Kind::Parameter { trainable: false, .. }, _) => "state",
+        (_, Dtype::Index) => "labels",
+        _ => "input",
     }
 }

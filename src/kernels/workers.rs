@@ -45,6 +45,8 @@ struct Shared {
     job: UnsafeCell<Job>,
     /// For each thread, how many tasks of its share have been taken. The caller is thread 0.
     taken: Box<[Counter]>,
+    /// How many threads have started.
+    started: AtomicUsize,
     /// How many threads sleep or are about to.
     sleeping: AtomicUsize,
     /// What the first task that panicked had to say.
@@ -112,6 +114,7 @@ impl Workers {
             state: AtomicUsize::new(0),
             job: UnsafeCell::new(Job::Stop),
             taken: (0..=others).map(|_| Counter::default()).collect(),
+            started: AtomicUsize::new(0),
             sleeping: AtomicUsize::new(0),
             panic: Mutex::new(None),
             spins: if threads > cores { SPINS_CROWDED } else { SPINS },
@@ -123,6 +126,10 @@ impl Workers {
             let (shared, local) = (Arc::clone(&workers.shared), Local::new());
             let thread = std::thread::Builder::new().name(format!("worker {index}"));
             workers.handles.push(thread.spawn(move || shared.work(index, local))?);
+        }
+        // A thread allocates while it starts. After that nobody does.
+        while workers.shared.started.load(Ordering::Acquire) < others {
+            std::thread::yield_now();
         }
         Ok(workers)
     }
@@ -229,6 +236,7 @@ impl Shared {
     /// A pool thread's life: wait for a job, help with it, until told to stop.
     fn work(&self, thread: usize, mut local: Local) {
         BUSY.set(true);
+        self.started.fetch_add(1, Ordering::Release);
         let mut last = 0;
         loop {
             last = self.await_job(last);

@@ -139,8 +139,10 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
             return Err(Error::setting("accuracy", message));
         }
         let logits = self.predict(images)?;
-        let right =
-            logits.outer_iter().zip(labels).filter(|(row, label)| argmax(row.iter()) == **label as usize);
+        let right = logits
+            .outer_iter()
+            .zip(labels)
+            .filter(|(row, label)| argmax(row.iter()) == Some(**label as usize));
         Ok(right.count() as f64 / labels.len() as f64)
     }
 
@@ -276,13 +278,16 @@ fn not_logits() -> Error {
     Error::setting("network", "its result is not logits [batch, classes]")
 }
 
-/// The position of the largest number, the first of several.
-pub(crate) fn argmax<'a, T: Precision>(values: impl Iterator<Item = &'a T>) -> usize {
-    let mut best = (0, T::neg_infinity());
+/// The position of the largest number, the first of several; none where there is a NaN.
+pub(crate) fn argmax<'a, T: Precision>(values: impl Iterator<Item = &'a T>) -> Option<usize> {
+    let mut best = None;
     for (position, &value) in values.enumerate() {
-        if value > best.1 {
-            best = (position, value);
+        if value.is_nan() {
+            return None;
+        }
+        if best.is_none_or(|(_, largest)| value > largest) {
+            best = Some((position, value));
         }
     }
-    best.0
+    best.map(|(position, _)| position)
 }

@@ -51,7 +51,10 @@ impl Op for Conv2d {
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
         for (operand, role) in operands.iter().zip(Op::roles(self)).take(2) {
-            if operand.dtype == Dtype::Index || operand.shape.len() != 4 {
+            if operand.dtype == Dtype::Index {
+                return Err(Problem::new(format!("{role} {operand} holds indices, not real numbers")));
+            }
+            if operand.shape.len() != 4 {
                 return Err(Problem::new(format!("{role} {operand} is not an array of four axes"))
                     .hint("images are [batch, channels, height, width], weights [filters, channels, height, width]"));
             }

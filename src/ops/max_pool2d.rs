@@ -175,7 +175,11 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn max_pool2d(self, options: impl Into<Pool2dOptions>) -> Var<'g> {
         let window = options.into().window();
-        let indices = self.graph().record(Argmax { window }, &[self]);
+        let argmax = Argmax { window };
+        if let Err(problem) = argmax.infer(&[&self.meta()]) {
+            return self.graph().refuse("max_pool2d", &["image"], &[self], problem);
+        }
+        let indices = self.graph().record(argmax, &[self]);
         self.graph().record(Take { window }, &[self, indices])
     }
 }

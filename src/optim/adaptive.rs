@@ -62,6 +62,9 @@ impl Optimizer for RmsProp {
 /// Adam (Kingma and Ba 2015):
 /// m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; p ← p − η m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵗ) and
 /// v̂ = v / (1 − β₂ᵗ) at step t.
+///
+/// The count of steps is kept once for a store, not for each parameter: whoever trains two losses over one
+/// store counts the steps of both.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adam {
     /// Learning rate η.

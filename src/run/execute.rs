@@ -7,7 +7,7 @@ use super::outputs::Outputs;
 use super::store::Store;
 use super::workspace::Workspace;
 use crate::compile::{Place, Plan};
-use crate::error::{Error, Result};
+use crate::error::{NotFinite, Result};
 use crate::graph::{Dtype, Precision};
 
 impl<T: Precision> Plan<T> {
@@ -95,14 +95,15 @@ impl<T: Precision> Plan<T> {
         };
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(()),
-            Some(position) => Err(Error::NotFinite {
-                op: step.op.name(),
+            Some(position) => Err(Box::new(NotFinite {
+                op: step.to_string(),
                 site: step.site,
                 is_gradient: step.is_gradient,
                 value: values[position].wide(),
                 position,
                 shape: source.meta.shape.clone(),
-            }),
+            })
+            .into()),
         }
     }
 }

@@ -52,7 +52,9 @@ impl Workspace {
     }
 
     /// Whether runs stop at the first step that makes a NaN or an infinity, with
-    /// [`Error::NotFinite`](Error::NotFinite). It reads every result once more, so it is off by default.
+    /// [`Error::NotFinite`](Error::NotFinite). It reads every result once more, so it is off by default. In a
+    /// chain of functions that became one step only the chain is known; a plan compiled
+    /// [`without`](crate::Options::without) `fuse` tells them apart.
     pub fn check_values(&mut self, check: bool) {
         self.checks_values = check;
     }

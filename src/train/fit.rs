@@ -69,8 +69,8 @@ pub fn fit<N: Network>(
     if options.batch == 0 {
         return Err(Error::setting("batch", "a batch holds at least one sample"));
     }
-    check_shape(model, train)?;
-    check_shape(model, test)?;
+    check_data(model, train, "training data")?;
+    check_data(model, test, "test data")?;
     let mut steps = Steps::new(train, options.batch);
     let mut reporter = Reporter::new(options.progress, options.epochs, train.len().div_ceil(options.batch));
     let mut epochs = Vec::with_capacity(options.epochs);
@@ -106,11 +106,8 @@ pub fn evaluate<N: Network>(model: &mut Model<N>, data: &Dataset) -> Result<f64>
 }
 
 fn evaluate_first<N: Network>(model: &mut Model<N>, data: &Dataset, most: usize) -> Result<f64> {
-    check_shape(model, data)?;
+    check_data(model, data, "evaluation data")?;
     let count = data.len().min(most);
-    if count == 0 {
-        return Err(Error::setting("evaluation", "there are no samples"));
-    }
     let order: Vec<usize> = (0..count).collect();
     let mut right = 0.0;
     for samples in order.chunks(EVALUATION_BATCH) {
@@ -120,13 +117,15 @@ fn evaluate_first<N: Network>(model: &mut Model<N>, data: &Dataset, most: usize)
     Ok(right / count as f64)
 }
 
-fn check_shape<N: Network>(model: &Model<N>, data: &Dataset) -> Result<()> {
-    if data.image_shape() == model.image_shape() {
-        return Ok(());
+fn check_data<N: Network>(model: &Model<N>, data: &Dataset, name: &str) -> Result<()> {
+    let (given, taken) = (data.image_shape(), model.image_shape());
+    if given != taken {
+        return Err(Error::setting(name, format!("images are {given:?}, but the model takes {taken:?}")));
     }
-    let message =
-        format!("images are {:?}, but the model takes {:?}", data.image_shape(), model.image_shape());
-    Err(Error::setting("data", message))
+    if data.is_empty() {
+        return Err(Error::setting(name, "there are no samples"));
+    }
+    Ok(())
 }
 
 /// Training steps on batches: compiled once for each batch size, with buffers that are used again.
