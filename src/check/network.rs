@@ -57,7 +57,8 @@ pub fn network(
     let reached = parameters.iter().zip(second).filter_map(|(parameter, found)| Some((*parameter, found?)));
     let (reached, second): (Vec<_>, Vec<_>) = reached.unzip();
     checker.check(2, along, &reached, &second)?;
-    checker.report()
+    let worst = checker.worst.map_or(0.0, |(error, _)| error);
+    Ok(NetworkCheck { compared: checker.compared, worst })
 }
 
 /// A check under way.
@@ -105,7 +106,10 @@ impl Checker<'_, '_> {
                 self.note(order, name, element, (found, expected), tolerated);
             }
         }
-        Ok(())
+        match &self.worst {
+            Some((error, mismatch)) if *error > 1.0 => Err(Box::new(mismatch.clone()).into()),
+            _ => Ok(()),
+        }
     }
 
     /// Keeps a comparison if it is the worst.
@@ -118,15 +122,6 @@ impl Checker<'_, '_> {
             let (example, check) = ("network".into(), format!("derivative of order {order}"));
             self.worst =
                 Some((error, Mismatch { example, check, of, element: element.to_vec(), found, expected }));
-        }
-    }
-
-    fn report(self) -> Result<NetworkCheck> {
-        match self.worst {
-            Some((error, mismatch)) if error > 1.0 => Err(Box::new(mismatch).into()),
-            worst => {
-                Ok(NetworkCheck { compared: self.compared, worst: worst.map_or(0.0, |(error, _)| error) })
-            }
         }
     }
 }
