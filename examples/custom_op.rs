@@ -6,8 +6,8 @@
 
 use dagrad::error::Problem;
 use dagrad::graph::{At, Call, Gradient, Op};
-use dagrad::ops::Example;
 use dagrad::ops::example::normal;
+use dagrad::ops::{Example, same_shape};
 use dagrad::{Graph, Init, Meta, Plan, Real, Result, Store, Var, Workspace, check, gradients};
 use ndarray::Array;
 
@@ -20,13 +20,15 @@ impl Op for Softplus {
         "softplus"
     }
 
+    /// What errors call the operands; another number of them is refused.
+    fn roles(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
     /// The shape rule answers when the operation is recorded, so a mistake is reported with the line that
-    /// made it. Here every operand is welcome, and the result looks just like it.
+    /// made it. Here the result looks just like the operand, which holds real numbers.
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        match operands {
-            [x] => Ok((*x).clone()),
-            _ => Err(Problem::new(format!("it takes one operand, not {}", operands.len()))),
-        }
+        same_shape(operands)
     }
 
     /// The kernel is written once for every precision, fills its output and allocates nothing.
@@ -79,8 +81,7 @@ fn main() -> Result<()> {
 
     let plan = Plan::<f32>::compile(&graph, &[loss])?;
     let (mut store, mut workspace) = (Store::new(1), Workspace::for_this_machine()?);
-    let points =
-        Array::linspace(-1.5, 1.5, 64).into_shape_with_order([64, 1]).expect("64 points are 64 rows");
+    let points = Array::from_shape_fn([64, 1], |(row, _)| 3.0 * row as f32 / 63.0 - 1.5);
     for step in 0..=500 {
         let outputs = plan.run(&mut store, &mut workspace, &[x.feed(&points)])?;
         if step % 100 == 0 {

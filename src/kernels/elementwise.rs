@@ -4,7 +4,7 @@
 //! every intermediate result in a tile that fits the first-level cache.
 
 use super::real::Real;
-use super::simd::vectorize;
+use super::simd::{flush, vectorize};
 use super::walk::Walk;
 use super::workers::{Local, Workers};
 
@@ -40,6 +40,12 @@ pub enum Function {
 }
 
 impl Function {
+    /// Whether the result may be subnormal although the arguments are not. It is then 0 instead: processors are
+    /// many times slower with subnormal numbers, and decaying averages would end among them.
+    pub fn underflows(self) -> bool {
+        matches!(self, Self::Multiply | Self::Divide | Self::Exp | Self::Sigmoid | Self::Power(_))
+    }
+
     /// How many arguments the function takes.
     pub fn arity(self) -> usize {
         match self {
@@ -120,7 +126,12 @@ pub fn apply<T: Real>(function: Function, operands: &[&[T]], out: &mut [T], work
         let (a, b) = (part(0), part(1));
         vectorize(
             #[inline(always)]
-            || evaluate(function, a, b, chunk),
+            || {
+                evaluate(function, a, b, chunk);
+                if function.underflows() {
+                    flush_all(chunk);
+                }
+            },
         );
     });
 }
@@ -135,6 +146,7 @@ fn run_chunk<T: Real>(
 ) {
     let tiles = local.slice::<T>((operands.len() + program.registers) * TILE);
     let (copies, registers) = tiles.split_at_mut(operands.len() * TILE);
+    let underflows = program.code.iter().any(|instruction| instruction.function.underflows());
     for (number, out) in chunk.chunks_mut(TILE).enumerate() {
         let first = start + number * TILE;
         for (read, copy) in operands.iter().zip(copies.chunks_exact_mut(TILE)) {
@@ -145,6 +157,9 @@ fn run_chunk<T: Real>(
             }
         }
         run_tile(program, operands, first, copies, registers, out);
+        if underflows {
+            flush_all(out);
+        }
     }
 }
 
@@ -180,6 +195,11 @@ fn run_tile<T: Real>(
         let target = if step == last { &mut *out } else { &mut target[..len] };
         evaluate(instruction.function, a, b, target);
     }
+}
+
+#[inline(always)]
+fn flush_all<T: Real>(out: &mut [T]) {
+    out.iter_mut().for_each(|value| *value = flush(*value));
 }
 
 /// A tile of numbers, or one number for the whole tile.
@@ -250,6 +270,17 @@ mod tests {
         apply(Function::Gate, &[&x, &x], &mut out, &workers);
         assert!(out[0].is_nan());
         assert_eq!(out[1..], [0.0, 0.0, 2.0]);
+    }
+
+    #[test]
+    fn products_are_never_subnormal_but_what_moves_numbers_keeps_them() {
+        let workers = Workers::new(1).unwrap();
+        let (tiny, mut out) = ([f32::MIN_POSITIVE, 1e-40, -1e-40, f32::NAN], [9.0; 4]);
+        apply(Function::Multiply, &[&tiny, &[0.5; 4]], &mut out, &workers);
+        assert_eq!(out[..3], [0.0; 3]);
+        assert!(out[3].is_nan());
+        apply(Function::Relu, &[&tiny], &mut out, &workers);
+        assert_eq!(out[..3], [f32::MIN_POSITIVE, 1e-40, 0.0]);
     }
 
     #[test]

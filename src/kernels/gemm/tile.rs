@@ -154,7 +154,8 @@ pub struct Part<T> {
     pub spacing: usize,
 }
 
-/// What happens to a tile's numbers on their way out: first `add`, then `bias`, then `relu`.
+/// What happens to a tile's numbers on their way out: first `add`, then `bias`, then `relu`. Last of all,
+/// subnormal numbers become 0.
 #[derive(Clone, Copy)]
 pub struct Finish<'a, T> {
     /// Whether they are added to what the target holds; only for a spacing of 1.
@@ -254,9 +255,7 @@ impl<T: Real> Kernel<T> for Store<'_, T> {
                         Bias::Columns(bias) => value.add(V::load_first(bias.as_ptr().add(done), count)),
                         Bias::Rows(bias) => value.add(V::splat(bias[row])),
                     };
-                    if finish.relu {
-                        value = value.relu();
-                    }
+                    value = if finish.relu { value.relu() } else { value }.flush();
                     if part.spacing == 1 {
                         value.store_first(target, count);
                     } else {

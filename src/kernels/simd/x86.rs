@@ -105,6 +105,16 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
+            unsafe fn flush(self) -> Self {
+                // SAFETY: the trait's contract. "Not below, or unordered" keeps NaN.
+                unsafe {
+                    let above = $compare::<_CMP_NLT_UQ>(self, Self::splat(<$number>::MIN_POSITIVE));
+                    let below = $compare::<_CMP_NGT_UQ>(self, Self::splat(-<$number>::MIN_POSITIVE));
+                    $keep(above | below, self)
+                }
+            }
+
+            #[inline(always)]
             unsafe fn interleave(self, other: Self) -> (Self, Self) {
                 // Lane `i` of the result takes lane `i / 2` of the first or, for odd `i`, of the second register.
                 const FIRST: [$order; $lanes] = weave(0);
@@ -161,7 +171,7 @@ avx512!(
 /// A 256-bit register: partial loads and stores take a register of masks.
 macro_rules! avx2 {
     ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $load_mask:ident, $store_mask:ident,
-     $compare:ident, $and:ident, $low:ident, $high:ident, $halves:ident) => {
+     $compare:ident, $and:ident, $or:ident, $low:ident, $high:ident, $halves:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = 6;
@@ -187,6 +197,16 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
+            unsafe fn flush(self) -> Self {
+                // SAFETY: the trait's contract. "Not below, or unordered" keeps NaN.
+                unsafe {
+                    let above = $compare::<_CMP_NLT_UQ>(self, Self::splat(<$number>::MIN_POSITIVE));
+                    let below = $compare::<_CMP_NGT_UQ>(self, Self::splat(-<$number>::MIN_POSITIVE));
+                    $and($or(above, below), self)
+                }
+            }
+
+            #[inline(always)]
             unsafe fn interleave(self, other: Self) -> (Self, Self) {
                 // The unpack instructions work within halves, so the halves are put in order afterwards.
                 // SAFETY: the trait's contract.
@@ -209,6 +229,7 @@ avx2!(
     _mm256_maskstore_ps,
     _mm256_cmp_ps,
     _mm256_and_ps,
+    _mm256_or_ps,
     _mm256_unpacklo_ps,
     _mm256_unpackhi_ps,
     _mm256_permute2f128_ps
@@ -224,6 +245,7 @@ avx2!(
     _mm256_maskstore_pd,
     _mm256_cmp_pd,
     _mm256_and_pd,
+    _mm256_or_pd,
     _mm256_unpacklo_pd,
     _mm256_unpackhi_pd,
     _mm256_permute2f128_pd
