@@ -1,11 +1,13 @@
 //! Pooling over windows of a plane (one channel of one picture). Every kernel runs plane by plane.
 
+use std::ops::Range;
+
 use super::real::Real;
 use super::simd::vectorize;
-use super::workers::Workers;
+use super::workers::{Local, Workers};
 use crate::shape::Window;
 
-/// Most neighbouring windows that are compared side by side.
+/// Most windows that are compared side by side.
 const BLOCK: usize = 512;
 
 /// Planes of one size, and the window that slides over them.
@@ -36,7 +38,7 @@ impl Pooling {
     }
 
     /// The part of the plane along `axis` that the window covers at `place`, without padding.
-    fn covered(&self, axis: usize, place: usize) -> std::ops::Range<usize> {
+    fn covered(&self, axis: usize, place: usize) -> Range<usize> {
         let start = place * self.window.stride[axis];
         let end = (start + self.window.kernel[axis]).saturating_sub(self.window.padding[axis]);
         start.saturating_sub(self.window.padding[axis]).min(self.plane[axis])..end.min(self.plane[axis])
@@ -45,58 +47,92 @@ impl Pooling {
     /// For each place the index in its plane of the window's maximum: the first in row-major order, or the
     /// first NaN if there is one. Padding never wins.
     pub fn argmax<T: Real>(&self, data: &[T], indices: &mut [u32], workers: &Workers) {
-        workers.chunks(indices, self.pooled(), &|number, indices, local| {
+        // A block is some whole rows of places, or part of one that is longer.
+        let columns = self.places[1].min(BLOCK);
+        let rows = BLOCK / columns.max(1);
+        workers.chunks(indices, self.pooled(), &|number, mut indices, local| {
             let plane = &data[number * self.area()..][..self.area()];
-            let (maxima, pixels) = local.slice(2 * BLOCK).split_at_mut(BLOCK);
-            for (y, row) in indices.chunks_exact_mut(self.places[1]).enumerate() {
-                for (block, indices) in row.chunks_mut(BLOCK).enumerate() {
-                    self.argmax_block(plane, [y, block * BLOCK], maxima, pixels, indices);
+            for y in (0..self.places[0]).step_by(rows) {
+                let rows = y..self.places[0].min(y + rows);
+                for x in (0..self.places[1]).step_by(columns) {
+                    let columns = x..self.places[1].min(x + columns);
+                    let block = indices.split_off_mut(..rows.len() * columns.len());
+                    self.argmax_block(plane, rows.clone(), columns, block.unwrap_or_default(), local);
                 }
             }
         });
     }
 
-    /// Neighbouring windows of one output row, from place `[y, x]` on. They advance together over the window's
-    /// pixels, first to last, so that neighbours are compared side by side in one register.
+    /// The places in some rows and columns. Their windows advance together over their pixels, first to last, so
+    /// that many are compared side by side in one register.
     fn argmax_block<T: Real>(
         &self,
         plane: &[T],
-        [y, x]: [usize; 2],
-        maxima: &mut [T],
-        pixels: &mut [T],
+        rows: Range<usize>,
+        columns: Range<usize>,
         indices: &mut [u32],
+        local: &mut Local,
     ) {
-        let rows = self.covered(0, y);
-        for (place, (maximum, index)) in maxima.iter_mut().zip(&mut *indices).enumerate() {
-            let first = rows.start * self.plane[1] + self.covered(1, x + place).start;
-            (*maximum, *index) = (plane[first], first as u32);
+        let Window { stride, padding, .. } = self.window;
+        let (width, count) = (self.plane[1], indices.len());
+        let mut split = local.split();
+        let (maxima, pixels) = (split.take::<T>(count), split.take::<T>(count));
+        let origins = split.take::<u32>(count);
+        maxima.fill(T::neg_infinity());
+        pixels.fill(T::neg_infinity());
+        for (line, y) in rows.clone().enumerate() {
+            // Where each window begins, which may be before the plane: indices wrap around and back.
+            let row = (y * stride[0]).wrapping_sub(padding[0]).wrapping_mul(width).wrapping_sub(padding[1]);
+            let line = &mut origins[line * columns.len()..][..columns.len()];
+            let places = line.iter_mut().zip(columns.clone());
+            places.for_each(|(origin, x)| *origin = row.wrapping_add(x * stride[1]) as u32);
         }
-        let stride = self.window.stride[1];
-        for row in rows {
-            for column in 0..self.window.kernel[1] {
-                let reading = self.places_reading(column);
-                let places = reading.start.max(x)..reading.end.min(x + indices.len());
-                if places.is_empty() {
-                    continue;
-                }
-                let first = row * self.plane[1] + places.start * stride + column - self.window.padding[1];
-                let pixels = &mut pixels[..places.len()];
-                pixels
-                    .iter_mut()
-                    .zip(plane[first..].iter().step_by(stride))
-                    .for_each(|(to, from)| *to = *from);
-                let places = places.start - x..places.end - x;
-                let (maxima, indices) = (&mut maxima[places.clone()], &mut indices[places]);
-                vectorize(
-                    #[inline(always)]
-                    || raise(maxima, indices, pixels, first as u32, stride as u32),
-                );
+        let (down, across) = (self.taps(0, &rows), self.taps(1, &columns));
+        for (p, q) in down.flat_map(|p| across.clone().map(move |q| (p, q))) {
+            for (line, y) in rows.clone().enumerate() {
+                let line = &mut pixels[line * columns.len()..][..columns.len()];
+                self.read_line(plane, [y * stride[0] + p, q], columns.clone(), line);
             }
+            let offset = (p * width + q) as u32;
+            vectorize(
+                #[inline(always)]
+                || raise(maxima, indices, pixels, origins, offset),
+            );
+        }
+        // A window of nothing but −∞: its first pixel.
+        for place in (0..count).filter(|&place| maxima[place] == T::neg_infinity()) {
+            let (y, x) = (rows.start + place / columns.len(), columns.start + place % columns.len());
+            indices[place] = (self.covered(0, y).start * width + self.covered(1, x).start) as u32;
         }
     }
 
+    /// Reads the pixel that each place of a line looks at, in a row of the padded plane and a column of the
+    /// window. Padding reads as −∞.
+    fn read_line<T: Real>(&self, plane: &[T], at: [usize; 2], columns: Range<usize>, line: &mut [T]) {
+        let Window { stride, padding, .. } = self.window;
+        let row = at[0].checked_sub(padding[0]).filter(|&row| row < self.plane[0]);
+        let reading = self.places_reading(at[1]);
+        let reading = reading.start.max(columns.start)..reading.end.min(columns.end);
+        if padding != [0, 0] {
+            line.fill(T::neg_infinity());
+        }
+        if let Some(row) = row.filter(|_| !reading.is_empty()) {
+            let first = row * self.plane[1] + reading.start * stride[1] + at[1] - padding[1];
+            let line = &mut line[reading.start - columns.start..reading.end - columns.start];
+            line.iter_mut().zip(plane[first..].iter().step_by(stride[1])).for_each(|(to, from)| *to = *from);
+        }
+    }
+
+    /// The pixels of the window along `axis` that are not padding at every one of some places.
+    fn taps(&self, axis: usize, places: &Range<usize>) -> Range<usize> {
+        let Window { kernel, stride, padding, .. } = self.window;
+        let start = padding[axis].saturating_sub(places.end.saturating_sub(1) * stride[axis]);
+        let end = (self.plane[axis] + padding[axis]).saturating_sub(places.start * stride[axis]);
+        start..end.min(kernel[axis])
+    }
+
     /// The places along a row whose window's pixel in `column` is not padding.
-    fn places_reading(&self, column: usize) -> std::ops::Range<usize> {
+    fn places_reading(&self, column: usize) -> Range<usize> {
         let (stride, padding) = (self.window.stride[1], self.window.padding[1]);
         let first = padding.saturating_sub(column).div_ceil(stride);
         let end = (self.plane[1] + padding).saturating_sub(column).div_ceil(stride);
@@ -157,16 +193,15 @@ impl Pooling {
     }
 }
 
-/// Compares each maximum with a pixel, whose index is `first`, `first + stride`, …, and keeps the larger one. A
-/// NaN wins, and nothing wins against it.
+/// Compares each maximum with a pixel, whose index is its window's origin plus `offset`, and keeps the larger
+/// one. A NaN wins, and nothing wins against it.
 #[inline(always)]
-fn raise<T: Real>(maxima: &mut [T], indices: &mut [u32], pixels: &[T], first: u32, stride: u32) {
-    let mut at = first;
-    for ((maximum, index), &pixel) in maxima.iter_mut().zip(indices).zip(pixels) {
+fn raise<T: Real>(maxima: &mut [T], indices: &mut [u32], pixels: &[T], origins: &[u32], offset: u32) {
+    let places = maxima.iter_mut().zip(indices).zip(pixels.iter().zip(origins));
+    for ((maximum, index), (&pixel, &origin)) in places {
         let is_larger = (pixel > *maximum) | (pixel.is_nan() & !maximum.is_nan());
         *maximum = if is_larger { pixel } else { *maximum };
-        *index = if is_larger { at } else { *index };
-        at = at.wrapping_add(stride);
+        *index = if is_larger { origin.wrapping_add(offset) } else { *index };
     }
 }
 
@@ -229,6 +264,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_window_of_almost_nothing_but_padding_takes_no_longer() {
+        let window = Window { kernel: [1 << 33, 3], stride: [1, 1], padding: [1 << 32, 1], exact: false };
+        let pooling = Pooling { plane: [2, 3], places: [3, 3], window };
+        let mut indices = [u32::MAX; 9];
+        pooling.argmax(&[1.0, 5.0, 2.0, 4.0, 3.0, 6.0], &mut indices, &Workers::new(1).unwrap());
+        assert_eq!(indices, [1, 5, 5].repeat(3)[..]);
     }
 
     #[test]

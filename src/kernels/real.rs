@@ -47,6 +47,9 @@ pub(crate) mod sealed {
 
     // SAFETY: an integer uses all its bits.
     unsafe impl Plain for usize {}
+
+    // SAFETY: as for `usize`.
+    unsafe impl Plain for u32 {}
 }
 
 impl Real for f32 {

@@ -33,6 +33,11 @@ impl Filters {
         Self { options: self.options.padding(padding), ..self }
     }
 
+    /// Makes it an error if the stride leaves pixels over (by default they are not visited).
+    pub fn exact(self) -> Self {
+        Self { options: self.options.exact(), ..self }
+    }
+
     /// How the weights start.
     pub fn init(self, init: Init) -> Self {
         Self { init: Some(init), ..self }
