@@ -214,11 +214,11 @@ impl<'a, T> Call<'a, T> {
         }
     }
 
-    /// The shape of operand `position`.
+    /// The shape of operand `position`; of one that lies in the output, the output's.
     pub fn operand_shape(&self, position: usize) -> &'a Shape {
         match self.operands[position] {
             Operand::Real(shape, _) | Operand::Index(shape, _) => shape,
-            Operand::InPlace => unreachable!("only fused elementwise steps run in place"),
+            Operand::InPlace => self.shape,
         }
     }
 }
