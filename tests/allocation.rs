@@ -6,7 +6,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::network::{batch, network};
-use dagrad::{Graph, Plan, Store, Workspace};
+use dagrad::data::mnist_5k;
+use dagrad::nn::{Network, SimpleConvNet};
+use dagrad::optim::Adam;
+use dagrad::{Graph, Plan, Store, Trainer, Workspace};
 
 /// The system's allocator, and how often it was asked for memory by any thread.
 struct Counting;
@@ -61,12 +64,30 @@ fn requests<T: dagrad::Precision>(threads: usize, steps: usize) -> usize {
     requests
 }
 
+/// The same for the book's network, moved by Adam.
+fn requests_of_a_trainer(threads: usize, steps: usize) -> usize {
+    let graph = Graph::new();
+    let (images, labels) = (graph.input("images", [10, 1, 28, 28]), graph.labels("labels", [10]));
+    let loss = SimpleConvNet::default().logits(images).softmax_cross_entropy(labels);
+    let workspace = Workspace::new(threads).unwrap();
+    let mut trainer = Trainer::<f32>::with(loss, &Adam::new(1e-3), Store::new(0), workspace).unwrap();
+    let (pictures, digits) = mnist_5k().unwrap().train.batch(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]).unwrap();
+    let feeds = [images.feed(&pictures), labels.feed(&digits)];
+    let first = trainer.step(&feeds).unwrap();
+    let before = REQUESTS.load(Ordering::SeqCst);
+    let last = (0..steps).map(|_| trainer.step(&feeds).unwrap()).last();
+    let requests = REQUESTS.load(Ordering::SeqCst) - before;
+    assert!(last.is_some_and(|last| last < first));
+    requests
+}
+
 // One test: the count is of the whole process.
 #[test]
 fn a_training_step_after_the_first_asks_for_no_memory() {
     for threads in [1, 2] {
         assert_eq!(requests::<f32>(threads, 20), 0, "f32, {threads} threads");
         assert_eq!(requests::<f64>(threads, 20), 0, "f64, {threads} threads");
+        assert_eq!(requests_of_a_trainer(threads, 20), 0, "Adam, {threads} threads");
     }
     let before = REQUESTS.load(Ordering::SeqCst);
     drop(vec![0u8; 100]);
