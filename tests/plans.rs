@@ -5,7 +5,7 @@ mod common;
 use common::network::{batch, network};
 use common::{array, assert_close, assert_mentions, message, numbers, run_plan, value};
 use dagrad::error::NotFinite;
-use dagrad::{Conv2dOptions, Error, Graph, Init, Options, Plan, Store, Var, Workspace, gradients};
+use dagrad::{Conv2dOptions, Error, Feed, Graph, Init, Options, Plan, Store, Var, Workspace, gradients};
 use ndarray::{ArrayD, array};
 
 /// Losses and gradients of three training steps of the small network, and all parameters after them.
@@ -321,4 +321,21 @@ fn a_value_is_computed_on_the_spot_and_changes_nothing() {
     let normal = graph.param("n", [5], Init::he(2));
     assert_eq!(normal.eval::<f64>(&[]).unwrap(), normal.eval::<f64>(&[]).unwrap());
     assert!(normal.eval::<f64>(&[]).unwrap() != numbers(&[5], 0));
+}
+
+#[test]
+fn plans_are_shared_between_threads_and_run_in_workspaces_of_their_own() {
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 2]);
+    let plan = Plan::<f64>::compile(&graph, &[(x * x).sum_all()]).unwrap();
+    let run = |scale: f64| {
+        let (mut store, mut workspace) = (Store::new(0), Workspace::new(1).unwrap());
+        let given = array(&[2, 2], &[scale; 4]);
+        plan.run(&mut store, &mut workspace, &[Feed::new("x", &given)]).unwrap().scalar(0)
+    };
+    let found: Vec<Option<f64>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = [1.0, 2.0, 3.0].map(|scale| scope.spawn(move || run(scale))).into();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(found, [Some(4.0), Some(16.0), Some(36.0)]);
 }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use crate::graph::dag::{Dag, Kind, NodeId};
-use crate::graph::{Meta, Var};
+use crate::graph::{Dtype, Meta, Var};
+use crate::shape::Window;
 
 /// Counts over everything that a value is computed from.
 ///
@@ -56,8 +57,36 @@ impl Summary {
 /// The pixels of one filter, if this is a weight of filters.
 fn filter_area(meta: &Meta) -> usize {
     match (&meta.shape[..], meta.dtype) {
-        (&[_, _, height, width], crate::graph::Dtype::Real) => height * width,
+        (&[_, _, height, width], Dtype::Real) => height * width,
         _ => 0,
+    }
+}
+
+/// How much of the image a pixel sees, and how far apart in the image its neighbours look.
+#[derive(Clone, Copy)]
+struct View {
+    size: [usize; 2],
+    step: [usize; 2],
+}
+
+impl View {
+    /// A pixel of the image itself.
+    const PIXEL: View = View { size: [1; 2], step: [1; 2] };
+
+    /// What a window over pixels with this view sees.
+    fn through(self, window: Window) -> View {
+        View {
+            size: [0, 1].map(|axis| self.size[axis] + (window.kernel[axis] - 1) * self.step[axis]),
+            step: [0, 1].map(|axis| self.step[axis] * window.stride[axis]),
+        }
+    }
+
+    /// What somebody sees who looks at two pixels.
+    fn join(self, other: View) -> View {
+        View {
+            size: [0, 1].map(|axis| self.size[axis].max(other.size[axis])),
+            step: [0, 1].map(|axis| self.step[axis].max(other.step[axis])),
+        }
     }
 }
 
@@ -65,37 +94,19 @@ fn filter_area(meta: &Meta) -> usize {
 /// size k adds (k − 1) times the product of the strides before it. `None` if `value` does not depend on
 /// `image`, or not through windows and elementwise functions alone.
 pub fn receptive_field(value: Var<'_>, image: Var<'_>) -> Option<[usize; 2]> {
-    /// How much a pixel sees, and how far apart in the image its neighbours look.
-    #[derive(Clone, Copy)]
-    struct View {
-        size: [usize; 2],
-        step: [usize; 2],
-    }
     let dag = value.graph().dag();
+    // For nodes that depend on the image: their view, if there is one.
     let mut views: Vec<Option<Option<View>>> = vec![None; dag.len()];
-    views[image.id().index()] = Some(Some(View { size: [1; 2], step: [1; 2] }));
+    views[image.id().index()] = Some(Some(View::PIXEL));
     for id in dag.ids().filter(|id| *id != image.id()) {
         let Some(op) = dag.op(id) else { continue };
-        let seen: Vec<Option<View>> = dag.operands(id).iter().filter_map(|o| views[o.index()]).collect();
-        if seen.is_empty() {
-            continue;
-        }
-        // The indices of a maximum see what the maximum sees; of other operands the widest counts.
-        let wider = |a: View, b: View| View {
-            size: [0, 1].map(|axis| a.size[axis].max(b.size[axis])),
-            step: [0, 1].map(|axis| a.step[axis].max(b.step[axis])),
-        };
-        let seen: Option<Vec<View>> = seen.into_iter().collect();
-        let widest = seen.and_then(|views| views.into_iter().reduce(wider));
-        views[id.index()] = Some(match (widest, op.window(), op.elementwise()) {
-            (Some(view), Some(window), _) => Some(View {
-                size: [0, 1].map(|axis| view.size[axis] + (window.kernel[axis] - 1) * view.step[axis]),
-                step: [0, 1].map(|axis| view.step[axis] * window.stride[axis]),
-            }),
-            (view, None, Some(_)) => view,
-            // Indices are chosen from the picture itself.
-            (view, None, None) if dag.node(id).meta.dtype == crate::graph::Dtype::Index => view,
-            _ => None,
+        let seen = dag.operands(id).into_iter().filter_map(|operand| views[operand.index()]);
+        let Some(seen) = seen.reduce(|a, b| Some(a?.join(b?))) else { continue };
+        // The indices of maxima are chosen from the picture itself, pixel by pixel.
+        let keeps_view = op.elementwise().is_some() || dag.node(id).meta.dtype == Dtype::Index;
+        views[id.index()] = Some(match op.window() {
+            Some(window) => seen.map(|view| view.through(window)),
+            None => seen.filter(|_| keeps_view),
         });
     }
     views[value.id().index()]?.map(|view| view.size)
