@@ -187,3 +187,10 @@ impl Window {
         Ok(room / stride + 1)
     }
 }
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw], .. } = self;
+        write!(f, "window {kh}×{kw}, stride {sh}×{sw}, padding {ph}×{pw}")
+    }
+}

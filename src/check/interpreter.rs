@@ -136,7 +136,7 @@ fn name_of(result: usize) -> String {
 /// Computes the program's outputs without a plan.
 fn interpret(example: &Example, program: &Program, values: &[(Var<'_>, Drawn)]) -> Result<Vec<ArrayD<f64>>> {
     let dag = &program.dag;
-    let workers = Workers::new(1).map_err(|error| Error::setting("threads", error.to_string()))?;
+    let workers = Workers::new(1)?;
     let mut computed: Vec<Computed> = Vec::with_capacity(dag.len());
     for id in dag.ids() {
         let node = dag.node(id);

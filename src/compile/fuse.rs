@@ -147,14 +147,11 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
 
 /// Reads an operand as it lies, or through the view that makes it.
 fn read(program: &Program, chain: &mut Chain, operand: NodeId) -> Argument {
-    let dag = &program.dag;
-    let view = dag.op(operand).and_then(|op| {
-        let source = *dag.operands(operand).first()?;
-        let strides = op.strides(&dag.node(source).meta)?;
-        Some((source, Walk::new(&dag.node(operand).meta.shape, &strides)))
-    });
-    match view {
-        Some((source, walk)) => chain.operand(source, Some(walk)),
+    match program.dag.view(operand) {
+        Some((source, strides)) => {
+            let walk = Walk::new(&program.dag.node(operand).meta.shape, &strides);
+            chain.operand(source, Some(walk))
+        }
         None => chain.operand(operand, None),
     }
 }

@@ -93,20 +93,18 @@ fn absorb_one(
     let offer = |host: NodeId, other: Option<NodeId>| {
         let op = dag.op(host).filter(|_| single[host.index()])?;
         // The other argument may be a broadcast array, which is read where it lies.
-        let view = |other: NodeId| -> Option<(NodeId, SmallVec<[usize; 6]>)> {
-            let source = *dag.operands(other).first()?;
-            Some((source, dag.op(other)?.strides(&dag.node(source).meta)?))
+        let (source, strides) = match other {
+            Some(other) => dag.view(other).map(|(source, strides)| (Some(source), Some(strides)))?,
+            None => (None, None),
         };
-        let (source, strides) = other
-            .map(view)
-            .map_or(Some((None, None)), |view| view.map(|(source, strides)| (Some(source), Some(strides))))?;
         let next = Next { function, other: strides.as_deref() };
         let absorbed = op.absorb(&next)?;
         Some((absorbed, dag.operands(host).into_iter().chain(source).collect()))
     };
     match *operands {
         [only] => offer(only, None),
-        [a, b] => offer(a, Some(b)).or_else(|| (function == Function::Add).then(|| offer(b, Some(a)))?),
+        [a, b] if function == Function::Add => offer(a, Some(b)).or_else(|| offer(b, Some(a))),
+        [a, b] => offer(a, Some(b)),
         _ => None,
     }
 }

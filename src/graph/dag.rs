@@ -97,6 +97,13 @@ impl Dag {
         self.operands(id)[position]
     }
 
+    /// For a node that only re-reads its operand: the operand, and how far apart in it neighbours along each
+    /// axis of the node lie.
+    pub fn view(&self, id: NodeId) -> Option<(NodeId, SmallVec<[usize; 6]>)> {
+        let source = *self.operands(id).first()?;
+        Some((source, self.op(id)?.strides(&self.node(source).meta)?))
+    }
+
     /// What is known of the node's operands.
     pub fn operand_metas(&self, id: NodeId) -> SmallVec<[&Meta; 4]> {
         self.operands(id).into_iter().map(|operand| &self.node(operand).meta).collect()

@@ -45,14 +45,6 @@ impl Function {
     pub fn underflows(self) -> bool {
         matches!(self, Self::Multiply | Self::Divide | Self::Exp | Self::Sigmoid | Self::Power(_))
     }
-
-    /// How many arguments the function takes.
-    pub fn arity(self) -> usize {
-        match self {
-            Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Gate => 2,
-            _ => 1,
-        }
-    }
 }
 
 /// What an instruction reads.

@@ -8,7 +8,6 @@
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +15,8 @@ use std::thread::JoinHandle;
 
 pub(super) use memory::Parts;
 pub use memory::{Local, Split};
+
+use crate::error::{Error, Result};
 
 mod memory;
 
@@ -106,7 +107,7 @@ impl Workers {
     ///
     /// # Errors
     /// The system refuses to start a thread.
-    pub fn new(threads: usize) -> io::Result<Self> {
+    pub fn new(threads: usize) -> Result<Self> {
         // The count of threads at a job must not run into the "open" bit.
         let others = threads.clamp(1, State::OPEN - 1) - 1;
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -125,7 +126,8 @@ impl Workers {
         for index in 1..=others {
             let (shared, local) = (Arc::clone(&workers.shared), Local::new());
             let thread = std::thread::Builder::new().name(format!("worker {index}"));
-            workers.handles.push(thread.spawn(move || shared.work(index, local))?);
+            let handle = thread.spawn(move || shared.work(index, local));
+            workers.handles.push(handle.map_err(|refusal| Error::setting("threads", refusal.to_string()))?);
         }
         // A thread allocates while it starts. After that nobody does.
         while workers.shared.started.load(Ordering::Acquire) < others {

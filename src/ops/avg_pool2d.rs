@@ -2,7 +2,7 @@
 
 use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
-use super::max_pool2d::{attributes, picture, pooled_places, pooling};
+use super::max_pool2d::{picture, pooled_places, pooling};
 use crate::error::Problem;
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
 use crate::kernels::real::Real;
@@ -52,7 +52,7 @@ impl Op for AvgPool2d {
     }
 
     fn attributes(&self) -> String {
-        attributes(self.window)
+        self.window.to_string()
     }
 }
 
@@ -81,7 +81,7 @@ impl Op for AvgPool2dAdjoint {
     }
 
     fn attributes(&self) -> String {
-        attributes(self.window)
+        self.window.to_string()
     }
 }
 

@@ -106,10 +106,9 @@ impl Op for Conv2d {
     }
 
     fn attributes(&self) -> String {
-        let Window { kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw], .. } = self.window;
         let bias = if self.bias { ", + bias" } else { "" };
         let relu = if self.relu { ", relu" } else { "" };
-        format!("window {kh}×{kw}, stride {sh}×{sw}, padding {ph}×{pw}{bias}{relu}")
+        format!("{}{bias}{relu}", self.window)
     }
 
     fn scratch(&self, operands: &[&Meta]) -> usize {

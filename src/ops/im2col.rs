@@ -53,6 +53,10 @@ impl Op for Im2col {
     fn roles(&self) -> &'static [&'static str] {
         &["image"]
     }
+
+    fn attributes(&self) -> String {
+        self.window.to_string()
+    }
 }
 
 impl Op for Col2im {
@@ -81,6 +85,10 @@ impl Op for Col2im {
 
     fn roles(&self) -> &'static [&'static str] {
         &["columns"]
+    }
+
+    fn attributes(&self) -> String {
+        self.window.to_string()
     }
 }
 
@@ -140,7 +148,7 @@ pub fn im2col<T: Real>(images: ArrayView4<'_, T>, window: impl Into<Pool2dOption
     let mut columns = Array2::zeros(matrix(&form));
     let images = images.as_standard_layout();
     if let (Some(images), Some(columns)) = (images.as_slice(), columns.as_slice_mut()) {
-        form.im2col(images, columns, &one_thread()?);
+        form.im2col(images, columns, &Workers::new(1)?);
     }
     Ok(columns)
 }
@@ -172,17 +180,13 @@ pub fn col2im<T: Real>(
     let mut images = Array4::zeros(image);
     let columns = columns.as_standard_layout();
     if let (Some(columns), Some(images)) = (columns.as_slice(), images.as_slice_mut()) {
-        form.col2im(columns, images, &one_thread()?);
+        form.col2im(columns, images, &Workers::new(1)?);
     }
     Ok(images)
 }
 
 fn setting(name: &'static str) -> impl Fn(Problem) -> Error {
     move |problem| Error::setting(name, problem.message)
-}
-
-fn one_thread() -> Result<Workers> {
-    Workers::new(1).map_err(|error| Error::setting("threads", error.to_string()))
 }
 
 /// What the family's checks are made from.

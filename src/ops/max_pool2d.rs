@@ -59,7 +59,7 @@ impl Op for Argmax {
     }
 
     fn attributes(&self) -> String {
-        attributes(self.window)
+        self.window.to_string()
     }
 }
 
@@ -149,11 +149,6 @@ pub(crate) fn pooled_places(window: Window, plane: [usize; 2]) -> Result<[usize;
 /// The kernel's view of an image of shape `image` pooled to shape `pooled`.
 pub(crate) fn pooling(window: Window, image: &Shape, pooled: &Shape) -> Pooling {
     Pooling { plane: [image[2], image[3]], places: [pooled[2], pooled[3]], window }
-}
-
-pub(crate) fn attributes(window: Window) -> String {
-    let Window { kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw], .. } = window;
-    format!("window {kh}×{kw}, stride {sh}×{sw}, padding {ph}×{pw}")
 }
 
 impl<'g> Var<'g> {

@@ -34,7 +34,7 @@ impl Workspace {
         if threads == 0 || threads > 1024 {
             return Err(Error::setting("threads", format!("{threads} is not between 1 and 1024")));
         }
-        let workers = Workers::new(threads).map_err(|error| Error::setting("threads", error.to_string()))?;
+        let workers = Workers::new(threads)?;
         Ok(Self { arena: Buffer::new(0, "the arena")?, workers, binding: Vec::new(), checks_values: false })
     }
 

@@ -3,7 +3,7 @@
 
 pub mod network;
 
-use dagrad::{Feed, Options, Plan, Precision, Result, Store, Var, Workspace};
+use dagrad::{Error, Feed, Options, Plan, Precision, Result, Store, Var, Workspace};
 use ndarray::{ArrayD, IxDyn};
 
 /// Numbers between −1 and 1 without a pattern, the same for the same seed. No two are equal.
@@ -77,5 +77,17 @@ pub fn message<T>(result: Result<T>) -> String {
 pub fn assert_mentions(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+    }
+}
+
+/// Asserts that the outcome is an error of this setting, with a message that has all these parts.
+#[track_caller]
+pub fn assert_setting_error<T: std::fmt::Debug>(outcome: Result<T>, name: &str, parts: &[&str]) {
+    match outcome {
+        Err(Error::Setting { setting, message }) => {
+            assert_eq!(setting, name, "{message}");
+            assert_mentions(&message, parts);
+        }
+        other => panic!("not a setting error: {other:?}"),
     }
 }
