@@ -21,6 +21,7 @@ enum Fault {
     Factor,
     Sign,
     Upstream,
+    Confused,
     SecondOrder,
     Positions,
     Sum,
@@ -77,6 +78,7 @@ impl Op for Square {
             Factor => x * upstream,
             Sign => -2.0 * x * upstream,
             Upstream => 2.0 * x,
+            Confused => 2.0 * x * x,
             SecondOrder => 2.0 * x.graph().record(Frozen, &[x]) * upstream,
             Shape => (2.0 * x * upstream).sum_all(),
             Constant => return Gradient::Constant,
@@ -175,7 +177,7 @@ fn a_right_operation_of_one_s_own_passes() {
 #[test]
 fn a_wrong_gradient_is_found_and_named() {
     let first = ["derivative of order 1", "operand 0", "at [", "expected"];
-    for fault in [Factor, Sign, Upstream, Constant] {
+    for fault in [Factor, Sign, Upstream, Confused, Constant] {
         refused(&square(fault, normal([2, 3])), &first);
     }
     refused(&outer(Positions), &first);

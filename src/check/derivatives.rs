@@ -2,7 +2,7 @@
 
 use ndarray::ArrayD;
 
-use super::samples::{self, Drawn, feed, inputs};
+use super::samples::{self, Drawn, Purpose, feed, inputs};
 use super::{Mismatch, Tolerance, compare};
 use crate::autodiff::vjp;
 use crate::compile::Plan;
@@ -21,7 +21,7 @@ pub(super) fn check(example: &Example) -> Result<()> {
     let y = (example.build)(&graph, &operands);
     graph.check()?;
 
-    let mut generator = samples::generator();
+    let mut generator = samples::generator(Purpose::Directions);
     let mut values: Vec<(Var<'_>, Drawn)> = operands.into_iter().zip(drawn).collect();
     let upstream = graph.input("upstream", y.shape());
     values.push((upstream, Drawn::Real(samples::normal(&y.shape(), &mut generator))));

@@ -2,7 +2,7 @@
 
 use ndarray::ArrayD;
 
-use super::samples::{Drawn, feed, inputs};
+use super::samples::{self, Drawn, Purpose, feed, inputs};
 use super::{Mismatch, Tolerance, compare};
 use crate::compile::{Options, Plan, Program};
 use crate::error::{Error, Result};
@@ -66,7 +66,7 @@ fn with_gradient(
     let y = (example.build)(&graph, &operands);
     graph.check()?;
     let real: Vec<Var<'_>> = operands.iter().copied().filter(|var| var.meta().dtype == Dtype::Real).collect();
-    let upstream = graph.constant(super::samples::normal(&y.shape(), &mut super::samples::generator()));
+    let upstream = graph.constant(samples::normal(&y.shape(), &mut samples::generator(Purpose::Directions)));
     let gradients = crate::autodiff::vjp(&[(y, upstream)], &real)?;
     let outputs: Vec<Var<'_>> = [y].into_iter().chain(gradients.into_iter().flatten()).collect();
     let values: Vec<(Var<'_>, Drawn)> = operands.into_iter().zip(drawn).collect();

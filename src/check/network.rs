@@ -3,6 +3,7 @@
 use ndarray::{ArrayD, Dimension};
 
 use super::derivatives::slope;
+use super::samples::Purpose;
 use super::{Mismatch, samples};
 use crate::autodiff::{gradients, vjp};
 use crate::compile::Options;
@@ -47,7 +48,7 @@ pub fn network(
     checker.check(1, loss, &parameters, &first)?;
 
     // The gradient along a random direction is a function again.
-    let mut generator = samples::generator();
+    let mut generator = samples::generator(Purpose::Directions);
     let mut along = graph.fill([], 0.0);
     for (parameter, gradient) in parameters.iter().zip(first) {
         let direction = graph.constant(samples::normal(&parameter.shape(), &mut generator));

@@ -18,9 +18,19 @@ pub(super) enum Drawn {
     Index(ArrayD<u32>),
 }
 
-/// A generator for one example.
-pub(super) fn generator() -> ChaCha8Rng {
-    ChaCha8Rng::seed_from_u64(0x00da_64ad)
+/// What numbers are drawn for. Each has a stream of its own: an upstream gradient that equals an operand would
+/// let a rule pass that takes one for the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purpose {
+    Operands,
+    Directions,
+}
+
+/// A generator, the same every time.
+pub(super) fn generator(purpose: Purpose) -> ChaCha8Rng {
+    let mut generator = ChaCha8Rng::seed_from_u64(0x00da_64ad);
+    generator.set_stream(purpose as u64);
+    generator
 }
 
 /// Draws an operand.
@@ -60,7 +70,7 @@ pub(super) fn name(position: usize) -> String {
 
 /// Records an example's operands as inputs and draws their values.
 pub(super) fn inputs<'g>(graph: &'g Graph, samples: &[Sample]) -> Result<(Vec<Var<'g>>, Vec<Drawn>)> {
-    let mut generator = generator();
+    let mut generator = generator(Purpose::Operands);
     let drawn: Vec<Drawn> = samples.iter().map(|sample| draw(sample, &mut generator)).collect();
     let record = |(position, value): (usize, &Drawn)| match value {
         Drawn::Real(array) => graph.input(&name(position), array.shape()),
