@@ -100,6 +100,8 @@ impl State {
 thread_local! {
     /// Whether this thread is in the middle of a task, of whichever pool.
     static BUSY: Cell<bool> = const { Cell::new(false) };
+    /// Scratch for tasks inside tasks, kept for the next.
+    static NESTED: Cell<Option<Local>> = const { Cell::new(None) };
 }
 
 impl Workers {
@@ -143,8 +145,8 @@ impl Workers {
 
     /// Calls `task(i, scratch)` once for every i < `tasks` and returns when all are done.
     ///
-    /// A call from inside a task does its tasks on the spot, with scratch allocated for it; callers on several
-    /// threads wait for each other.
+    /// A call from inside a task does its tasks on the spot, with scratch that the thread keeps for such calls;
+    /// callers on several threads wait for each other.
     ///
     /// # Panics
     /// If a task panicked: with the first panic, after all tasks were tried.
@@ -153,8 +155,9 @@ impl Workers {
             return;
         }
         if BUSY.get() {
-            let mut local = Local::new();
+            let mut local = NESTED.take().unwrap_or_else(Local::new);
             (0..tasks).for_each(|index| task(index, &mut local));
+            NESTED.set(Some(local));
             return;
         }
         let mut local = lock(&self.caller);

@@ -8,28 +8,43 @@ use crate::kernels::real::{Real, sealed::Plain};
 
 /// Scratch memory of one thread, aligned to cache lines. What it holds between tasks is unspecified.
 #[derive(Debug)]
-pub struct Local(NonNull<u8>);
+pub struct Local {
+    memory: NonNull<u8>,
+    bytes: usize,
+}
 
 // SAFETY: the memory is owned and plain.
 unsafe impl Send for Local {}
 
 impl Local {
-    /// How many bytes there are. The system provides them page by page as they are first used.
+    /// How many bytes there are at first. The system provides them page by page as they are first used.
     pub const BYTES: usize = 1 << 20;
-
-    const LAYOUT: Layout = match Layout::from_size_align(Self::BYTES, 64) {
-        Ok(layout) => layout,
-        Err(_) => panic!("the size is a multiple of the alignment"),
-    };
 
     /// Fresh memory, all zeros.
     pub(super) fn new() -> Self {
-        // SAFETY: the layout's size is not 0.
-        let memory = unsafe { alloc_zeroed(Self::LAYOUT) };
-        Self(NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(Self::LAYOUT)))
+        Self::of(Self::BYTES)
     }
 
-    /// The first `len` numbers of the memory. Takes at most [`BYTES`](Self::BYTES).
+    fn layout(bytes: usize) -> Layout {
+        Layout::from_size_align(bytes, 64).unwrap_or_else(|_| unreachable!("far below what can be addressed"))
+    }
+
+    fn of(bytes: usize) -> Self {
+        let layout = Self::layout(bytes);
+        // SAFETY: the layout's size is not 0.
+        let memory = unsafe { alloc_zeroed(layout) };
+        Self { memory: NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout)), bytes }
+    }
+
+    /// Makes room for at least so many bytes. Only a task that asks for more than any before it allocates, and
+    /// tasks keep what they ask for within tens of megabytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            *self = Self::of(bytes.next_multiple_of(1 << 16));
+        }
+    }
+
+    /// The first `len` numbers of the memory. Takes at most what was reserved.
     pub fn slice<T: Real>(&mut self, len: usize) -> &mut [T] {
         self.split().take(len)
     }
@@ -42,8 +57,8 @@ impl Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with the same layout.
-        unsafe { dealloc(self.0.as_ptr(), Self::LAYOUT) };
+        // SAFETY: allocated in `of` with the same layout.
+        unsafe { dealloc(self.memory.as_ptr(), Self::layout(self.bytes)) };
     }
 }
 
@@ -61,11 +76,11 @@ impl<'a> Split<'a> {
     /// If the memory does not suffice.
     pub fn take<T: Plain>(&mut self, len: usize) -> &'a mut [T] {
         let (start, bytes) = (self.used, Self::bytes::<T>(len));
-        assert!(bytes <= Local::BYTES - start, "{len} more numbers do not fit a thread's scratch");
+        assert!(bytes <= self.local.bytes - start, "{len} more numbers do not fit a thread's scratch");
         self.used += bytes;
         // SAFETY: inside the memory, initialised (zeroed at first, then plain values), aligned to a cache line,
         // and handed out once, since `used` has moved past it.
-        unsafe { std::slice::from_raw_parts_mut(self.local.0.as_ptr().add(start).cast(), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.local.memory.as_ptr().add(start).cast(), len) }
     }
 
     /// How many bytes [`take`](Self::take) uses up for `len` numbers.
