@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::program::Program;
 use crate::error::Problem;
 use crate::graph::dag::{Kind, Node, NodeId};
-use crate::graph::op::{At, Call, Gradient, Meta, Op, Operand};
+use crate::graph::op::{At, Call, Gradient, Meta, Op, Operand, Samples};
 use crate::kernels::elementwise::{self, Argument, Function, Instruction, Read};
 use crate::kernels::real::Real;
 use crate::kernels::walk::Walk;
@@ -47,6 +47,19 @@ impl Chain {
         };
         self.code.extend(other.code.iter().map(|&(function, arguments)| (function, arguments.map(moved))));
         Argument::Register(self.code.len() - 1)
+    }
+
+    /// Which operands can be read sample by sample along with the result, if the others are the same for every
+    /// sample. A view is cut where a sample begins.
+    fn splits(&self, program: &Program, output: &Meta) -> Option<SmallVec<[bool; 8]>> {
+        let samples = *output.shape.first()?;
+        let split = |(node, walk): &(NodeId, Option<Walk>)| {
+            let Some(stride) = walk.as_ref().map(Walk::outer_stride) else { return Some(true) };
+            let shape = &program.dag.node(*node).meta.shape;
+            let is_along = shape.first() == Some(&samples) && stride == shape.count() / samples.max(1);
+            if stride == 0 { Some(false) } else { is_along.then_some(true) }
+        };
+        self.operands.iter().map(split).collect()
     }
 
     fn fits(&self) -> bool {
@@ -94,7 +107,8 @@ pub fn fuse(program: &Program) -> Program {
             _ if swallowed[id.index()] => None,
             Some(chain) => {
                 let reads = chain.operands.iter().map(|(_, walk)| walk.clone()).collect();
-                let op = Fused { program: chain.finish(), reads, meta: node.meta.clone() };
+                let split = chain.splits(program, &node.meta);
+                let op = Fused { program: chain.finish(), reads, split, meta: node.meta.clone() };
                 let operands: Option<SmallVec<[NodeId; 8]>> =
                     chain.operands.iter().map(|(operand, _)| place[operand.index()]).collect();
                 Some(new.push(Node { kind: Kind::Op(Arc::new(op)), ..node.clone() }, &operands?))
@@ -161,6 +175,8 @@ fn read(program: &Program, chain: &mut Chain, operand: NodeId) -> Argument {
 struct Fused {
     program: elementwise::Program,
     reads: Vec<Option<Walk>>,
+    /// Which operands are read sample by sample, if the chain can be done so.
+    split: Option<SmallVec<[bool; 8]>>,
     meta: Meta,
 }
 
@@ -191,6 +207,10 @@ impl Op for Fused {
     fn attributes(&self) -> String {
         let names = self.program.code.iter().map(|step| format!("{:?}", step.function).to_lowercase());
         names.collect::<Vec<_>>().join(" ")
+    }
+
+    fn samples(&self, _: &[&Meta]) -> Option<Samples> {
+        Some(Samples::each(*self.meta.shape.first()?, self.split.as_deref()?))
     }
 
     fn runs_in_place(&self, position: usize) -> bool {

@@ -4,12 +4,19 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
+use smallvec::SmallVec;
+
+use super::groups;
 use super::plan::{self, Input, Parameter, Place, Plan, Source, Step};
 use super::program::Program;
 use crate::error::{Error, Result};
 use crate::graph::dag::{Kind, NodeId};
-use crate::graph::{Dtype, Precision};
+use crate::graph::op::Samples;
+use crate::graph::{Dtype, Meta, Precision};
+use crate::shape::Shape;
 
+/// The most bytes of a value that a group's task keeps in its thread's memory.
+const MOST_LOCAL: usize = 1 << 24;
 /// Buffers start at multiples of this: a cache line, and a 512-bit register.
 const ALIGNMENT: usize = 64;
 
@@ -22,6 +29,7 @@ pub(super) fn lay_out<T: Precision>(program: &Program, reuse: bool) -> Result<Pl
         layout.add_input(id)?;
     }
     for id in program.dag.ids() {
+        layout.enter(id, steps.len());
         match &program.dag.node(id).kind {
             Kind::Input => {}
             Kind::Parameter { init, trainable } => layout.add_parameter(id, *init, *trainable),
@@ -32,6 +40,7 @@ pub(super) fn lay_out<T: Precision>(program: &Program, reuse: bool) -> Result<Pl
             Kind::Poison => {}
         }
         layout.free_dead(id);
+        layout.leave(id, steps.len());
     }
     layout.finish(steps)
 }
@@ -47,9 +56,18 @@ struct Layout<'a, T> {
     /// For the node that computes a parameter's next value: that parameter's node.
     next_value_of: HashMap<usize, usize>,
     free: FreeList,
+    /// For each node the group that it is in.
+    group_of: Vec<Option<usize>>,
+    groups: Vec<plan::Group>,
+    /// The gaps of a task's own memory.
+    local: FreeList,
+    /// What is given back when the group at hand ends: until then other tasks may still read it.
+    after_group: Vec<(usize, usize)>,
     inputs: Vec<Input>,
     parameters: Vec<Parameter>,
     scratch: usize,
+    /// Scratch of a task of the group at hand.
+    task_scratch: usize,
     precision: PhantomData<T>,
 }
 
@@ -69,9 +87,17 @@ impl<'a, T: Precision> Layout<'a, T> {
         let outputs: Vec<usize> = program.outputs.iter().map(|output| storage[output.index()]).collect();
         let updates =
             program.updates.iter().rev().filter(|(_, value)| !outputs.contains(&storage[value.index()]));
+        let mut group_of = vec![None; dag.len()];
+        for (number, group) in program.groups.iter().enumerate() {
+            group_of[group.nodes.clone()].fill(Some(number));
+        }
         Self {
             program,
             reuse,
+            group_of,
+            groups: Vec::new(),
+            local: FreeList::default(),
+            after_group: Vec::new(),
             place: vec![None; dag.len()],
             next_value_of: updates
                 .map(|(parameter, value)| (storage[value.index()], parameter.index()))
@@ -82,6 +108,7 @@ impl<'a, T: Precision> Layout<'a, T> {
             inputs: Vec::new(),
             parameters: Vec::new(),
             scratch: 0,
+            task_scratch: 0,
             precision: PhantomData,
         }
     }
@@ -98,9 +125,60 @@ impl<'a, T: Precision> Layout<'a, T> {
     }
 
     fn allocate(&mut self, id: NodeId) -> Result<()> {
-        let offset = self.free.take(self.bytes(id.index()))?;
-        self.place[id.index()] = Some(Place::Arena(offset));
+        self.place[id.index()] = Some(if self.is_local(id) {
+            Place::Local(self.local.take(self.task_bytes(id.index()))?)
+        } else {
+            Place::Arena(self.free.take(self.bytes(id.index()))?)
+        });
         Ok(())
+    }
+
+    /// The group that a node is in.
+    fn group(&self, node: usize) -> Option<&groups::Group> {
+        Some(&self.program.groups[self.group_of[node]?])
+    }
+
+    /// How many bytes of a value the samples of one task take.
+    fn task_bytes(&self, node: usize) -> usize {
+        let bytes = self.bytes(node);
+        self.group(node).map_or(bytes, |group| bytes / group.samples * group.chunk)
+    }
+
+    /// Whether a value is read only inside the group that makes it, sample by sample.
+    fn is_local(&self, id: NodeId) -> bool {
+        let Some(group) = self.group(id.index()).filter(|_| self.reuse) else { return false };
+        let rows = self.program.dag.node(id).meta.shape.first().copied();
+        let is_read_inside = (id.index()..group.nodes.end).contains(&self.last_read[id.index()]);
+        is_read_inside && rows == Some(group.samples) && self.task_bytes(id.index()) <= MOST_LOCAL
+    }
+
+    /// At the first node of a group: begins it.
+    fn enter(&mut self, id: NodeId, steps: usize) {
+        if let Some(group) = self.group(id.index()).filter(|group| group.nodes.start == id.index()) {
+            let group = plan::Group {
+                steps: steps..steps,
+                samples: group.samples,
+                chunk: group.chunk,
+                scratch: 0,
+                local: 0,
+            };
+            self.groups.push(group);
+            self.local = FreeList::default();
+        }
+    }
+
+    /// After the last node of a group: ends it.
+    fn leave(&mut self, id: NodeId, steps: usize) {
+        if self.group(id.index()).is_some_and(|group| group.nodes.end == id.index() + 1)
+            && let Some(group) = self.groups.last_mut()
+        {
+            group.steps.end = steps;
+            group.scratch = self.local.end;
+            group.local = self.local.end + std::mem::take(&mut self.task_scratch) * size_of::<T>();
+            for (offset, bytes) in self.after_group.drain(..) {
+                self.free.give_back(offset, bytes);
+            }
+        }
     }
 
     fn add_input(&mut self, id: NodeId) -> Result<()> {
@@ -137,8 +215,18 @@ impl<'a, T: Precision> Layout<'a, T> {
         if self.place[id.index()].is_none() {
             self.allocate(id)?;
         }
-        let scratch = op.scratch(&dag.operand_metas(id));
-        self.scratch = self.scratch.max(scratch);
+        let split = self.split(id);
+        let scratch = match &split {
+            None => op.scratch(&dag.operand_metas(id)),
+            Some(split) => {
+                let metas = operands.iter().zip(&split.task);
+                let metas: SmallVec<[Meta; 4]> =
+                    metas.map(|(&id, shape)| Meta { shape: shape.clone(), ..dag.node(id).meta }).collect();
+                op.scratch(&metas.iter().collect::<SmallVec<[&Meta; 4]>>())
+            }
+        };
+        let room = if split.is_some() { &mut self.task_scratch } else { &mut self.scratch };
+        *room = scratch.max(*room);
         Ok(Step {
             in_place: in_place.flatten(),
             operands: operands.iter().map(|&operand| self.source(operand)).collect(),
@@ -146,7 +234,35 @@ impl<'a, T: Precision> Layout<'a, T> {
             scratch,
             site: node.site,
             is_gradient: node.gradient_of.is_some(),
+            split,
             op,
+        })
+    }
+
+    /// How a step of a group goes through the samples.
+    fn split(&self, id: NodeId) -> Option<plan::Split> {
+        let (group, dag) = (self.group(id.index())?, &self.program.dag);
+        let Samples { split, every, .. } = dag.op(id)?.samples(&dag.operand_metas(id))?;
+        let last = group.samples - (group.samples.div_ceil(group.chunk) - 1) * group.chunk;
+        let shapes = |samples: usize| {
+            let operands = dag.operand_metas(id).into_iter().zip(&split);
+            let operands = operands.map(|(meta, &split)| rows(&meta.shape, split.then_some(samples)));
+            operands.chain([rows(&dag.node(id).meta.shape, Some(samples.div_ceil(every)))]).collect()
+        };
+        Some(plan::Split { task: shapes(group.chunk), last_task: shapes(last), operands: split, every })
+    }
+
+    /// Whether the samples of a value that is overwritten by those of `id` are nobody else's at that time: no
+    /// step of the group reads the value as a whole.
+    fn is_read_by_samples(&self, id: NodeId, storage: usize) -> bool {
+        let Some(group) = self.group(id.index()) else { return true };
+        let dag = &self.program.dag;
+        let readers = group.nodes.clone().map(NodeId::new);
+        readers.into_iter().all(|reader| {
+            let split = dag.op(reader).and_then(|op| op.samples(&dag.operand_metas(reader)));
+            let split = split.map_or(SmallVec::new(), |samples| samples.split);
+            let mut operands = dag.operands(reader).into_iter().zip(split);
+            operands.all(|(operand, is_split)| is_split || self.storage[operand.index()] != storage)
         })
     }
 
@@ -157,7 +273,7 @@ impl<'a, T: Precision> Layout<'a, T> {
         if self.last_read[parameter] > id.index() {
             return None;
         }
-        let operand = self.overwritable(id, parameter)?;
+        let operand = self.overwritable(id, parameter).filter(|_| self.is_read_by_samples(id, parameter))?;
         self.place[id.index()] = self.place[parameter];
         Some(operand)
     }
@@ -167,9 +283,14 @@ impl<'a, T: Precision> Layout<'a, T> {
         let operands = self.program.dag.operands(id);
         let dies = |storage: usize| self.last_read[storage] == id.index();
         let candidates = operands.iter().map(|operand| self.storage[operand.index()]);
+        let is_local = self.is_local(id);
         let storage = candidates.filter(|&storage| dies(storage)).find(|&storage| {
-            matches!(self.place[storage], Some(Place::Arena(_)))
-                && matches!(self.overwritable(id, storage), Some(Some(_)))
+            let has_place = match self.place[storage] {
+                Some(Place::Local(_)) => is_local,
+                Some(Place::Arena(_)) => !is_local && self.is_read_by_samples(id, storage),
+                _ => false,
+            };
+            has_place && matches!(self.overwritable(id, storage), Some(Some(_)))
         })?;
         let operand = self.overwritable(id, storage)?;
         self.place[id.index()] = self.place[storage];
@@ -206,10 +327,17 @@ impl<'a, T: Precision> Layout<'a, T> {
         storages.sort_unstable();
         storages.dedup();
         for storage in storages {
-            if self.last_read[storage] == id.index()
-                && let Some(Place::Arena(offset)) = self.place[storage]
-            {
-                self.free.give_back(offset, self.bytes(storage));
+            if self.last_read[storage] != id.index() {
+                continue;
+            }
+            let is_in_group = self.group_of[id.index()].is_some();
+            match self.place[storage] {
+                Some(Place::Local(offset)) => self.local.give_back(offset, self.task_bytes(storage)),
+                Some(Place::Arena(offset)) if is_in_group => {
+                    self.after_group.push((offset, self.bytes(storage)));
+                }
+                Some(Place::Arena(offset)) => self.free.give_back(offset, self.bytes(storage)),
+                _ => {}
             }
         }
     }
@@ -233,6 +361,7 @@ impl<'a, T: Precision> Layout<'a, T> {
         let arena = self.scratch.checked_mul(size_of::<T>()).and_then(|bytes| scratch.checked_add(bytes));
         let plan = Plan {
             steps,
+            groups: self.groups,
             results,
             copies,
             trains: !program.updates.is_empty(),
@@ -266,13 +395,57 @@ impl<T: Precision> Plan<T> {
                 );
             }
             let sources = step.operands.iter().chain([&step.output]);
-            assert!(sources.into_iter().all(|source| self.contains(source)), "{} is outside", step.op.name());
-            assert!(step.scratch * size_of::<T>() <= self.arena - self.scratch);
+            let is_split = step.split.is_some();
+            let is_inside = |source: &Source| self.contains(source) || is_split && is_local(source);
+            assert!(sources.into_iter().all(is_inside), "{} is outside", step.op.name());
+            assert!(is_split || step.scratch * size_of::<T>() <= self.arena - self.scratch);
+        }
+        self.groups.iter().for_each(|group| self.verify_group(group));
+    }
+
+    /// Panics unless the tasks of a group keep out of each other's way: where one step writes what another reads
+    /// or writes, both keep to the samples of their task, in the same places.
+    fn verify_group(&self, group: &plan::Group) {
+        let steps = &self.steps[group.steps.clone()];
+        for (writer, step) in steps.iter().enumerate() {
+            let Some(split) = &step.split else { panic!("{} has no samples", step.op.name()) };
+            let own = &step.output;
+            for (reader, other) in steps.iter().enumerate() {
+                let Some(other_split) = &other.split else { continue };
+                let outputs = (reader != writer).then_some((&other.output, other_split.every == 1));
+                let operands = other.operands.iter().zip(other_split.operands.iter().copied());
+                for (source, by_samples) in
+                    operands.chain(outputs).filter(|(source, _)| own.overlaps::<T>(source))
+                {
+                    let is_same = own.place == source.place && own.bytes::<T>() == source.bytes::<T>();
+                    let keeps_to_samples = is_same && by_samples && split.every == 1;
+                    assert!(
+                        is_local(own) || keeps_to_samples,
+                        "{} disturbs {}",
+                        step.op.name(),
+                        other.op.name()
+                    );
+                }
+            }
+            let start = |source: &Source| if let Place::Local(offset) = source.place { offset } else { 0 };
+            let end = |source: &Source| match source.place {
+                Place::Local(offset) => offset + source.bytes::<T>() / group.samples * group.chunk,
+                _ => 0,
+            };
+            assert!(step.operands.iter().chain([own]).all(|source| end(source) <= group.scratch));
+            assert!(group.scratch + step.scratch * size_of::<T>() <= group.local);
+            for (position, operand) in
+                step.operands.iter().enumerate().filter(|(_, operand)| is_local(operand))
+            {
+                let apart = end(operand) <= start(own) || end(own) <= start(operand) || !is_local(own);
+                assert!(apart || step.in_place == Some(position), "{} overwrites itself", step.op.name());
+            }
         }
     }
 
     fn contains(&self, source: &Source) -> bool {
         match source.place {
+            Place::Local(_) => false,
             Place::Arena(offset) => {
                 offset.is_multiple_of(ALIGNMENT) && offset + source.bytes::<T>() <= self.scratch
             }
@@ -281,6 +454,17 @@ impl<T: Precision> Plan<T> {
             }
         }
     }
+}
+
+/// Whether a value exists only inside a group.
+fn is_local(source: &Source) -> bool {
+    matches!(source.place, Place::Local(_))
+}
+
+/// `shape` with another number of rows, if one is given.
+fn rows(shape: &Shape, rows: Option<usize>) -> Shape {
+    let sizes = shape.iter().enumerate();
+    sizes.map(|(axis, &size)| rows.filter(|_| axis == 0).unwrap_or(size)).collect()
 }
 
 /// The gaps of the arena while it is laid out.

@@ -4,16 +4,21 @@
 //! 2. `dedup` merges equal nodes,
 //! 3. `simplify` applies the operations' own rules, such as x · 1 = x,
 //! 4. `absorb` takes bias and relu into the kernel before them,
-//! 5. `fuse` joins chains of elementwise functions into one step,
-//! 6. `memory` places every buffer in one arena and yields the [`Plan`].
+//! 5. `channels_last` lets pictures lie so that the kernels are fastest,
+//! 6. `absorb` again, for the kernels chosen,
+//! 7. `fuse` joins chains of elementwise functions into one step,
+//! 8. `depth_first` takes a few samples through several steps before the next few,
+//! 9. `memory` places every buffer in one arena and yields the [`Plan`].
 
 mod fuse;
+mod groups;
+mod layout;
 mod memory;
 mod passes;
 mod plan;
 mod program;
 
-pub use plan::{Input, Parameter, Place, Plan, Result as PlanResult, Source, Step};
+pub use plan::{Group, Input, Parameter, Place, Plan, Result as PlanResult, Source, Split, Step};
 pub use program::Program;
 
 use crate::error::{Error, Result};
@@ -41,7 +46,10 @@ impl Default for Options {
             ("simplify", passes::simplify),
             ("dedup", passes::dedup),
             ("absorb", passes::absorb),
+            ("channels_last", layout::channels_last),
+            ("absorb", passes::absorb),
             ("fuse", fuse::fuse),
+            ("depth_first", groups::group),
         ];
         Self { passes, reuse_memory: true, assign: true, unknown: None }
     }
@@ -101,7 +109,7 @@ impl Options {
         let updates = if self.assign { graph.updates() } else { Vec::new() };
         let recorded = Program::from_graph(graph, outputs, &updates)?;
         let mut program =
-            self.passes.iter().fold(recorded, |program, (_, pass)| passes::prune(&pass(&program)));
+            self.passes.iter().fold(recorded, |program, (_, pass)| pass(&passes::prune(&program)));
         program.detach_parameters();
         Ok(program)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -11,6 +12,7 @@ use crate::graph::dag::NodeId;
 use crate::graph::op::AnyOp;
 use crate::graph::{Dtype, Init, Meta};
 use crate::kernels::real::Real;
+use crate::shape::Shape;
 
 /// A compiled computation: immutable, printable, shared freely between threads.
 ///
@@ -21,6 +23,7 @@ use crate::kernels::real::Real;
 #[derive(Debug, Clone)]
 pub struct Plan<T> {
     pub(super) steps: Vec<Step>,
+    pub(super) groups: Vec<Group>,
     pub(super) inputs: Vec<Input>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) results: Vec<Result>,
@@ -40,6 +43,11 @@ impl<T> Plan<T> {
     /// What is computed, in order.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// The steps that are done depth first, in order.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
     }
 
     /// What is given at each run.
@@ -100,6 +108,48 @@ pub struct Step {
     pub site: Site,
     /// Whether the step is part of a gradient.
     pub is_gradient: bool,
+    /// For a step of a group: how it goes through the samples.
+    pub split: Option<Split>,
+}
+
+/// Steps that are done depth first: each task takes some samples through all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Which steps.
+    pub steps: Range<usize>,
+    /// How many samples there are.
+    pub samples: usize,
+    /// How many of them a task takes; the last task may have fewer.
+    pub chunk: usize,
+    /// Where scratch memory begins in a task's memory, in bytes: all its values lie before.
+    pub scratch: usize,
+    /// How many bytes of its thread's own memory a task needs, scratch included.
+    pub local: usize,
+}
+
+impl Group {
+    /// How many tasks there are.
+    pub fn tasks(&self) -> usize {
+        self.samples.div_ceil(self.chunk)
+    }
+
+    /// The samples of a task.
+    pub fn samples_of(&self, task: usize) -> Range<usize> {
+        task * self.chunk..self.samples.min((task + 1) * self.chunk)
+    }
+}
+
+/// How a step of a group goes through the samples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// Which operands hold the samples along axis 0; the others are read as a whole.
+    pub operands: SmallVec<[bool; 8]>,
+    /// How many samples make one row of the output.
+    pub every: usize,
+    /// The shapes of what one task sees: the operands', then the output's.
+    pub task: SmallVec<[Shape; 4]>,
+    /// The same for the last task.
+    pub last_task: SmallVec<[Shape; 4]>,
 }
 
 /// A value in memory.
@@ -118,6 +168,9 @@ pub enum Place {
     Arena(usize),
     /// The memory of the parameter of this number.
     Parameter(usize),
+    /// In the memory of the thread that does a group's task, this many bytes from its start; it holds the task's
+    /// samples only.
+    Local(usize),
 }
 
 /// An array that is given at each run.
@@ -187,6 +240,7 @@ impl fmt::Display for Source {
         match self.place {
             Place::Arena(offset) => write!(f, "@{offset}"),
             Place::Parameter(number) => write!(f, "p{number}"),
+            Place::Local(offset) => write!(f, "~{offset}"),
         }
     }
 }
@@ -201,7 +255,14 @@ impl<T: Real> fmt::Display for Plan<T> {
         for input in &self.inputs {
             writeln!(f, "{} = input {:?} {}", input.source, input.name, input.source.meta)?;
         }
-        for step in &self.steps {
+        for (number, step) in self.steps.iter().enumerate() {
+            if let Some(group) = self.groups.iter().find(|group| group.steps.start == number) {
+                let Group { samples, chunk, .. } = group;
+                writeln!(f, "{chunk} of {samples} samples at a time, depth first:")?;
+            }
+            if step.split.is_some() {
+                write!(f, "  ")?;
+            }
             write!(f, "{} = {}", step.output, step.op.name())?;
             step.operands.iter().try_for_each(|operand| write!(f, " {operand}"))?;
             let attributes = step.op.attributes();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::groups::Group;
 use crate::error::{Problem, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::op::{At, Call, Gradient, Meta, Op, Operand};
@@ -22,6 +23,8 @@ pub struct Program {
     pub graph: u64,
     /// The outputs as the user knows them: nodes of the recorded graph, and their names.
     pub recorded: Vec<(NodeId, String)>,
+    /// Nodes that are done depth first.
+    pub groups: Vec<Group>,
 }
 
 impl Program {
@@ -38,7 +41,14 @@ impl Program {
         let recorded = outputs.iter().map(|output| (output.id(), output.name())).collect();
         let outputs = outputs.iter().map(|output| output.id()).collect();
         let updates = updates.iter().map(|update| (update.parameter, update.value)).collect();
-        Ok(Self { dag: graph.dag().clone(), outputs, updates, graph: graph.identity(), recorded })
+        Ok(Self {
+            dag: graph.dag().clone(),
+            outputs,
+            updates,
+            graph: graph.identity(),
+            recorded,
+            groups: Vec::new(),
+        })
     }
 
     /// An output or a next value that is a parameter as it stands is copied, so that updates in place cannot
@@ -84,8 +94,38 @@ impl Program {
             dag,
             outputs: self.outputs.iter().map(|&id| find(id)).collect(),
             updates: self.updates.iter().map(|&(parameter, value)| (find(parameter), find(value))).collect(),
+            ..self.without_nodes()
+        }
+    }
+
+    /// The program on nodes of its own, of which it has none yet.
+    pub fn without_nodes(&self) -> Program {
+        let (dag, recorded) = (Dag::default(), self.recorded.clone());
+        Program {
+            dag,
+            outputs: Vec::new(),
+            updates: Vec::new(),
             graph: self.graph,
-            recorded: self.recorded.clone(),
+            recorded,
+            groups: Vec::new(),
+        }
+    }
+
+    /// The same nodes in another order, in which operands still come before their readers.
+    pub fn in_order(&self, order: &[NodeId]) -> Program {
+        let mut dag = Dag::default();
+        let mut place = vec![NodeId::new(0); self.dag.len()];
+        for &id in order {
+            let operands: Operands =
+                self.dag.operands(id).iter().map(|operand| place[operand.index()]).collect();
+            place[id.index()] = dag.push(self.dag.node(id).clone(), &operands);
+        }
+        let find = |id: NodeId| place[id.index()];
+        Program {
+            dag,
+            outputs: self.outputs.iter().map(|&id| find(id)).collect(),
+            updates: self.updates.iter().map(|&(to, from)| (find(to), find(from))).collect(),
+            ..self.without_nodes()
         }
     }
 }

@@ -137,6 +137,59 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     fn absorb(&self, _next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
         None
     }
+
+    /// The same on pictures whose channels lie last, if there is a kernel for it.
+    fn channels_last(&self, _operands: &[&Meta]) -> Option<ChannelsLast> {
+        None
+    }
+
+    /// For an operation that treats every sample of a batch on its own: how it reads and writes samples, so
+    /// that a few of them can go through several operations before the next few do.
+    fn samples(&self, _operands: &[&Meta]) -> Option<Samples> {
+        None
+    }
+}
+
+/// How an operation is done on pictures `[N, H, W, C]` instead of `[N, C, H, W]`.
+pub struct ChannelsLast {
+    /// The operation on such pictures.
+    pub op: Arc<dyn AnyOp>,
+    /// What happens to each operand before.
+    pub operands: SmallVec<[Adapt; 4]>,
+    /// What happens to the result after.
+    pub output: Adapt,
+    /// Whether it is the faster way even if pictures must be brought into that order first. Other operations
+    /// follow where a picture comes in that order.
+    pub is_faster: bool,
+}
+
+/// How a value passes between the two orders.
+#[derive(Debug, Clone)]
+pub enum Adapt {
+    /// It is no picture and stays as it is.
+    Keep,
+    /// It is a picture: its channels go last before, and come first after.
+    Picture,
+    /// It goes through an operation.
+    Through(Arc<dyn AnyOp>),
+}
+
+/// How an operation reads and writes samples, which lie along axis 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Samples {
+    /// How many samples there are.
+    pub count: usize,
+    /// Which operands hold the samples; the others are read as a whole for each of them.
+    pub split: SmallVec<[bool; 8]>,
+    /// How many samples make one row of the result (the last row may be made of fewer): 1 unless it sums.
+    pub every: usize,
+}
+
+impl Samples {
+    /// One row of the result for each sample of those operands that are `split`.
+    pub fn each(count: usize, split: &[bool]) -> Self {
+        Self { count, split: split.into(), every: 1 }
+    }
 }
 
 /// What a gradient rule answers for one argument. There is no way to answer "zero" by accident.
@@ -246,6 +299,8 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize>;
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite>;
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>>;
+    fn channels_last(&self, operands: &[&Meta]) -> Option<ChannelsLast>;
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples>;
 }
 
 #[rustfmt::skip]
@@ -270,6 +325,8 @@ impl<O: Op> AnyOp for O {
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize> { Op::index_limit(self, operands) }
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> { Op::simplify(self, here) }
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> { Op::absorb(self, next) }
+    fn channels_last(&self, operands: &[&Meta]) -> Option<ChannelsLast> { Op::channels_last(self, operands) }
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> { Op::samples(self, operands) }
 }
 
 /// A precision in which plans run: `f32` or `f64`.

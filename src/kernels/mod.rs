@@ -4,6 +4,7 @@
 //! its result is the same to the bit for any number of threads.
 
 pub(crate) mod buffer;
+pub(crate) mod channels_last;
 pub(crate) mod conv;
 pub mod elementwise;
 pub(crate) mod gemm;

@@ -14,6 +14,8 @@ use crate::shape::Shape;
 pub struct Walk {
     /// `(size, stride)` of each merged axis, innermost first.
     axes: SmallVec<[(usize, usize); 6]>,
+    /// How far apart in the operand neighbours along the output's first axis lie.
+    outer: usize,
 }
 
 impl Walk {
@@ -28,7 +30,13 @@ impl Walk {
                 _ => axes.push((size, stride)),
             }
         }
-        Self { axes }
+        let outer = if shape.first() == Some(&1) { 0 } else { strides.first().copied().unwrap_or(0) };
+        Self { axes, outer }
+    }
+
+    /// How far apart in the operand neighbours along the output's first axis lie.
+    pub fn outer_stride(&self) -> usize {
+        self.outer
     }
 
     /// Whether the operand is read exactly as it lies.

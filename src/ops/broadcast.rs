@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::example::{Example, normal, positive};
 use crate::error::Problem;
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{Here, Rewrite, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::real::Real;
 use crate::kernels::walk::{self, Walk};
@@ -100,6 +100,11 @@ impl Op for Sum {
 
     fn attributes(&self) -> String {
         format!("axes {:?}", &self.axes[..])
+    }
+
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        let rows = operands[0].shape.first()?;
+        (!self.axes.contains(&0)).then(|| Samples::each(*rows, &[true]))
     }
 
     /// A sum over no axes, or only over axes of size 1, is the array itself.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::attributes::Conv2dOptions;
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::op::{AnyOp, Next};
+use crate::graph::op::{AnyOp, Next, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::conv::Convolution;
 use crate::kernels::elementwise::Function;
@@ -129,6 +129,15 @@ impl Op for Conv2d {
 
     fn window(&self) -> Option<Window> {
         (self.factor == Factor::Output).then_some(self.window)
+    }
+
+    /// The outputs and the gradients in the image of different pictures do not meet.
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        match self.factor {
+            Factor::Output => Some(Samples::each(operands[0].shape[0], &[true, false, false])),
+            Factor::Image(_) => Some(Samples::each(operands[1].shape[0], &[false, true])),
+            Factor::Weight => None,
+        }
     }
 
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {

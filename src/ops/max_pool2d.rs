@@ -6,6 +6,7 @@
 use super::attributes::Pool2dOptions;
 use super::example::{Example, distinct};
 use crate::error::Problem;
+use crate::graph::op::Samples;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::pool::Pooling;
 use crate::kernels::real::Real;
@@ -61,6 +62,10 @@ impl Op for Argmax {
     fn attributes(&self) -> String {
         self.window.to_string()
     }
+
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        Some(Samples::each(operands[0].shape[0], &[true]))
+    }
 }
 
 impl Op for Take {
@@ -95,6 +100,10 @@ impl Op for Take {
     fn window(&self) -> Option<Window> {
         Some(self.window)
     }
+
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        Some(Samples::each(operands[0].shape[0], &[true; 2]))
+    }
 }
 
 impl Op for Put {
@@ -124,6 +133,10 @@ impl Op for Put {
 
     fn roles(&self) -> &'static [&'static str] {
         &["values", "indices"]
+    }
+
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        Some(Samples::each(operands[0].shape[0], &[true; 2]))
     }
 }
 

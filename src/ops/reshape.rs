@@ -2,7 +2,7 @@
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{Here, Rewrite, Samples};
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
 use crate::kernels::real::Real;
 use crate::shape::Shape;
@@ -48,6 +48,12 @@ impl Op for Reshape {
 
     fn is_alias(&self) -> bool {
         true
+    }
+
+    /// Samples stay apart where axis 0 stays.
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        let rows = operands[0].shape.first()?;
+        (self.shape.first() == Some(rows)).then(|| Samples::each(*rows, &[true]))
     }
 
     /// Only the last of several reshapes counts, and none to the same shape.

@@ -1,15 +1,20 @@
 //! Memory and threads, used again by every run.
 
+use std::ops::Range;
 use std::ptr::NonNull;
 
-use crate::compile::{Place, Plan, Source, Step};
+use smallvec::SmallVec;
+
+use crate::compile::{Group, Place, Plan, Source, Step};
 use crate::error::{Error, Result};
 use crate::graph::op::{Call, Operand, Random};
 use crate::graph::{Dtype, Precision};
 use crate::kernels::buffer::Buffer;
 use crate::kernels::real::Real;
 use crate::kernels::workers::Workers;
+use crate::shape::Shape;
 
+use super::execute::Watch;
 use super::store::Store;
 
 /// The arena that plans compute in, and the threads that they compute with.
@@ -22,6 +27,8 @@ pub struct Workspace {
     workers: Workers,
     /// For each of the running plan's parameters its place in the store.
     pub(super) binding: Vec<usize>,
+    /// The address of each of the running plan's parameters.
+    parameters: Vec<Base>,
     pub(super) checks_values: bool,
 }
 
@@ -35,7 +42,13 @@ impl Workspace {
             return Err(Error::setting("threads", format!("{threads} is not between 1 and 1024")));
         }
         let workers = Workers::new(threads)?;
-        Ok(Self { arena: Buffer::new(0, "the arena")?, workers, binding: Vec::new(), checks_values: false })
+        Ok(Self {
+            arena: Buffer::new(0, "the arena")?,
+            workers,
+            binding: Vec::new(),
+            parameters: Vec::new(),
+            checks_values: false,
+        })
     }
 
     /// A workspace for all cores of the machine.
@@ -68,51 +81,74 @@ impl Workspace {
         for parameter in plan.parameters() {
             self.binding.push(store.find_or_start(parameter)?);
         }
+        self.parameters.clear();
+        let bases = self.binding.iter().map(|&entry| Base(store.entry(entry).data.start().cast()));
+        self.parameters.extend(bases);
         Ok(())
     }
 
-    /// Calls the kernel of `step`.
+    /// The memory that a running plan sees. The store is borrowed as long, so that nobody else reads or writes
+    /// parameters meanwhile.
+    pub(super) fn memory<'a, T: Real>(&'a self, store: &'a mut Store<T>) -> Memory<'a> {
+        let bases = self.binding.iter().zip(&self.parameters);
+        debug_assert!(
+            bases.into_iter().all(|(&entry, base)| store.entry(entry).data.start().cast() == base.0)
+        );
+        Memory { arena: self.arena.start().cast(), parameters: &self.parameters, local: NonNull::dangling() }
+    }
+
+    /// Calls the kernel of a step that is in no group.
     pub(super) fn call<T: Precision>(
         &self,
         plan: &Plan<T>,
-        step: &Step,
-        store: &mut Store<T>,
+        number: usize,
+        memory: Memory<'_>,
         random: Random,
+        watch: &Watch<'_>,
     ) {
-        let memory = Memory { workspace: self, store };
-        let operands = step.operands.iter().enumerate().map(|(position, source)| {
-            if step.in_place == Some(position) {
-                return Operand::InPlace;
-            }
-            // SAFETY: `Plan::verify` has shown that the step's output and scratch overlap no operand that
-            // is read here, so nothing is written while these slices live.
-            match source.meta.dtype {
-                Dtype::Real => Operand::Real(&source.meta.shape, unsafe { memory.slice(source) }),
-                // SAFETY: as above.
-                Dtype::Index => Operand::Index(&source.meta.shape, unsafe { memory.slice(source) }),
+        let step = &plan.steps()[number];
+        let shapes = step.operands.iter().chain([&step.output]).map(|source| &source.meta.shape);
+        let whole = Task { samples: None, shapes: shapes.collect(), workers: &self.workers, random };
+        // SAFETY: `Plan::verify` has shown that the arena holds this much scratch, and that values end before it.
+        let scratch = unsafe { memory.arena.add(plan.scratch_offset()) };
+        // SAFETY: steps run one after the other, and each writes only memory that it does not read.
+        unsafe { memory.call::<T>((number, step), scratch, &whole, watch) };
+    }
+
+    /// Does a group depth first: each task takes its samples through all steps.
+    pub(super) fn call_group<T: Precision>(
+        &self,
+        plan: &Plan<T>,
+        group: &Group,
+        memory: Memory<'_>,
+        random: Random,
+        watch: &Watch<'_>,
+    ) {
+        self.workers.run(group.tasks(), &|task, local| {
+            local.reserve(group.local);
+            let memory = memory.of_thread(local.start());
+            // SAFETY: the memory just reserved reaches beyond the values of a task, as `Plan::verify` has shown.
+            let scratch = unsafe { memory.local.add(group.scratch) };
+            let samples = group.samples_of(task);
+            for number in group.steps.clone() {
+                let step = &plan.steps()[number];
+                let Some(split) = &step.split else { continue };
+                let shapes = if samples.len() == group.chunk { &split.task } else { &split.last_task };
+                let (shapes, samples) = (shapes.iter().collect(), Some((samples.clone(), group.samples)));
+                let task = Task { samples, shapes, workers: &self.workers, random };
+                // SAFETY: `Plan::verify` has shown that tasks keep to their own samples wherever they write.
+                unsafe { memory.call::<T>((number, step), scratch, &task, watch) };
             }
         });
-        let operands = operands.collect();
-        // SAFETY: as above; output and scratch lie apart, because scratch begins where all values end.
-        let (output, indices): (&mut [T], &mut [u32]) = match step.output.meta.dtype {
-            Dtype::Real => (unsafe { memory.slice_mut(&step.output) }, &mut []),
-            Dtype::Index => (&mut [], unsafe { memory.slice_mut(&step.output) }),
-        };
-        // SAFETY: `Plan::verify` has shown that the arena holds this much scratch.
-        let scratch = unsafe {
-            let start = self.arena.start().cast::<u8>().add(plan.scratch_offset()).cast::<T>();
-            std::slice::from_raw_parts_mut(start.as_ptr(), step.scratch)
-        };
-        let (shape, workers) = (&step.output.meta.shape, &self.workers);
-        T::forward(step.op.as_ref(), Call { operands, output, indices, shape, scratch, workers, random });
     }
 
     /// Copies a value to a parameter.
     pub(super) fn copy_to_parameter<T: Real>(&self, parameter: usize, source: &Source, store: &mut Store<T>) {
         let target = Source { place: Place::Parameter(parameter), meta: source.meta.clone() };
-        let memory = Memory { workspace: self, store };
+        let (memory, whole) = (self.memory(store), 0..source.meta.shape.count());
         // SAFETY: the plan copies only between different places.
-        let (from, to): (&[T], &mut [T]) = unsafe { (memory.slice(source), memory.slice_mut(&target)) };
+        let (from, to): (&[T], &mut [T]) =
+            unsafe { (memory.slice(source, whole.clone()), memory.slice_mut(&target, whole)) };
         to.copy_from_slice(from);
     }
 
@@ -137,40 +173,139 @@ impl Workspace {
     }
 }
 
+/// The address of a parameter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base(NonNull<u8>);
+
+// SAFETY: an address alone; `Memory` says who may follow it.
+unsafe impl Send for Base {}
+// SAFETY: as above.
+unsafe impl Sync for Base {}
+
 /// All memory that a running plan sees.
-struct Memory<'a, T: Real> {
-    workspace: &'a Workspace,
-    /// Borrowed for the whole call, so that nobody else reads or writes parameters meanwhile.
-    store: &'a mut Store<T>,
+#[derive(Clone, Copy)]
+pub(super) struct Memory<'a> {
+    arena: NonNull<u8>,
+    parameters: &'a [Base],
+    /// The own memory of the thread that does a group's task.
+    local: NonNull<u8>,
 }
 
-impl<'a, T: Real> Memory<'a, T> {
+// SAFETY: addresses alone; those who follow them vouch that no two threads do so where one writes.
+unsafe impl Sync for Memory<'_> {}
+
+/// What one call of a kernel is about.
+struct Task<'a> {
+    /// Of a step in a group, which samples it sees, of how many.
+    samples: Option<(Range<usize>, usize)>,
+    /// The shapes of the operands and of the output, as the kernel sees them.
+    shapes: SmallVec<[&'a Shape; 8]>,
+    workers: &'a Workers,
+    random: Random,
+}
+
+impl Task<'_> {
+    /// The elements of a value that the kernel sees. `every`: how many samples a row is made of, if it has rows
+    /// for samples.
+    fn elements(&self, source: &Source, every: Option<usize>) -> Range<usize> {
+        let count = source.meta.shape.count();
+        let (Some((samples, all)), Some(every)) = (&self.samples, every) else { return 0..count };
+        let row = count / all.div_ceil(every);
+        let rows = samples.start / every..samples.end.div_ceil(every);
+        if matches!(source.place, Place::Local(_)) {
+            0..rows.len() * row
+        } else {
+            rows.start * row..rows.end * row
+        }
+    }
+}
+
+impl<'a> Memory<'a> {
+    /// Calls a step's kernel.
+    ///
+    /// # Safety
+    /// While it runs, nobody else may write what it reads or touch what it writes, and `scratch` must hold as
+    /// many numbers as the step asks for.
+    unsafe fn call<T: Precision>(
+        self,
+        (number, step): (usize, &Step),
+        scratch: NonNull<u8>,
+        task: &Task<'_>,
+        watch: &Watch<'_>,
+    ) {
+        let every = |position: usize| match &step.split {
+            Some(split) => split.operands[position].then_some(1),
+            None => None,
+        };
+        let operands =
+            step.operands.iter().zip(&task.shapes).enumerate().map(|(position, (source, &shape))| {
+                if step.in_place == Some(position) {
+                    return Operand::InPlace;
+                }
+                let elements = task.elements(source, every(position));
+                // SAFETY: `Plan::verify` has shown that the step's output overlaps no operand that is read here; the
+                // caller vouches for the rest.
+                match source.meta.dtype {
+                    Dtype::Real => Operand::Real(shape, unsafe { self.slice(source, elements) }),
+                    // SAFETY: as above.
+                    Dtype::Index => Operand::Index(shape, unsafe { self.slice(source, elements) }),
+                }
+            });
+        let operands = operands.collect();
+        let elements = task.elements(&step.output, step.split.as_ref().map(|split| split.every));
+        // SAFETY: as above; scratch begins where all values end.
+        let (output, indices): (&mut [T], &mut [u32]) = match step.output.meta.dtype {
+            Dtype::Real => (unsafe { self.slice_mut(&step.output, elements.clone()) }, &mut []),
+            Dtype::Index => (&mut [], unsafe { self.slice_mut(&step.output, elements.clone()) }),
+        };
+        // SAFETY: the caller vouches for it.
+        let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.cast::<T>().as_ptr(), step.scratch) };
+        let (shape, workers, random) = (task.shapes[step.operands.len()], task.workers, task.random);
+        let call = Call { operands, output, indices, shape, scratch, workers, random };
+        let is_real = step.output.meta.dtype == Dtype::Real;
+        // SAFETY: asked for when the kernel has returned.
+        let values =
+            || -> &[T] { if is_real { unsafe { self.slice(&step.output, elements.clone()) } } else { &[] } };
+        let row = shape.iter().skip(1).product::<usize>();
+        let first = match (&step.split, &task.samples) {
+            (Some(split), Some((samples, _))) => samples.start / split.every * row,
+            _ => 0,
+        };
+        watch.around(number, || T::forward(step.op.as_ref(), call), first, values);
+    }
+
+    /// The same with the own memory of a thread.
+    fn of_thread(&self, local: NonNull<u8>) -> Self {
+        Self { local, ..*self }
+    }
+
     fn start(&self, place: Place) -> NonNull<u8> {
         match place {
             // SAFETY: `Plan::verify` has shown that the offset is within the arena, which `prepare` made.
-            Place::Arena(offset) => unsafe { self.workspace.arena.start().cast::<u8>().add(offset) },
-            Place::Parameter(number) => self.store.entry(self.workspace.binding[number]).data.start().cast(),
+            Place::Arena(offset) => unsafe { self.arena.add(offset) },
+            Place::Parameter(number) => self.parameters[number].0,
+            // SAFETY: the same within a group's own memory, which `call_group` reserves.
+            Place::Local(offset) => unsafe { self.local.add(offset) },
         }
     }
 
     /// # Safety
-    /// Nothing may write to the value while the slice lives.
-    unsafe fn slice<E>(&self, source: &Source) -> &'a [E] {
+    /// Nothing may write to the elements while the slice lives.
+    unsafe fn slice<E>(&self, source: &Source, elements: Range<usize>) -> &'a [E] {
         // SAFETY: the plan's sizes are checked by `Plan::verify` and `Store::find_or_start`.
         unsafe {
-            std::slice::from_raw_parts(self.start(source.place).cast().as_ptr(), source.meta.shape.count())
+            let start = self.start(source.place).cast::<E>().add(elements.start);
+            std::slice::from_raw_parts(start.as_ptr(), elements.len())
         }
     }
 
     /// # Safety
-    /// Nothing else may read or write the value while the slice lives.
-    unsafe fn slice_mut<E>(&self, source: &Source) -> &'a mut [E] {
+    /// Nothing else may read or write the elements while the slice lives.
+    unsafe fn slice_mut<E>(&self, source: &Source, elements: Range<usize>) -> &'a mut [E] {
         // SAFETY: as above.
         unsafe {
-            std::slice::from_raw_parts_mut(
-                self.start(source.place).cast().as_ptr(),
-                source.meta.shape.count(),
-            )
+            let start = self.start(source.place).cast::<E>().add(elements.start);
+            std::slice::from_raw_parts_mut(start.as_ptr(), elements.len())
         }
     }
 }

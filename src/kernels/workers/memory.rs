@@ -44,6 +44,11 @@ impl Local {
         }
     }
 
+    /// The address of the first byte.
+    pub(crate) fn start(&mut self) -> NonNull<u8> {
+        self.memory
+    }
+
     /// The first `len` numbers of the memory. Takes at most what was reserved.
     pub fn slice<T: Real>(&mut self, len: usize) -> &mut [T] {
         self.split().take(len)

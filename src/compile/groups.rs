@@ -1,0 +1,184 @@
+//! Depth first: a few samples go through several operations while they are in the cache, then the next few.
+//!
+//! Operations that treat every sample of a batch on its own are gathered into groups and moved together. In a
+//! group each task takes some samples through all operations; values that nobody outside reads exist only for
+//! the samples at hand, in the thread's own memory. Sums over samples (gradients of weights) write one row per
+//! task, and what adds the rows comes after the group.
+
+use std::collections::VecDeque;
+
+use super::program::Program;
+use crate::graph::Dtype;
+use crate::graph::dag::{Dag, Kind, NodeId};
+use crate::graph::op::Samples;
+
+/// Operations that are done depth first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The first of its nodes, and the first one after.
+    pub nodes: std::ops::Range<usize>,
+    /// How many samples there are.
+    pub samples: usize,
+    /// How many of them a task takes.
+    pub chunk: usize,
+}
+
+/// Fewer samples than this are better shared out inside each operation.
+const FEWEST_SAMPLES: usize = 8;
+/// A task's samples should take about so many bytes in each operation, to stay in the second-level cache.
+const CHUNK_BYTES: usize = 1 << 19;
+/// There should be at least so many tasks.
+const TASKS: usize = 8;
+/// How many operations may be waiting while a group is gathered. It bounds the work of gathering.
+const MOST_WAITING: usize = 256;
+
+/// Puts operations that can go depth first next to each other.
+pub fn group(program: &Program) -> Program {
+    let mut order = Vec::with_capacity(program.dag.len());
+    let mut groups = Vec::new();
+    let dag = &program.dag;
+    let is_leaf = |id: &NodeId| !matches!(dag.node(*id).kind, Kind::Op(_));
+    order.extend(dag.ids().filter(is_leaf));
+    let mut waiting: VecDeque<NodeId> = dag.ids().filter(|id| !is_leaf(id)).collect();
+    let mut gathering = Gathering { dag, state: vec![State::Free; dag.len()], samples: samples(dag) };
+    while let Some(id) = waiting.pop_front() {
+        let Some(samples) = gathering.samples[id.index()].clone() else {
+            order.push(id);
+            continue;
+        };
+        waiting.push_front(id);
+        let gathered = gathering.gather(&mut waiting, samples);
+        order.extend(gathered.before);
+        if gathering.steps(&gathered.members) > 1 {
+            let nodes = order.len()..order.len() + gathered.members.len();
+            groups.push(Group { nodes, samples: gathered.samples, chunk: gathered.chunk });
+        }
+        order.extend(gathered.members);
+    }
+    let mut program = program.in_order(&order);
+    program.groups = groups;
+    program
+}
+
+/// How each operation treats samples, if one by one and if there are enough of them.
+fn samples(dag: &Dag) -> Vec<Option<Samples>> {
+    let of = |id: NodeId| dag.op(id)?.samples(&dag.operand_metas(id)).filter(|s| s.count >= FEWEST_SAMPLES);
+    dag.ids().map(of).collect()
+}
+
+/// Where a node stands while a group is gathered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is computed before the group, or was not looked at yet.
+    Free,
+    /// It is in the group.
+    Member,
+    /// It waits until after the group, but could come before.
+    Waiting,
+    /// It needs the group's results.
+    After,
+}
+
+struct Gathering<'a> {
+    dag: &'a Dag,
+    state: Vec<State>,
+    samples: Vec<Option<Samples>>,
+}
+
+struct Gathered {
+    before: Vec<NodeId>,
+    members: Vec<NodeId>,
+    samples: usize,
+    chunk: usize,
+}
+
+impl Gathering<'_> {
+    /// Takes from the queue what can join a group of such samples, and what its members need before.
+    fn gather(&mut self, queue: &mut VecDeque<NodeId>, like: Samples) -> Gathered {
+        let mut found = Gathered { before: Vec::new(), members: Vec::new(), samples: like.count, chunk: 1 };
+        let mut looked_at = 0;
+        let mut waiting = Vec::new();
+        while looked_at < queue.len() && waiting.len() < MOST_WAITING {
+            let id = queue[looked_at];
+            looked_at += 1;
+            if self.joins(id, &mut found) {
+                self.hoist(id, &mut found.before);
+                self.state[id.index()] = State::Member;
+                found.members.push(id);
+            } else {
+                let needs =
+                    |operand: &NodeId| matches!(self.state[operand.index()], State::Member | State::After);
+                let is_after = self.dag.operands(id).iter().any(needs);
+                self.state[id.index()] = if is_after { State::After } else { State::Waiting };
+                waiting.push(id);
+            }
+        }
+        queue.drain(..looked_at);
+        waiting.retain(|id| self.state[id.index()] != State::Free); // hoisted
+        for &id in waiting.iter().rev() {
+            queue.push_front(id);
+        }
+        waiting.iter().chain(&found.members).for_each(|id| self.state[id.index()] = State::Free);
+        found.chunk = self.chunk(&found);
+        found
+    }
+
+    /// Whether a node can be in the group: it has the same samples, and what it reads of the group it reads
+    /// sample by sample.
+    fn joins(&self, id: NodeId, group: &mut Gathered) -> bool {
+        let Some(samples) = &self.samples[id.index()] else { return false };
+        let (few, many) = (samples.every.min(group.chunk), samples.every.max(group.chunk));
+        let fits = samples.count == group.samples && many % few == 0;
+        let mut operands = self.dag.operands(id).into_iter().zip(&samples.split);
+        let joins = fits
+            && operands.all(|(operand, is_split)| match self.state[operand.index()] {
+                State::Free | State::Waiting => true,
+                State::Member => {
+                    *is_split && self.samples[operand.index()].as_ref().is_some_and(|s| s.every == 1)
+                }
+                State::After => false,
+            });
+        if joins {
+            group.chunk = many;
+        }
+        joins
+    }
+
+    /// Moves what a new member needs, and could come before the group, there.
+    fn hoist(&mut self, id: NodeId, before: &mut Vec<NodeId>) {
+        let start = before.len();
+        let mut needed: Vec<NodeId> = vec![id];
+        while let Some(id) = needed.pop() {
+            for operand in self.dag.operands(id) {
+                if self.state[operand.index()] == State::Waiting {
+                    self.state[operand.index()] = State::Free;
+                    before.push(operand);
+                    needed.push(operand);
+                }
+            }
+        }
+        before[start..].sort_unstable();
+    }
+
+    /// How many members do something at a run.
+    fn steps(&self, members: &[NodeId]) -> usize {
+        members.iter().filter(|&&id| self.dag.op(id).is_some_and(|op| !op.is_alias())).count()
+    }
+
+    /// How many samples a task takes: as many as the cache holds, unless sums over samples fix their number.
+    fn chunk(&self, group: &Gathered) -> usize {
+        if group.chunk > 1 {
+            return group.chunk;
+        }
+        let bytes = |&id: &NodeId| {
+            let Some(samples) = &self.samples[id.index()] else { return 0 };
+            let read = self.dag.operands(id).into_iter().zip(&samples.split).filter(|(_, split)| **split);
+            let values = read.map(|(operand, _)| operand).chain([id]).map(|id| &self.dag.node(id).meta);
+            values.map(|meta| meta.shape.count() * if meta.dtype == Dtype::Real { 4 } else { 2 }).sum()
+        };
+        let most = group.members.iter().map(bytes).max().unwrap_or(0) / group.samples.max(1);
+        let chunk = (CHUNK_BYTES / most.max(1)).clamp(1, group.samples.div_ceil(TASKS));
+        let tasks = group.samples.div_ceil(chunk).next_multiple_of(2);
+        group.samples.div_ceil(tasks)
+    }
+}
