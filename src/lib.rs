@@ -91,7 +91,7 @@ pub mod shape;
 pub mod train;
 
 pub use autodiff::{gradients, vjp};
-pub use compile::{Options, Plan};
+pub use compile::{Algorithm, Options, Plan};
 pub use error::{Error, Result};
 pub use graph::{Dtype, Graph, Init, Meta, Mode, Precision, Var};
 pub use kernels::real::Real;

@@ -53,7 +53,7 @@ impl Layout<'_> {
         let (dag, node) = (&self.old.dag, self.old.dag.node(id));
         let operands = dag.operands(id);
         if let Kind::Op(op) = &node.kind
-            && let Some(way) = channels_last_of(op, &dag.operand_metas(id), &node.meta)
+            && let Some(way) = channels_last_of(op, &dag.operand_metas(id), &node.meta, self.old.fast)
             && (way.is_faster || self.follows(&way, &operands))
         {
             return self.convert(way, node, &operands);
@@ -153,12 +153,12 @@ impl Layout<'_> {
 }
 
 /// How an operation is done on pictures with their channels last, if it can be.
-fn channels_last_of(op: &Arc<dyn AnyOp>, operands: &[&Meta], output: &Meta) -> Option<ChannelsLast> {
+fn channels_last_of(op: &Arc<dyn AnyOp>, operands: &[&Meta], output: &Meta, fast: bool) -> Option<ChannelsLast> {
     if op.elementwise().is_some() && output.shape.len() == 4 {
         let operands = smallvec![Adapt::Picture; operands.len()];
         return Some(ChannelsLast { op: op.clone(), operands, output: Adapt::Picture, is_faster: false });
     }
-    op.channels_last(operands)
+    op.channels_last(operands, fast)
 }
 
 /// Which axis of a picture holds its channels.

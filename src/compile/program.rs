@@ -25,6 +25,8 @@ pub struct Program {
     pub recorded: Vec<(NodeId, String)>,
     /// Nodes that are done depth first.
     pub groups: Vec<Group>,
+    /// Whether algorithms may be chosen that round more.
+    pub fast: bool,
 }
 
 impl Program {
@@ -45,10 +47,7 @@ impl Program {
             dag: graph.dag().clone(),
             outputs,
             updates,
-            graph: graph.identity(),
-            recorded,
-            groups: Vec::new(),
-        })
+            graph: graph.identity(), recorded, groups: Vec::new(), fast: false })
     }
 
     /// An output or a next value that is a parameter as it stands is copied, so that updates in place cannot
@@ -100,14 +99,14 @@ impl Program {
 
     /// The program on nodes of its own, of which it has none yet.
     pub fn without_nodes(&self) -> Program {
-        let (dag, recorded) = (Dag::default(), self.recorded.clone());
         Program {
-            dag,
+            dag: Dag::default(),
             outputs: Vec::new(),
             updates: Vec::new(),
             graph: self.graph,
-            recorded,
+            recorded: self.recorded.clone(),
             groups: Vec::new(),
+            fast: self.fast,
         }
     }
 

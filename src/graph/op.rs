@@ -138,8 +138,9 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
-    /// The same on pictures whose channels lie last, if there is a kernel for it.
-    fn channels_last(&self, _operands: &[&Meta]) -> Option<ChannelsLast> {
+    /// The same on pictures whose channels lie last, if there is a kernel for it. `fast`: whether it may be one that
+    /// rounds more, within a few units in the fifth digit.
+    fn channels_last(&self, _operands: &[&Meta], _fast: bool) -> Option<ChannelsLast> {
         None
     }
 
@@ -299,7 +300,7 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize>;
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite>;
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>>;
-    fn channels_last(&self, operands: &[&Meta]) -> Option<ChannelsLast>;
+    fn channels_last(&self, operands: &[&Meta], fast: bool) -> Option<ChannelsLast>;
     fn samples(&self, operands: &[&Meta]) -> Option<Samples>;
 }
 
@@ -325,7 +326,7 @@ impl<O: Op> AnyOp for O {
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize> { Op::index_limit(self, operands) }
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> { Op::simplify(self, here) }
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> { Op::absorb(self, next) }
-    fn channels_last(&self, operands: &[&Meta]) -> Option<ChannelsLast> { Op::channels_last(self, operands) }
+    fn channels_last(&self, operands: &[&Meta], fast: bool) -> Option<ChannelsLast> { Op::channels_last(self, operands, fast) }
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> { Op::samples(self, operands) }
 }
 

@@ -4,7 +4,7 @@
 //! every intermediate result in a tile that fits the first-level cache.
 
 use super::real::Real;
-use super::simd::{flush, vectorize};
+use super::simd::{flush, prefetch, vectorize};
 use super::walk::Walk;
 use super::workers::{Local, Workers};
 
@@ -139,19 +139,23 @@ fn run_chunk<T: Real>(
     let tiles = local.slice::<T>((operands.len() + program.registers) * TILE);
     let (copies, registers) = tiles.split_at_mut(operands.len() * TILE);
     let underflows = program.code.iter().any(|instruction| instruction.function.underflows());
-    for (number, out) in chunk.chunks_mut(TILE).enumerate() {
-        let first = start + number * TILE;
+    let (mut first, mut rest) = (start, chunk);
+    while !rest.is_empty() {
+        // While this tile is computed, the next one is on its way to the cache.
+        let (out, next) = rest.split_at_mut(TILE.min(rest.len()));
+        prefetch(next, TILE);
         for (read, copy) in operands.iter().zip(copies.chunks_exact_mut(TILE)) {
             match read {
-                Read::Whole(_) => {}
+                Read::Whole(data) => prefetch(&data[first + out.len()..], TILE),
                 Read::Along(data, walk) => walk.fetch(data, first, &mut copy[..out.len()]),
-                Read::InPlace => copy[..out.len()].copy_from_slice(out),
+                Read::InPlace => {}
             }
         }
         run_tile(program, operands, first, copies, registers, out);
         if underflows {
             flush_all(out);
         }
+        (first, rest) = (first + out.len(), next);
     }
 }
 
@@ -173,7 +177,8 @@ fn run_tile<T: Real>(
             Argument::Constant(value) => Lane::Splat(T::of(value)),
             Argument::Operand(i) => match operands[i] {
                 Read::Whole(data) => Lane::Slice(&data[first..first + len]),
-                _ => Lane::Slice(&copies[i * TILE..i * TILE + len]),
+                Read::Along(..) => Lane::Slice(&copies[i * TILE..i * TILE + len]),
+                Read::InPlace => Lane::Target,
             },
             Argument::Register(r) if r < instruction.register => {
                 Lane::Slice(&below[r * TILE..r * TILE + len])
@@ -184,8 +189,12 @@ fn run_tile<T: Real>(
             }
         };
         let [a, b] = instruction.arguments.map(lane);
-        let target = if step == last { &mut *out } else { &mut target[..len] };
-        evaluate(instruction.function, a, b, target);
+        if step == last {
+            evaluate(instruction.function, a, b, out);
+        } else {
+            let from_out = |lane| if matches!(lane, Lane::Target) { Lane::Slice(&*out) } else { lane };
+            evaluate(instruction.function, from_out(a), from_out(b), &mut target[..len]);
+        }
     }
 }
 
@@ -194,11 +203,12 @@ fn flush_all<T: Real>(out: &mut [T]) {
     out.iter_mut().for_each(|value| *value = flush(*value));
 }
 
-/// A tile of numbers, or one number for the whole tile.
+/// What a function reads: a tile of numbers, one number for the whole tile, or what lies where it writes to.
 #[derive(Clone, Copy)]
 enum Lane<'a, T> {
     Slice(&'a [T]),
     Splat(T),
+    Target,
 }
 
 #[inline(always)]
@@ -236,6 +246,7 @@ fn map<T: Real>(out: &mut [T], a: Lane<'_, T>, f: impl Fn(T) -> T) {
     match a {
         Lane::Slice(a) => out.iter_mut().zip(a).for_each(|(out, &a)| *out = f(a)),
         Lane::Splat(a) => out.fill(f(a)),
+        Lane::Target => out.iter_mut().for_each(|out| *out = f(*out)),
     }
 }
 
@@ -245,6 +256,9 @@ fn zip<T: Real>(out: &mut [T], a: Lane<'_, T>, b: Lane<'_, T>, f: impl Fn(T, T) 
         (Lane::Slice(a), Lane::Slice(b)) => {
             out.iter_mut().zip(a).zip(b).for_each(|((out, &a), &b)| *out = f(a, b));
         }
+        (Lane::Target, Lane::Slice(b)) => out.iter_mut().zip(b).for_each(|(out, &b)| *out = f(*out, b)),
+        (Lane::Slice(a), Lane::Target) => out.iter_mut().zip(a).for_each(|(out, &a)| *out = f(a, *out)),
+        (Lane::Target, Lane::Target) => out.iter_mut().for_each(|out| *out = f(*out, *out)),
         (a, Lane::Splat(b)) => map(out, a, |a| f(a, b)),
         (Lane::Splat(a), b) => map(out, b, |b| f(a, b)),
     }

@@ -11,13 +11,15 @@ use std::sync::Arc;
 use super::attributes::Conv2dOptions;
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::op::{AnyOp, Next, Samples};
+use crate::graph::op::{AnyOp, ChannelsLast, Next, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::conv::Convolution;
 use crate::kernels::elementwise::Function;
 use crate::kernels::gemm::Epilogue;
 use crate::kernels::real::Real;
 use crate::shape::Window;
+
+mod channels_last;
 
 /// The trilinear form, solved for one of its three factors. Operands are the other two, in the order image,
 /// weight, upstream. A plan may let the convolution add a bias and rectify.
@@ -138,6 +140,10 @@ impl Op for Conv2d {
             Factor::Image(_) => Some(Samples::each(operands[1].shape[0], &[false, true])),
             Factor::Weight => None,
         }
+    }
+
+    fn channels_last(&self, operands: &[&Meta], fast: bool) -> Option<ChannelsLast> {
+        channels_last::choose(self, self.form(operands).ok()?, fast)
     }
 
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {

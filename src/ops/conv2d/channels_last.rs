@@ -1,0 +1,227 @@
+//! The three views of a convolution on pictures `[N, H, W, C]`, as a plan may choose them.
+//!
+//! Here the weights are brought into the order of the kernel by a step of its own, once for all pictures. The
+//! gradient in the weights comes in two steps: sums over a few pictures each, and the sum of those.
+
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::{Conv2d, Factor};
+use crate::error::Problem;
+use crate::graph::op::{Adapt, AnyOp, ChannelsLast, Next, Samples};
+use crate::graph::{At, Call, Gradient, Meta, Op};
+use crate::kernels::channels_last::{Direct, finish_weight_sums};
+use crate::kernels::conv::Convolution;
+use crate::kernels::elementwise::Function;
+use crate::kernels::gemm::Epilogue;
+use crate::kernels::real::Real;
+use crate::kernels::walk::row_major;
+use crate::kernels::winograd::Winograd;
+
+/// Winograd's transforms pay from so many channels and filters on.
+const WINOGRAD_CHANNELS: usize = 8;
+/// Into how many rows of sums a batch is cut, if its size allows it.
+const ROWS: std::ops::RangeInclusive<usize> = 8..=16;
+/// How many numbers all rows of sums together may have.
+const SUMS: usize = 1 << 22;
+
+/// One step of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LastConv2d {
+    part: Part,
+    /// The sizes; those of the batch are of the whole batch.
+    sizes: Convolution,
+    algorithm: Algorithm,
+    bias: bool,
+    relu: bool,
+    gate: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Part {
+    /// weight → the weight as `Output` reads it.
+    Weights,
+    /// weight → the weight as `Image` reads it.
+    AdjointWeights,
+    /// (image, weights\[, bias\]) → output.
+    Output,
+    /// (adjoint weights, upstream\[, gate\]) → the gradient in the image.
+    Image,
+    /// (image, upstream) → a row of the gradient in the weight for every so many pictures.
+    Sums { every: usize },
+    /// Those rows → the gradient in the weight.
+    Weight { rows: usize },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Algorithm {
+    Direct(Direct),
+    Winograd(Winograd),
+}
+
+/// How a plan does `conv` on pictures whose channels lie last. `fast`: whether by an algorithm that rounds more.
+pub fn choose(conv: &Conv2d, sizes: Convolution, fast: bool) -> Option<ChannelsLast> {
+    let is_wide = sizes.channels.min(sizes.filters) >= WINOGRAD_CHANNELS;
+    let winograd = Winograd::new(&sizes).filter(|_| fast && is_wide).map(Algorithm::Winograd);
+    let algorithm = winograd.or_else(|| Direct::new(&sizes).map(Algorithm::Direct))?;
+    let step = |part: Part| LastConv2d { part, sizes, algorithm, bias: false, relu: false, gate: false };
+    let through = |part: Part| Adapt::Through(Arc::new(step(part)));
+    let every = every(&sizes);
+    let (op, operands, output) = match conv.factor {
+        Factor::Output => {
+            let op = LastConv2d { bias: conv.bias, relu: conv.relu, ..step(Part::Output) };
+            let mut operands = smallvec![Adapt::Picture, through(Part::Weights)];
+            operands.extend(conv.bias.then_some(Adapt::Keep));
+            (op, operands, Adapt::Picture)
+        }
+        Factor::Image(_) => {
+            (step(Part::Image), smallvec![through(Part::AdjointWeights), Adapt::Picture], Adapt::Picture)
+        }
+        Factor::Weight => {
+            let rows = sizes.batch.div_ceil(every);
+            (step(Part::Sums { every }), smallvec![Adapt::Picture; 2], through(Part::Weight { rows }))
+        }
+    };
+    Some(ChannelsLast { op: Arc::new(op), operands, output, is_faster: true })
+}
+
+/// Over how many pictures a row of the weight's gradient sums: a divisor of the batch, if there is a good one, so
+/// that threads have equal shares.
+fn every(sizes: &Convolution) -> usize {
+    let batch = sizes.batch.max(1);
+    let [tall, wide] = sizes.window.kernel;
+    let most = (SUMS / (sizes.channels * sizes.filters * tall * wide).max(1)).clamp(1, *ROWS.end());
+    let divides = |&rows: &usize| batch.is_multiple_of(rows) && rows <= most;
+    let even = ROWS.filter(|rows| rows.is_multiple_of(2)).find(divides);
+    let rows = even.or_else(|| (1..=most).rev().find(|rows| divides(rows) && 2 * rows > most));
+    batch.div_ceil(rows.unwrap_or(most.min(batch)))
+}
+
+impl Op for LastConv2d {
+    fn name(&self) -> &'static str {
+        match self.part {
+            Part::Weights => "conv2d_weights",
+            Part::AdjointWeights => "conv2d_adjoint_weights",
+            Part::Output => "conv2d",
+            Part::Image => "conv2d_image_adjoint",
+            Part::Sums { .. } => "conv2d_weight_sums",
+            Part::Weight { .. } => "conv2d_weight_adjoint",
+        }
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let Convolution { channels, filters, image, output, window, .. } = self.sizes;
+        let batch = |position: usize| operands[position].shape[0];
+        Ok(match self.part {
+            Part::Weights => Meta::real([self.prepared(false)]),
+            Part::AdjointWeights => Meta::real([self.prepared(true)]),
+            Part::Output => Meta::real([batch(0), output[0], output[1], filters]),
+            Part::Image => Meta::real([batch(1), image[0], image[1], channels]),
+            Part::Sums { every } => {
+                Meta::real([batch(0).div_ceil(every), window.kernel[0], window.kernel[1], channels, filters])
+            }
+            Part::Weight { .. } => Meta::real([filters, channels, window.kernel[0], window.kernel[1]]),
+        })
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let picture = usize::from(self.part == Part::Image);
+        let sizes = Convolution { batch: call.operand_shape(picture)[0], ..self.sizes };
+        let data: SmallVec<[&[T]; 3]> = (0..call.operands.len()).map(|position| call.real(position)).collect();
+        let real = |position: usize| data[position];
+        let (bias, gate) = (self.bias.then(|| real(2)), self.gate.then(|| real(2)));
+        let epilogue = Epilogue { bias, relu: self.relu };
+        let (out, workers) = (call.output, call.workers);
+        match (self.part, self.algorithm.of(&sizes)) {
+            (Part::Weight { rows }, _) => finish_weight_sums(&self.sizes, rows, real(0), out, workers),
+            (Part::Weights, Algorithm::Direct(direct)) => direct.prepare(real(0), out, workers),
+            (Part::Weights, Algorithm::Winograd(winograd)) => winograd.prepare(real(0), out, workers),
+            (Part::AdjointWeights, Algorithm::Direct(direct)) => direct.prepare_adjoint(real(0), out, workers),
+            (Part::AdjointWeights, Algorithm::Winograd(winograd)) => winograd.prepare_adjoint(real(0), out, workers),
+            (Part::Output, Algorithm::Direct(direct)) => direct.forward(real(0), real(1), epilogue, out, workers),
+            (Part::Output, Algorithm::Winograd(winograd)) => {
+                winograd.forward(real(0), real(1), epilogue, out, workers);
+            }
+            (Part::Image, Algorithm::Direct(direct)) => direct.image_adjoint(real(0), real(1), gate, out, workers),
+            (Part::Image, Algorithm::Winograd(winograd)) => {
+                winograd.image_adjoint(real(0), real(1), gate, out, workers);
+            }
+            (Part::Sums { every }, Algorithm::Direct(direct)) => {
+                direct.weight_sums(real(0), real(1), every, out, workers);
+            }
+            (Part::Sums { every }, Algorithm::Winograd(winograd)) => {
+                winograd.weight_sums(real(0), real(1), every, out, workers);
+            }
+        }
+    }
+
+    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+        Gradient::NotDifferentiable
+    }
+
+    fn attributes(&self) -> String {
+        let algorithm = match self.algorithm {
+            Algorithm::Direct(_) => "direct",
+            Algorithm::Winograd(_) => "winograd",
+        };
+        let notes = [(self.bias, ", + bias"), (self.relu, ", relu"), (self.gate, ", gate")];
+        let notes: String = notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect();
+        match self.part {
+            Part::Weight { .. } => String::new(),
+            _ => format!("{}, {algorithm}{notes}", self.sizes.window),
+        }
+    }
+
+    fn macs(&self, operands: &[&Meta], _: &Meta) -> usize {
+        let Convolution { channels, filters, output, window, .. } = self.sizes;
+        let picture = match self.part {
+            Part::Output | Part::Sums { .. } => 0,
+            Part::Image => 1,
+            _ => return 0,
+        };
+        let sizes = [operands[picture].shape[0], channels, filters, output[0], output[1]];
+        sizes.into_iter().chain(window.kernel).fold(1, usize::saturating_mul)
+    }
+
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        let batch = |position: usize| operands[position].shape[0];
+        match self.part {
+            Part::Output => Some(Samples::each(batch(0), &[true, false, false])),
+            Part::Image => Some(Samples::each(batch(1), &[false, true, true])),
+            Part::Sums { every } => Some(Samples { every, ..Samples::each(batch(0), &[true, true]) }),
+            _ => None,
+        }
+    }
+
+    /// The gradient in the image may be gated as it is written.
+    fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
+        let Convolution { batch, channels, image, .. } = self.sizes;
+        let whole = row_major(&[batch, image[0], image[1], channels].into());
+        let is_gate = next.function == Function::Gate && next.other == Some(&whole[..]);
+        (self.part == Part::Image && !self.gate && is_gate)
+            .then(|| Arc::new(Self { gate: true, ..*self }) as Arc<dyn AnyOp>)
+    }
+}
+
+impl LastConv2d {
+    /// How many numbers the prepared weights have.
+    fn prepared(&self, adjoint: bool) -> usize {
+        match (&self.algorithm, adjoint) {
+            (Algorithm::Direct(direct), false) => direct.prepared(),
+            (Algorithm::Direct(direct), true) => direct.prepared_adjoint(),
+            (Algorithm::Winograd(winograd), false) => winograd.prepared(),
+            (Algorithm::Winograd(winograd), true) => winograd.prepared_adjoint(),
+        }
+    }
+}
+
+impl Algorithm {
+    /// The same for another number of pictures.
+    fn of(self, sizes: &Convolution) -> Self {
+        match self {
+            Self::Direct(direct) => Self::Direct(Direct::new(sizes).unwrap_or(direct)),
+            Self::Winograd(winograd) => Self::Winograd(Winograd::new(sizes).unwrap_or(winograd)),
+        }
+    }
+}
