@@ -40,8 +40,14 @@ pub trait Vector<T>: Copy {
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
     /// self + other.
     unsafe fn add(self, other: Self) -> Self;
+    /// 0 in every lane where `by` is ≤ 0; where it is greater or NaN, the lane as it is.
+    unsafe fn gate(self, by: Self) -> Self;
     /// 0 in every lane that is ≤ 0; the others, and NaN, as they are.
-    unsafe fn relu(self) -> Self;
+    #[inline(always)]
+    unsafe fn relu(self) -> Self {
+        // SAFETY: the same contract.
+        unsafe { self.gate(self) }
+    }
     /// 0 in every lane that is subnormal: smaller than the smallest number of full precision. The processor
     /// is many times slower with those.
     unsafe fn flush(self) -> Self;
@@ -233,8 +239,8 @@ impl<T: Real> Vector<T> for [T; 4] {
     }
 
     #[inline(always)]
-    unsafe fn relu(self) -> Self {
-        self.map(|value| if value <= T::zero() { T::zero() } else { value })
+    unsafe fn gate(self, by: Self) -> Self {
+        std::array::from_fn(|lane| if by[lane] <= T::zero() { T::zero() } else { self[lane] })
     }
 
     #[inline(always)]
@@ -281,6 +287,9 @@ mod tests {
                     expected(&|i| number(i) * number(i + V::LANES) + number(i))
                 );
                 assert_eq!(lanes(a.relu()), expected(&|i| number(i).max(T::zero())));
+                let open = |i| if i > 2 { number(i + V::LANES) } else { T::zero() };
+                assert_eq!(lanes(b.gate(a)), expected(&open));
+                assert_eq!(lanes(b.gate(V::splat(T::nan()))), lanes(b));
                 assert!(lanes(V::splat(T::neg_zero()).relu())[0].is_sign_positive());
                 assert!(lanes(V::splat(T::nan()).relu())[0].is_nan());
                 assert!(lanes(V::splat(T::nan()).flush())[0].is_nan());

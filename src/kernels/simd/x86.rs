@@ -99,9 +99,9 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
-            unsafe fn relu(self) -> Self {
+            unsafe fn gate(self, by: Self) -> Self {
                 // SAFETY: the trait's contract. "Not ≤, or unordered" keeps NaN.
-                unsafe { $keep($compare::<_CMP_NLE_UQ>(self, Self::splat(0.0)), self) }
+                unsafe { $keep($compare::<_CMP_NLE_UQ>(by, Self::splat(0.0)), self) }
             }
 
             #[inline(always)]
@@ -191,9 +191,9 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
-            unsafe fn relu(self) -> Self {
+            unsafe fn gate(self, by: Self) -> Self {
                 // SAFETY: the trait's contract. "Not ≤, or unordered" keeps NaN.
-                unsafe { $and($compare::<_CMP_NLE_UQ>(self, Self::splat(0.0)), self) }
+                unsafe { $and($compare::<_CMP_NLE_UQ>(by, Self::splat(0.0)), self) }
             }
 
             #[inline(always)]

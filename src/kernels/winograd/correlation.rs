@@ -1,0 +1,205 @@
+//! Forward, and the adjoint in the image, which is a forward with channels and filters exchanged and the window
+//! turned: a block of tiles at a time goes to points, through the multiplications, and back.
+
+use std::ops::Range;
+
+use super::gather::{Finish, Gather};
+use super::multiply::{Forward, most_tiles};
+use super::spread::{Pictures, Spread, lines};
+use super::tiles::{Groups, Layout, Tiles};
+use super::transforms::Divide;
+use super::weights::{Prepare, Source, taps};
+use crate::kernels::gemm::share;
+use crate::kernels::real::Real;
+use crate::kernels::simd::{Isa, MAX_LANES};
+use crate::kernels::workers::{Local, Parts, Split, Workers};
+
+/// How many bytes the points of a block's image may take, so that they stay in the second-level cache.
+const BLOCK_BYTES: usize = 1 << 20;
+/// The least tiles of a block, unless there are no more: fewer do not make up for reading the weights.
+pub const LEAST_TILES: usize = 28;
+/// The most tiles of a block.
+const MOST_TILES: usize = 56;
+/// How many channels are prepared in one task.
+const PREPARED_CHANNELS: usize = 16;
+
+/// One direction of a convolution.
+#[derive(Debug, Clone, Copy)]
+pub struct Correlation {
+    /// How many pictures there are.
+    pub batch: usize,
+    /// Channels of the source.
+    pub channels: usize,
+    /// Channels of the output.
+    pub filters: usize,
+    /// Height and width of the source.
+    pub from: [usize; 2],
+    /// Height and width of the output.
+    pub to: [usize; 2],
+    /// The padding of the source.
+    pub padding: [usize; 2],
+}
+
+/// How many numbers the weights take at `points` points along each axis. There is room for one channel more, so that what lies at
+/// different points does not compete for the same places of a cache.
+pub fn prepared(points: usize, channels: usize, filters: usize) -> usize {
+    points * points * (channels + 1) * filters.next_multiple_of(MAX_LANES)
+}
+
+impl Correlation {
+    fn groups<T: Real>(&self, isa: Isa) -> Groups {
+        Groups { filters: self.filters, lanes: isa.lanes::<T>() }
+    }
+
+    /// Where in the prepared weights a group starts, and how far it is from point to point.
+    fn group(&self, groups: &Groups, group: usize, points: usize) -> (usize, usize) {
+        let width = groups.registers(group) * groups.lanes;
+        (groups.filters(group).start * points * (self.channels + 1), width * (self.channels + 1))
+    }
+
+    /// Transforms the weights.
+    pub fn prepare<T: Real, const R: usize, const N: usize>(
+        &self,
+        isa: Isa,
+        (weight, source): (&[T], Source),
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        let groups = self.groups::<T>(isa);
+        let out = Parts::new(out);
+        let parts = self.channels.div_ceil(PREPARED_CHANNELS);
+        workers.run(groups.count() * parts, &|task, local| {
+            let (group, part) = (task / parts, task % parts);
+            let (start, point) = self.group(&groups, group, N * N);
+            local.reserve(Split::bytes::<T>(taps(R)));
+            let prepare = Prepare::<T, R, N> {
+                from: weight,
+                source,
+                filters: groups.filters(group),
+                channels: share(self.channels, parts, part),
+                width: groups.registers(group) * groups.lanes,
+                // SAFETY: groups take what `prepared` says, at most.
+                to: unsafe { out.start().add(start) },
+                point,
+            };
+            // SAFETY: every task writes channels and filters of its own.
+            unsafe { prepare.run(isa, local.slice(taps(R))) };
+        });
+    }
+
+    /// Computes the correlation.
+    pub fn run<T: Real, const N: usize>(
+        &self,
+        isa: Isa,
+        (from, weights): (&[T], &[T]),
+        finish: impl Finish<T>,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        let tiles = Tiles::new(self.to);
+        let (total, lanes) = (self.batch * tiles.each(), isa.lanes::<T>());
+        let channels = self.channels.next_multiple_of(lanes);
+        let room = BLOCK_BYTES / (N * N * channels * size_of::<T>()).max(1);
+        let blocks = total.div_ceil(room.clamp(LEAST_TILES, MOST_TILES));
+        let layout = Layout::new(N * N, total.div_ceil(blocks.max(1)), lanes);
+        let out = Parts::new(out);
+        workers.run(blocks, &|block, local| {
+            let block = share(total, blocks, block);
+            let mut job = Job::<T, N>::new(self, isa, tiles, block, layout, local);
+            job.spread(from);
+            for group in 0..job.groups.count() {
+                job.multiply(weights, group);
+                job.gather(group, finish, &out);
+            }
+        });
+    }
+}
+
+/// A block of tiles on its way.
+struct Job<'a, T, const N: usize> {
+    sizes: &'a Correlation,
+    isa: Isa,
+    groups: Groups,
+    tiles: Tiles,
+    block: Range<usize>,
+    layout: Layout,
+    /// Scratch: transformed columns, the points of the image, and those of one group of filters.
+    lines: &'a mut [T],
+    image: &'a mut [T],
+    sums: &'a mut [T],
+}
+
+impl<'a, T: Real, const N: usize> Job<'a, T, N> {
+    fn new(
+        sizes: &'a Correlation,
+        isa: Isa,
+        tiles: Tiles,
+        block: Range<usize>,
+        layout: Layout,
+        local: &'a mut Local,
+    ) -> Self {
+        let groups = sizes.groups::<T>(isa);
+        let lens = [lines(N), sizes.channels.div_ceil(layout.lanes) * layout.register, 2 * layout.register];
+        local.reserve(lens.iter().map(|&len| Split::bytes::<T>(len)).sum());
+        let mut split = local.split();
+        let [lines, image, sums] = lens.map(|len| split.take(len));
+        Self { sizes, isa, groups, tiles, block, layout, lines, image, sums }
+    }
+
+    /// Brings the image to the points.
+    fn spread(&mut self, from: &[T]) {
+        let Correlation { from: size, channels, padding, .. } = *self.sizes;
+        self.isa.dispatch(Spread::<T, _, N, N> {
+            pictures: Pictures { numbers: from, size, channels, padding },
+            along: Divide,
+            channels: 0..channels,
+            tiles: self.tiles,
+            block: self.block.clone(),
+            layout: self.layout,
+            lines: self.lines,
+            to: self.image,
+        });
+    }
+
+    /// Multiplies at every point with the weights of a group of filters.
+    fn multiply(&mut self, weights: &[T], group: usize) {
+        let (start, stride) = self.sizes.group(&self.groups, group, N * N);
+        let (registers, tiles) = (self.groups.registers(group), self.block.len());
+        let weights = &weights[start..start + N * N * stride];
+        let parts = tiles.div_ceil(most_tiles::<T>(self.isa, registers));
+        for point in 0..N * N {
+            for part in 0..parts {
+                let part = share(tiles, parts, part);
+                let at = point * self.layout.point + part.start * self.layout.lanes;
+                // SAFETY: image, weights and sums hold all points of these channels and filters, and the part's
+                // tiles.
+                unsafe {
+                    let forward = Forward {
+                        left: self.image.as_ptr().add(at),
+                        left_register: self.layout.register,
+                        channels: self.sizes.channels,
+                        right: weights.as_ptr().add(point * stride),
+                        out: self.sums.as_mut_ptr().add(at),
+                        out_register: self.layout.register,
+                    };
+                    forward.run(self.isa, part.len(), registers);
+                }
+            }
+        }
+    }
+
+    /// Brings the sums of a group of filters back from the points.
+    fn gather(&self, group: usize, finish: impl Finish<T>, out: &Parts<T>) {
+        self.isa.dispatch(Gather::<T, _, N> {
+            from: self.sums,
+            layout: self.layout,
+            channels: self.groups.filters(group),
+            tiles: self.tiles,
+            block: self.block.clone(),
+            finish,
+            to: out.start(),
+            size: self.sizes.to,
+            pitch: self.sizes.filters,
+        });
+    }
+}

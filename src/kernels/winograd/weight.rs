@@ -1,0 +1,204 @@
+//! The adjoint in the weights: image and upstream meet at the points, where the products are summed over tiles.
+//!
+//! A task sums over the pictures of one row of the result, for some channels and some filters, so many that their
+//! sums stay in the second-level cache.
+
+use std::ops::Range;
+
+use super::multiply::Weight;
+use super::spread::{Pictures, Spread, lines};
+use super::tiles::{Groups, Layout, Tiles};
+use super::transforms::{Along, Divide, Evaluate, OUTPUTS};
+use super::weights::Finish;
+use crate::kernels::conv::Convolution;
+use crate::kernels::gemm::share;
+use crate::kernels::real::Real;
+use crate::kernels::simd::{Isa, MAX_LANES};
+use crate::kernels::workers::{Local, Parts, Split, Workers};
+
+/// The most channels, and the most filters, of a task.
+const MOST_CHANNELS: usize = 64;
+/// How many bytes the points of a block may take for image and upstream together.
+const BLOCK_BYTES: usize = 1 << 20;
+/// The most tiles of a block.
+const MOST_TILES: usize = 56;
+
+/// Computes one row of sums for every `every` consecutive pictures.
+pub fn sums<T: Real, const R: usize, const N: usize>(
+    sizes: &Convolution,
+    isa: Isa,
+    (image, upstream): (&[T], &[T]),
+    every: usize,
+    out: &mut [T],
+    workers: &Workers,
+) where
+    Divide: Along<N, N>,
+{
+    let rows = sizes.batch.div_ceil(every.max(1));
+    let cuts = [sizes.channels, sizes.filters].map(|all| all.div_ceil(MOST_CHANNELS));
+    let len = R * R * sizes.channels * sizes.filters;
+    let out = Parts::new(out);
+    workers.run(rows * cuts[0] * cuts[1], &|task, local| {
+        let (row, cut) = (task / (cuts[0] * cuts[1]), task % (cuts[0] * cuts[1]));
+        let channels = some(sizes.channels, cuts[0], cut / cuts[1]);
+        let filters = some(sizes.filters, cuts[1], cut % cuts[1]);
+        if channels.is_empty() || filters.is_empty() {
+            return;
+        }
+        let mut job = Job::<T, R, N>::new(sizes, isa, channels, filters, local);
+        let pictures = row * every..sizes.batch.min((row + 1) * every);
+        job.run((image, upstream), pictures);
+        // SAFETY: rows are as long, and each task writes to channels and filters of its own.
+        unsafe { job.finish(out.start().add(row * len)) };
+    });
+}
+
+/// Some of all channels, in whole registers.
+fn some(all: usize, cuts: usize, cut: usize) -> Range<usize> {
+    let some = share(all.div_ceil(MAX_LANES), cuts, cut);
+    some.start * MAX_LANES..all.min(some.end * MAX_LANES)
+}
+
+/// One task.
+struct Job<'a, T, const R: usize, const N: usize> {
+    sizes: &'a Convolution,
+    isa: Isa,
+    channels: Range<usize>,
+    filters: Range<usize>,
+    /// The task's filters, counted from 0.
+    groups: Groups,
+    tiles: Tiles,
+    /// How many tiles a block has at most.
+    block: usize,
+    layout: Layout,
+    /// Scratch: transformed columns, a block of image and of upstream at the points, and the sums,
+    /// \[register of channels, group of filters, point, channel, filter\].
+    lines: &'a mut [T],
+    image: &'a mut [T],
+    upstream: &'a mut [T],
+    sums: &'a mut [T],
+}
+
+impl<'a, T: Real, const R: usize, const N: usize> Job<'a, T, R, N> {
+    fn new(
+        sizes: &'a Convolution,
+        isa: Isa,
+        channels: Range<usize>,
+        filters: Range<usize>,
+        local: &'a mut Local,
+    ) -> Self {
+        let lanes = isa.lanes::<T>();
+        let registers = [&channels, &filters].map(|some| some.len().div_ceil(lanes));
+        let tile = N * N * (registers[0] + registers[1]) * lanes * size_of::<T>();
+        let block = (BLOCK_BYTES / tile).clamp(1, MOST_TILES);
+        let layout = Layout::new(N * N, block, lanes);
+        let groups = Groups { filters: filters.len(), lanes };
+        let sums = registers[0] * registers[1] * Self::unit(lanes);
+        let lens = [lines(N), registers[0] * layout.register, registers[1] * layout.register, sums];
+        local.reserve(lens.iter().map(|&len| Split::bytes::<T>(len)).sum());
+        let mut split = local.split();
+        let [lines, image, upstream, sums] = lens.map(|len| split.take(len));
+        let tiles = Tiles::new(sizes.output);
+        Self { sizes, isa, channels, filters, groups, tiles, block, layout, lines, image, upstream, sums }
+    }
+
+    /// How many sums a register of channels and one of filters have; one row more at each point than needed
+    /// keeps the points apart in the cache.
+    fn unit(lanes: usize) -> usize {
+        N * N * (lanes + 1) * lanes
+    }
+
+    /// Where the sums of some channels and a group of filters start, and how far it is from point to point.
+    fn sums(&self, register: usize, group: usize) -> (usize, usize) {
+        let lanes = self.groups.lanes;
+        let before = register * self.groups.filters.div_ceil(lanes) + 2 * group;
+        (before * Self::unit(lanes), self.groups.registers(group) * lanes * (lanes + 1))
+    }
+
+    /// Sums over some pictures.
+    fn run(&mut self, (image, upstream): (&[T], &[T]), pictures: Range<usize>) {
+        self.sums.fill(T::zero());
+        let Convolution { channels, filters, .. } = *self.sizes;
+        let image =
+            Pictures { numbers: image, size: self.sizes.image, channels, padding: self.sizes.window.padding };
+        let upstream =
+            Pictures { numbers: upstream, size: self.sizes.output, channels: filters, padding: [0; 2] };
+        let all = pictures.start * self.tiles.each()..pictures.end * self.tiles.each();
+        for start in all.clone().step_by(self.block) {
+            let block = start..all.end.min(start + self.block);
+            self.isa.dispatch(Spread::<T, _, N, N> {
+                pictures: image,
+                along: Divide,
+                channels: self.channels.clone(),
+                tiles: self.tiles,
+                block: block.clone(),
+                layout: self.layout,
+                lines: self.lines,
+                to: self.image,
+            });
+            self.isa.dispatch(Spread::<T, _, OUTPUTS, N> {
+                pictures: upstream,
+                along: Evaluate,
+                channels: self.filters.clone(),
+                tiles: self.tiles,
+                block: block.clone(),
+                layout: self.layout,
+                lines: self.lines,
+                to: self.upstream,
+            });
+            self.multiply(block.len());
+        }
+    }
+
+    /// Adds the products of a block of tiles to the sums.
+    fn multiply(&mut self, tiles: usize) {
+        let registers = self.channels.len().div_ceil(self.layout.lanes);
+        for (register, group) in
+            (0..registers).flat_map(|register| (0..self.groups.count()).map(move |group| (register, group)))
+        {
+            let (start, stride) = self.sums(register, group);
+            for point in 0..N * N {
+                let at = point * self.layout.point;
+                // SAFETY: image, upstream and sums hold all points of these channels and filters.
+                unsafe {
+                    let weight = Weight {
+                        left: self.image.as_ptr().add(register * self.layout.register + at),
+                        right: self.upstream.as_ptr().add(2 * group * self.layout.register + at),
+                        right_register: self.layout.register,
+                        tiles,
+                        out: self.sums.as_mut_ptr().add(start + point * stride),
+                    };
+                    weight.run(self.isa, self.groups.registers(group));
+                }
+            }
+        }
+    }
+
+    /// Writes the sums, as gradients of the weights, to their places among a row of sums that begins at `to`.
+    ///
+    /// # Safety
+    /// There must be a whole row, and nobody else may use this task's part of it.
+    unsafe fn finish(&self, to: *mut T) {
+        let Convolution { channels, filters, .. } = *self.sizes;
+        let lanes = self.layout.lanes;
+        for (register, first) in self.channels.clone().step_by(lanes).enumerate() {
+            for group in 0..self.groups.count() {
+                let (start, point) = self.sums(register, group);
+                let some = self.groups.filters(group);
+                // SAFETY: the sums hold all points; the caller vouches for the target.
+                unsafe {
+                    self.isa.dispatch(Finish::<T, R, N> {
+                        from: self.sums.as_ptr().add(start),
+                        point,
+                        width: self.groups.registers(group) * lanes,
+                        filters: some.len(),
+                        channels: lanes.min(self.channels.end - first),
+                        to: to.add(first * filters + self.filters.start + some.start),
+                        channel: filters,
+                        tap: channels * filters,
+                    });
+                }
+            }
+        }
+    }
+}
