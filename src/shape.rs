@@ -7,6 +7,30 @@ use smallvec::SmallVec;
 
 use crate::error::Problem;
 
+/// Where a batch of pictures has its channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// `[N, C, H, W]`, as everybody sees them.
+    #[default]
+    First,
+    /// `[N, H, W, C]`, as a plan may lay them.
+    Last,
+}
+
+impl Order {
+    /// Batch, channels, height and width of pictures of a shape.
+    pub fn sizes(self, shape: &Shape) -> [usize; 4] {
+        let axes = if self == Self::First { [0, 1, 2, 3] } else { [0, 3, 1, 2] };
+        axes.map(|axis| shape[axis])
+    }
+
+    /// The shape of pictures of a batch, channels, height and width.
+    pub fn shape(self, sizes: [usize; 4]) -> Shape {
+        let axes = if self == Self::First { [0, 1, 2, 3] } else { [0, 2, 3, 1] };
+        axes.map(|axis| sizes[axis]).into()
+    }
+}
+
 /// The sizes of an array's axes, outermost first. Rows are contiguous: the last axis runs fastest.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Shape(SmallVec<[usize; 6]>);

@@ -17,7 +17,7 @@ use crate::graph::op::{Adapt, AnyOp, At, Call, ChannelsLast, Gradient, Meta, Op,
 use crate::kernels::channels_last::{to_channels_first, to_channels_last};
 use crate::kernels::real::Real;
 use crate::kernels::walk::{self, Walk};
-use crate::shape::Shape;
+use crate::shape::{Order, Shape};
 
 /// Changes operations that gain by it, and those that follow, to channels last.
 pub fn channels_last(program: &Program) -> Program {
@@ -140,7 +140,10 @@ impl Layout<'_> {
 
     /// A constant, or an array that is only read in another way, is not written out to be transposed.
     fn reread(&mut self, first: NodeId, like: NodeId) -> Option<NodeId> {
-        let meta = Meta { shape: last_shape(&self.new.node(first).meta.shape), dtype: Dtype::Real };
+        let meta = Meta {
+            shape: Order::Last.shape(Order::First.sizes(&self.new.node(first).meta.shape)),
+            dtype: Dtype::Real,
+        };
         if self.new.op(first)?.constant().is_some() {
             let node = Node { meta, ..self.new.node(first).clone() };
             return Some(self.new.push(node, &[]));
@@ -153,7 +156,12 @@ impl Layout<'_> {
 }
 
 /// How an operation is done on pictures with their channels last, if it can be.
-fn channels_last_of(op: &Arc<dyn AnyOp>, operands: &[&Meta], output: &Meta, fast: bool) -> Option<ChannelsLast> {
+fn channels_last_of(
+    op: &Arc<dyn AnyOp>,
+    operands: &[&Meta],
+    output: &Meta,
+    fast: bool,
+) -> Option<ChannelsLast> {
     if op.elementwise().is_some() && output.shape.len() == 4 {
         let operands = smallvec![Adapt::Picture; operands.len()];
         return Some(ChannelsLast { op: op.clone(), operands, output: Adapt::Picture, is_faster: false });
@@ -161,33 +169,20 @@ fn channels_last_of(op: &Arc<dyn AnyOp>, operands: &[&Meta], output: &Meta, fast
     op.channels_last(operands, fast)
 }
 
-/// Which axis of a picture holds its channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
-    First,
-    Last,
-}
-
-fn last_shape(shape: &Shape) -> Shape {
-    [0, 2, 3, 1].into_iter().map(|axis| shape[axis]).collect()
-}
-
-fn first_shape(shape: &Shape) -> Shape {
-    [0, 3, 1, 2].into_iter().map(|axis| shape[axis]).collect()
-}
-
 /// Whether pictures of one channel, or of one pixel, lie the same in both orders.
 fn is_free(shape: &Shape, to: Order) -> bool {
-    let [channels, pixels] = sizes(shape, to);
+    let [_, channels, pixels] = sizes(shape, to);
     channels == 1 || pixels == 1
 }
 
-/// Channels and pixels of pictures that are to be brought into an order.
-fn sizes(shape: &Shape, to: Order) -> [usize; 2] {
-    match to {
-        Order::Last => [shape[1], shape[2] * shape[3]],
-        Order::First => [shape[3], shape[1] * shape[2]],
-    }
+/// Batch, channels and pixels of pictures that are to be brought into an order.
+fn sizes(shape: &Shape, to: Order) -> [usize; 3] {
+    let [batch, channels, height, width] = other(to).sizes(shape);
+    [batch, channels, height * width]
+}
+
+fn other(order: Order) -> Order {
+    if order == Order::First { Order::Last } else { Order::First }
 }
 
 /// Pictures, or their indices, in the other order.
@@ -208,13 +203,12 @@ impl Op for Transpose {
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
         let Meta { shape, dtype } = operands[0];
-        let shape = if self.to == Order::Last { last_shape(shape) } else { first_shape(shape) };
-        Ok(Meta { shape, dtype: *dtype })
+        Ok(Meta { shape: self.to.shape(other(self.to).sizes(shape)), dtype: *dtype })
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let shape = call.operand_shape(0);
-        let [channels, pixels] = sizes(shape, self.to);
+        let [batch, channels, pixels] = sizes(shape, self.to);
         match call.operands[0] {
             Operand::Index(_, from) => {
                 let own = walk::row_major(shape);
@@ -222,9 +216,9 @@ impl Op for Transpose {
                 Walk::new(call.shape, &axes.map(|axis| own[axis])).fetch(from, 0, call.indices);
             }
             _ if self.to == Order::Last => {
-                to_channels_last(shape[0], channels, pixels, call.real(0), call.output, call.workers);
+                to_channels_last([batch, channels, pixels], call.real(0), call.output, call.workers);
             }
-            _ => to_channels_first(shape[0], channels, pixels, call.real(0), call.output, call.workers),
+            _ => to_channels_first([batch, channels, pixels], call.real(0), call.output, call.workers),
         }
     }
 

@@ -47,7 +47,11 @@ impl Program {
             dag: graph.dag().clone(),
             outputs,
             updates,
-            graph: graph.identity(), recorded, groups: Vec::new(), fast: false })
+            graph: graph.identity(),
+            recorded,
+            groups: Vec::new(),
+            fast: false,
+        })
     }
 
     /// An output or a next value that is a parameter as it stands is copied, so that updates in place cannot

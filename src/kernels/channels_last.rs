@@ -1,29 +1,107 @@
-//! stub
+//! Kernels on pictures that lie pixel after pixel, [N, H, W, C]: the channels of a pixel lie together.
+//!
+//! So a register holds channels of one pixel, whatever the size of the picture; a border or a stride costs no
+//! lanes. [`Direct`] convolves such pictures by the definition: it copies a strip of the picture with its padding,
+//! once, and slides the weights over it in tiles that stay in registers. No sum depends on how many lanes a
+//! register has, on how the work is cut into tasks, or on the number of threads.
+
+use super::conv::Convolution;
+use super::gemm::Epilogue;
 use super::real::Real;
+use super::simd::{Isa, MAX_LANES};
 use super::workers::Workers;
-pub fn to_channels_last<T: Real>(
-    batch: usize,
-    channels: usize,
-    pixels: usize,
-    from: &[T],
-    to: &mut [T],
-    _: &Workers,
-) {
-    for n in 0..batch {
-        for c in 0..channels {
-            for p in 0..pixels {
-                to[(n * pixels + p) * channels + c] = from[(n * channels + c) * pixels + p];
-            }
-        }
+use correlation::Correlation;
+pub use layout::{channel_sums, to_channels_first, to_channels_last};
+pub use weight::finish_weight_sums;
+
+mod correlation;
+mod layout;
+mod strip;
+mod sweep;
+mod weight;
+
+/// How many bytes a task's scratch may take.
+const SCRATCH_BYTES: usize = 12 << 20;
+/// How many filters are prepared together.
+const PANEL: usize = 2 * MAX_LANES;
+
+/// Direct convolution of channels-last pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Direct {
+    sizes: Convolution,
+    forward: Correlation,
+    adjoint: Correlation,
+}
+
+impl Direct {
+    /// `None` if not even one row of places, with all pixels that its windows cover, fits a thread's scratch.
+    pub fn new(sizes: &Convolution) -> Option<Self> {
+        let (forward, adjoint) = (Correlation::forward(sizes), Correlation::adjoint(sizes));
+        let fits = forward.fits() && adjoint.fits() && weight::fits(sizes);
+        fits.then_some(Self { sizes: *sizes, forward, adjoint })
+    }
+
+    /// How many numbers the weights have as [`forward`](Self::forward) reads them.
+    pub fn prepared(&self) -> usize {
+        self.forward.prepared()
+    }
+
+    /// Arranges weights [filters, channels, kh, kw] for [`forward`](Self::forward).
+    pub fn prepare<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
+        self.forward.prepare(Isa::detect(), weight, out, workers);
+    }
+
+    /// How many numbers the weights have as [`image_adjoint`](Self::image_adjoint) reads them.
+    pub fn prepared_adjoint(&self) -> usize {
+        self.adjoint.prepared()
+    }
+
+    /// Arranges weights [filters, channels, kh, kw] for [`image_adjoint`](Self::image_adjoint).
+    pub fn prepare_adjoint<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
+        self.adjoint.prepare(Isa::detect(), weight, out, workers);
+    }
+
+    /// Pictures [N, H, W, C] to [N, H', W', F], and the epilogue of it; the bias is per filter.
+    pub fn forward<T: Real>(
+        &self,
+        image: &[T],
+        prepared: &[T],
+        epilogue: Epilogue<T>,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        self.forward.run(Isa::detect(), (image, prepared), epilogue, None, out, workers);
+    }
+
+    /// The adjoint of [`forward`](Self::forward) in the picture: upstream [N, H', W', F] to [N, H, W, C]. Numbers
+    /// whose `gate` is ≤ 0 become 0; a NaN lets them pass.
+    pub fn image_adjoint<T: Real>(
+        &self,
+        prepared: &[T],
+        upstream: &[T],
+        gate: Option<&[T]>,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        self.adjoint.run(Isa::detect(), (upstream, prepared), Epilogue::default(), gate, out, workers);
+    }
+
+    /// The adjoint of [`forward`](Self::forward) in the weights, but for the sum over the batch: a row
+    /// [kh, kw, channels, filters] for every `every` consecutive pictures, of which the last may have fewer.
+    /// [`finish_weight_sums`] adds the rows up.
+    pub fn weight_sums<T: Real>(
+        &self,
+        image: &[T],
+        upstream: &[T],
+        every: usize,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        weight::sums(&self.sizes, Isa::detect(), (image, upstream), every, out, workers);
     }
 }
-pub fn to_channels_first<T: Real>(
-    batch: usize,
-    channels: usize,
-    pixels: usize,
-    from: &[T],
-    to: &mut [T],
-    w: &Workers,
-) {
-    to_channels_last(batch, pixels, channels, from, to, w)
-}
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,5 @@ pub(crate) mod reduce;
 pub(crate) mod simd;
 pub(crate) mod softmax;
 pub(crate) mod walk;
-#[cfg_attr(not(test), expect(dead_code, reason = "no pass chooses it yet"))]
 pub(crate) mod winograd;
 pub mod workers;

@@ -48,8 +48,10 @@ pub trait Vector<T>: Copy {
         // SAFETY: the same contract.
         unsafe { self.gate(self) }
     }
-    /// 0 in every lane that is subnormal: smaller than the smallest number of full precision. The processor
-    /// is many times slower with those.
+    /// The larger of self and floor, which is no NaN, in every lane; NaN of self stays.
+    unsafe fn at_least(self, floor: Self) -> Self;
+    /// +0 in every lane that is zero or subnormal: smaller than the smallest number of full precision. The
+    /// processor is many times slower with those.
     unsafe fn flush(self) -> Self;
     /// Lanes of both by turns (a₀ b₀ a₁ b₁ …): the first half of them, and the second.
     unsafe fn interleave(self, other: Self) -> (Self, Self);
@@ -244,6 +246,11 @@ impl<T: Real> Vector<T> for [T; 4] {
     }
 
     #[inline(always)]
+    unsafe fn at_least(self, floor: Self) -> Self {
+        std::array::from_fn(|lane| if self[lane] < floor[lane] { floor[lane] } else { self[lane] })
+    }
+
+    #[inline(always)]
     unsafe fn flush(self) -> Self {
         self.map(flush)
     }
@@ -292,7 +299,10 @@ mod tests {
                 assert_eq!(lanes(b.gate(V::splat(T::nan()))), lanes(b));
                 assert!(lanes(V::splat(T::neg_zero()).relu())[0].is_sign_positive());
                 assert!(lanes(V::splat(T::nan()).relu())[0].is_nan());
+                assert_eq!(lanes(a.at_least(V::splat(number(4)))), expected(&|i| number(i).max(number(4))));
+                assert!(lanes(V::splat(T::nan()).at_least(b))[0].is_nan());
                 assert!(lanes(V::splat(T::nan()).flush())[0].is_nan());
+                assert!(lanes(V::splat(T::neg_zero()).flush())[0].is_sign_positive());
                 let smallest = T::min_positive_value();
                 for number in [smallest, -smallest, T::infinity(), T::one()] {
                     assert_eq!(lanes(V::splat(number).flush()), expected(&|_| number));

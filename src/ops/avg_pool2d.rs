@@ -6,7 +6,7 @@ use super::max_pool2d::{picture, pooled_places, pooling};
 use crate::error::Problem;
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
 use crate::kernels::real::Real;
-use crate::shape::Window;
+use crate::shape::{Order, Window};
 
 /// The mean over each window; padding counts as zeros.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +33,7 @@ impl Op for AvgPool2d {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, call.operand_shape(0), call.shape);
+        let pooling = pooling(self.window, Order::First, call.operand_shape(0), call.shape);
         pooling.average(call.real(0), call.output, call.workers);
     }
 
@@ -67,7 +67,7 @@ impl Op for AvgPool2dAdjoint {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, call.shape, call.operand_shape(0));
+        let pooling = pooling(self.window, Order::First, call.shape, call.operand_shape(0));
         pooling.average_adjoint(call.real(0), call.output, call.workers);
     }
 

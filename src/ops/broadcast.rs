@@ -1,10 +1,12 @@
 //! Repeating along axes and summing over them: each is the other's adjoint.
 
-use smallvec::SmallVec;
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
 
 use super::example::{Example, normal, positive};
 use crate::error::Problem;
-use crate::graph::op::{Here, Rewrite, Samples};
+use crate::graph::op::{Adapt, ChannelsLast, Here, Rewrite, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::real::Real;
 use crate::kernels::walk::{self, Walk};
@@ -100,6 +102,20 @@ impl Op for Sum {
 
     fn attributes(&self) -> String {
         format!("axes {:?}", &self.axes[..])
+    }
+
+    /// Of pictures whose channels lie last; first within each picture, if all of them are summed.
+    fn channels_last(&self, operands: &[&Meta], _: bool) -> Option<ChannelsLast> {
+        // Channels may not change sides with axes that stay.
+        let stays = |axis: usize| !self.axes.contains(&axis);
+        if operands[0].shape.len() != 4 || stays(1) && (stays(2) || stays(3)) {
+            return None;
+        }
+        let over_batch = !stays(0) && (1..4).any(|axis| !stays(axis));
+        let moved = self.axes.iter().filter(|&&axis| axis > 0 || !over_batch).map(|&axis| [0, 3, 1, 2][axis]);
+        let output = if over_batch { Adapt::Through(Arc::new(Sum { axes: smallvec![0] })) } else { Adapt::Keep };
+        let op = Arc::new(Sum { axes: moved.collect() });
+        Some(ChannelsLast { op, operands: smallvec![Adapt::Picture], output, is_faster: false })
     }
 
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {

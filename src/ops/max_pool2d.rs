@@ -3,26 +3,32 @@
 //! Where the maximum lies is found once, as an array of indices; taking the values there is linear, and its
 //! adjoint puts values back. So every derivative follows the same choice, and a tie is decided in one place.
 
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
 use super::attributes::Pool2dOptions;
 use super::example::{Example, distinct};
 use crate::error::Problem;
-use crate::graph::op::Samples;
+use crate::graph::op::{Adapt, ChannelsLast, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::pool::Pooling;
 use crate::kernels::real::Real;
-use crate::shape::{Shape, Window};
+use crate::shape::{Order, Shape, Window};
 
 /// For each place of the window, the index of the maximum within its plane. The first maximum in row-major
 /// order wins a tie, and a NaN counts as larger than any number, as in PyTorch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Argmax {
     window: Window,
+    order: Order,
 }
 
 /// The values at the indices.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Take {
     window: Window,
+    order: Order,
 }
 
 /// The adjoint of [`Take`]: values added to planes of zeros at the indices.
@@ -30,6 +36,7 @@ pub struct Take {
 pub struct Put {
     window: Window,
     plane: [usize; 2],
+    order: Order,
 }
 
 impl Op for Argmax {
@@ -38,17 +45,22 @@ impl Op for Argmax {
     }
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let [batch, channels, height, width] = picture(operands[0])?;
+        picture(operands[0])?;
+        let [batch, channels, height, width] = self.order.sizes(&operands[0].shape);
         let places = pooled_places(self.window, [height, width])?;
         if height.saturating_mul(width) > u32::MAX as usize {
             return Err(Problem::new(format!("a plane of {height}×{width} has more pixels than an index counts")));
         }
-        Ok(Meta::index([batch, channels, places[0], places[1]]))
+        Ok(Meta::index(self.order.shape([batch, channels, places[0], places[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, call.operand_shape(0), call.shape);
-        pooling.argmax(call.real(0), call.indices, call.workers);
+        let pooling = pooling(self.window, self.order, call.operand_shape(0), call.shape);
+        let (image, indices, workers) = (call.real(0), call.indices, call.workers);
+        match self.order {
+            Order::First => pooling.argmax(image, indices, workers),
+            Order::Last => pooling.argmax_last(channels(call.shape), image, indices, workers),
+        }
     }
 
     fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
@@ -61,6 +73,10 @@ impl Op for Argmax {
 
     fn attributes(&self) -> String {
         self.window.to_string()
+    }
+
+    fn channels_last(&self, _: &[&Meta], _: bool) -> Option<ChannelsLast> {
+        Some(follow(Self { order: Order::Last, ..self.clone() }, 1))
     }
 
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
@@ -78,15 +94,19 @@ impl Op for Take {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, call.operand_shape(0), call.shape);
-        pooling.take(call.real(0), call.indices_of(1), call.output, call.workers);
+        let pooling = pooling(self.window, self.order, call.operand_shape(0), call.shape);
+        let (image, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
+        match self.order {
+            Order::First => pooling.take(image, indices, out, workers),
+            Order::Last => pooling.take_last(channels(call.shape), image, indices, out, workers),
+        }
     }
 
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
         let (image, indices) = (at.operands[0].shape(), at.operands[1]);
         match argument {
             0 => {
-                let op = Put { window: self.window, plane: [image[2], image[3]] };
+                let op = Put { window: self.window, plane: [image[2], image[3]], order: self.order };
                 Gradient::Of(at.upstream.graph().record(op, &[at.upstream, indices]))
             }
             _ => Gradient::Constant,
@@ -101,6 +121,10 @@ impl Op for Take {
         Some(self.window)
     }
 
+    fn channels_last(&self, _: &[&Meta], _: bool) -> Option<ChannelsLast> {
+        Some(follow(Self { order: Order::Last, ..self.clone() }, 2))
+    }
+
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
         Some(Samples::each(operands[0].shape[0], &[true; 2]))
     }
@@ -112,19 +136,24 @@ impl Op for Put {
     }
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let [batch, channels, ..] = picture(operands[0])?;
-        Ok(Meta::real([batch, channels, self.plane[0], self.plane[1]]))
+        picture(operands[0])?;
+        let [batch, channels, ..] = self.order.sizes(&operands[0].shape);
+        Ok(Meta::real(self.order.shape([batch, channels, self.plane[0], self.plane[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, call.shape, call.operand_shape(0));
-        pooling.put(call.real(0), call.indices_of(1), call.output, call.workers);
+        let pooling = pooling(self.window, self.order, call.shape, call.operand_shape(0));
+        let (values, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
+        match self.order {
+            Order::First => pooling.put(values, indices, out, workers),
+            Order::Last => pooling.put_last(channels(call.shape), values, indices, out, workers),
+        }
     }
 
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
         match argument {
             0 => {
-                let op = Take { window: self.window };
+                let op = Take { window: self.window, order: self.order };
                 Gradient::Of(at.upstream.graph().record(op, &[at.upstream, at.operands[1]]))
             }
             _ => Gradient::Constant,
@@ -133,6 +162,10 @@ impl Op for Put {
 
     fn roles(&self) -> &'static [&'static str] {
         &["values", "indices"]
+    }
+
+    fn channels_last(&self, _: &[&Meta], _: bool) -> Option<ChannelsLast> {
+        Some(follow(Self { order: Order::Last, ..self.clone() }, 2))
     }
 
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
@@ -160,8 +193,20 @@ pub(crate) fn pooled_places(window: Window, plane: [usize; 2]) -> Result<[usize;
 }
 
 /// The kernel's view of an image of shape `image` pooled to shape `pooled`.
-pub(crate) fn pooling(window: Window, image: &Shape, pooled: &Shape) -> Pooling {
-    Pooling { plane: [image[2], image[3]], places: [pooled[2], pooled[3]], window }
+pub(crate) fn pooling(window: Window, order: Order, image: &Shape, pooled: &Shape) -> Pooling {
+    let ([_, _, height, width], [_, _, tall, wide]) = (order.sizes(image), order.sizes(pooled));
+    Pooling { plane: [height, width], places: [tall, wide], window }
+}
+
+/// The channels of pictures that have them last.
+fn channels(shape: &Shape) -> usize {
+    shape[3]
+}
+
+/// The same operation on pictures that have their channels last; it follows others there.
+fn follow(op: impl Op, operands: usize) -> ChannelsLast {
+    let operands = SmallVec::from_elem(Adapt::Picture, operands);
+    ChannelsLast { op: Arc::new(op), operands, output: Adapt::Picture, is_faster: false }
 }
 
 impl<'g> Var<'g> {
@@ -183,12 +228,12 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn max_pool2d(self, options: impl Into<Pool2dOptions>) -> Var<'g> {
         let window = options.into().window();
-        let argmax = Argmax { window };
+        let argmax = Argmax { window, order: Order::First };
         if let Err(problem) = argmax.infer(&[&self.meta()]) {
             return self.graph().refuse("max_pool2d", &["image"], &[self], problem);
         }
         let indices = self.graph().record(argmax, &[self]);
-        self.graph().record(Take { window }, &[self, indices])
+        self.graph().record(Take { window, order: Order::First }, &[self, indices])
     }
 }
 

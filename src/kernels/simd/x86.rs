@@ -41,7 +41,7 @@ pub unsafe fn run_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
 
 /// The operations that differ only in the names of their intrinsics.
 macro_rules! common {
-    ($number:ty, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident) => {
+    ($number:ty, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident, $max:ident) => {
         #[inline(always)]
         unsafe fn splat(value: $number) -> Self {
             // SAFETY: the trait's contract, as for every intrinsic below.
@@ -71,13 +71,19 @@ macro_rules! common {
             // SAFETY: the trait's contract.
             unsafe { $add(self, other) }
         }
+
+        #[inline(always)]
+        unsafe fn at_least(self, floor: Self) -> Self {
+            // SAFETY: the trait's contract. Of a pair with a NaN, the instruction returns the second.
+            unsafe { $max(floor, self) }
+        }
     };
 }
 
 /// A 512-bit register: partial loads and stores take a mask of bits.
 macro_rules! avx512 {
     ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $order:ty, $index:ident, $permute:ident,
-     $load_mask:ident, $store_mask:ident, $compare:ident, $keep:ident) => {
+     $load_mask:ident, $store_mask:ident, $compare:ident, $keep:ident, $bits:ident, $test:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = 14;
@@ -106,11 +112,10 @@ macro_rules! avx512 {
 
             #[inline(always)]
             unsafe fn flush(self) -> Self {
-                // SAFETY: the trait's contract. "Not below, or unordered" keeps NaN.
+                // SAFETY: the trait's contract. Zeros and subnormals are what has an exponent of zeros.
                 unsafe {
-                    let above = $compare::<_CMP_NLT_UQ>(self, Self::splat(<$number>::MIN_POSITIVE));
-                    let below = $compare::<_CMP_NGT_UQ>(self, Self::splat(-<$number>::MIN_POSITIVE));
-                    $keep(above | below, self)
+                    let exponent = $bits(Self::splat(<$number>::INFINITY));
+                    $keep($test($bits(self), exponent), self)
                 }
             }
 
@@ -143,14 +148,16 @@ avx512!(
     f32,
     16,
     __mmask16,
-    (f32, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps),
+    (f32, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_max_ps),
     i32,
     _mm512_loadu_epi32,
     _mm512_permutex2var_ps,
     _mm512_maskz_loadu_ps,
     _mm512_mask_storeu_ps,
     _mm512_cmp_ps_mask,
-    _mm512_maskz_mov_ps
+    _mm512_maskz_mov_ps,
+    _mm512_castps_si512,
+    _mm512_test_epi32_mask
 );
 
 avx512!(
@@ -158,14 +165,16 @@ avx512!(
     f64,
     8,
     __mmask8,
-    (f64, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd),
+    (f64, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd, _mm512_max_pd),
     i64,
     _mm512_loadu_epi64,
     _mm512_permutex2var_pd,
     _mm512_maskz_loadu_pd,
     _mm512_mask_storeu_pd,
     _mm512_cmp_pd_mask,
-    _mm512_maskz_mov_pd
+    _mm512_maskz_mov_pd,
+    _mm512_castpd_si512,
+    _mm512_test_epi64_mask
 );
 
 /// A 256-bit register: partial loads and stores take a register of masks.
@@ -224,7 +233,7 @@ avx2!(
     f32,
     8,
     i32,
-    (f32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps),
+    (f32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_max_ps),
     _mm256_maskload_ps,
     _mm256_maskstore_ps,
     _mm256_cmp_ps,
@@ -240,7 +249,7 @@ avx2!(
     f64,
     4,
     i64,
-    (f64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd),
+    (f64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd, _mm256_max_pd),
     _mm256_maskload_pd,
     _mm256_maskstore_pd,
     _mm256_cmp_pd,

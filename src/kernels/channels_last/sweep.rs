@@ -1,0 +1,174 @@
+//! The innermost loop of the correlations: a few places of a row by one or two registers of filters.
+//!
+//! Each step reads one row of weights, and per place one number of the strip, which is spread over all lanes.
+//! Places are a fixed number of numbers apart, so that one pointer with constant offsets reaches them all.
+
+use crate::kernels::real::Real;
+use crate::kernels::simd::{Isa, Kernel, Vector};
+
+/// Some registers of filters at all places of a rectangle.
+#[derive(Debug, Clone, Copy)]
+pub struct Rectangle<'a, T> {
+    /// Rows and columns of places.
+    pub size: [usize; 2],
+    /// The strip, at the first place.
+    pub source: *const T,
+    /// From a row of places to the next, in the strip.
+    pub source_row: usize,
+    /// Runs of numbers that lie together, as seen from a place: where each starts, and how many they are.
+    pub runs: &'a [[usize; 2]],
+    /// The weights of the first step.
+    pub weights: *const T,
+    /// From one step's weights to the next.
+    pub weight_step: usize,
+    /// What is added to the sums of each filter.
+    pub bias: *const T,
+    /// What the results are raised to if they are less.
+    pub floor: T,
+    /// How many filters there are; the last register may have fewer than lanes.
+    pub filters: usize,
+    /// The result, at the first place.
+    pub target: *mut T,
+    /// From a row of places to the next, and from one place to the next, in the result.
+    pub target_step: [usize; 2],
+}
+
+impl<T: Real> Rectangle<'_, T> {
+    /// Computes the rectangle from a strip of blocks of `block` numbers, in tiles as even as can be.
+    ///
+    /// # Safety
+    /// Everything pointed to must be there, the weights in whole registers, and the target of no other thread's
+    /// interest. One register or two must suffice for the filters.
+    pub unsafe fn compute(&self, isa: Isa, block: usize) {
+        let vectors = self.filters.div_ceil(isa.lanes::<T>());
+        let parts = self.size[1].div_ceil(2 * isa.tile_rows::<T>() / vectors);
+        let (size, larger) = (self.size[1] / parts, self.size[1] % parts);
+        // SAFETY: together these are the columns of the rectangle.
+        unsafe {
+            self.sweep(isa, [block, vectors, size + 1], [0, larger]);
+            self.sweep(isa, [block, vectors, size], [larger * (size + 1), parts - larger]);
+        }
+    }
+
+    /// Computes some tiles of `places` in each row, the first of them at column `first`.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn sweep(&self, isa: Isa, [block, vectors, places]: [usize; 3], [first, tiles]: [usize; 2]) {
+        if tiles == 0 {
+            return;
+        }
+        macro_rules! by_size {
+            ($($block:literal: $two:tt $one:tt)*) => {
+                match (block, vectors) {
+                    $(($block, 1) => by_size!(@places $block 1 $one),
+                      ($block, _) => by_size!(@places $block 2 $two),)*
+                    _ => unreachable!("blocks are of the widths above"),
+                }
+            };
+            (@places $block:literal $vectors:literal [$($places:literal)*]) => {
+                match places {
+                    $($places => {
+                        isa.dispatch(Sweep::<_, $block, $places, $vectors> { rectangle: self, first, tiles })
+                    })*
+                    _ => unreachable!("tiles are of the sizes above"),
+                }
+            };
+        }
+        by_size! {
+            1: [1 2 3 4 5 6 7 8 9 10 11 12 13 14]
+               [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28]
+            3: [1 2 3 4 5 6 7 8 9 10 11 12 13 14]
+               [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28]
+            16: [1 2 3 4 5 6 7 8 9 10 11 12 13 14]
+                [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28]
+        }
+    }
+}
+
+/// The tiles of one size in all rows.
+struct Sweep<'a, T, const BLOCK: usize, const PLACES: usize, const VECTORS: usize> {
+    rectangle: &'a Rectangle<'a, T>,
+    first: usize,
+    tiles: usize,
+}
+
+impl<T: Real, const BLOCK: usize, const PLACES: usize, const VECTORS: usize> Kernel<T>
+    for Sweep<'_, T, BLOCK, PLACES, VECTORS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        if PLACES * VECTORS > 2 * V::TILE_ROWS {
+            return; // never asked for; saves compiling it
+        }
+        let all = *self.rectangle;
+        for row in 0..all.size[0] {
+            for tile in 0..self.tiles {
+                let column = self.first + tile * PLACES;
+                // SAFETY: the tile is inside the rectangle; the rest is the contract of `compute`.
+                unsafe {
+                    let source = all.source.add(row * all.source_row + column * BLOCK);
+                    let target = all.target.add(row * all.target_step[0] + column * all.target_step[1]);
+                    let sums = Self::multiply::<V>(&all, source);
+                    Self::finish::<V>(&all, sums, target);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real, const BLOCK: usize, const PLACES: usize, const VECTORS: usize>
+    Sweep<'_, T, BLOCK, PLACES, VECTORS>
+{
+    /// One chain of fused products per place and filter, in the order of the weights.
+    ///
+    /// # Safety
+    /// Source and weights must hold all runs; the instruction set of `V` must exist.
+    #[inline(always)]
+    unsafe fn multiply<V: Vector<T>>(all: &Rectangle<T>, source: *const T) -> [[V; VECTORS]; PLACES] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut sums = [[V::splat(T::zero()); VECTORS]; PLACES];
+            let mut weights = all.weights;
+            for &[offset, steps] in all.runs {
+                let run = source.add(offset);
+                for step in 0..steps {
+                    let right: [V; VECTORS] =
+                        std::array::from_fn(|vector| V::load(weights.add(vector * V::LANES)));
+                    for (place, sums) in sums.iter_mut().enumerate() {
+                        let left = V::splat(*run.add(step + place * BLOCK));
+                        for (sum, right) in sums.iter_mut().zip(right) {
+                            *sum = left.mul_add(right, *sum);
+                        }
+                    }
+                    weights = weights.add(all.weight_step);
+                }
+            }
+            sums
+        }
+    }
+
+    /// Writes the sums out. Without a branch, or the compiler keeps them in memory instead of registers.
+    ///
+    /// # Safety
+    /// As for [`Rectangle::compute`].
+    #[inline(always)]
+    unsafe fn finish<V: Vector<T>>(all: &Rectangle<T>, sums: [[V; VECTORS]; PLACES], target: *mut T) {
+        let count = |vector: usize| (all.filters - vector * V::LANES).min(V::LANES);
+        // SAFETY: the caller's contract; `count` keeps to the filters.
+        unsafe {
+            let bias: [V; VECTORS] =
+                std::array::from_fn(|vector| V::load_first(all.bias.add(vector * V::LANES), count(vector)));
+            let floor = V::splat(all.floor);
+            for (place, sums) in sums.into_iter().enumerate() {
+                let target = target.add(place * all.target_step[1]);
+                for (vector, (sum, bias)) in sums.into_iter().zip(bias).enumerate() {
+                    let value = sum.add(bias).at_least(floor).flush();
+                    value.store_first(target.add(vector * V::LANES), count(vector));
+                }
+            }
+        }
+    }
+}

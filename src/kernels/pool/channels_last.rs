@@ -1,0 +1,425 @@
+//! Maximum pooling of pictures that lie pixel after pixel, [N, H, W, C].
+//!
+//! The channels of a pixel are compared side by side, a fixed number of lanes at a time. Where the channels do not
+//! fill the last lanes, these start earlier and do some channels again, with the same result.
+
+use std::ops::Range;
+
+use super::Pooling;
+use crate::kernels::real::Real;
+use crate::kernels::simd::vectorize;
+use crate::kernels::workers::{Parts, Workers};
+
+/// How many outputs make a task.
+const TASK: usize = 1 << 13;
+/// In windows with more pixels than this, a value is looked up; in smaller ones all pixels are compared.
+const COMPARED: usize = 16;
+
+/// Runs a statement with `$lanes` the widest constant that is no more than the channels, in which case lanes that
+/// start at each [`starts`] cover them.
+macro_rules! by_lanes {
+    ($channels:expr, $lanes:ident, $work:expr) => {
+        match $channels {
+            0 => {}
+            1..4 => vectorize(
+                #[inline(always)]
+                || {
+                    const $lanes: usize = 1;
+                    $work
+                },
+            ),
+            4..16 => vectorize(
+                #[inline(always)]
+                || {
+                    const $lanes: usize = 4;
+                    $work
+                },
+            ),
+            _ => vectorize(
+                #[inline(always)]
+                || {
+                    const $lanes: usize = 16;
+                    $work
+                },
+            ),
+        }
+    };
+}
+
+/// Where lanes start that cover the channels together.
+#[inline(always)]
+fn starts<const LANES: usize>(channels: usize) -> impl Iterator<Item = usize> + Clone {
+    (0..channels.div_ceil(LANES)).map(move |index| (index * LANES).min(channels - LANES))
+}
+
+/// Some neighbours.
+#[inline(always)]
+fn lanes<T: Copy, const LANES: usize>(from: &[T], start: usize) -> [T; LANES] {
+    std::array::from_fn(|lane| from[start..][..LANES][lane])
+}
+
+impl Pooling {
+    /// As [`argmax`](Self::argmax), of pictures [N, H, W, C]: indices [N, H', W', C] of pixels y · W + x.
+    pub fn argmax_last<T: Real>(&self, channels: usize, data: &[T], indices: &mut [u32], workers: &Workers) {
+        let indices = Parts::new(indices);
+        self.rows_of_places(channels, indices.len(), workers, &|picture, rows, start| {
+            let plane = self.picture(channels, data, picture);
+            // SAFETY: these rows of places are no other task's.
+            let indices = unsafe { indices.slice(start, rows.len() * self.places[1] * channels) };
+            by_lanes!(
+                channels,
+                LANES,
+                self.maxima::<T, LANES>(channels, plane, rows, |at, _, found| {
+                    indices[at..at + LANES].copy_from_slice(&found);
+                })
+            );
+        });
+    }
+
+    /// The maxima themselves and their indices, as [`argmax_last`](Self::argmax_last) finds and
+    /// [`take_last`](Self::take_last) takes them.
+    pub fn max_last<T: Real>(
+        &self,
+        channels: usize,
+        data: &[T],
+        values: &mut [T],
+        indices: &mut [u32],
+        workers: &Workers,
+    ) {
+        let (values, indices) = (Parts::new(values), Parts::new(indices));
+        self.rows_of_places(channels, indices.len(), workers, &|picture, rows, start| {
+            let plane = self.picture(channels, data, picture);
+            let count = rows.len() * self.places[1] * channels;
+            // SAFETY: these rows of places are no other task's.
+            let (values, indices) = unsafe { (values.slice(start, count), indices.slice(start, count)) };
+            by_lanes!(
+                channels,
+                LANES,
+                self.maxima::<T, LANES>(channels, plane, rows, |at, maxima, found| {
+                    values[at..at + LANES].copy_from_slice(&maxima);
+                    indices[at..at + LANES].copy_from_slice(&found);
+                })
+            );
+        });
+    }
+
+    /// As [`take`](Self::take), of pictures [N, H, W, C]. Indices must be of pixels in their windows.
+    pub fn take_last<T: Real>(
+        &self,
+        channels: usize,
+        data: &[T],
+        indices: &[u32],
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        let out = Parts::new(out);
+        let is_small = self.window.kernel[0].saturating_mul(self.window.kernel[1]) <= COMPARED;
+        self.rows_of_places(channels, out.len(), workers, &|picture, rows, start| {
+            let plane = self.picture(channels, data, picture);
+            let count = rows.len() * self.places[1] * channels;
+            let indices = &indices[start..][..count];
+            // SAFETY: these rows of places are no other task's.
+            let out = unsafe { out.slice(start, count) };
+            if is_small {
+                by_lanes!(
+                    channels,
+                    LANES,
+                    self.take_compared::<T, LANES>(channels, plane, rows, indices, out)
+                );
+            } else {
+                for (at, (out, &index)) in out.iter_mut().zip(indices).enumerate() {
+                    *out = plane[index as usize * channels + at % channels];
+                }
+            }
+        });
+    }
+
+    /// As [`put`](Self::put), of pictures [N, H, W, C]. Indices must be of pixels in their windows.
+    pub fn put_last<T: Real>(
+        &self,
+        channels: usize,
+        values: &[T],
+        indices: &[u32],
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        let apart = (0..2).all(|axis| self.window.stride[axis] >= self.window.kernel[axis]);
+        let area = self.area() * channels;
+        workers.chunks(out, area, &|picture, out, _| {
+            let range = picture * self.pooled() * channels..(picture + 1) * self.pooled() * channels;
+            let (values, indices) = (&values[range.clone()], &indices[range]);
+            if !(apart && self.is_covered()) {
+                out.fill(T::zero());
+            }
+            if apart {
+                by_lanes!(channels, LANES, self.put_apart::<T, LANES>(channels, values, indices, out));
+            } else {
+                for (at, (&value, &index)) in values.iter().zip(indices).enumerate() {
+                    out[index as usize * channels + at % channels] += value;
+                }
+            }
+        });
+    }
+
+    /// Whether every pixel lies in a window, if no two windows overlap.
+    fn is_covered(&self) -> bool {
+        (0..2).all(|axis| {
+            let (kernel, stride) = (self.window.kernel[axis], self.window.stride[axis]);
+            kernel == stride
+                && self.covered(axis, self.places[axis].saturating_sub(1)).end == self.plane[axis]
+        })
+    }
+
+    /// A picture of several.
+    fn picture<'a, T>(&self, channels: usize, data: &'a [T], picture: usize) -> &'a [T] {
+        &data[picture * self.area() * channels..][..self.area() * channels]
+    }
+
+    /// Calls `task(picture, rows of places, number of their first output)` until all `outputs` are covered.
+    fn rows_of_places(
+        &self,
+        channels: usize,
+        outputs: usize,
+        workers: &Workers,
+        task: &(dyn Fn(usize, Range<usize>, usize) + Sync),
+    ) {
+        let row = self.places[1] * channels;
+        if outputs == 0 || row == 0 {
+            return;
+        }
+        let rows = (TASK / row).clamp(1, self.places[0]);
+        let bands = self.places[0].div_ceil(rows);
+        workers.run(outputs / (self.pooled() * channels) * bands, &|index, _| {
+            let (picture, first) = (index / bands, index % bands * rows);
+            let rows = first..self.places[0].min(first + rows);
+            task(picture, rows, (picture * self.places[0] + first) * row);
+        });
+    }
+
+    /// Calls `visit(output, window)` for every place in some rows; outputs count from the first of these rows.
+    #[inline(always)]
+    fn windows(&self, channels: usize, rows: Range<usize>, mut visit: impl FnMut(usize, [Range<usize>; 2])) {
+        let is_quad = self.window.kernel == [2, 2] && self.window.padding == [0, 0];
+        let (first, stride) = (rows.start, self.window.stride);
+        for y in rows {
+            for x in 0..self.places[1] {
+                let at = ((y - first) * self.places[1] + x) * channels;
+                if is_quad {
+                    // The most common window, with a size that the compiler knows.
+                    let (y, x) = (y * stride[0], x * stride[1]);
+                    visit(at, [y..y + 2, x..x + 2]);
+                } else {
+                    visit(at, [self.covered(0, y), self.covered(1, x)]);
+                }
+            }
+        }
+    }
+
+    /// Calls `found(output, maxima, indices)` for all lanes of every place in some rows.
+    #[inline(always)]
+    fn maxima<T: Real, const LANES: usize>(
+        &self,
+        channels: usize,
+        plane: &[T],
+        rows: Range<usize>,
+        mut found: impl FnMut(usize, [T; LANES], [u32; LANES]),
+    ) {
+        let width = self.plane[1];
+        self.windows(
+            channels,
+            rows,
+            #[inline(always)]
+            |at, [rows, columns]| {
+                for start in starts::<LANES>(channels) {
+                    let first = rows.start * width + columns.start;
+                    let mut maxima = lanes::<T, LANES>(plane, first * channels + start);
+                    let mut indices = [first as u32; LANES];
+                    for row in rows.clone() {
+                        for pixel in row * width + columns.start..row * width + columns.end {
+                            let pixels = lanes::<T, LANES>(plane, pixel * channels + start);
+                            for lane in 0..LANES {
+                                // A NaN is larger than any number, and nothing is larger than a NaN.
+                                let is_larger =
+                                    !(pixels[lane] <= maxima[lane]) & (maxima[lane] == maxima[lane]);
+                                maxima[lane] = if is_larger { pixels[lane] } else { maxima[lane] };
+                                indices[lane] = if is_larger { pixel as u32 } else { indices[lane] };
+                            }
+                        }
+                    }
+                    found(at + start, maxima, indices);
+                }
+            },
+        );
+    }
+
+    /// Takes the values in some rows of places by comparing each pixel of the window with the index.
+    #[inline(always)]
+    fn take_compared<T: Real, const LANES: usize>(
+        &self,
+        channels: usize,
+        plane: &[T],
+        rows: Range<usize>,
+        indices: &[u32],
+        out: &mut [T],
+    ) {
+        let width = self.plane[1];
+        self.windows(
+            channels,
+            rows,
+            #[inline(always)]
+            |at, [rows, columns]| {
+                for start in starts::<LANES>(channels) {
+                    let indices = lanes::<u32, LANES>(indices, at + start);
+                    let mut values = [T::zero(); LANES];
+                    for row in rows.clone() {
+                        for pixel in row * width + columns.start..row * width + columns.end {
+                            let pixels = lanes::<T, LANES>(plane, pixel * channels + start);
+                            for lane in 0..LANES {
+                                let is_it = indices[lane] == pixel as u32;
+                                values[lane] = if is_it { pixels[lane] } else { values[lane] };
+                            }
+                        }
+                    }
+                    out[at + start..][..LANES].copy_from_slice(&values);
+                }
+            },
+        );
+    }
+
+    /// Puts the values of a picture where no two windows overlap: each pixel of a window is its value or 0.
+    #[inline(always)]
+    fn put_apart<T: Real, const LANES: usize>(
+        &self,
+        channels: usize,
+        values: &[T],
+        indices: &[u32],
+        out: &mut [T],
+    ) {
+        let width = self.plane[1];
+        self.windows(
+            channels,
+            0..self.places[0],
+            #[inline(always)]
+            |at, [rows, columns]| {
+                for start in starts::<LANES>(channels) {
+                    let indices = lanes::<u32, LANES>(indices, at + start);
+                    // What is added to 0 is never −0.
+                    let values = lanes::<T, LANES>(values, at + start).map(|value| T::zero() + value);
+                    for row in rows.clone() {
+                        for pixel in row * width + columns.start..row * width + columns.end {
+                            let is_it = |lane: usize| indices[lane] == pixel as u32;
+                            let pixels: [T; LANES] =
+                                std::array::from_fn(
+                                    |lane| if is_it(lane) { values[lane] } else { T::zero() },
+                                );
+                            out[pixel * channels + start..][..LANES].copy_from_slice(&pixels);
+                        }
+                    }
+                }
+            },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::channels_last::{to_channels_first, to_channels_last};
+    use crate::shape::Window;
+
+    fn poolings() -> Vec<Pooling> {
+        let pooling = |plane, kernel, stride, padding| {
+            let window = Window { kernel, stride, padding, exact: false };
+            Pooling { plane, places: window.places(plane).unwrap(), window }
+        };
+        vec![
+            pooling([4, 6], [2, 2], [2, 2], [0, 0]),
+            pooling([5, 7], [2, 2], [2, 2], [0, 0]),
+            pooling([5, 6], [2, 2], [1, 1], [0, 0]),
+            pooling([7, 9], [3, 2], [2, 3], [1, 1]),
+            pooling([7, 8], [2, 1], [3, 4], [0, 0]),
+            pooling([9, 11], [5, 6], [1, 2], [2, 3]),
+            pooling([6, 7], [6, 7], [1, 1], [0, 0]),
+            pooling([6, 5], [3, 3], [3, 3], [1, 1]),
+            pooling([1, 1], [1, 1], [1, 1], [0, 0]),
+            pooling([60, 40], [3, 2], [1, 1], [1, 0]),
+        ]
+    }
+
+    /// Few different numbers, so that many are equal, some of them not numbers.
+    fn numbers<T: Real>(count: usize) -> Vec<T> {
+        let number = |i: usize| match i * 7919 % 31 {
+            0 => f64::NAN,
+            1 => f64::NEG_INFINITY,
+            2 => -0.0,
+            n => (n % 5) as f64 - 2.0,
+        };
+        (0..count).map(|i| T::of(number(i / 3 * 5 + i % 7))).collect()
+    }
+
+    /// Equal bit by bit, but for which NaN it is.
+    fn same<T: Real>(a: &[T], b: &[T]) -> bool {
+        let same = |(a, b): (&T, &T)| {
+            a.is_nan() && b.is_nan() || a == b && a.is_sign_negative() == b.is_sign_negative()
+        };
+        a.len() == b.len() && a.iter().zip(b).all(same)
+    }
+
+    fn check<T: Real>(pooling: &Pooling, channels: usize, workers: &Workers) {
+        const BATCH: usize = 3;
+        let [area, pooled] = [pooling.area(), pooling.pooled()];
+        let what = format!("{} {channels} {pooling:?}", T::NAME);
+        let last = numbers::<T>(BATCH * channels * area);
+        let mut first = vec![T::nan(); last.len()];
+        to_channels_first([BATCH, channels, area], &last, &mut first, workers);
+        let outputs = BATCH * channels * pooled;
+        let turned = |from: &[T], pixels: usize| {
+            let mut to = vec![T::nan(); from.len()];
+            to_channels_last([BATCH, channels, pixels], from, &mut to, workers);
+            to
+        };
+        let (mut indices, mut values, mut back) =
+            (vec![u32::MAX; outputs], vec![T::nan(); outputs], vec![T::nan(); first.len()]);
+        pooling.argmax(&first, &mut indices, workers);
+        pooling.take(&first, &indices, &mut values, workers);
+        pooling.put(&values, &indices, &mut back, workers);
+
+        let (mut found, mut fused) = (vec![u32::MAX; outputs], vec![u32::MAX; outputs]);
+        let (mut taken, mut maxima) = (vec![T::nan(); outputs], vec![T::nan(); outputs]);
+        let mut put = vec![T::nan(); last.len()];
+        pooling.argmax_last(channels, &last, &mut found, workers);
+        let wide: Vec<T> = indices.iter().map(|&index| T::of(f64::from(index))).collect();
+        let expected: Vec<u32> = turned(&wide, pooled).iter().map(|index| index.wide() as u32).collect();
+        assert_eq!(found, expected, "{what}");
+        pooling.take_last(channels, &last, &found, &mut taken, workers);
+        assert!(same(&taken, &turned(&values, pooled)), "{what}");
+        pooling.put_last(channels, &taken, &found, &mut put, workers);
+        assert!(same(&put, &turned(&back, area)), "{what}");
+        pooling.max_last(channels, &last, &mut maxima, &mut fused, workers);
+        assert!(fused == found && same(&maxima, &taken), "{what}");
+    }
+
+    #[test]
+    fn the_order_of_a_picture_does_not_change_its_maxima() {
+        for threads in 1..=2 {
+            let workers = Workers::new(threads).unwrap();
+            for pooling in poolings() {
+                for channels in [1, 3, 5, 16, 30, 35] {
+                    check::<f32>(&pooling, channels, &workers);
+                    check::<f64>(&pooling, channels, &workers);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_pooled_to_nothing() {
+        let workers = Workers::new(1).unwrap();
+        let pooling = poolings()[0];
+        for channels in [0, 3] {
+            pooling.max_last::<f32>(channels, &[], &mut [], &mut [], &workers);
+            pooling.take_last::<f32>(channels, &[], &[], &mut [], &workers);
+            pooling.put_last::<f32>(channels, &[], &[], &mut [], &workers);
+        }
+    }
+}
