@@ -24,11 +24,13 @@ ROOT = HERE.parent.parent
 # glibc then keeps what PyTorch frees, and need not ask the system for it in each step.
 KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824",
               "MALLOC_TOP_PAD_": "67108864"}
-# Column: script, environment, setting by mode, and the modes in which it has always lost to another.
+# Column: script, environment, setting by mode, and the modes in which it has lost
+# wherever it was tried.
 PEERS = {
     "PyTorch, channels last": ("torch_peer.py", KEEP_FREED, {"train": "eager_cl", "infer": "eager_cl"}, []),
     "PyTorch": ("torch_peer.py", KEEP_FREED, {"train": "eager", "infer": "eager"}, ["train", "infer"]),
-    "torch.compile, channels last": ("torch_peer.py", KEEP_FREED, {"train": "compile_cl", "infer": "freeze_cl"}, ["train"]),
+    "torch.compile, channels last": (
+        "torch_peer.py", KEEP_FREED, {"train": "compile_cl", "infer": "freeze_cl"}, ["train"]),
     "torch.compile": ("torch_peer.py", KEEP_FREED, {"infer": "freeze"}, []),
     "JAX": ("jax_peer.py", {}, {"train": "nhwc", "infer": "nhwc"}, []),
 }

@@ -109,6 +109,10 @@ fn run(mut arguments: Arguments) -> Result<()> {
         return Ok(scale::measure(&arguments.threads, &mut report)?);
     }
     let cases = cases(&arguments)?;
+    // `cargo bench` passes an argument of its own; without any this is `cargo test --all-targets`.
+    if std::env::args_os().len() == 1 {
+        return cases.iter().try_for_each(|&case| run_once(case, &arguments));
+    }
     match cases[..] {
         _ if arguments.plan => cases.iter().try_for_each(|&case| print_plan(case, &arguments)),
         [case] => measure(case, &arguments, &mut report),
@@ -190,6 +194,12 @@ fn measure(case: Case, arguments: &Arguments, report: &mut Report) -> Result<()>
         .number("allocations_per_step", timing.allocations, 2);
     report.row(&row);
     Ok(())
+}
+
+/// Shows that a network can be measured.
+fn run_once(case: Case, arguments: &Arguments) -> Result<()> {
+    let Some(net) = case.workload.net() else { return Ok(()) };
+    Ok(runner(&net, case, arguments)?.0.step()?)
 }
 
 /// A network compiled as the arguments say, and its batch.
