@@ -1,0 +1,76 @@
+"""PyTorch on the workloads: prints one line of JSON like `cargo bench --bench train -- --json`.
+
+It runs fastest with an allocator that keeps what is freed; compare.py sets that in the environment.
+"""
+import peer
+
+# `_cl` is the layout channels_last, in which a pixel's channels lie together. `compile` is torch.compile, and
+# `freeze` the same with the weights packed once, for inference only.
+SETTINGS = ["eager", "eager_cl", "compile", "compile_cl", "freeze", "freeze_cl"]
+given = peer.arguments(SETTINGS)
+
+import torch
+from torch import nn
+
+
+def network(image, layers):
+    parts = []
+    for layer, (channels, height, width) in peer.shaped(image, layers):
+        match layer:
+            case ("conv", filters, size, padding):
+                parts += [nn.Conv2d(channels, filters, size, padding=padding), nn.ReLU(inplace=True)]
+            case ("pool",):
+                parts.append(nn.MaxPool2d(2))
+            case ("linear", units):
+                parts += [nn.Flatten(), nn.Linear(channels * height * width, units)]
+            case ("relu",):
+                parts.append(nn.ReLU(inplace=True))
+            case ("dropout", drop):
+                parts.append(nn.Dropout(drop))
+    for part in parts:
+        if isinstance(part, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(part.weight)
+            nn.init.zeros_(part.bias)
+    return nn.Sequential(*parts)
+
+
+def compiled(function):
+    if given.setting.startswith("eager"):
+        return function
+    import torch._inductor.config
+    torch._inductor.config.compile_threads = 1  # processes that only wait would still take memory
+    torch._inductor.config.freezing = given.setting.startswith("freeze")
+    return torch.compile(function)
+
+
+def train(model, images, labels):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    loss = compiled(lambda: nn.functional.cross_entropy(model(images), labels))
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss().backward()
+        optimizer.step()
+
+    peer.measure(given, step)
+
+
+def infer(model, images):
+    answer = compiled(model.eval())
+    # Freezing looks for `no_grad`; `inference_mode` saves a little more where nothing is compiled.
+    with torch.inference_mode() if answer is model else torch.no_grad():
+        peer.measure(given, lambda: answer(images))
+
+
+torch.manual_seed(0)
+torch.set_num_threads(given.threads)
+torch.set_flush_denormal(True)
+batch, image, layers = peer.WORKLOADS[given.workload]
+model, images = network(image, layers), torch.randn(batch, *image)
+if given.setting.endswith("_cl"):
+    model = model.to(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=torch.channels_last)
+if given.mode == "train":
+    train(model, images, torch.randint(0, 10, (batch,)))
+else:
+    infer(model, images)

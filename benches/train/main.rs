@@ -1,0 +1,233 @@
+//! How fast networks train and answer: `cargo bench --bench train`.
+//!
+//! Without options every workload is measured, training and answering, with 1 and with 2 threads, and then one
+//! layer at a time. `-- --workload A --mode train --threads 2 --json` prints one measurement as a line of JSON;
+//! `-- --scale` prints how time grows with batch, picture and depth, and compile time with the graph; `-- --plan`
+//! shows where the time of a step goes. `docs/speed.md` says how to compare.
+
+mod layers;
+mod measure;
+mod report;
+mod scale;
+mod workloads;
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use dagrad::Options;
+
+use measure::{Effort, Mode, Runner, peak_memory};
+use report::{Report, Row};
+use workloads::{Net, Workload};
+
+/// Whatever went wrong, to be printed.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Measures how fast networks train and answer on a fixed batch in memory.
+#[derive(Parser)]
+#[command(override_usage = "cargo bench --bench train -- [OPTIONS]")]
+struct Arguments {
+    /// What to measure, separated by commas; by default all.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
+    workload: Vec<Workload>,
+    /// Training steps, or answers alone; by default both.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "MODES")]
+    mode: Vec<Mode>,
+    /// Numbers of threads, separated by commas; by default 1 and 2, where there are two cores.
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
+    threads: Vec<usize>,
+    /// Images in a batch; by default the workload's own.
+    #[arg(long, value_name = "IMAGES", value_parser = positive)]
+    batch: Option<usize>,
+    /// Leave out a pass when compiling; may be given several times.
+    #[arg(long, value_name = "PASS")]
+    without: Vec<String>,
+    /// How many blocks of at least 0.4 s are timed (for single layers: 0.1 s).
+    #[arg(long, default_value_t = 7, value_parser = at_least_five)]
+    blocks: usize,
+    /// Print one JSON object for each measurement instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Print the steps of the compiled plans, and the time of each, instead of measuring the whole.
+    #[arg(long, conflicts_with = "json")]
+    plan: bool,
+    /// Print how time grows with batch, picture, depth and graph.
+    #[arg(long, conflicts_with_all = ["workload", "mode", "batch", "without", "plan"])]
+    scale: bool,
+    /// Print the names of the passes, one a line.
+    #[arg(long)]
+    passes: bool,
+    /// Leave out the names of a table's columns.
+    #[arg(long, hide = true)]
+    no_header: bool,
+    /// `cargo bench` passes this; it changes nothing.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn positive(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number from 1 on".to_string())
+}
+
+fn at_least_five(text: &str) -> std::result::Result<usize, String> {
+    positive(text).ok().filter(|&number| number >= 5).ok_or_else(|| "a median takes 5 or more".to_string())
+}
+
+/// One measurement.
+#[derive(Clone, Copy)]
+struct Case {
+    workload: Workload,
+    mode: Mode,
+    threads: usize,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut arguments: Arguments) -> Result<()> {
+    if arguments.passes {
+        let mut names = Options::new().names();
+        names.sort_unstable();
+        names.dedup(); // a pass may run twice
+        names.iter().for_each(|name| println!("{name}"));
+        return Ok(());
+    }
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    if arguments.threads.is_empty() {
+        arguments.threads = (1..=cores.min(2)).collect();
+    }
+    let mut report = Report::new(arguments.json, !arguments.no_header);
+    if arguments.scale {
+        return Ok(scale::measure(&arguments.threads, &mut report)?);
+    }
+    let cases = cases(&arguments)?;
+    // `cargo bench` passes an argument of its own; without any this is `cargo test --all-targets`.
+    if std::env::args_os().len() == 1 {
+        return cases.iter().try_for_each(|&case| run_once(case, &arguments));
+    }
+    match cases[..] {
+        _ if arguments.plan => cases.iter().try_for_each(|&case| print_plan(case, &arguments)),
+        [case] => measure(case, &arguments, &mut report),
+        _ => spawn_each(&cases, &arguments),
+    }
+}
+
+/// Every combination that was asked for.
+fn cases(arguments: &Arguments) -> Result<Vec<Case>> {
+    fn chosen<T: ValueEnum + Copy>(given: &[T]) -> Vec<T> {
+        if given.is_empty() { T::value_variants().to_vec() } else { given.to_vec() }
+    }
+    let mut workloads = chosen(&arguments.workload);
+    if arguments.batch.is_some() || arguments.plan || !arguments.without.is_empty() {
+        if arguments.workload.contains(&Workload::M) {
+            return Err("--batch, --without and --plan are for networks, not for workload M".into());
+        }
+        workloads.retain(|&workload| workload != Workload::M);
+    }
+    let mut cases = Vec::new();
+    for &workload in &workloads {
+        for mode in chosen(&arguments.mode) {
+            cases.extend(arguments.threads.iter().map(|&threads| Case { workload, mode, threads }));
+        }
+    }
+    Ok(cases)
+}
+
+/// Measures each case in a process of its own, so that none stands in the memory of another.
+fn spawn_each(cases: &[Case], arguments: &Arguments) -> Result<()> {
+    let mut has_header = [false; 2];
+    for case in cases {
+        let mut child = Command::new(std::env::current_exe()?);
+        child.args(["--workload", &case.workload.name(), "--mode", case.mode.name()]);
+        child.args(["--threads", &case.threads.to_string(), "--blocks", &arguments.blocks.to_string()]);
+        if let Some(batch) = arguments.batch {
+            child.args(["--batch", &batch.to_string()]);
+        }
+        for pass in &arguments.without {
+            child.args(["--without", pass]);
+        }
+        if arguments.json {
+            child.arg("--json");
+        }
+        // Networks and layers have a table each.
+        let table = usize::from(case.workload == Workload::M);
+        if std::mem::replace(&mut has_header[table], true) {
+            child.arg("--no-header");
+        } else if table == 1 && !arguments.json {
+            println!();
+        }
+        if !child.status()?.success() {
+            return Err(format!("workload {} could not be measured", case.workload.name()).into());
+        }
+    }
+    Ok(())
+}
+
+/// Measures one case in this process.
+fn measure(case: Case, arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let Some(net) = case.workload.net() else {
+        return Ok(layers::measure(case.mode, case.threads, arguments.blocks, report)?);
+    };
+    let (mut runner, batch) = runner(&net, case, arguments)?;
+    let (warm_up, block) = (Duration::from_secs(1), Duration::from_millis(400));
+    let timing = runner.time(Effort { warm_up, blocks: arguments.blocks, block })?;
+    let rate = |seconds: f64| batch as f64 / seconds;
+    let [least, most] = timing.range();
+    let row = Row::default()
+        .text("workload", &case.workload.name(), 8)
+        .text("mode", case.mode.name(), 5)
+        .count("threads", case.threads)
+        .number("images_per_s", rate(timing.median()), 1)
+        .number("min", rate(most), 1)
+        .number("max", rate(least), 1)
+        .maybe("peak_rss_mib", peak_memory(), 1)
+        .number("first_step_ms", timing.first.as_secs_f64() * 1e3, 2)
+        .number("compile_ms", runner.compile.as_secs_f64() * 1e3, 3)
+        .number("allocations_per_step", timing.allocations, 2);
+    report.row(&row);
+    Ok(())
+}
+
+/// Shows that a network can be measured.
+fn run_once(case: Case, arguments: &Arguments) -> Result<()> {
+    let Some(net) = case.workload.net() else { return Ok(()) };
+    Ok(runner(&net, case, arguments)?.0.step()?)
+}
+
+/// A network compiled as the arguments say, and its batch.
+fn runner(net: &Net, case: Case, arguments: &Arguments) -> Result<(Runner, usize)> {
+    let batch = arguments.batch.unwrap_or(net.batch);
+    let [channels, height, width] = net.image;
+    let options = arguments.without.iter().fold(Options::new(), |options, pass| options.without(pass));
+    let images = [batch, channels, height, width];
+    let runner = Runner::of_network(net.network.as_ref(), images, case.mode, case.threads, &options)?;
+    Ok((runner, batch))
+}
+
+/// The plan's steps with the microseconds that each takes, the median of several runs.
+fn print_plan(case: Case, arguments: &Arguments) -> Result<()> {
+    let Some(net) = case.workload.net() else { return Ok(()) };
+    let (mut runner, batch) = runner(&net, case, arguments)?;
+    runner.time(Effort { warm_up: Duration::from_millis(500), blocks: 1, block: Duration::ZERO })?;
+    let runs: Vec<Vec<Duration>> = (0..21).map(|_| runner.time_steps()).collect::<dagrad::Result<_>>()?;
+    let (workload, mode) = (case.workload.name(), case.mode.name());
+    println!("{workload}, {mode}, batch {batch}, {} threads: µs of each step", case.threads);
+    let mut sum = 0.0;
+    for (number, step) in runner.plan().steps().iter().enumerate() {
+        let mut times: Vec<Duration> = runs.iter().map(|run| run[number]).collect();
+        times.sort();
+        let micros = times[times.len() / 2].as_secs_f64() * 1e6;
+        println!("{micros:>9.1}  {step} {}", step.output.meta);
+        sum += micros;
+    }
+    println!("{sum:>9.1}  in all\n");
+    Ok(())
+}
