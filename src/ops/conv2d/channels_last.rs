@@ -62,6 +62,9 @@ enum Algorithm {
 
 /// How a plan does `conv` on pictures whose channels lie last. `fast`: whether by an algorithm that rounds more.
 pub fn choose(conv: &Conv2d, sizes: Convolution, fast: bool) -> Option<ChannelsLast> {
+    if sizes.batch == 0 {
+        return None;
+    }
     let is_wide = sizes.channels.min(sizes.filters) >= WINOGRAD_CHANNELS;
     let winograd = Winograd::new(&sizes).filter(|_| fast && is_wide).map(Algorithm::Winograd);
     let algorithm = winograd.or_else(|| Direct::new(&sizes).map(Algorithm::Direct))?;
