@@ -20,8 +20,11 @@ mod tile;
 
 /// How many bytes the strips of a task should take, so that they stay in the second-level cache.
 const STRIP_BYTES: usize = 1 << 19;
-/// As many places suffice to make up for loading and storing a tile's sums.
-const PLACES: usize = 512;
+/// As many places suffice to make up for loading and storing a tile's sums, and their upstream stays in the nearest
+/// cache while all tiles go over it.
+const PLACES: usize = 256;
+/// One place more makes up for so many bytes of sums.
+const SUMS_BYTES: usize = 1 << 11;
 /// How many tasks there should be, if they have enough to do.
 const TASKS: usize = 16;
 /// How many multiplications make a task worth handing to another thread.
@@ -108,11 +111,13 @@ impl Plan {
         let cut = Cut::best::<T>(isa, [runs, run], sizes.filters);
         let groups = sizes.batch.div_ceil(every);
         let line = Split::bytes::<T>(strip(sizes, 1).row()).max(1);
-        let most = (STRIP_BYTES / line).saturating_sub(tall) / sizes.window.stride[0] + 1;
+        let places = PLACES.max(runs * run * sizes.filters * size_of::<T>() / SUMS_BYTES);
+        let most = ((STRIP_BYTES / line).saturating_sub(tall) / sizes.window.stride[0] + 1)
+            .min(places.div_ceil(sizes.output[1].max(1)));
         let bands = sizes.output[0].div_ceil(most).max(1);
         let band = sizes.output[0].div_ceil(bands).max(1);
         let bytes = Split::bytes::<T>(strip(sizes, band).len());
-        let wanted = PLACES.div_ceil((band * sizes.output[1]).max(1));
+        let wanted = places.div_ceil((band * sizes.output[1]).max(1));
         let pictures = if bands > 1 { 1 } else { (STRIP_BYTES / bytes.max(1)).min(wanted).min(every).max(1) };
         let filters = cut.vectors * isa.lanes::<T>();
         let mut plan =
@@ -152,7 +157,8 @@ impl Cut {
     /// The cut that takes the fewest cycles for a place.
     fn best<T: Real>(isa: Isa, [runs, run]: [usize; 2], filters: usize) -> Self {
         let (lanes, registers) = (isa.lanes::<T>(), 2 * isa.tile_rows::<T>());
-        let cuts = [2, 1].into_iter().flat_map(|vectors| [5, 3, 1].map(|runs| (vectors, runs)));
+        let vectors = if filters > lanes { [2, 1] } else { [1, 1] };
+        let cuts = vectors.into_iter().flat_map(|vectors| [5, 3, 1].map(|runs| (vectors, runs)));
         let cuts =
             cuts.filter(|&(vectors, at_once)| at_once <= runs.max(1) && vectors * at_once <= registers);
         let cuts = cuts.map(|(vectors, at_once)| {
@@ -200,7 +206,6 @@ impl<'a, T: Real> Job<'a, T> {
     /// Sums over the pictures of a group, a few at a time, band after band.
     fn run(&mut self, group: usize) {
         let plan = self.plan;
-        self.each(|sum| *sum = T::zero());
         let pictures = group * plan.every..plan.sizes.batch.min((group + 1).saturating_mul(plan.every));
         for first in pictures.clone().step_by(plan.pictures) {
             let some = first..pictures.end.min(first + plan.pictures);
@@ -212,17 +217,21 @@ impl<'a, T: Real> Job<'a, T> {
                 for (picture, to) in some.clone().zip(self.strips.chunks_exact_mut(strip.len().max(1))) {
                     self.isa.dispatch(Fill { strip, image: &self.image[picture * plane..][..plane], to });
                 }
-                self.multiply(&strip, some.clone(), rows);
+                let ends = [
+                    some.start == pictures.start && rows.start == 0,
+                    some.end == pictures.end && rows.end == plan.sizes.output[0],
+                ];
+                self.multiply(&strip, some.clone(), rows, ends);
             }
         }
-        self.each(|sum| *sum = flush(*sum));
     }
 }
 
 impl<T: Real> Job<'_, T> {
-    /// Multiplies the strips of some pictures with their upstream.
-    fn multiply(&mut self, strip: &Strip, pictures: Range<usize>, rows: Range<usize>) {
-        let Plan { sizes, runs, run, filters, cut, .. } = *self.plan;
+    /// Multiplies the strips of some pictures with their upstream; `ends` says whether they are the first of the
+    /// group, and whether the last.
+    fn multiply(&mut self, strip: &Strip, pictures: Range<usize>, rows: Range<usize>, ends: [bool; 2]) {
+        let Plan { sizes, runs, run, filters, .. } = *self.plan;
         let [height, width] = sizes.output;
         let start = (pictures.start * height + rows.start) * width * sizes.filters;
         let line = sizes.window.stride[0] * strip.row();
@@ -233,9 +242,9 @@ impl<T: Real> Job<'_, T> {
         };
         for unit in self.units.clone() {
             let first = unit / self.plan.tiles() * filters;
-            let (tile, part) = self.plan.tile(unit % self.plan.tiles());
+            let (tile_runs, part) = self.plan.tile(unit % self.plan.tiles());
             let source = |index: usize| {
-                let index = (tile.start + index).min(tile.end - 1);
+                let index = (tile_runs.start + index).min(tile_runs.end - 1);
                 let taps = runs / sizes.window.kernel[0];
                 &self.strips[strip.offset(0, [index / taps, index % taps]) + part.start]
             };
@@ -245,33 +254,12 @@ impl<T: Real> Job<'_, T> {
                 upstream: self.upstream[start + first..].as_ptr(),
                 filters: filters.min(sizes.filters - first),
                 // SAFETY: inside the row of sums.
-                sums: unsafe { self.sums.add((tile.start * run + part.start) * sizes.filters + first) },
+                sums: unsafe { self.sums.add((tile_runs.start * run + part.start) * sizes.filters + first) },
                 pitch: [run * sizes.filters, sizes.filters],
+                ends,
             };
             // SAFETY: the strips hold what every tap sees from every place, and the tile is no other task's.
-            unsafe {
-                tile.add(
-                    self.isa,
-                    [self.plan.tile(unit % self.plan.tiles()).0.len(), part.len(), cut.vectors],
-                )
-            };
-        }
-    }
-
-    /// Does something to each sum of this task.
-    fn each(&self, visit: impl Fn(&mut T)) {
-        let Plan { sizes, run, filters, .. } = *self.plan;
-        for unit in self.units.clone() {
-            let first = unit / self.plan.tiles() * filters;
-            let (runs, part) = self.plan.tile(unit % self.plan.tiles());
-            for row in runs.flat_map(|index| part.clone().map(move |row| index * run + row)) {
-                let count = filters.min(sizes.filters - first);
-                // SAFETY: the filters of one of this task's tiles in one of its rows.
-                let sums = unsafe {
-                    std::slice::from_raw_parts_mut(self.sums.add(row * sizes.filters + first), count)
-                };
-                vectorize(|| sums.iter_mut().for_each(&visit));
-            }
+            unsafe { tile.add(self.isa, [tile_runs.len(), part.len()]) };
         }
     }
 }

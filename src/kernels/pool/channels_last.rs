@@ -196,9 +196,10 @@ impl Pooling {
         });
     }
 
-    /// Calls `visit(output, window)` for every place in some rows; outputs count from the first of these rows.
+    /// Calls `visit(output, first pixel, height and width)` for the window at every place in some rows; outputs count
+    /// from the first of these rows.
     #[inline(always)]
-    fn windows(&self, channels: usize, rows: Range<usize>, mut visit: impl FnMut(usize, [Range<usize>; 2])) {
+    fn windows(&self, channels: usize, rows: Range<usize>, mut visit: impl FnMut(usize, usize, [usize; 2])) {
         let is_quad = self.window.kernel == [2, 2] && self.window.padding == [0, 0];
         let (first, stride) = (rows.start, self.window.stride);
         for y in rows {
@@ -206,10 +207,10 @@ impl Pooling {
                 let at = ((y - first) * self.places[1] + x) * channels;
                 if is_quad {
                     // The most common window, with a size that the compiler knows.
-                    let (y, x) = (y * stride[0], x * stride[1]);
-                    visit(at, [y..y + 2, x..x + 2]);
+                    visit(at, y * stride[0] * self.plane[1] + x * stride[1], [2, 2]);
                 } else {
-                    visit(at, [self.covered(0, y), self.covered(1, x)]);
+                    let (rows, columns) = (self.covered(0, y), self.covered(1, x));
+                    visit(at, rows.start * self.plane[1] + columns.start, [rows.len(), columns.len()]);
                 }
             }
         }
@@ -224,25 +225,24 @@ impl Pooling {
         rows: Range<usize>,
         mut found: impl FnMut(usize, [T; LANES], [u32; LANES]),
     ) {
-        let width = self.plane[1];
         self.windows(
             channels,
             rows,
             #[inline(always)]
-            |at, [rows, columns]| {
+            |at, first, [height, width]| {
                 for start in starts::<LANES>(channels) {
-                    let first = rows.start * width + columns.start;
                     let mut maxima = lanes::<T, LANES>(plane, first * channels + start);
                     let mut indices = [first as u32; LANES];
-                    for row in rows.clone() {
-                        for pixel in row * width + columns.start..row * width + columns.end {
-                            let pixels = lanes::<T, LANES>(plane, pixel * channels + start);
+                    for row in 0..height {
+                        for column in 0..width {
+                            let index = first + row * self.plane[1] + column;
+                            let pixels = lanes::<T, LANES>(plane, index * channels + start);
                             for lane in 0..LANES {
                                 // A NaN is larger than any number, and nothing is larger than a NaN.
-                                let is_larger =
-                                    !(pixels[lane] <= maxima[lane]) & (maxima[lane] == maxima[lane]);
+                                let (pixel, maximum) = (pixels[lane], maxima[lane]);
+                                let is_larger = (pixel > maximum) | pixel.is_nan() & !maximum.is_nan();
                                 maxima[lane] = if is_larger { pixels[lane] } else { maxima[lane] };
-                                indices[lane] = if is_larger { pixel as u32 } else { indices[lane] };
+                                indices[lane] = if is_larger { index as u32 } else { indices[lane] };
                             }
                         }
                     }
@@ -262,17 +262,17 @@ impl Pooling {
         indices: &[u32],
         out: &mut [T],
     ) {
-        let width = self.plane[1];
         self.windows(
             channels,
             rows,
             #[inline(always)]
-            |at, [rows, columns]| {
+            |at, first, [height, width]| {
                 for start in starts::<LANES>(channels) {
                     let indices = lanes::<u32, LANES>(indices, at + start);
                     let mut values = [T::zero(); LANES];
-                    for row in rows.clone() {
-                        for pixel in row * width + columns.start..row * width + columns.end {
+                    for row in 0..height {
+                        for column in 0..width {
+                            let pixel = first + row * self.plane[1] + column;
                             let pixels = lanes::<T, LANES>(plane, pixel * channels + start);
                             for lane in 0..LANES {
                                 let is_it = indices[lane] == pixel as u32;
@@ -295,18 +295,18 @@ impl Pooling {
         indices: &[u32],
         out: &mut [T],
     ) {
-        let width = self.plane[1];
         self.windows(
             channels,
             0..self.places[0],
             #[inline(always)]
-            |at, [rows, columns]| {
+            |at, first, [height, width]| {
                 for start in starts::<LANES>(channels) {
                     let indices = lanes::<u32, LANES>(indices, at + start);
                     // What is added to 0 is never −0.
                     let values = lanes::<T, LANES>(values, at + start).map(|value| T::zero() + value);
-                    for row in rows.clone() {
-                        for pixel in row * width + columns.start..row * width + columns.end {
+                    for row in 0..height {
+                        for column in 0..width {
+                            let pixel = first + row * self.plane[1] + column;
                             let is_it = |lane: usize| indices[lane] == pixel as u32;
                             let pixels: [T; LANES] =
                                 std::array::from_fn(
