@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::SCRATCH_BYTES;
 use super::strip::{Fill, Strip};
 use crate::kernels::conv::Convolution;
-use crate::kernels::gemm::pack::Transpose;
+use crate::kernels::gemm::pack::{Copy, Transpose};
 use crate::kernels::gemm::share;
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, MAX_LANES, flush, vectorize};
@@ -20,9 +20,8 @@ mod tile;
 
 /// How many bytes the strips of a task should take, so that they stay in the second-level cache.
 const STRIP_BYTES: usize = 1 << 19;
-/// As many places suffice to make up for loading and storing a tile's sums, and their upstream stays in the nearest
-/// cache while all tiles go over it.
-const PLACES: usize = 256;
+/// As many places suffice to make up for loading and storing a tile's sums.
+const PLACES: usize = 1 << 10;
 /// One place more makes up for so many bytes of sums.
 const SUMS_BYTES: usize = 1 << 11;
 /// How many tasks there should be, if they have enough to do.
@@ -32,7 +31,8 @@ const TASK_PRODUCTS: usize = 1 << 18;
 
 /// Whether at least one row of places fits a thread's scratch.
 pub fn fits(sizes: &Convolution) -> bool {
-    Split::bytes::<f64>(strip(sizes, 1).len()) <= SCRATCH_BYTES
+    let packed = sizes.output[1].saturating_mul(2 * MAX_LANES);
+    Split::bytes::<f64>(strip(sizes, 1).len()).saturating_add(Split::bytes::<f64>(packed)) <= SCRATCH_BYTES
 }
 
 /// The strip of a picture's first rows of places. All channels are one block.
@@ -138,6 +138,11 @@ impl Plan {
         (self.runs / self.cut.runs + self.runs % self.cut.runs) * self.cut.parts
     }
 
+    /// How many places are done at a time.
+    fn places(&self) -> usize {
+        self.pictures * self.band * self.sizes.output[1]
+    }
+
     /// How many tiles there are.
     fn units(&self) -> usize {
         self.sizes.filters.div_ceil(self.filters) * self.tiles()
@@ -187,6 +192,8 @@ struct Job<'a, T> {
     units: Range<usize>,
     /// Scratch: the strips of some pictures one after the other.
     strips: &'a mut [T],
+    /// Scratch: the upstream of a tile's filters, if it cannot be read in place.
+    packed: &'a mut [T],
 }
 
 impl<'a, T: Real> Job<'a, T> {
@@ -199,8 +206,11 @@ impl<'a, T: Real> Job<'a, T> {
         local: &'a mut Local,
     ) -> Self {
         let len = plan.pictures * strip(&plan.sizes, plan.band).len();
-        local.reserve(Split::bytes::<T>(len));
-        Self { plan, isa, image, upstream, sums, units, strips: local.slice(len) }
+        let packed = plan.places() * plan.filters;
+        local.reserve(Split::bytes::<T>(len) + Split::bytes::<T>(packed));
+        let mut split = local.split();
+        let (strips, packed) = (split.take(len), split.take(packed));
+        Self { plan, isa, image, upstream, sums, units, strips, packed }
     }
 
     /// Sums over the pictures of a group, a few at a time, band after band.
@@ -232,26 +242,27 @@ impl<T: Real> Job<'_, T> {
     /// group, and whether the last.
     fn multiply(&mut self, strip: &Strip, pictures: Range<usize>, rows: Range<usize>, ends: [bool; 2]) {
         let Plan { sizes, runs, run, filters, .. } = *self.plan;
-        let [height, width] = sizes.output;
-        let start = (pictures.start * height + rows.start) * width * sizes.filters;
         let line = sizes.window.stride[0] * strip.row();
-        let places = Places {
-            count: [pictures.len(), rows.len(), width],
-            source: [strip.len(), line, strip.block],
-            upstream: [height * width * sizes.filters, width * sizes.filters, sizes.filters],
-        };
+        let (mut packed, mut upstream) = (None, (std::ptr::null(), [0; 3]));
         for unit in self.units.clone() {
             let first = unit / self.plan.tiles() * filters;
             let (tile_runs, part) = self.plan.tile(unit % self.plan.tiles());
+            if packed.replace(first) != Some(first) {
+                upstream = self.upstream(first, pictures.clone(), rows.clone());
+            }
             let source = |index: usize| {
                 let index = (tile_runs.start + index).min(tile_runs.end - 1);
                 let taps = runs / sizes.window.kernel[0];
-                &self.strips[strip.offset(0, [index / taps, index % taps]) + part.start]
+                std::ptr::from_ref(&self.strips[strip.offset(0, [index / taps, index % taps]) + part.start])
             };
             let tile = Tile {
-                places,
-                source: std::array::from_fn(|index| std::ptr::from_ref(source(index))),
-                upstream: self.upstream[start + first..].as_ptr(),
+                places: Places {
+                    count: [pictures.len(), rows.len(), sizes.output[1]],
+                    source: [strip.len(), line, strip.block],
+                    upstream: upstream.1,
+                },
+                source: std::array::from_fn(source),
+                upstream: upstream.0,
                 filters: filters.min(sizes.filters - first),
                 // SAFETY: inside the row of sums.
                 sums: unsafe { self.sums.add((tile_runs.start * run + part.start) * sizes.filters + first) },
@@ -261,6 +272,30 @@ impl<T: Real> Job<'_, T> {
             // SAFETY: the strips hold what every tap sees from every place, and the tile is no other task's.
             unsafe { tile.add(self.isa, [tile_runs.len(), part.len()]) };
         }
+    }
+
+    /// The upstream of a tile's filters at some places, and the steps from picture to picture, row to row, and place
+    /// to place. It is read in whole registers, and in place unless the last would reach beyond its end.
+    fn upstream(
+        &mut self,
+        first: usize,
+        pictures: Range<usize>,
+        rows: Range<usize>,
+    ) -> (*const T, [usize; 3]) {
+        let Plan { sizes, filters: width, .. } = *self.plan;
+        let row = sizes.output[1];
+        let (picture, places) = (sizes.output[0] * row * sizes.filters, rows.len() * row);
+        let start = pictures.start * picture + rows.start * row * sizes.filters + first;
+        let last = start + (pictures.len() - 1) * picture + (places - 1) * sizes.filters;
+        if last + width <= self.upstream.len() {
+            return (self.upstream[start..].as_ptr(), [picture, row * sizes.filters, sizes.filters]);
+        }
+        for (index, to) in self.packed.chunks_exact_mut(places * width).take(pictures.len()).enumerate() {
+            let from = &self.upstream[start + index * picture..];
+            let columns = width.min(sizes.filters - first);
+            self.isa.dispatch(Copy { from, stride: sizes.filters, columns, width, to });
+        }
+        (self.packed.as_ptr(), [places * width, row * width, width])
     }
 }
 

@@ -240,7 +240,8 @@ impl Pooling {
                             for lane in 0..LANES {
                                 // A NaN is larger than any number, and nothing is larger than a NaN.
                                 let (pixel, maximum) = (pixels[lane], maxima[lane]);
-                                let is_larger = (pixel > maximum) | pixel.is_nan() & !maximum.is_nan();
+                                let is_at_most = pixel <= maximum;
+                                let is_larger = !is_at_most & !maximum.is_nan();
                                 maxima[lane] = if is_larger { pixels[lane] } else { maxima[lane] };
                                 indices[lane] = if is_larger { index as u32 } else { indices[lane] };
                             }

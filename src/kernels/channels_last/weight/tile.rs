@@ -26,7 +26,7 @@ pub struct Tile<T> {
     pub places: Places,
     /// The first row of each run, as seen from the first place. Its other rows follow.
     pub source: [*const T; MAX_RUNS],
-    /// The first filter of the upstream at the first place.
+    /// The first filter of the upstream at the first place. It is read in whole registers.
     pub upstream: *const T,
     /// How many filters there are; the last register may have fewer than lanes.
     pub filters: usize,
@@ -100,10 +100,9 @@ impl<T: Real, const RUNS: usize, const ROWS: usize, const VECTORS: usize> Kernel
         if RUNS * ROWS * VECTORS > 2 * V::TILE_ROWS {
             return; // never asked for; saves compiling it
         }
-        let Tile { places, source, upstream, filters, .. } = self.tile;
+        let Tile { places, source, upstream, .. } = self.tile;
         let at = |run: usize, row: usize, vector: usize| ((run * ROWS + row) * VECTORS + vector) * V::LANES;
-        let count: [usize; VECTORS] = std::array::from_fn(|vector| V::LANES.min(filters - vector * V::LANES));
-        // SAFETY: the contract of `Tile::add`; `count` keeps to the filters.
+        // SAFETY: the contract of `Tile::add`; the sums have room for the most registers there are.
         unsafe {
             let mut sums = [[[V::splat(T::zero()); VECTORS]; ROWS]; RUNS];
             for (run, sums) in sums.iter_mut().enumerate() {
@@ -115,22 +114,20 @@ impl<T: Real, const RUNS: usize, const ROWS: usize, const VECTORS: usize> Kernel
             }
             for line in 0..places.count[0] * places.count[1] {
                 let (picture, line) = (line / places.count[1], line % places.count[1]);
-                let pixels = picture * places.source[0] + line * places.source[1];
-                let mut source: [*const T; RUNS] = std::array::from_fn(|run| source[run].add(pixels));
+                let mut pixel = picture * places.source[0] + line * places.source[1];
                 let mut upstream = upstream.add(picture * places.upstream[0] + line * places.upstream[1]);
                 for _ in 0..places.count[2] {
-                    let right: [V; VECTORS] = std::array::from_fn(|vector| {
-                        V::load_first(upstream.add(vector * V::LANES), count[vector])
-                    });
-                    for (sums, source) in sums.iter_mut().zip(&mut source) {
+                    let right: [V; VECTORS] =
+                        std::array::from_fn(|vector| V::load(upstream.add(vector * V::LANES)));
+                    for (run, sums) in sums.iter_mut().enumerate() {
                         for (row, sums) in sums.iter_mut().enumerate() {
-                            let left = V::splat(*source.add(row));
+                            let left = V::splat(*source[run].add(pixel + row));
                             for (sum, right) in sums.iter_mut().zip(right) {
                                 *sum = left.mul_add(right, *sum);
                             }
                         }
-                        *source = source.wrapping_add(places.source[2]);
                     }
+                    pixel += places.source[2];
                     upstream = upstream.wrapping_add(places.upstream[2]);
                 }
             }
