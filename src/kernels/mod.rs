@@ -4,7 +4,7 @@
 //! its result is the same to the bit for any number of threads.
 
 pub(crate) mod buffer;
-#[allow(dead_code)] // until a pass chooses it
+#[allow(dead_code, unused_imports)] // until a pass chooses it
 pub(crate) mod channels_last;
 pub(crate) mod conv;
 pub mod elementwise;

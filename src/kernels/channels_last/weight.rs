@@ -9,13 +9,15 @@ use std::ops::Range;
 use super::SCRATCH_BYTES;
 use super::strip::{Fill, Strip};
 use crate::kernels::conv::Convolution;
-use crate::kernels::gemm::pack::{Copy, Transpose};
+use crate::kernels::gemm::pack::Copy;
 use crate::kernels::gemm::share;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, MAX_LANES, flush, vectorize};
+use crate::kernels::simd::{Isa, MAX_LANES};
 use crate::kernels::workers::{Local, Parts, Split, Workers};
+pub use finish::finish_weight_sums;
 use tile::{Places, Tile};
 
+mod finish;
 mod tile;
 
 /// How many bytes the strips of a task should take, so that they stay in the second-level cache.
@@ -111,7 +113,8 @@ impl Plan {
         let cut = Cut::best::<T>(isa, [runs, run], sizes.filters);
         let groups = sizes.batch.div_ceil(every);
         let line = Split::bytes::<T>(strip(sizes, 1).row()).max(1);
-        let places = PLACES.max(runs * run * sizes.filters * size_of::<T>() / SUMS_BYTES);
+        let sums = runs * run * sizes.filters * size_of::<T>();
+        let places = (sums / SUMS_BYTES).clamp(PLACES, 4 * PLACES);
         let most = ((STRIP_BYTES / line).saturating_sub(tall) / sizes.window.stride[0] + 1)
             .min(places.div_ceil(sizes.output[1].max(1)));
         let bands = sizes.output[0].div_ceil(most).max(1);
@@ -297,57 +300,4 @@ impl<T: Real> Job<'_, T> {
         }
         (self.packed.as_ptr(), [places * width, row * width, width])
     }
-}
-
-/// How many rows of sums are turned at a time.
-const TURNED_ROWS: usize = 1 << 10;
-
-/// Adds rows [kh, kw, channels, filters] up in their order, and turns the sum into [filters, channels, kh, kw].
-pub fn finish_weight_sums<T: Real>(
-    sizes: &Convolution,
-    rows: usize,
-    sums: &[T],
-    out: &mut [T],
-    workers: &Workers,
-) {
-    let Convolution { channels, filters, window, .. } = *sizes;
-    let kernel = window.kernel[0] * window.kernel[1];
-    let taps = kernel * channels;
-    debug_assert_eq!([sums.len(), out.len()], [rows * taps * filters, taps * filters]);
-    let (blocks, chunks) = (filters.div_ceil(MAX_LANES), taps.div_ceil(TURNED_ROWS));
-    let parts = Parts::new(out);
-    workers.run(blocks * chunks, &|task, local| {
-        let filter = task / chunks * MAX_LANES..filters.min((task / chunks + 1) * MAX_LANES);
-        let chunk = task % chunks * TURNED_ROWS..taps.min((task % chunks + 1) * TURNED_ROWS);
-        local.reserve(2 * Split::bytes::<T>(TURNED_ROWS * MAX_LANES));
-        let mut split = local.split();
-        let total = split.take::<T>(chunk.len() * filter.len());
-        let turned = split.take::<T>(chunk.len() * filter.len());
-        total.fill(T::zero());
-        vectorize(
-            #[inline(always)]
-            || {
-                // Row `index` of the chunk is channel index / kernel, tap index mod kernel.
-                for (total, index) in total.chunks_exact_mut(filter.len()).zip(chunk.clone()) {
-                    let start = (index % kernel * channels + index / kernel) * filters + filter.start;
-                    for row in 0..rows {
-                        let sums = &sums[row * taps * filters + start..][..filter.len()];
-                        total.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
-                    }
-                }
-                total.iter_mut().for_each(|total| *total = flush(*total));
-            },
-        );
-        Isa::detect().dispatch(Transpose {
-            from: total,
-            stride: filter.len(),
-            columns: chunk.len(),
-            width: chunk.len(),
-            to: turned,
-        });
-        for (filter, turned) in filter.zip(turned.chunks_exact(chunk.len())) {
-            // SAFETY: the chunk of this filter is no other task's.
-            unsafe { parts.slice(filter * taps + chunk.start, chunk.len()) }.copy_from_slice(turned);
-        }
-    });
 }
