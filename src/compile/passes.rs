@@ -6,8 +6,9 @@ use smallvec::SmallVec;
 
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
-use crate::graph::op::{AnyOp, Here, Next, Rewrite};
+use crate::graph::op::{AnyOp, Here, Meta, Next, Rewrite};
 use crate::kernels::elementwise::Function;
+use crate::kernels::walk;
 
 /// Forgets nodes that no result needs.
 pub fn prune(program: &Program) -> Program {
@@ -52,14 +53,26 @@ pub fn simplify(program: &Program) -> Program {
             match new.op(node).and_then(|op| op.simplify(Here { dag: new, id: node })) {
                 None => break,
                 Some(Rewrite::Node(other)) => return Some(other),
-                Some(Rewrite::Op(op, operands)) => {
-                    let like = new.node(node).clone();
-                    node = new.push(Node { kind: Kind::Op(op), ..like }, &operands);
-                }
+                Some(rewrite) => node = build(new, rewrite, node),
             }
         }
         Some(node)
     })
+}
+
+/// Appends what a rule puts in the place of `like`.
+fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
+    let (op, operands) = match rewrite {
+        Rewrite::Node(node) => return node,
+        Rewrite::Op(op, operands) => (op, operands),
+    };
+    let operands: Operands = operands.into_iter().map(|operand| build(dag, *operand, like)).collect();
+    let meta = {
+        let metas: SmallVec<[&Meta; 4]> = operands.iter().map(|&id| &dag.node(id).meta).collect();
+        op.infer(&metas).unwrap_or_else(|problem| unreachable!("a rule keeps shapes: {problem:?}"))
+    };
+    let node = Node { kind: Kind::Op(op), meta, ..dag.node(like).clone() };
+    dag.push(node, &operands)
 }
 
 /// Offers each elementwise operation to the one before it, if nobody else reads what lies between.
@@ -94,7 +107,11 @@ fn absorb_one(
         let op = dag.op(host).filter(|_| single[host.index()])?;
         // The other argument may be a broadcast array, which is read where it lies.
         let (source, strides) = match other {
-            Some(other) => dag.view(other).map(|(source, strides)| (Some(source), Some(strides)))?,
+            Some(other) => {
+                let whole = || (other, walk::row_major(&dag.node(other).meta.shape));
+                let (source, strides) = dag.view(other).unwrap_or_else(whole);
+                (Some(source), Some(strides))
+            }
             None => (None, None),
         };
         let next = Next { function, other: strides.as_deref() };

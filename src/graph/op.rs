@@ -383,8 +383,20 @@ impl<'a> Here<'a> {
 pub enum Rewrite {
     /// A node that already exists.
     Node(NodeId),
+    /// A new operation.
+    Op(Arc<dyn AnyOp>, SmallVec<[Box<Rewrite>; 2]>),
+}
+
+impl Rewrite {
+    /// A new operation on existing nodes or further new operations.
+    pub fn op(op: impl Op, operands: impl IntoIterator<Item = Rewrite>) -> Self {
+        Self::Op(Arc::new(op), operands.into_iter().map(Box::new).collect())
+    }
+
     /// A new operation on nodes that already exist.
-    Op(Arc<dyn AnyOp>, SmallVec<[NodeId; 4]>),
+    pub fn op_on(op: impl Op, operands: impl IntoIterator<Item = NodeId>) -> Self {
+        Self::op(op, operands.into_iter().map(Rewrite::Node))
+    }
 }
 
 /// The only consumer of an operation's result, offered to it for absorption.

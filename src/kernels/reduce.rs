@@ -56,6 +56,10 @@ fn combinations(axes: &[(usize, usize)]) -> usize {
 const WORK: usize = 1 << 14;
 /// Most neighbouring outputs that are accumulated side by side.
 const ROW: usize = 1024;
+/// As many numbers are added up side by side, at least, where rows are shorter.
+const LANES: usize = 64;
+/// How many numbers are added in the precision of the data before the sum goes on in `f64`.
+const FEW: usize = 16;
 
 /// Sums `data` of `shape` over the axes for which `is_summed` says so; `out` holds the others in order.
 pub fn sum<T: Real>(
@@ -114,6 +118,21 @@ fn sum_run<T: Real>(run: &[T]) -> f64 {
     lanes.iter().sum::<f64>() + rest.iter().map(|value| value.wide()).sum::<f64>()
 }
 
+/// Adds rows that lie one after the other to their totals: some rows side by side, so that registers are full
+/// however short a row is, and few of them in single precision before the sum goes on in double.
+#[inline(always)]
+fn sum_neighbouring_rows<T: Real>(rows: &[T], totals: &mut [f64], lanes: &mut [T]) {
+    for block in rows.chunks(lanes.len() * FEW) {
+        lanes.fill(T::zero());
+        for rows in block.chunks(lanes.len()) {
+            lanes.iter_mut().zip(rows).for_each(|(lane, &x)| *lane += x);
+        }
+        for lanes in lanes.chunks_exact(totals.len()) {
+            totals.iter_mut().zip(lanes).for_each(|(total, lane)| *total += lane.wide());
+        }
+    }
+}
+
 /// Neighbouring outputs are sums of rows that are added up side by side.
 #[inline(always)]
 fn sum_rows<T: Real>(plan: &Plan, data: &[T], first: usize, out: &mut [T], local: &mut Local) {
@@ -122,9 +141,19 @@ fn sum_rows<T: Real>(plan: &Plan, data: &[T], first: usize, out: &mut [T], local
     while done < out.len() {
         let (row, column) = ((first + done) / width, (first + done) % width);
         let len = (width - column).min(out.len() - done).min(ROW);
-        let totals = local.slice::<f64>(len);
+        let mut split = local.split();
+        let totals = split.take::<f64>(len);
         totals.fill(0.0);
         let base = offset(&plan.kept, row) + column;
+        if let [(rows, stride)] = plan.summed[..]
+            && stride == len
+        {
+            let lanes = split.take::<T>(len * LANES.div_ceil(len));
+            sum_neighbouring_rows(&data[base..base + rows * len], totals, lanes);
+            out[done..done + len].iter_mut().zip(totals).for_each(|(out, total)| *out = T::of(*total));
+            done += len;
+            continue;
+        }
         for combination in 0..combinations(&plan.summed) {
             let start = base + offset(&plan.summed, combination);
             totals.iter_mut().zip(&data[start..start + len]).for_each(|(total, x)| *total += x.wide());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::example::{Example, normal, positive};
+use super::max_pool2d::Put;
 use crate::error::Problem;
 use crate::graph::op::{Adapt, ChannelsLast, Here, Rewrite, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
@@ -123,9 +124,15 @@ impl Op for Sum {
         (!self.axes.contains(&0)).then(|| Samples::each(*rows, &[true]))
     }
 
-    /// A sum over no axes, or only over axes of size 1, is the array itself.
+    /// A sum over no axes, or only over axes of size 1, is the array itself. Values put to places of a plane that
+    /// is summed can be summed where they came from.
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        (here.meta() == here.operand(0).meta()).then(|| Rewrite::Node(here.operand(0).id))
+        let operand = here.operand(0);
+        if here.meta() == operand.meta() {
+            return Some(Rewrite::Node(operand.id));
+        }
+        let sums_planes = operand.op::<Put>().is_some() && [2, 3].iter().all(|axis| self.axes.contains(axis));
+        sums_planes.then(|| Rewrite::op_on(self.clone(), [operand.operand(0).id]))
     }
 }
 

@@ -97,7 +97,7 @@ impl Op for Matmul {
                 operands[position] = here.operand(position).operand(0).id;
             }
         }
-        (op != *self).then(|| Rewrite::Op(Arc::new(op), operands))
+        (op != *self).then(|| Rewrite::op_on(op, operands))
     }
 
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {

@@ -152,10 +152,7 @@ impl Op for Put {
 
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
         match argument {
-            0 => {
-                let op = Take { window: self.window, order: self.order };
-                Gradient::Of(at.upstream.graph().record(op, &[at.upstream, at.operands[1]]))
-            }
+            0 => Gradient::Of(at.upstream.graph().record(self.adjoint(), &[at.upstream, at.operands[1]])),
             _ => Gradient::Constant,
         }
     }
@@ -170,6 +167,13 @@ impl Op for Put {
 
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
         Some(Samples::each(operands[0].shape[0], &[true; 2]))
+    }
+}
+
+impl Put {
+    /// What takes values from where this puts them.
+    pub fn adjoint(&self) -> Take {
+        Take { window: self.window, order: self.order }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::arithmetic::same_shape;
 use super::example::{Example, away_from_zero, normal};
+use super::max_pool2d::Put;
 use crate::error::Problem;
+use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
 use crate::kernels::elementwise::{self, Function};
 use crate::kernels::real::Real;
@@ -69,6 +71,17 @@ impl Op for Gate {
 
     fn elementwise(&self) -> Option<Function> {
         Some(Function::Gate)
+    }
+
+    /// Values put to places and then gated there may be gated before: there are fewer of them, and what gates them
+    /// need only be known where they go. gate(put(u, i), y) = put(gate(u, take(y, i)), i).
+    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+        let (values, by) = (here.operand(0), here.operand(1));
+        let put: &Put = values.op()?;
+        let (upstream, indices) = (values.operand(0).id, values.operand(1).id);
+        let taken = Rewrite::op_on(put.adjoint(), [by.id, indices]);
+        let gated = Rewrite::op(Gate, [Rewrite::Node(upstream), taken]);
+        Some(Rewrite::op(put.clone(), [gated, Rewrite::Node(indices)]))
     }
 }
 

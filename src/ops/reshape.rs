@@ -64,7 +64,7 @@ impl Op for Reshape {
         }
         operand.op::<Reshape>()?;
         let first = operand.operand(0).id;
-        Some(Rewrite::Op(std::sync::Arc::new(self.clone()), smallvec::smallvec![first]))
+        Some(Rewrite::op_on(self.clone(), [first]))
     }
 }
 

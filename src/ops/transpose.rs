@@ -67,7 +67,7 @@ impl Op for Permute {
         }
         let first: &Permute = operand.op()?;
         let axes = self.axes.iter().map(|&axis| first.axes[axis]).collect();
-        Some(Rewrite::Op(Arc::new(Permute { axes }), smallvec![operand.operand(0).id]))
+        Some(Rewrite::op_on(Permute { axes }, [operand.operand(0).id]))
     }
 }
 

@@ -94,10 +94,10 @@ fn bench() {
         let x = vec![1.0f32; b * c * p];
         let mut y = vec![0.0f32; b * c * p];
         let mut s = vec![0.0f32; b * c];
-        let t1 = time(|| to_channels_last([b, c, p], &x, &mut y, &workers));
-        let t2 = time(|| to_channels_first([b, c, p], &x, &mut y, &workers));
+        let t1 = time(|| to_channels_last(b, c, p, &x, &mut y, &workers));
+        let t2 = time(|| to_channels_first(b, c, p, &x, &mut y, &workers));
         let t3 = time(|| y.copy_from_slice(&x));
-        let t4 = time(|| channel_sums([b, p, c], &x, &mut s, &workers));
+        let t4 = time(|| channel_sums(b, p, c, &x, &mut s, &workers));
         println!("{b} {c} {p}: last {t1:.3} first {t2:.3} copy {t3:.3} sums {t4:.3} ms");
     }
     if "pool".contains(&only) {

@@ -2,12 +2,14 @@
 
 use crate::kernels::gemm::pack::Transpose;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, vectorize};
-use crate::kernels::workers::Workers;
+use crate::kernels::simd::{Isa, flush, vectorize};
+use crate::kernels::workers::{Split, Workers};
 
 /// Pictures [channels, pixels] become [pixels, channels].
 pub fn to_channels_last<T: Real>(
-    [batch, channels, pixels]: [usize; 3],
+    batch: usize,
+    channels: usize,
+    pixels: usize,
     from: &[T],
     to: &mut [T],
     workers: &Workers,
@@ -17,7 +19,9 @@ pub fn to_channels_last<T: Real>(
 
 /// Pictures [pixels, channels] become [channels, pixels].
 pub fn to_channels_first<T: Real>(
-    [batch, channels, pixels]: [usize; 3],
+    batch: usize,
+    channels: usize,
+    pixels: usize,
     from: &[T],
     to: &mut [T],
     workers: &Workers,
@@ -44,7 +48,9 @@ const SIDE_BY_SIDE: usize = 64;
 /// The sum of each channel over the pixels of each picture: [batch, pixels, channels] becomes [batch, channels].
 /// Every so many pixels are a partial sum, and these are added in their order.
 pub fn channel_sums<T: Real>(
-    [batch, pixels, channels]: [usize; 3],
+    batch: usize,
+    pixels: usize,
+    channels: usize,
     from: &[T],
     out: &mut [T],
     workers: &Workers,
@@ -53,7 +59,7 @@ pub fn channel_sums<T: Real>(
     let side = channels * SIDE_BY_SIDE.div_ceil(channels.max(1));
     workers.chunks(out, channels, &|picture, out, local| {
         let from = &from[picture * pixels * channels..][..pixels * channels];
-        local.reserve(crate::kernels::workers::Split::bytes::<T>(side));
+        local.reserve(Split::bytes::<T>(side));
         let sums = local.slice::<T>(side);
         sums.fill(T::zero());
         vectorize(
@@ -66,7 +72,7 @@ pub fn channel_sums<T: Real>(
                 for sums in sums.chunks_exact(channels) {
                     out.iter_mut().zip(sums).for_each(|(out, &sum)| *out += sum);
                 }
-                out.iter_mut().for_each(|out| *out = crate::kernels::simd::flush(*out));
+                out.iter_mut().for_each(|out| *out = flush(*out));
             },
         );
     });

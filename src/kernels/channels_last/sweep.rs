@@ -112,7 +112,7 @@ impl<T: Real, const BLOCK: usize, const PLACES: usize, const VECTORS: usize> Ker
                     let source = all.source.add(row * all.source_row + column * BLOCK);
                     let target = all.target.add(row * all.target_step[0] + column * all.target_step[1]);
                     let sums = Self::multiply::<V>(&all, source);
-                    Self::finish::<V>(&all, sums, target);
+                    Self::finish::<V>(&all, &sums, target);
                 }
             }
         }
@@ -155,18 +155,19 @@ impl<T: Real, const BLOCK: usize, const PLACES: usize, const VECTORS: usize>
     /// # Safety
     /// As for [`Rectangle::compute`].
     #[inline(always)]
-    unsafe fn finish<V: Vector<T>>(all: &Rectangle<T>, sums: [[V; VECTORS]; PLACES], target: *mut T) {
-        let count = |vector: usize| (all.filters - vector * V::LANES).min(V::LANES);
+    unsafe fn finish<V: Vector<T>>(all: &Rectangle<T>, sums: &[[V; VECTORS]; PLACES], target: *mut T) {
+        let count: [usize; VECTORS] =
+            std::array::from_fn(|vector| V::LANES.min(all.filters - vector * V::LANES));
         // SAFETY: the caller's contract; `count` keeps to the filters.
         unsafe {
             let bias: [V; VECTORS] =
-                std::array::from_fn(|vector| V::load_first(all.bias.add(vector * V::LANES), count(vector)));
+                std::array::from_fn(|vector| V::load_first(all.bias.add(vector * V::LANES), count[vector]));
             let floor = V::splat(all.floor);
-            for (place, sums) in sums.into_iter().enumerate() {
+            for (place, sums) in sums.iter().enumerate() {
                 let target = target.add(place * all.target_step[1]);
-                for (vector, (sum, bias)) in sums.into_iter().zip(bias).enumerate() {
+                for (vector, (sum, bias)) in sums.iter().zip(bias).enumerate() {
                     let value = sum.add(bias).at_least(floor).flush();
-                    value.store_first(target.add(vector * V::LANES), count(vector));
+                    value.store_first(target.add(vector * V::LANES), count[vector]);
                 }
             }
         }

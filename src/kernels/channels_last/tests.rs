@@ -271,18 +271,16 @@ fn subnormal_results_become_zero() {
 #[test]
 fn layouts_change_there_and_back() {
     let workers = Workers::new(2).unwrap();
-    for sizes @ [batch, channels, pixels] in
-        [[2, 3, 35], [3, 17, 1], [1, 1, 40], [2, 33, 50], [0, 3, 4], [2, 0, 4]]
-    {
+    for [batch, channels, pixels] in [[2, 3, 35], [3, 17, 1], [1, 1, 40], [2, 33, 50], [0, 3, 4], [2, 0, 4]] {
         let first = numbers::<f32>(batch * channels * pixels, 1);
         let mut last = vec![f32::NAN; first.len()];
-        to_channels_last(sizes, &first, &mut last, &workers);
+        to_channels_last(batch, channels, pixels, &first, &mut last, &workers);
         for (index, &number) in last.iter().enumerate() {
             let (pixel, channel) = (index / channels, index % channels);
             assert_eq!(number, first[(pixel / pixels * channels + channel) * pixels + pixel % pixels]);
         }
         let mut back = vec![f32::NAN; first.len()];
-        to_channels_first(sizes, &last, &mut back, &workers);
+        to_channels_first(batch, channels, pixels, &last, &mut back, &workers);
         assert_eq!(back, first);
     }
 }
@@ -298,7 +296,7 @@ fn channel_sums_add_the_pixels_of_each_picture() {
             expected[index / channels / pixels * channels + index % channels] += number.wide();
         }
         check::<f32>("channel sums", &expected, 8.0, |out| {
-            channel_sums([batch, pixels, channels], &from, out, &workers);
+            channel_sums(batch, pixels, channels, &from, out, &workers);
         });
     }
 }

@@ -9,19 +9,23 @@ use std::ops::Range;
 use super::SCRATCH_BYTES;
 use super::strip::{Fill, Strip};
 use crate::kernels::conv::Convolution;
-use crate::kernels::gemm::pack::Transpose;
+use crate::kernels::gemm::pack::Copy;
 use crate::kernels::gemm::share;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, MAX_LANES, flush, vectorize};
+use crate::kernels::simd::{Isa, MAX_LANES};
 use crate::kernels::workers::{Local, Parts, Split, Workers};
+pub use finish::finish_weight_sums;
 use tile::{Places, Tile};
 
+mod finish;
 mod tile;
 
 /// How many bytes the strips of a task should take, so that they stay in the second-level cache.
 const STRIP_BYTES: usize = 1 << 19;
 /// As many places suffice to make up for loading and storing a tile's sums.
-const PLACES: usize = 512;
+const PLACES: usize = 1 << 10;
+/// One place more makes up for so many bytes of sums.
+const SUMS_BYTES: usize = 1 << 11;
 /// How many tasks there should be, if they have enough to do.
 const TASKS: usize = 16;
 /// How many multiplications make a task worth handing to another thread.
@@ -29,7 +33,8 @@ const TASK_PRODUCTS: usize = 1 << 18;
 
 /// Whether at least one row of places fits a thread's scratch.
 pub fn fits(sizes: &Convolution) -> bool {
-    Split::bytes::<f64>(strip(sizes, 1).len()) <= SCRATCH_BYTES
+    let packed = sizes.output[1].saturating_mul(2 * MAX_LANES);
+    Split::bytes::<f64>(strip(sizes, 1).len()).saturating_add(Split::bytes::<f64>(packed)) <= SCRATCH_BYTES
 }
 
 /// The strip of a picture's first rows of places. All channels are one block.
@@ -108,11 +113,14 @@ impl Plan {
         let cut = Cut::best::<T>(isa, [runs, run], sizes.filters);
         let groups = sizes.batch.div_ceil(every);
         let line = Split::bytes::<T>(strip(sizes, 1).row()).max(1);
-        let most = (STRIP_BYTES / line).saturating_sub(tall) / sizes.window.stride[0] + 1;
+        let sums = runs * run * sizes.filters * size_of::<T>();
+        let places = (sums / SUMS_BYTES).clamp(PLACES, 4 * PLACES);
+        let most = ((STRIP_BYTES / line).saturating_sub(tall) / sizes.window.stride[0] + 1)
+            .min(places.div_ceil(sizes.output[1].max(1)));
         let bands = sizes.output[0].div_ceil(most).max(1);
         let band = sizes.output[0].div_ceil(bands).max(1);
         let bytes = Split::bytes::<T>(strip(sizes, band).len());
-        let wanted = PLACES.div_ceil((band * sizes.output[1]).max(1));
+        let wanted = places.div_ceil((band * sizes.output[1]).max(1));
         let pictures = if bands > 1 { 1 } else { (STRIP_BYTES / bytes.max(1)).min(wanted).min(every).max(1) };
         let filters = cut.vectors * isa.lanes::<T>();
         let mut plan =
@@ -131,6 +139,11 @@ impl Plan {
     /// How many tiles the rows are cut into, for every group of filters.
     fn tiles(&self) -> usize {
         (self.runs / self.cut.runs + self.runs % self.cut.runs) * self.cut.parts
+    }
+
+    /// How many places are done at a time.
+    fn places(&self) -> usize {
+        self.pictures * self.band * self.sizes.output[1]
     }
 
     /// How many tiles there are.
@@ -152,7 +165,8 @@ impl Cut {
     /// The cut that takes the fewest cycles for a place.
     fn best<T: Real>(isa: Isa, [runs, run]: [usize; 2], filters: usize) -> Self {
         let (lanes, registers) = (isa.lanes::<T>(), 2 * isa.tile_rows::<T>());
-        let cuts = [2, 1].into_iter().flat_map(|vectors| [5, 3, 1].map(|runs| (vectors, runs)));
+        let vectors = if filters > lanes { [2, 1] } else { [1, 1] };
+        let cuts = vectors.into_iter().flat_map(|vectors| [5, 3, 1].map(|runs| (vectors, runs)));
         let cuts =
             cuts.filter(|&(vectors, at_once)| at_once <= runs.max(1) && vectors * at_once <= registers);
         let cuts = cuts.map(|(vectors, at_once)| {
@@ -181,6 +195,8 @@ struct Job<'a, T> {
     units: Range<usize>,
     /// Scratch: the strips of some pictures one after the other.
     strips: &'a mut [T],
+    /// Scratch: the upstream of a tile's filters, if it cannot be read in place.
+    packed: &'a mut [T],
 }
 
 impl<'a, T: Real> Job<'a, T> {
@@ -193,14 +209,16 @@ impl<'a, T: Real> Job<'a, T> {
         local: &'a mut Local,
     ) -> Self {
         let len = plan.pictures * strip(&plan.sizes, plan.band).len();
-        local.reserve(Split::bytes::<T>(len));
-        Self { plan, isa, image, upstream, sums, units, strips: local.slice(len) }
+        let packed = plan.places() * plan.filters;
+        local.reserve(Split::bytes::<T>(len) + Split::bytes::<T>(packed));
+        let mut split = local.split();
+        let (strips, packed) = (split.take(len), split.take(packed));
+        Self { plan, isa, image, upstream, sums, units, strips, packed }
     }
 
     /// Sums over the pictures of a group, a few at a time, band after band.
     fn run(&mut self, group: usize) {
         let plan = self.plan;
-        self.each(|sum| *sum = T::zero());
         let pictures = group * plan.every..plan.sizes.batch.min((group + 1).saturating_mul(plan.every));
         for first in pictures.clone().step_by(plan.pictures) {
             let some = first..pictures.end.min(first + plan.pictures);
@@ -212,119 +230,74 @@ impl<'a, T: Real> Job<'a, T> {
                 for (picture, to) in some.clone().zip(self.strips.chunks_exact_mut(strip.len().max(1))) {
                     self.isa.dispatch(Fill { strip, image: &self.image[picture * plane..][..plane], to });
                 }
-                self.multiply(&strip, some.clone(), rows);
+                let ends = [
+                    some.start == pictures.start && rows.start == 0,
+                    some.end == pictures.end && rows.end == plan.sizes.output[0],
+                ];
+                self.multiply(&strip, some.clone(), rows, ends);
             }
         }
-        self.each(|sum| *sum = flush(*sum));
     }
 }
 
 impl<T: Real> Job<'_, T> {
-    /// Multiplies the strips of some pictures with their upstream.
-    fn multiply(&mut self, strip: &Strip, pictures: Range<usize>, rows: Range<usize>) {
-        let Plan { sizes, runs, run, filters, cut, .. } = *self.plan;
-        let [height, width] = sizes.output;
-        let start = (pictures.start * height + rows.start) * width * sizes.filters;
+    /// Multiplies the strips of some pictures with their upstream; `ends` says whether they are the first of the
+    /// group, and whether the last.
+    fn multiply(&mut self, strip: &Strip, pictures: Range<usize>, rows: Range<usize>, ends: [bool; 2]) {
+        let Plan { sizes, runs, run, filters, .. } = *self.plan;
         let line = sizes.window.stride[0] * strip.row();
-        let places = Places {
-            count: [pictures.len(), rows.len(), width],
-            source: [strip.len(), line, strip.block],
-            upstream: [height * width * sizes.filters, width * sizes.filters, sizes.filters],
-        };
+        let (mut packed, mut upstream) = (None, (std::ptr::null(), [0; 3]));
         for unit in self.units.clone() {
             let first = unit / self.plan.tiles() * filters;
-            let (tile, part) = self.plan.tile(unit % self.plan.tiles());
+            let (tile_runs, part) = self.plan.tile(unit % self.plan.tiles());
+            if packed.replace(first) != Some(first) {
+                upstream = self.upstream(first, pictures.clone(), rows.clone());
+            }
             let source = |index: usize| {
-                let index = (tile.start + index).min(tile.end - 1);
+                let index = (tile_runs.start + index).min(tile_runs.end - 1);
                 let taps = runs / sizes.window.kernel[0];
-                &self.strips[strip.offset(0, [index / taps, index % taps]) + part.start]
+                std::ptr::from_ref(&self.strips[strip.offset(0, [index / taps, index % taps]) + part.start])
             };
             let tile = Tile {
-                places,
-                source: std::array::from_fn(|index| std::ptr::from_ref(source(index))),
-                upstream: self.upstream[start + first..].as_ptr(),
+                places: Places {
+                    count: [pictures.len(), rows.len(), sizes.output[1]],
+                    source: [strip.len(), line, strip.block],
+                    upstream: upstream.1,
+                },
+                source: std::array::from_fn(source),
+                upstream: upstream.0,
                 filters: filters.min(sizes.filters - first),
                 // SAFETY: inside the row of sums.
-                sums: unsafe { self.sums.add((tile.start * run + part.start) * sizes.filters + first) },
+                sums: unsafe { self.sums.add((tile_runs.start * run + part.start) * sizes.filters + first) },
                 pitch: [run * sizes.filters, sizes.filters],
+                ends,
             };
             // SAFETY: the strips hold what every tap sees from every place, and the tile is no other task's.
-            unsafe {
-                tile.add(
-                    self.isa,
-                    [self.plan.tile(unit % self.plan.tiles()).0.len(), part.len(), cut.vectors],
-                )
-            };
+            unsafe { tile.add(self.isa, [tile_runs.len(), part.len()]) };
         }
     }
 
-    /// Does something to each sum of this task.
-    fn each(&self, visit: impl Fn(&mut T)) {
-        let Plan { sizes, run, filters, .. } = *self.plan;
-        for unit in self.units.clone() {
-            let first = unit / self.plan.tiles() * filters;
-            let (runs, part) = self.plan.tile(unit % self.plan.tiles());
-            for row in runs.flat_map(|index| part.clone().map(move |row| index * run + row)) {
-                let count = filters.min(sizes.filters - first);
-                // SAFETY: the filters of one of this task's tiles in one of its rows.
-                let sums = unsafe {
-                    std::slice::from_raw_parts_mut(self.sums.add(row * sizes.filters + first), count)
-                };
-                vectorize(|| sums.iter_mut().for_each(&visit));
-            }
+    /// The upstream of a tile's filters at some places, and the steps from picture to picture, row to row, and place
+    /// to place. It is read in whole registers, and in place unless the last would reach beyond its end.
+    fn upstream(
+        &mut self,
+        first: usize,
+        pictures: Range<usize>,
+        rows: Range<usize>,
+    ) -> (*const T, [usize; 3]) {
+        let Plan { sizes, filters: width, .. } = *self.plan;
+        let row = sizes.output[1];
+        let (picture, places) = (sizes.output[0] * row * sizes.filters, rows.len() * row);
+        let start = pictures.start * picture + rows.start * row * sizes.filters + first;
+        let last = start + (pictures.len() - 1) * picture + (places - 1) * sizes.filters;
+        if last + width <= self.upstream.len() {
+            return (self.upstream[start..].as_ptr(), [picture, row * sizes.filters, sizes.filters]);
         }
+        for (index, to) in self.packed.chunks_exact_mut(places * width).take(pictures.len()).enumerate() {
+            let from = &self.upstream[start + index * picture..];
+            let columns = width.min(sizes.filters - first);
+            self.isa.dispatch(Copy { from, stride: sizes.filters, columns, width, to });
+        }
+        (self.packed.as_ptr(), [places * width, row * width, width])
     }
-}
-
-/// How many rows of sums are turned at a time.
-const TURNED_ROWS: usize = 1 << 10;
-
-/// Adds rows [kh, kw, channels, filters] up in their order, and turns the sum into [filters, channels, kh, kw].
-pub fn finish_weight_sums<T: Real>(
-    sizes: &Convolution,
-    rows: usize,
-    sums: &[T],
-    out: &mut [T],
-    workers: &Workers,
-) {
-    let Convolution { channels, filters, window, .. } = *sizes;
-    let kernel = window.kernel[0] * window.kernel[1];
-    let taps = kernel * channels;
-    debug_assert_eq!([sums.len(), out.len()], [rows * taps * filters, taps * filters]);
-    let (blocks, chunks) = (filters.div_ceil(MAX_LANES), taps.div_ceil(TURNED_ROWS));
-    let parts = Parts::new(out);
-    workers.run(blocks * chunks, &|task, local| {
-        let filter = task / chunks * MAX_LANES..filters.min((task / chunks + 1) * MAX_LANES);
-        let chunk = task % chunks * TURNED_ROWS..taps.min((task % chunks + 1) * TURNED_ROWS);
-        local.reserve(2 * Split::bytes::<T>(TURNED_ROWS * MAX_LANES));
-        let mut split = local.split();
-        let total = split.take::<T>(chunk.len() * filter.len());
-        let turned = split.take::<T>(chunk.len() * filter.len());
-        total.fill(T::zero());
-        vectorize(
-            #[inline(always)]
-            || {
-                // Row `index` of the chunk is channel index / kernel, tap index mod kernel.
-                for (total, index) in total.chunks_exact_mut(filter.len()).zip(chunk.clone()) {
-                    let start = (index % kernel * channels + index / kernel) * filters + filter.start;
-                    for row in 0..rows {
-                        let sums = &sums[row * taps * filters + start..][..filter.len()];
-                        total.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
-                    }
-                }
-                total.iter_mut().for_each(|total| *total = flush(*total));
-            },
-        );
-        Isa::detect().dispatch(Transpose {
-            from: total,
-            stride: filter.len(),
-            columns: chunk.len(),
-            width: chunk.len(),
-            to: turned,
-        });
-        for (filter, turned) in filter.zip(turned.chunks_exact(chunk.len())) {
-            // SAFETY: the chunk of this filter is no other task's.
-            unsafe { parts.slice(filter * taps + chunk.start, chunk.len()) }.copy_from_slice(turned);
-        }
-    });
 }

@@ -196,9 +196,10 @@ impl Pooling {
         });
     }
 
-    /// Calls `visit(output, window)` for every place in some rows; outputs count from the first of these rows.
+    /// Calls `visit(output, first pixel, height and width)` for the window at every place in some rows; outputs count
+    /// from the first of these rows.
     #[inline(always)]
-    fn windows(&self, channels: usize, rows: Range<usize>, mut visit: impl FnMut(usize, [Range<usize>; 2])) {
+    fn windows(&self, channels: usize, rows: Range<usize>, mut visit: impl FnMut(usize, usize, [usize; 2])) {
         let is_quad = self.window.kernel == [2, 2] && self.window.padding == [0, 0];
         let (first, stride) = (rows.start, self.window.stride);
         for y in rows {
@@ -206,10 +207,10 @@ impl Pooling {
                 let at = ((y - first) * self.places[1] + x) * channels;
                 if is_quad {
                     // The most common window, with a size that the compiler knows.
-                    let (y, x) = (y * stride[0], x * stride[1]);
-                    visit(at, [y..y + 2, x..x + 2]);
+                    visit(at, y * stride[0] * self.plane[1] + x * stride[1], [2, 2]);
                 } else {
-                    visit(at, [self.covered(0, y), self.covered(1, x)]);
+                    let (rows, columns) = (self.covered(0, y), self.covered(1, x));
+                    visit(at, rows.start * self.plane[1] + columns.start, [rows.len(), columns.len()]);
                 }
             }
         }
@@ -224,25 +225,25 @@ impl Pooling {
         rows: Range<usize>,
         mut found: impl FnMut(usize, [T; LANES], [u32; LANES]),
     ) {
-        let width = self.plane[1];
         self.windows(
             channels,
             rows,
             #[inline(always)]
-            |at, [rows, columns]| {
+            |at, first, [height, width]| {
                 for start in starts::<LANES>(channels) {
-                    let first = rows.start * width + columns.start;
                     let mut maxima = lanes::<T, LANES>(plane, first * channels + start);
                     let mut indices = [first as u32; LANES];
-                    for row in rows.clone() {
-                        for pixel in row * width + columns.start..row * width + columns.end {
-                            let pixels = lanes::<T, LANES>(plane, pixel * channels + start);
+                    for row in 0..height {
+                        for column in 0..width {
+                            let index = first + row * self.plane[1] + column;
+                            let pixels = lanes::<T, LANES>(plane, index * channels + start);
                             for lane in 0..LANES {
                                 // A NaN is larger than any number, and nothing is larger than a NaN.
-                                let is_larger =
-                                    !(pixels[lane] <= maxima[lane]) & (maxima[lane] == maxima[lane]);
+                                let (pixel, maximum) = (pixels[lane], maxima[lane]);
+                                let is_at_most = pixel <= maximum;
+                                let is_larger = !is_at_most & !maximum.is_nan();
                                 maxima[lane] = if is_larger { pixels[lane] } else { maxima[lane] };
-                                indices[lane] = if is_larger { pixel as u32 } else { indices[lane] };
+                                indices[lane] = if is_larger { index as u32 } else { indices[lane] };
                             }
                         }
                     }
@@ -262,17 +263,17 @@ impl Pooling {
         indices: &[u32],
         out: &mut [T],
     ) {
-        let width = self.plane[1];
         self.windows(
             channels,
             rows,
             #[inline(always)]
-            |at, [rows, columns]| {
+            |at, first, [height, width]| {
                 for start in starts::<LANES>(channels) {
                     let indices = lanes::<u32, LANES>(indices, at + start);
                     let mut values = [T::zero(); LANES];
-                    for row in rows.clone() {
-                        for pixel in row * width + columns.start..row * width + columns.end {
+                    for row in 0..height {
+                        for column in 0..width {
+                            let pixel = first + row * self.plane[1] + column;
                             let pixels = lanes::<T, LANES>(plane, pixel * channels + start);
                             for lane in 0..LANES {
                                 let is_it = indices[lane] == pixel as u32;
@@ -295,18 +296,18 @@ impl Pooling {
         indices: &[u32],
         out: &mut [T],
     ) {
-        let width = self.plane[1];
         self.windows(
             channels,
             0..self.places[0],
             #[inline(always)]
-            |at, [rows, columns]| {
+            |at, first, [height, width]| {
                 for start in starts::<LANES>(channels) {
                     let indices = lanes::<u32, LANES>(indices, at + start);
                     // What is added to 0 is never −0.
                     let values = lanes::<T, LANES>(values, at + start).map(|value| T::zero() + value);
-                    for row in rows.clone() {
-                        for pixel in row * width + columns.start..row * width + columns.end {
+                    for row in 0..height {
+                        for column in 0..width {
+                            let pixel = first + row * self.plane[1] + column;
                             let is_it = |lane: usize| indices[lane] == pixel as u32;
                             let pixels: [T; LANES] =
                                 std::array::from_fn(
@@ -322,104 +323,4 @@ impl Pooling {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::channels_last::{to_channels_first, to_channels_last};
-    use crate::shape::Window;
-
-    fn poolings() -> Vec<Pooling> {
-        let pooling = |plane, kernel, stride, padding| {
-            let window = Window { kernel, stride, padding, exact: false };
-            Pooling { plane, places: window.places(plane).unwrap(), window }
-        };
-        vec![
-            pooling([4, 6], [2, 2], [2, 2], [0, 0]),
-            pooling([5, 7], [2, 2], [2, 2], [0, 0]),
-            pooling([5, 6], [2, 2], [1, 1], [0, 0]),
-            pooling([7, 9], [3, 2], [2, 3], [1, 1]),
-            pooling([7, 8], [2, 1], [3, 4], [0, 0]),
-            pooling([9, 11], [5, 6], [1, 2], [2, 3]),
-            pooling([6, 7], [6, 7], [1, 1], [0, 0]),
-            pooling([6, 5], [3, 3], [3, 3], [1, 1]),
-            pooling([1, 1], [1, 1], [1, 1], [0, 0]),
-            pooling([60, 40], [3, 2], [1, 1], [1, 0]),
-        ]
-    }
-
-    /// Few different numbers, so that many are equal, some of them not numbers.
-    fn numbers<T: Real>(count: usize) -> Vec<T> {
-        let number = |i: usize| match i * 7919 % 31 {
-            0 => f64::NAN,
-            1 => f64::NEG_INFINITY,
-            2 => -0.0,
-            n => (n % 5) as f64 - 2.0,
-        };
-        (0..count).map(|i| T::of(number(i / 3 * 5 + i % 7))).collect()
-    }
-
-    /// Equal bit by bit, but for which NaN it is.
-    fn same<T: Real>(a: &[T], b: &[T]) -> bool {
-        let same = |(a, b): (&T, &T)| {
-            a.is_nan() && b.is_nan() || a == b && a.is_sign_negative() == b.is_sign_negative()
-        };
-        a.len() == b.len() && a.iter().zip(b).all(same)
-    }
-
-    fn check<T: Real>(pooling: &Pooling, channels: usize, workers: &Workers) {
-        const BATCH: usize = 3;
-        let [area, pooled] = [pooling.area(), pooling.pooled()];
-        let what = format!("{} {channels} {pooling:?}", T::NAME);
-        let last = numbers::<T>(BATCH * channels * area);
-        let mut first = vec![T::nan(); last.len()];
-        to_channels_first([BATCH, channels, area], &last, &mut first, workers);
-        let outputs = BATCH * channels * pooled;
-        let turned = |from: &[T], pixels: usize| {
-            let mut to = vec![T::nan(); from.len()];
-            to_channels_last([BATCH, channels, pixels], from, &mut to, workers);
-            to
-        };
-        let (mut indices, mut values, mut back) =
-            (vec![u32::MAX; outputs], vec![T::nan(); outputs], vec![T::nan(); first.len()]);
-        pooling.argmax(&first, &mut indices, workers);
-        pooling.take(&first, &indices, &mut values, workers);
-        pooling.put(&values, &indices, &mut back, workers);
-
-        let (mut found, mut fused) = (vec![u32::MAX; outputs], vec![u32::MAX; outputs]);
-        let (mut taken, mut maxima) = (vec![T::nan(); outputs], vec![T::nan(); outputs]);
-        let mut put = vec![T::nan(); last.len()];
-        pooling.argmax_last(channels, &last, &mut found, workers);
-        let wide: Vec<T> = indices.iter().map(|&index| T::of(f64::from(index))).collect();
-        let expected: Vec<u32> = turned(&wide, pooled).iter().map(|index| index.wide() as u32).collect();
-        assert_eq!(found, expected, "{what}");
-        pooling.take_last(channels, &last, &found, &mut taken, workers);
-        assert!(same(&taken, &turned(&values, pooled)), "{what}");
-        pooling.put_last(channels, &taken, &found, &mut put, workers);
-        assert!(same(&put, &turned(&back, area)), "{what}");
-        pooling.max_last(channels, &last, &mut maxima, &mut fused, workers);
-        assert!(fused == found && same(&maxima, &taken), "{what}");
-    }
-
-    #[test]
-    fn the_order_of_a_picture_does_not_change_its_maxima() {
-        for threads in 1..=2 {
-            let workers = Workers::new(threads).unwrap();
-            for pooling in poolings() {
-                for channels in [1, 3, 5, 16, 30, 35] {
-                    check::<f32>(&pooling, channels, &workers);
-                    check::<f64>(&pooling, channels, &workers);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn nothing_is_pooled_to_nothing() {
-        let workers = Workers::new(1).unwrap();
-        let pooling = poolings()[0];
-        for channels in [0, 3] {
-            pooling.max_last::<f32>(channels, &[], &mut [], &mut [], &workers);
-            pooling.take_last::<f32>(channels, &[], &[], &mut [], &workers);
-            pooling.put_last::<f32>(channels, &[], &[], &mut [], &workers);
-        }
-    }
-}
+mod tests;

@@ -78,14 +78,14 @@ impl<'a, T: Real> Job<'a, T> {
         let row = (rows.start - self.rows.start) * plan.row_step;
         let source = row * self.strip.row() + phase.places[1].start * self.strip.block;
         for (filters, width) in plan.panels() {
+            let weights = phase.weights + filters.start * steps;
             for start in filters.clone().step_by(2 * lanes) {
                 let rectangle = Rectangle {
                     size: [rows.len(), phase.places[1].len()],
-                    source: self.pixels[source..].as_ptr(),
+                    source: self.pixels.as_ptr().wrapping_add(source),
                     source_row: plan.row_step * self.strip.row(),
                     runs: &self.runs[..count],
-                    weights: self.prepared[phase.weights + filters.start * steps + start - filters.start..]
-                        .as_ptr(),
+                    weights: self.prepared.as_ptr().wrapping_add(weights + start - filters.start),
                     weight_step: width,
                     bias: self.bias[start..].as_ptr(),
                     floor: if self.relu { T::zero() } else { T::neg_infinity() },

@@ -1,10 +1,12 @@
 //! The innermost loop of the adjoint in the weights.
 
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, Kernel, Vector};
+use crate::kernels::simd::{Isa, Kernel, MAX_LANES, Vector};
 
 /// The most runs that a tile takes.
 pub const MAX_RUNS: usize = 5;
+/// The most registers of sums that a tile has.
+const MAX_REGISTERS: usize = 28;
 
 /// Places of the window: pictures, rows and columns.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +26,7 @@ pub struct Tile<T> {
     pub places: Places,
     /// The first row of each run, as seen from the first place. Its other rows follow.
     pub source: [*const T; MAX_RUNS],
-    /// The first filter of the upstream at the first place.
+    /// The first filter of the upstream at the first place. It is read in whole registers.
     pub upstream: *const T,
     /// How many filters there are; the last register may have fewer than lanes.
     pub filters: usize,
@@ -32,18 +34,41 @@ pub struct Tile<T> {
     pub sums: *mut T,
     /// From run to run and from row to row of the sums.
     pub pitch: [usize; 2],
+    /// Whether there are no sums yet, and whether these are the last places.
+    pub ends: [bool; 2],
 }
 
+/// The sums of a tile, row after row, each a whole number of registers long.
+#[repr(align(64))]
+struct Sums<T>([T; MAX_REGISTERS * MAX_LANES]);
+
 impl<T: Real> Tile<T> {
-    /// Adds all places to the sums of `runs` × `rows` rows and `vectors` registers.
+    /// Adds all places to the sums of `runs` × `rows` rows and as many registers as the filters take.
     ///
     /// # Safety
     /// Everything pointed to must be there, and the sums of no other thread's interest.
-    pub unsafe fn add(self, isa: Isa, [runs, rows, vectors]: [usize; 3]) {
+    pub unsafe fn add(&self, isa: Isa, [runs, rows]: [usize; 2]) {
+        let mut sums = Sums([T::zero(); MAX_REGISTERS * MAX_LANES]);
+        let sums = &mut sums.0;
+        if !self.ends[0] {
+            isa.dispatch(Load { tile: self, size: [runs, rows], sums });
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.multiply(isa, [runs, rows], sums) };
+        isa.dispatch(Store { tile: self, size: [runs, rows], sums });
+    }
+
+    /// # Safety
+    /// As above.
+    unsafe fn multiply(&self, isa: Isa, [runs, rows]: [usize; 2], sums: &mut [T]) {
+        let vectors = self.filters.div_ceil(isa.lanes::<T>());
+        let sums = sums.as_mut_ptr();
         macro_rules! by_size {
             ($($runs:literal $vectors:literal [$($rows:literal)*])*) => {
                 match (runs, vectors, rows) {
-                    $($(($runs, $vectors, $rows) => isa.dispatch(Add::<_, $runs, $rows, $vectors>(self)),)*)*
+                    $($(($runs, $vectors, $rows) => {
+                        isa.dispatch(Multiply::<_, $runs, $rows, $vectors> { tile: *self, sums })
+                    })*)*
                     _ => unreachable!("tiles are of the sizes below"),
                 }
             };
@@ -59,11 +84,14 @@ impl<T: Real> Tile<T> {
     }
 }
 
-/// A tile with its size.
-struct Add<T, const RUNS: usize, const ROWS: usize, const VECTORS: usize>(Tile<T>);
+/// Adds the products of a tile. Only this loop's accumulators may live here, or they no longer fit the registers.
+struct Multiply<T, const RUNS: usize, const ROWS: usize, const VECTORS: usize> {
+    tile: Tile<T>,
+    sums: *mut T,
+}
 
 impl<T: Real, const RUNS: usize, const ROWS: usize, const VECTORS: usize> Kernel<T>
-    for Add<T, RUNS, ROWS, VECTORS>
+    for Multiply<T, RUNS, ROWS, VECTORS>
 {
     type Output = ();
 
@@ -72,45 +100,101 @@ impl<T: Real, const RUNS: usize, const ROWS: usize, const VECTORS: usize> Kernel
         if RUNS * ROWS * VECTORS > 2 * V::TILE_ROWS {
             return; // never asked for; saves compiling it
         }
-        let Tile { places, source, upstream, filters, sums: target, pitch } = self.0;
-        let count: [usize; VECTORS] =
-            std::array::from_fn(|vector| (filters - vector * V::LANES).min(V::LANES));
-        let sum = |run: usize, row: usize, vector: usize| {
-            target.wrapping_add(run * pitch[0] + row * pitch[1] + vector * V::LANES)
-        };
-        // SAFETY: the contract of `Tile::add`; `count` keeps to the filters.
+        let Tile { places, source, upstream, .. } = self.tile;
+        let at = |run: usize, row: usize, vector: usize| ((run * ROWS + row) * VECTORS + vector) * V::LANES;
+        // SAFETY: the contract of `Tile::add`; the sums have room for the most registers there are.
         unsafe {
-            let mut sums: [[[V; VECTORS]; ROWS]; RUNS] = std::array::from_fn(|run| {
-                std::array::from_fn(|row| {
-                    std::array::from_fn(|vector| V::load_first(sum(run, row, vector), count[vector]))
-                })
-            });
+            let mut sums = [[[V::splat(T::zero()); VECTORS]; ROWS]; RUNS];
+            for (run, sums) in sums.iter_mut().enumerate() {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (vector, sum) in sums.iter_mut().enumerate() {
+                        *sum = V::load(self.sums.add(at(run, row, vector)));
+                    }
+                }
+            }
             for line in 0..places.count[0] * places.count[1] {
                 let (picture, line) = (line / places.count[1], line % places.count[1]);
-                let pixels = picture * places.source[0] + line * places.source[1];
-                let mut source: [*const T; RUNS] = std::array::from_fn(|run| source[run].add(pixels));
+                let mut pixel = picture * places.source[0] + line * places.source[1];
                 let mut upstream = upstream.add(picture * places.upstream[0] + line * places.upstream[1]);
                 for _ in 0..places.count[2] {
-                    let right: [V; VECTORS] = std::array::from_fn(|vector| {
-                        V::load_first(upstream.add(vector * V::LANES), count[vector])
-                    });
-                    for (sums, source) in sums.iter_mut().zip(&mut source) {
+                    let right: [V; VECTORS] =
+                        std::array::from_fn(|vector| V::load(upstream.add(vector * V::LANES)));
+                    for (run, sums) in sums.iter_mut().enumerate() {
                         for (row, sums) in sums.iter_mut().enumerate() {
-                            let left = V::splat(*source.add(row));
+                            let left = V::splat(*source[run].add(pixel + row));
                             for (sum, right) in sums.iter_mut().zip(right) {
                                 *sum = left.mul_add(right, *sum);
                             }
                         }
-                        *source = source.wrapping_add(places.source[2]);
                     }
+                    pixel += places.source[2];
                     upstream = upstream.wrapping_add(places.upstream[2]);
                 }
             }
-            for (run, sums) in sums.into_iter().enumerate() {
-                for (row, sums) in sums.into_iter().enumerate() {
-                    for (vector, register) in sums.into_iter().enumerate() {
-                        register.store_first(sum(run, row, vector), count[vector]);
+            for (run, sums) in sums.iter().enumerate() {
+                for (row, sums) in sums.iter().enumerate() {
+                    for (vector, sum) in sums.iter().enumerate() {
+                        sum.store(self.sums.add(at(run, row, vector)));
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Fetches the sums of a tile.
+struct Load<'a, T> {
+    tile: &'a Tile<T>,
+    size: [usize; 2],
+    sums: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Load<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        self.tile.registers(self.size, V::LANES, |at, sums, count| {
+            // SAFETY: `dispatch` vouches for the instruction set, `Tile::add` for the sums.
+            unsafe { V::load_first(sums, count).store(self.sums[at..][..V::LANES].as_mut_ptr()) };
+        });
+    }
+}
+
+/// Brings the sums of a tile back, and flushes them if they are complete.
+struct Store<'a, T> {
+    tile: &'a Tile<T>,
+    size: [usize; 2],
+    sums: &'a [T],
+}
+
+impl<T: Real> Kernel<T> for Store<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        let is_last = self.tile.ends[1];
+        self.tile.registers(self.size, V::LANES, |at, sums, count| {
+            // SAFETY: as above.
+            unsafe {
+                let value = V::load(self.sums[at..][..V::LANES].as_ptr());
+                if is_last { value.flush() } else { value }.store_first(sums, count);
+            }
+        });
+    }
+}
+
+impl<T: Real> Tile<T> {
+    /// Calls `visit(offset in the tile, sums, how many)` for every register of the tile.
+    #[inline(always)]
+    fn registers(&self, [runs, rows]: [usize; 2], lanes: usize, mut visit: impl FnMut(usize, *mut T, usize)) {
+        let mut at = 0;
+        for run in 0..runs {
+            for row in 0..rows {
+                for filter in (0..self.filters).step_by(lanes) {
+                    let sums = self.sums.wrapping_add(run * self.pitch[0] + row * self.pitch[1] + filter);
+                    visit(at, sums, lanes.min(self.filters - filter));
+                    at += lanes;
                 }
             }
         }
