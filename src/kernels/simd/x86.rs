@@ -77,7 +77,7 @@ macro_rules! common {
 /// A 512-bit register: partial loads and stores take a mask of bits.
 macro_rules! avx512 {
     ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $order:ty, $index:ident, $permute:ident,
-     $load_mask:ident, $store_mask:ident, $compare:ident, $keep:ident) => {
+     $load_mask:ident, $store_mask:ident, $compare:ident, $keep:ident, $test:ident, $bits:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = 14;
@@ -106,11 +106,10 @@ macro_rules! avx512 {
 
             #[inline(always)]
             unsafe fn flush(self) -> Self {
-                // SAFETY: the trait's contract. "Not below, or unordered" keeps NaN.
+                // SAFETY: the trait's contract. Only 0 and subnormal numbers have an exponent without a bit.
                 unsafe {
-                    let above = $compare::<_CMP_NLT_UQ>(self, Self::splat(<$number>::MIN_POSITIVE));
-                    let below = $compare::<_CMP_NGT_UQ>(self, Self::splat(-<$number>::MIN_POSITIVE));
-                    $keep(above | below, self)
+                    let exponent = Self::splat(<$number>::INFINITY);
+                    $keep($test($bits(self), $bits(exponent)), self)
                 }
             }
 
@@ -150,7 +149,9 @@ avx512!(
     _mm512_maskz_loadu_ps,
     _mm512_mask_storeu_ps,
     _mm512_cmp_ps_mask,
-    _mm512_maskz_mov_ps
+    _mm512_maskz_mov_ps,
+    _mm512_test_epi32_mask,
+    _mm512_castps_si512
 );
 
 avx512!(
@@ -165,7 +166,9 @@ avx512!(
     _mm512_maskz_loadu_pd,
     _mm512_mask_storeu_pd,
     _mm512_cmp_pd_mask,
-    _mm512_maskz_mov_pd
+    _mm512_maskz_mov_pd,
+    _mm512_test_epi64_mask,
+    _mm512_castpd_si512
 );
 
 /// A 256-bit register: partial loads and stores take a register of masks.

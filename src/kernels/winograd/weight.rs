@@ -156,21 +156,18 @@ impl<'a, T: Real, const R: usize, const N: usize> Job<'a, T, R, N> {
         for (register, group) in
             (0..registers).flat_map(|register| (0..self.groups.count()).map(move |group| (register, group)))
         {
-            let (start, stride) = self.sums(register, group);
-            for point in 0..N * N {
-                let at = point * self.layout.point;
-                // SAFETY: image, upstream and sums hold all points of these channels and filters.
-                unsafe {
-                    let weight = Weight {
-                        left: self.image.as_ptr().add(register * self.layout.register + at),
-                        right: self.upstream.as_ptr().add(2 * group * self.layout.register + at),
-                        right_register: self.layout.register,
-                        tiles,
-                        out: self.sums.as_mut_ptr().add(start + point * stride),
-                    };
-                    weight.run(self.isa, self.groups.registers(group));
-                }
-            }
+            let (start, out_point) = self.sums(register, group);
+            let weight = Weight {
+                left: self.image[register * self.layout.register..].as_ptr(),
+                right: self.upstream[2 * group * self.layout.register..].as_ptr(),
+                layout: self.layout,
+                out: self.sums[start..].as_mut_ptr(),
+                out_point,
+                points: N * N,
+                tiles,
+            };
+            // SAFETY: image, upstream and sums hold all points of these channels, filters and tiles.
+            unsafe { weight.run(self.isa, self.groups.registers(group)) };
         }
     }
 
