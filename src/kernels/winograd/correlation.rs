@@ -8,20 +8,18 @@ use super::multiply::Forward;
 use super::spread::{Pictures, Spread, lines};
 use super::tiles::{Groups, Layout, Tiles};
 use super::transforms::Divide;
-use super::weights::{Prepare, Source, taps};
+use super::weights::{CHANNELS, Prepare, Source, taps};
 use crate::kernels::gemm::share;
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, MAX_LANES};
 use crate::kernels::workers::{Local, Parts, Split, Workers};
 
 /// How many bytes the points of a block's image may take, so that they stay in the second-level cache.
-const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_BYTES: usize = 1 << 18;
 /// The least tiles of a block, unless there are no more: fewer do not make up for reading the weights.
 pub const LEAST_TILES: usize = 28;
 /// The most tiles of a block.
 const MOST_TILES: usize = 56;
-/// How many channels are prepared in one task.
-const PREPARED_CHANNELS: usize = 16;
 
 /// One direction of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +65,7 @@ impl Correlation {
     ) {
         let groups = self.groups::<T>(isa);
         let out = Parts::new(out);
-        let parts = self.channels.div_ceil(PREPARED_CHANNELS);
+        let parts = self.channels.div_ceil(CHANNELS);
         workers.run(groups.count() * parts, &|task, local| {
             let (group, part) = (task / parts, task % parts);
             let (start, point) = self.group(&groups, group, N * N);

@@ -171,7 +171,8 @@ impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> Kernel<T>
 }
 
 impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> WeightTile<T, CHANNELS, REGISTERS> {
-    /// As `ForwardTiles::sum`, but goes on where sums left off.
+    /// As `ForwardTiles::sum`, but adds to what is there. That the block is summed by itself first keeps more
+    /// digits than one long chain would.
     ///
     /// # Safety
     /// The operands must be there, and the instruction set of `V`.
@@ -180,8 +181,7 @@ impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> WeightTile<T, CHANN
         // SAFETY: the caller vouches for the instruction set and the operands.
         unsafe {
             let at = |channel: usize, i: usize| out.add((channel * REGISTERS + i) * V::LANES);
-            let mut sums: [[V; REGISTERS]; CHANNELS] =
-                std::array::from_fn(|channel| std::array::from_fn(|i| V::load(at(channel, i))));
+            let mut sums = [[V::splat(T::zero()); REGISTERS]; CHANNELS];
             for tile in 0..self.0.tiles {
                 let upstream: [V; REGISTERS] =
                     std::array::from_fn(|i| V::load(right.add(i * self.0.layout.register + tile * V::LANES)));
@@ -194,7 +194,7 @@ impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> WeightTile<T, CHANN
             }
             for (channel, sums) in sums.iter().enumerate() {
                 for (i, sum) in sums.iter().enumerate() {
-                    sum.store(at(channel, i));
+                    sum.add(V::load(at(channel, i))).store(at(channel, i));
                 }
             }
         }
