@@ -4,24 +4,22 @@
 use std::ops::Range;
 
 use super::gather::{Finish, Gather};
-use super::multiply::{Forward, most_tiles};
+use super::multiply::Forward;
 use super::spread::{Pictures, Spread, lines};
 use super::tiles::{Groups, Layout, Tiles};
 use super::transforms::Divide;
-use super::weights::{Prepare, Source, taps};
+use super::weights::{CHANNELS, Prepare, Source, taps};
 use crate::kernels::gemm::share;
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, MAX_LANES};
 use crate::kernels::workers::{Local, Parts, Split, Workers};
 
 /// How many bytes the points of a block's image may take, so that they stay in the second-level cache.
-const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_BYTES: usize = 1 << 18;
 /// The least tiles of a block, unless there are no more: fewer do not make up for reading the weights.
 pub const LEAST_TILES: usize = 28;
 /// The most tiles of a block.
 const MOST_TILES: usize = 56;
-/// How many channels are prepared in one task.
-const PREPARED_CHANNELS: usize = 16;
 
 /// One direction of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +65,7 @@ impl Correlation {
     ) {
         let groups = self.groups::<T>(isa);
         let out = Parts::new(out);
-        let parts = self.channels.div_ceil(PREPARED_CHANNELS);
+        let parts = self.channels.div_ceil(CHANNELS);
         workers.run(groups.count() * parts, &|task, local| {
             let (group, part) = (task / parts, task % parts);
             let (start, point) = self.group(&groups, group, N * N);
@@ -163,29 +161,20 @@ impl<'a, T: Real, const N: usize> Job<'a, T, N> {
 
     /// Multiplies at every point with the weights of a group of filters.
     fn multiply(&mut self, weights: &[T], group: usize) {
-        let (start, stride) = self.sizes.group(&self.groups, group, N * N);
-        let (registers, tiles) = (self.groups.registers(group), self.block.len());
-        let weights = &weights[start..start + N * N * stride];
-        let parts = tiles.div_ceil(most_tiles::<T>(self.isa, registers));
-        for point in 0..N * N {
-            for part in 0..parts {
-                let part = share(tiles, parts, part);
-                let at = point * self.layout.point + part.start * self.layout.lanes;
-                // SAFETY: image, weights and sums hold all points of these channels and filters, and the part's
-                // tiles.
-                unsafe {
-                    let forward = Forward {
-                        left: self.image.as_ptr().add(at),
-                        left_register: self.layout.register,
-                        channels: self.sizes.channels,
-                        right: weights.as_ptr().add(point * stride),
-                        out: self.sums.as_mut_ptr().add(at),
-                        out_register: self.layout.register,
-                    };
-                    forward.run(self.isa, part.len(), registers);
-                }
-            }
-        }
+        let (start, right_point) = self.sizes.group(&self.groups, group, N * N);
+        let weights = &weights[start..start + N * N * right_point];
+        let forward = Forward {
+            left: self.image.as_ptr(),
+            right: weights.as_ptr(),
+            right_point,
+            out: self.sums.as_mut_ptr(),
+            layout: self.layout,
+            points: N * N,
+            channels: self.sizes.channels,
+            tiles: self.block.len(),
+        };
+        // SAFETY: image, weights and sums hold all points of these channels, filters and tiles.
+        unsafe { forward.run(self.isa, self.groups.registers(group)) };
     }
 
     /// Brings the sums of a group of filters back from the points.

@@ -1,44 +1,46 @@
 //! The multiplications: at every point a small product of matrices, its sums held in registers.
 
+use super::tiles::Layout;
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, Kernel, Vector};
 
-/// Sums over channels, for some tiles (rows) and one or two registers of filters:
-/// out\[register, tile\] = ∑ left\[channel, tile\] · right\[channel, register\].
+/// Sums over channels, for a block of tiles and one or two registers of filters:
+/// out\[register, point, tile\] = ∑ left\[channel, point, tile\] · right\[point, channel, register\].
 #[derive(Clone, Copy)]
 pub struct Forward<T> {
-    /// The tiles: \[register of channels, tile, lane\].
+    /// The image at the points.
     pub left: *const T,
-    /// From one register of channels to the next.
-    pub left_register: usize,
-    /// How many channels there are.
-    pub channels: usize,
-    /// The weights: \[channel, filter\], as wide as the registers.
+    /// The weights at the points.
     pub right: *const T,
-    /// The sums: \[register of filters, tile, lane\].
+    /// How far it is from point to point in the weights.
+    pub right_point: usize,
+    /// The sums.
     pub out: *mut T,
-    /// From one register of filters to the next.
-    pub out_register: usize,
-}
-
-/// How many tiles [`Forward`] can take at a time.
-pub fn most_tiles<T: Real>(isa: Isa, registers: usize) -> usize {
-    if registers == 1 { 2 * isa.tile_rows::<T>() } else { isa.tile_rows::<T>() }
+    /// How image and sums lie.
+    pub layout: Layout,
+    /// How many points there are.
+    pub points: usize,
+    /// How many channels.
+    pub channels: usize,
+    /// How many tiles.
+    pub tiles: usize,
 }
 
 impl<T: Real> Forward<T> {
-    /// Computes the sums.
+    /// Computes the sums. As many tiles are done at a time as there are registers for, or one less or so, because
+    /// all times do equally many. The last time some may be done again.
     ///
     /// # Safety
-    /// All that the fields promise must be there; the instruction set must allow as many tiles.
-    pub unsafe fn run(self, isa: Isa, tiles: usize, registers: usize) {
-        debug_assert!((1..=most_tiles::<T>(isa, registers)).contains(&tiles) && (1..=2).contains(&registers));
+    /// All that the fields promise must be there.
+    pub unsafe fn run(self, isa: Isa, registers: usize) {
+        let most = isa.tile_rows::<T>() * if registers == 1 { 2 } else { 1 };
+        let size = self.tiles.div_ceil(self.tiles.div_ceil(most).max(1));
         macro_rules! by_size {
             ($($size:literal)*; $($more:literal)*) => {
-                match (tiles, registers) {
-                    $(($size, 2) => isa.dispatch(ForwardTile::<T, $size, 2>(self)),)*
-                    $(($size, _) => isa.dispatch(ForwardTile::<T, $size, 1>(self)),)*
-                    $(($more, _) => isa.dispatch(ForwardTile::<T, $more, 1>(self)),)*
+                match (size, registers) {
+                    $(($size, 2) => isa.dispatch(ForwardTiles::<T, $size, 2>(self)),)*
+                    $(($size, _) => isa.dispatch(ForwardTiles::<T, $size, 1>(self)),)*
+                    $(($more, _) => isa.dispatch(ForwardTiles::<T, $more, 1>(self)),)*
                     _ => {}
                 }
             };
@@ -47,10 +49,10 @@ impl<T: Real> Forward<T> {
     }
 }
 
-/// As many accumulators as the registers allow. Nothing else may live here.
-struct ForwardTile<T, const TILES: usize, const REGISTERS: usize>(Forward<T>);
+/// So many tiles at a time, by so many registers of filters.
+struct ForwardTiles<T, const TILES: usize, const REGISTERS: usize>(Forward<T>);
 
-impl<T: Real, const TILES: usize, const REGISTERS: usize> Kernel<T> for ForwardTile<T, TILES, REGISTERS> {
+impl<T: Real, const TILES: usize, const REGISTERS: usize> Kernel<T> for ForwardTiles<T, TILES, REGISTERS> {
     type Output = ();
 
     #[inline(always)]
@@ -58,13 +60,30 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> Kernel<T> for ForwardT
         if TILES * REGISTERS > 2 * V::TILE_ROWS {
             return; // never asked for; saves compiling it
         }
-        let Forward { mut left, mut right, out, .. } = self.0;
-        let mut remaining = self.0.channels;
-        // SAFETY: `dispatch` vouches for the instruction set, the caller of `Forward::run` for the operands.
+        let Forward { left, right, right_point, out, layout, points, tiles, .. } = self.0;
+        for point in 0..points {
+            for start in (0..tiles).step_by(TILES) {
+                let at = point * layout.point + start.min(tiles - TILES) * V::LANES;
+                // SAFETY: `dispatch` vouches for the instruction set, the caller of `Forward::run` for the rest.
+                unsafe { self.sum::<V>(left.add(at), right.add(point * right_point), out.add(at)) };
+            }
+        }
+    }
+}
+
+impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES, REGISTERS> {
+    /// As many accumulators as the registers allow. Nothing else may live here.
+    ///
+    /// # Safety
+    /// The operands must be there, and the instruction set of `V`.
+    #[inline(always)]
+    unsafe fn sum<V: Vector<T>>(&self, mut left: *const T, mut right: *const T, out: *mut T) {
+        let Forward { layout, mut channels, .. } = self.0;
+        // SAFETY: the caller vouches for the instruction set and the operands.
         unsafe {
             let mut sums = [[V::splat(T::zero()); REGISTERS]; TILES];
-            while remaining > 0 {
-                let steps = remaining.min(V::LANES);
+            while channels > 0 {
+                let steps = channels.min(V::LANES);
                 for step in 0..steps {
                     let weights: [V; REGISTERS] = std::array::from_fn(|i| V::load(right.add(i * V::LANES)));
                     for (tile, sums) in sums.iter_mut().enumerate() {
@@ -75,32 +94,36 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> Kernel<T> for ForwardT
                     }
                     right = right.add(REGISTERS * V::LANES);
                 }
-                left = left.wrapping_add(self.0.left_register);
-                remaining -= steps;
+                left = left.wrapping_add(layout.register);
+                channels -= steps;
             }
             for (tile, sums) in sums.iter().enumerate() {
                 for (i, sum) in sums.iter().enumerate() {
-                    sum.store(out.add(i * self.0.out_register + tile * V::LANES));
+                    sum.store(out.add(i * layout.register + tile * V::LANES));
                 }
             }
         }
     }
 }
 
-/// Sums over tiles, for one register of channels (rows) and one or two registers of filters:
-/// out\[channel, filter\] += ∑ left\[tile, channel\] · right\[register, tile\].
+/// Sums over tiles, for one register of channels and one or two registers of filters:
+/// out\[point, channel, register\] += ∑ left\[point, tile, channel\] · right\[register, point, tile\].
 #[derive(Clone, Copy)]
 pub struct Weight<T> {
-    /// The image: \[tile, lane\].
+    /// The image at the points.
     pub left: *const T,
-    /// The upstream: \[register of filters, tile, lane\].
+    /// The upstream at the points.
     pub right: *const T,
-    /// From one register of filters to the next.
-    pub right_register: usize,
-    /// How many tiles there are.
-    pub tiles: usize,
-    /// The sums: \[channel, filter\], as wide as the registers.
+    /// How both lie.
+    pub layout: Layout,
+    /// The sums.
     pub out: *mut T,
+    /// How far it is from point to point in the sums.
+    pub out_point: usize,
+    /// How many points there are.
+    pub points: usize,
+    /// How many tiles.
+    pub tiles: usize,
 }
 
 impl<T: Real> Weight<T> {
@@ -120,7 +143,7 @@ impl<T: Real> Weight<T> {
     }
 }
 
-/// Some of the channels at a time.
+/// So many channels at a time, by so many registers of filters.
 struct WeightTile<T, const CHANNELS: usize, const REGISTERS: usize>(Weight<T>);
 
 impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> Kernel<T>
@@ -133,27 +156,45 @@ impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> Kernel<T>
         if V::LANES % CHANNELS != 0 || CHANNELS * REGISTERS > 2 * V::TILE_ROWS {
             return; // never asked for; saves compiling it
         }
-        let Weight { left, right, right_register, tiles, out } = self.0;
-        for first in (0..V::LANES).step_by(CHANNELS) {
-            // SAFETY: as for `ForwardTile`.
-            unsafe {
-                let at = |channel: usize, i: usize| out.add(((first + channel) * REGISTERS + i) * V::LANES);
-                let mut sums: [[V; REGISTERS]; CHANNELS] =
-                    std::array::from_fn(|channel| std::array::from_fn(|i| V::load(at(channel, i))));
-                for tile in 0..tiles {
-                    let upstream: [V; REGISTERS] =
-                        std::array::from_fn(|i| V::load(right.add(i * right_register + tile * V::LANES)));
-                    for (channel, sums) in sums.iter_mut().enumerate() {
-                        let number = V::splat(*left.add(tile * V::LANES + first + channel));
-                        for (sum, upstream) in sums.iter_mut().zip(upstream) {
-                            *sum = number.mul_add(upstream, *sum);
-                        }
+        let Weight { left, right, layout, out, out_point, points, .. } = self.0;
+        for point in 0..points {
+            for first in (0..V::LANES).step_by(CHANNELS) {
+                let at = point * layout.point;
+                // SAFETY: `dispatch` vouches for the instruction set, the caller of `Weight::run` for the rest.
+                unsafe {
+                    let out = out.add(point * out_point + first * REGISTERS * V::LANES);
+                    self.sum::<V>(left.add(at + first), right.add(at), out);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> WeightTile<T, CHANNELS, REGISTERS> {
+    /// As `ForwardTiles::sum`, but adds to what is there. That the block is summed by itself first keeps more
+    /// digits than one long chain would.
+    ///
+    /// # Safety
+    /// The operands must be there, and the instruction set of `V`.
+    #[inline(always)]
+    unsafe fn sum<V: Vector<T>>(&self, left: *const T, right: *const T, out: *mut T) {
+        // SAFETY: the caller vouches for the instruction set and the operands.
+        unsafe {
+            let at = |channel: usize, i: usize| out.add((channel * REGISTERS + i) * V::LANES);
+            let mut sums = [[V::splat(T::zero()); REGISTERS]; CHANNELS];
+            for tile in 0..self.0.tiles {
+                let upstream: [V; REGISTERS] =
+                    std::array::from_fn(|i| V::load(right.add(i * self.0.layout.register + tile * V::LANES)));
+                for (channel, sums) in sums.iter_mut().enumerate() {
+                    let number = V::splat(*left.add(tile * V::LANES + channel));
+                    for (sum, upstream) in sums.iter_mut().zip(upstream) {
+                        *sum = number.mul_add(upstream, *sum);
                     }
                 }
-                for (channel, sums) in sums.iter().enumerate() {
-                    for (i, sum) in sums.iter().enumerate() {
-                        sum.store(at(channel, i));
-                    }
+            }
+            for (channel, sums) in sums.iter().enumerate() {
+                for (i, sum) in sums.iter().enumerate() {
+                    sum.add(V::load(at(channel, i))).store(at(channel, i));
                 }
             }
         }

@@ -16,10 +16,10 @@ use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, MAX_LANES};
 use crate::kernels::workers::{Local, Parts, Split, Workers};
 
-/// The most channels, and the most filters, of a task.
-const MOST_CHANNELS: usize = 64;
+/// How many bytes the sums of a task may take.
+const SUMS_BYTES: usize = 5 << 18;
 /// How many bytes the points of a block may take for image and upstream together.
-const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_BYTES: usize = 1 << 19;
 /// The most tiles of a block.
 const MOST_TILES: usize = 56;
 
@@ -35,7 +35,8 @@ pub fn sums<T: Real, const R: usize, const N: usize>(
     Divide: Along<N, N>,
 {
     let rows = sizes.batch.div_ceil(every.max(1));
-    let cuts = [sizes.channels, sizes.filters].map(|all| all.div_ceil(MOST_CHANNELS));
+    let most = (SUMS_BYTES / (N * N * size_of::<T>())).isqrt();
+    let cuts = [sizes.channels, sizes.filters].map(|all| all.div_ceil(most));
     let len = R * R * sizes.channels * sizes.filters;
     let out = Parts::new(out);
     workers.run(rows * cuts[0] * cuts[1], &|task, local| {
@@ -89,7 +90,9 @@ impl<'a, T: Real, const R: usize, const N: usize> Job<'a, T, R, N> {
     ) -> Self {
         let lanes = isa.lanes::<T>();
         let registers = [&channels, &filters].map(|some| some.len().div_ceil(lanes));
-        let tile = N * N * (registers[0] + registers[1]) * lanes * size_of::<T>();
+        // Blocks decide in which order is summed, so they must not depend on the registers.
+        let widths = [&channels, &filters].map(|some| some.len().next_multiple_of(MAX_LANES));
+        let tile = N * N * (widths[0] + widths[1]) * size_of::<T>();
         let block = (BLOCK_BYTES / tile).clamp(1, MOST_TILES);
         let layout = Layout::new(N * N, block, lanes);
         let groups = Groups { filters: filters.len(), lanes };
@@ -156,21 +159,18 @@ impl<'a, T: Real, const R: usize, const N: usize> Job<'a, T, R, N> {
         for (register, group) in
             (0..registers).flat_map(|register| (0..self.groups.count()).map(move |group| (register, group)))
         {
-            let (start, stride) = self.sums(register, group);
-            for point in 0..N * N {
-                let at = point * self.layout.point;
-                // SAFETY: image, upstream and sums hold all points of these channels and filters.
-                unsafe {
-                    let weight = Weight {
-                        left: self.image.as_ptr().add(register * self.layout.register + at),
-                        right: self.upstream.as_ptr().add(2 * group * self.layout.register + at),
-                        right_register: self.layout.register,
-                        tiles,
-                        out: self.sums.as_mut_ptr().add(start + point * stride),
-                    };
-                    weight.run(self.isa, self.groups.registers(group));
-                }
-            }
+            let (start, out_point) = self.sums(register, group);
+            let weight = Weight {
+                left: self.image[register * self.layout.register..].as_ptr(),
+                right: self.upstream[2 * group * self.layout.register..].as_ptr(),
+                layout: self.layout,
+                out: self.sums[start..].as_mut_ptr(),
+                out_point,
+                points: N * N,
+                tiles,
+            };
+            // SAFETY: image, upstream and sums hold all points of these channels, filters and tiles.
+            unsafe { weight.run(self.isa, self.groups.registers(group)) };
         }
     }
 

@@ -36,9 +36,12 @@ pub struct Prepare<'a, T, const R: usize, const N: usize> {
     pub point: usize,
 }
 
-/// How many numbers the taps of one channel of a group take at most.
+/// How many channels are prepared in one task.
+pub const CHANNELS: usize = 16;
+
+/// How many numbers the taps of as many channels of a group take at most.
 pub const fn taps(window: usize) -> usize {
-    window * window * 2 * MAX_LANES
+    CHANNELS * window * window * 2 * MAX_LANES
 }
 
 impl<T: Real, const R: usize, const N: usize> Prepare<'_, T, R, N> {
@@ -47,16 +50,20 @@ impl<T: Real, const R: usize, const N: usize> Prepare<'_, T, R, N> {
     /// # Safety
     /// There must be room for the points.
     pub unsafe fn run(&self, isa: Isa, taps: &mut [T]) {
-        for channel in self.channels.clone() {
-            let start = self.filters.start * self.source.filter + channel * self.source.channel;
+        // Where the taps of several channels lie together, they are transposed together.
+        let together = if self.source.channel == R * R { self.channels.len() } else { 1 };
+        let size = R * R * self.width;
+        for first in self.channels.clone().step_by(together.max(1)) {
             isa.dispatch(Transpose {
-                from: &self.from[start..],
+                from: &self.from[self.filters.start * self.source.filter + first * self.source.channel..],
                 stride: self.source.filter,
                 columns: self.filters.len(),
                 width: self.width,
-                to: &mut taps[..R * R * self.width],
+                to: &mut taps[..together * size],
             });
-            isa.dispatch(PrepareChannel { prepare: self, taps, channel });
+            for (channel, taps) in (first..).zip(taps[..together * size].chunks_exact(size)) {
+                isa.dispatch(PrepareChannel { prepare: self, taps, channel });
+            }
         }
     }
 }
