@@ -216,9 +216,9 @@ impl Op for Transpose {
                 Walk::new(call.shape, &axes.map(|axis| own[axis])).fetch(from, 0, call.indices);
             }
             _ if self.to == Order::Last => {
-                to_channels_last([batch, channels, pixels], call.real(0), call.output, call.workers);
+                to_channels_last(batch, channels, pixels, call.real(0), call.output, call.workers);
             }
-            _ => to_channels_first([batch, channels, pixels], call.real(0), call.output, call.workers),
+            _ => to_channels_first(batch, channels, pixels, call.real(0), call.output, call.workers),
         }
     }
 

@@ -1,8 +1,6 @@
 //! Axes in another order.
 
-use std::sync::Arc;
-
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::example::{Example, normal};
 use crate::error::Problem;

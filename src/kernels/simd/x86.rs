@@ -83,11 +83,7 @@ macro_rules! common {
 /// A 512-bit register: partial loads and stores take a mask of bits.
 macro_rules! avx512 {
     ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $order:ty, $index:ident, $permute:ident,
-<<<<<<< HEAD
      $load_mask:ident, $store_mask:ident, $compare:ident, $keep:ident, $bits:ident, $test:ident) => {
-=======
-     $load_mask:ident, $store_mask:ident, $compare:ident, $keep:ident, $test:ident, $bits:ident) => {
->>>>>>> k-wino
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = 14;
@@ -116,17 +112,10 @@ macro_rules! avx512 {
 
             #[inline(always)]
             unsafe fn flush(self) -> Self {
-<<<<<<< HEAD
                 // SAFETY: the trait's contract. Zeros and subnormals are what has an exponent of zeros.
                 unsafe {
                     let exponent = $bits(Self::splat(<$number>::INFINITY));
                     $keep($test($bits(self), exponent), self)
-=======
-                // SAFETY: the trait's contract. Only 0 and subnormal numbers have an exponent without a bit.
-                unsafe {
-                    let exponent = Self::splat(<$number>::INFINITY);
-                    $keep($test($bits(self), $bits(exponent)), self)
->>>>>>> k-wino
                 }
             }
 
@@ -167,13 +156,8 @@ avx512!(
     _mm512_mask_storeu_ps,
     _mm512_cmp_ps_mask,
     _mm512_maskz_mov_ps,
-<<<<<<< HEAD
     _mm512_castps_si512,
     _mm512_test_epi32_mask
-=======
-    _mm512_test_epi32_mask,
-    _mm512_castps_si512
->>>>>>> k-wino
 );
 
 avx512!(
@@ -189,13 +173,8 @@ avx512!(
     _mm512_mask_storeu_pd,
     _mm512_cmp_pd_mask,
     _mm512_maskz_mov_pd,
-<<<<<<< HEAD
     _mm512_castpd_si512,
     _mm512_test_epi64_mask
-=======
-    _mm512_test_epi64_mask,
-    _mm512_castpd_si512
->>>>>>> k-wino
 );
 
 /// A 256-bit register: partial loads and stores take a register of masks.
