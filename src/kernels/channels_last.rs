@@ -11,7 +11,7 @@ use super::real::Real;
 use super::simd::{Isa, MAX_LANES};
 use super::workers::Workers;
 use correlation::Correlation;
-pub use layout::{channel_sums, to_channels_first, to_channels_last};
+pub use layout::{to_channels_first, to_channels_last};
 pub use weight::finish_weight_sums;
 
 mod correlation;
