@@ -8,7 +8,6 @@
 use std::collections::VecDeque;
 
 use super::program::Program;
-use crate::graph::Dtype;
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::op::Samples;
 
@@ -27,8 +26,14 @@ pub struct Group {
 const FEWEST_SAMPLES: usize = 8;
 /// A task's samples should take about so many bytes in each operation, to stay in the second-level cache.
 const CHUNK_BYTES: usize = 1 << 19;
-/// There should be at least so many tasks.
+/// There should be at least so many tasks,
 const TASKS: usize = 8;
+/// or at least so many where each of them reads a lot that samples share.
+const FEWEST_TASKS: usize = 4;
+/// A task reads and writes at least so many bytes.
+const TASK_BYTES: usize = 1 << 16;
+/// By how much samples may overflow the cache where that spares reading what they share.
+const OVERFLOW: usize = 8;
 /// How many operations may be waiting while a group is gathered. It bounds the work of gathering.
 const MOST_WAITING: usize = 256;
 
@@ -48,12 +53,12 @@ pub fn group(program: &Program) -> Program {
         };
         waiting.push_front(id);
         let gathered = gathering.gather(&mut waiting, samples);
-        order.extend(gathered.before);
+        order.extend(&gathered.before);
         if gathering.steps(&gathered.members) > 1 {
             let nodes = order.len()..order.len() + gathered.members.len();
-            groups.push(Group { nodes, samples: gathered.samples, chunk: gathered.chunk });
+            groups.push(Group { nodes, samples: gathered.samples, chunk: gathered.chunk() });
         }
-        order.extend(gathered.members);
+        order.extend(&gathered.members);
     }
     let mut program = program.in_order(&order);
     program.groups = groups;
@@ -89,13 +94,21 @@ struct Gathered {
     before: Vec<NodeId>,
     members: Vec<NodeId>,
     samples: usize,
-    chunk: usize,
+    /// How many samples make a row of a sum, where there are sums.
+    every: usize,
+    /// How many samples the cache holds, and how many should be done at a time.
+    fits: usize,
+    wants: usize,
+    /// What all members read and write sample by sample.
+    bytes: usize,
 }
 
 impl Gathering<'_> {
     /// Takes from the queue what can join a group of such samples, and what its members need before.
     fn gather(&mut self, queue: &mut VecDeque<NodeId>, like: Samples) -> Gathered {
-        let mut found = Gathered { before: Vec::new(), members: Vec::new(), samples: like.count, chunk: 1 };
+        let (before, members) = (Vec::new(), Vec::new());
+        let mut found =
+            Gathered { before, members, samples: like.count, every: 1, fits: usize::MAX, wants: 1, bytes: 0 };
         let mut looked_at = 0;
         let mut waiting = Vec::new();
         while looked_at < queue.len() && waiting.len() < MOST_WAITING {
@@ -119,18 +132,20 @@ impl Gathering<'_> {
             queue.push_front(id);
         }
         waiting.iter().chain(&found.members).for_each(|id| self.state[id.index()] = State::Free);
-        found.chunk = self.chunk(&found);
         found
     }
 
-    /// Whether a node can be in the group: it has the same samples, and what it reads of the group it reads
-    /// sample by sample.
+    /// Whether a node can be in the group: it has the same samples, what it reads of the group it reads sample by
+    /// sample, and it wants about as many samples at a time.
     fn joins(&self, id: NodeId, group: &mut Gathered) -> bool {
         let Some(samples) = &self.samples[id.index()] else { return false };
-        let (few, many) = (samples.every.min(group.chunk), samples.every.max(group.chunk));
-        let fits = samples.count == group.samples && many % few == 0;
+        let (few, many) = (samples.every.min(group.every), samples.every.max(group.every));
+        let (fits, wants) = self.chunk_of(id, samples);
+        let (fits, wants) = (fits.min(group.fits), wants.max(group.wants));
+        let goes_along =
+            samples.count == group.samples && many % few == 0 && (many > 1 || wants <= OVERFLOW * fits);
         let mut operands = self.dag.operands(id).into_iter().zip(&samples.split);
-        let joins = fits
+        let joins = goes_along
             && operands.all(|(operand, is_split)| match self.state[operand.index()] {
                 State::Free | State::Waiting => true,
                 State::Member => {
@@ -139,7 +154,8 @@ impl Gathering<'_> {
                 State::After => false,
             });
         if joins {
-            group.chunk = many;
+            (group.every, group.fits, group.wants) = (many, fits, wants);
+            group.bytes += self.bytes(id, samples).0;
         }
         joins
     }
@@ -165,20 +181,34 @@ impl Gathering<'_> {
         members.iter().filter(|&&id| self.dag.op(id).is_some_and(|op| !op.is_alias())).count()
     }
 
-    /// How many samples a task takes: as many as the cache holds, unless sums over samples fix their number.
-    fn chunk(&self, group: &Gathered) -> usize {
-        if group.chunk > 1 {
-            return group.chunk;
+    /// How many bytes a node reads and writes sample by sample, and how many it reads as a whole.
+    fn bytes(&self, id: NodeId, samples: &Samples) -> (usize, usize) {
+        let bytes = |id: NodeId| self.dag.node(id).meta.shape.count() * size_of::<f32>();
+        let mut total = (bytes(id), 0);
+        for (operand, is_split) in self.dag.operands(id).into_iter().zip(&samples.split) {
+            *(if *is_split { &mut total.0 } else { &mut total.1 }) += bytes(operand);
         }
-        let bytes = |&id: &NodeId| {
-            let Some(samples) = &self.samples[id.index()] else { return 0 };
-            let read = self.dag.operands(id).into_iter().zip(&samples.split).filter(|(_, split)| **split);
-            let values = read.map(|(operand, _)| operand).chain([id]).map(|id| &self.dag.node(id).meta);
-            values.map(|meta| meta.shape.count() * if meta.dtype == Dtype::Real { 4 } else { 2 }).sum()
-        };
-        let most = group.members.iter().map(bytes).max().unwrap_or(0) / group.samples.max(1);
-        let chunk = (CHUNK_BYTES / most.max(1)).clamp(1, group.samples.div_ceil(TASKS));
-        let tasks = group.samples.div_ceil(chunk).next_multiple_of(2);
-        group.samples.div_ceil(tasks)
+        total
+    }
+
+    /// How many samples at a time a node fits in the cache, and for how many it pays to read the rest.
+    fn chunk_of(&self, id: NodeId, samples: &Samples) -> (usize, usize) {
+        let (split, whole) = self.bytes(id, samples);
+        let sample = (split / samples.count).max(1);
+        ((CHUNK_BYTES / sample).max(1), (whole / sample).clamp(1, samples.count.div_ceil(FEWEST_TASKS)))
+    }
+}
+
+impl Gathered {
+    /// How many samples a task takes: as many as the cache holds, unless sums over samples fix their number. Tasks
+    /// are neither few nor small, and of an even number.
+    fn chunk(&self) -> usize {
+        if self.every > 1 {
+            return self.every;
+        }
+        let small = (TASK_BYTES / (self.bytes / self.samples).max(1)).max(1);
+        let chunk = self.fits.min(self.samples.div_ceil(TASKS)).max(self.wants).max(small).min(self.samples);
+        let tasks = self.samples.div_ceil(chunk);
+        self.samples.div_ceil(if tasks > 1 { tasks.next_multiple_of(2) } else { 1 })
     }
 }

@@ -67,6 +67,13 @@ fn strides(from: &Shape, to: &Shape) -> SmallVec<[usize; 6]> {
     (0..to.len()).map(stride).collect()
 }
 
+impl Broadcast {
+    /// Repeats to a shape.
+    pub fn to(shape: impl Into<Shape>) -> Self {
+        Self { shape: shape.into() }
+    }
+}
+
 /// Sums over some axes, which disappear.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sum {

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::example::{Example, normal};
+use super::arithmetic::Arithmetic;
+use super::broadcast::Broadcast;
+use super::reshape::Reshape;
 use super::transpose::Permute;
 use crate::error::Problem;
 use crate::graph::op::{AnyOp, Here, Next, Rewrite};
@@ -87,8 +90,16 @@ impl Op for Matmul {
         m.saturating_mul(n).saturating_mul(k)
     }
 
-    /// A transposed operand is read transposed instead.
+    /// A column times a row is an elementwise product. A transposed operand is read transposed instead.
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+        let Gemm { m, n, k, .. } = self.gemm(&here.dag.operand_metas(here.id));
+        if k == 1 && !self.bias && !self.relu {
+            let spread = |position: usize, shape: [usize; 2]| {
+                let vector = Rewrite::op_on(Reshape::to(shape), [here.operand(position).id]);
+                Rewrite::op(Broadcast::to([m, n]), [vector])
+            };
+            return Some(Rewrite::op(Arithmetic::Multiply, [spread(0, [m, 1]), spread(1, [1, n])]));
+        }
         let mut op = *self;
         let mut operands: SmallVec<[_; 4]> = here.dag.operands(here.id);
         for (position, flag) in [(0, &mut op.transpose_a), (1, &mut op.transpose_b)] {

@@ -68,6 +68,13 @@ impl Op for Reshape {
     }
 }
 
+impl Reshape {
+    /// The same elements under a shape.
+    pub fn to(shape: impl Into<Shape>) -> Self {
+        Self { shape: shape.into() }
+    }
+}
+
 impl<'g> Var<'g> {
     /// The same elements in row-major order under another shape of as many elements.
     #[track_caller]

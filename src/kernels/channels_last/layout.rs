@@ -2,8 +2,8 @@
 
 use crate::kernels::gemm::pack::Transpose;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, flush, vectorize};
-use crate::kernels::workers::{Split, Workers};
+use crate::kernels::simd::Isa;
+use crate::kernels::workers::Workers;
 
 /// Pictures [channels, pixels] become [pixels, channels].
 pub fn to_channels_last<T: Real>(

@@ -284,19 +284,3 @@ fn layouts_change_there_and_back() {
         assert_eq!(back, first);
     }
 }
-
-#[test]
-fn channel_sums_add_the_pixels_of_each_picture() {
-    let workers = Workers::new(2).unwrap();
-    for [batch, pixels, channels] in [[2, 35, 3], [3, 1, 17], [1, 200, 1], [2, 50, 70], [2, 0, 3], [2, 3, 0]]
-    {
-        let from = numbers::<f32>(batch * channels * pixels, 1);
-        let mut expected = vec![0.0; batch * channels];
-        for (index, number) in from.iter().enumerate() {
-            expected[index / channels / pixels * channels + index % channels] += number.wide();
-        }
-        check::<f32>("channel sums", &expected, 8.0, |out| {
-            channel_sums(batch, pixels, channels, &from, out, &workers);
-        });
-    }
-}

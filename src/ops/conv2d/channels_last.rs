@@ -21,6 +21,8 @@ use crate::kernels::winograd::Winograd;
 
 /// Winograd's transforms pay from so many channels and filters on.
 const WINOGRAD_CHANNELS: usize = 8;
+/// With fewer channels than this, the gradient in the image is faster with channels first.
+const FEWEST_CHANNELS: usize = 8;
 /// Into how many rows of sums a batch is cut, if its size allows it.
 const ROWS: std::ops::RangeInclusive<usize> = 8..=16;
 /// How many numbers all rows of sums together may have.
@@ -62,7 +64,9 @@ enum Algorithm {
 
 /// How a plan does `conv` on pictures whose channels lie last. `fast`: whether by an algorithm that rounds more.
 pub fn choose(conv: &Conv2d, sizes: Convolution, fast: bool) -> Option<ChannelsLast> {
-    if sizes.batch == 0 {
+    // Few channels would leave most lanes empty where they are the result.
+    let is_narrow = matches!(conv.factor, Factor::Image(_)) && sizes.channels < FEWEST_CHANNELS;
+    if sizes.batch == 0 || is_narrow {
         return None;
     }
     let is_wide = sizes.channels.min(sizes.filters) >= WINOGRAD_CHANNELS;
