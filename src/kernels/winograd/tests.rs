@@ -30,7 +30,7 @@ fn winograd(sizes: [usize; 3], image: [usize; 2], kernel: usize, padding: [usize
 }
 
 /// All sorts: sizes that differ along all axes, no padding and the most there can be, channels and filters that
-/// do and do not fill registers, outputs of one pixel, several blocks and cuts, and none of something.
+/// do and do not fill registers, outputs of one pixel, several blocks and cuts, many tiles, and none of something.
 fn grid() -> Vec<Winograd> {
     vec![
         winograd([2, 3, 5], [7, 9], 3, [0, 0]),
@@ -40,6 +40,7 @@ fn grid() -> Vec<Winograd> {
         winograd([2, 16, 33], [6, 39], 3, [2, 1]),
         winograd([1, 70, 49], [5, 6], 3, [1, 2]),
         winograd([9, 5, 18], [12, 16], 3, [1, 1]),
+        winograd([1, 35, 2], [92, 90], 3, [1, 1]),
         winograd([2, 4, 7], [9, 11], 5, [2, 2]),
         winograd([2, 18, 3], [6, 8], 5, [0, 4]),
         winograd([1, 3, 40], [5, 7], 5, [3, 1]),
