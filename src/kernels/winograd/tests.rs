@@ -202,6 +202,23 @@ fn neither_threads_nor_registers_change_a_bit() {
 }
 
 #[test]
+fn the_best_registers_are_taken() {
+    let workers = Workers::new(2).unwrap();
+    let it = winograd([3, 17, 16], [8, 5], 3, [1, 1]);
+    let (image, weight) = (numbers(it.images(), 1), numbers(it.weights(), 2));
+    let upstream = numbers(it.outputs(), 3);
+    let (mut prepared, mut adjoint) = (vec![f32::NAN; it.prepared()], vec![f32::NAN; it.prepared_adjoint()]);
+    it.prepare(&weight, &mut prepared, &workers);
+    it.prepare_adjoint(&weight, &mut adjoint, &workers);
+    let (mut out, mut image_out) = (vec![f32::NAN; it.outputs()], vec![f32::NAN; it.images()]);
+    let mut sums = vec![f32::NAN; 2 * it.weights()];
+    it.forward(&image, &prepared, Epilogue::default(), &mut out, &workers);
+    it.image_adjoint(&adjoint, &upstream, None, &mut image_out, &workers);
+    it.weight_sums(&image, &upstream, 2, &mut sums, &workers);
+    assert!([out, image_out, sums].concat() == all_outputs(&it, Isa::detect(), &workers));
+}
+
+#[test]
 fn nan_passes_epilogue_and_gate() {
     let workers = Workers::new(1).unwrap();
     let it = winograd([1, 1, 2], [3, 3], 3, [1, 1]);
