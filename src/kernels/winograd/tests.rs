@@ -30,7 +30,7 @@ fn winograd(sizes: [usize; 3], image: [usize; 2], kernel: usize, padding: [usize
 }
 
 /// All sorts: sizes that differ along all axes, no padding and the most there can be, channels and filters that
-/// do and do not fill registers, outputs of one pixel, several blocks and cuts, and none of something.
+/// do and do not fill registers, outputs of one pixel, several blocks and cuts, many tiles, and none of something.
 fn grid() -> Vec<Winograd> {
     vec![
         winograd([2, 3, 5], [7, 9], 3, [0, 0]),
@@ -40,6 +40,7 @@ fn grid() -> Vec<Winograd> {
         winograd([2, 16, 33], [6, 39], 3, [2, 1]),
         winograd([1, 70, 49], [5, 6], 3, [1, 2]),
         winograd([9, 5, 18], [12, 16], 3, [1, 1]),
+        winograd([1, 35, 2], [92, 90], 3, [1, 1]),
         winograd([2, 4, 7], [9, 11], 5, [2, 2]),
         winograd([2, 18, 3], [6, 8], 5, [0, 4]),
         winograd([1, 3, 40], [5, 7], 5, [3, 1]),
@@ -198,6 +199,23 @@ fn neither_threads_nor_registers_change_a_bit() {
             assert!(all_outputs(&it, isa, &pools[1]) == expected, "{} {it:?}", isa.name());
         }
     }
+}
+
+#[test]
+fn the_best_registers_are_taken() {
+    let workers = Workers::new(2).unwrap();
+    let it = winograd([3, 17, 16], [8, 5], 3, [1, 1]);
+    let (image, weight) = (numbers(it.images(), 1), numbers(it.weights(), 2));
+    let upstream = numbers(it.outputs(), 3);
+    let (mut prepared, mut adjoint) = (vec![f32::NAN; it.prepared()], vec![f32::NAN; it.prepared_adjoint()]);
+    it.prepare(&weight, &mut prepared, &workers);
+    it.prepare_adjoint(&weight, &mut adjoint, &workers);
+    let (mut out, mut image_out) = (vec![f32::NAN; it.outputs()], vec![f32::NAN; it.images()]);
+    let mut sums = vec![f32::NAN; 2 * it.weights()];
+    it.forward(&image, &prepared, Epilogue::default(), &mut out, &workers);
+    it.image_adjoint(&adjoint, &upstream, None, &mut image_out, &workers);
+    it.weight_sums(&image, &upstream, 2, &mut sums, &workers);
+    assert!([out, image_out, sums].concat() == all_outputs(&it, Isa::detect(), &workers));
 }
 
 #[test]

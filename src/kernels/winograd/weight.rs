@@ -20,6 +20,8 @@ use crate::kernels::workers::{Local, Parts, Split, Workers};
 const SUMS_BYTES: usize = 5 << 18;
 /// How many bytes the points of a block may take for image and upstream together.
 const BLOCK_BYTES: usize = 1 << 19;
+/// How many tiles of a row make up for transforming upstream again, so that more threads have work.
+const MANY_TILES: usize = 512;
 /// The most tiles of a block.
 const MOST_TILES: usize = 56;
 
@@ -34,10 +36,9 @@ pub fn sums<T: Real, const R: usize, const N: usize>(
 ) where
     Divide: Along<N, N>,
 {
-    let rows = sizes.batch.div_ceil(every.max(1));
-    let most = (SUMS_BYTES / (N * N * size_of::<T>())).isqrt();
-    let cuts = [sizes.channels, sizes.filters].map(|all| all.div_ceil(most));
+    let every = every.clamp(1, sizes.batch.max(1));
     let len = R * R * sizes.channels * sizes.filters;
+    let Plan { rows, cuts, block } = Plan::new(sizes, every, N * N * size_of::<T>(), workers.threads());
     let out = Parts::new(out);
     workers.run(rows * cuts[0] * cuts[1], &|task, local| {
         let (row, cut) = (task / (cuts[0] * cuts[1]), task % (cuts[0] * cuts[1]));
@@ -46,12 +47,40 @@ pub fn sums<T: Real, const R: usize, const N: usize>(
         if channels.is_empty() || filters.is_empty() {
             return;
         }
-        let mut job = Job::<T, R, N>::new(sizes, isa, channels, filters, local);
+        let mut job = Job::<T, R, N>::new(sizes, isa, block, [channels, filters], local);
         let pictures = row * every..sizes.batch.min((row + 1) * every);
         job.run((image, upstream), pictures);
         // SAFETY: rows are as long, and each task writes to channels and filters of its own.
         unsafe { job.finish(out.start().add(row * len)) };
     });
+}
+
+/// How the work is cut up.
+struct Plan {
+    /// Rows of the result.
+    rows: usize,
+    /// Into how many parts channels and filters are cut.
+    cuts: [usize; 2],
+    /// How many tiles a block has. Blocks decide in which order is summed, so they depend on neither registers
+    /// nor threads.
+    block: usize,
+}
+
+impl Plan {
+    /// A plan, where a channel of a tile takes so many bytes at the points.
+    fn new(sizes: &Convolution, every: usize, bytes: usize, threads: usize) -> Self {
+        let rows = sizes.batch.div_ceil(every);
+        let (all, most) = ([sizes.channels, sizes.filters], (SUMS_BYTES / bytes).isqrt());
+        let mut cuts = all.map(|all| all.div_ceil(most).max(1));
+        let width = |i: usize| all[i].div_ceil(cuts[i]).next_multiple_of(MAX_LANES);
+        let block = (BLOCK_BYTES / (bytes * (width(0) + width(1)).max(1))).clamp(1, MOST_TILES);
+        let (tasks, tiles) = ((rows * cuts[0] * cuts[1]).max(1), every * Tiles::new(sizes.output).each());
+        if tasks < threads && tiles >= MANY_TILES {
+            let registers = sizes.channels.div_ceil(MAX_LANES).max(1);
+            cuts[0] = (cuts[0] * threads.div_ceil(tasks)).min(registers);
+        }
+        Self { rows, cuts, block }
+    }
 }
 
 /// Some of all channels, in whole registers.
@@ -84,16 +113,12 @@ impl<'a, T: Real, const R: usize, const N: usize> Job<'a, T, R, N> {
     fn new(
         sizes: &'a Convolution,
         isa: Isa,
-        channels: Range<usize>,
-        filters: Range<usize>,
+        block: usize,
+        [channels, filters]: [Range<usize>; 2],
         local: &'a mut Local,
     ) -> Self {
         let lanes = isa.lanes::<T>();
         let registers = [&channels, &filters].map(|some| some.len().div_ceil(lanes));
-        // Blocks decide in which order is summed, so they must not depend on the registers.
-        let widths = [&channels, &filters].map(|some| some.len().next_multiple_of(MAX_LANES));
-        let tile = N * N * (widths[0] + widths[1]) * size_of::<T>();
-        let block = (BLOCK_BYTES / tile).clamp(1, MOST_TILES);
         let layout = Layout::new(N * N, block, lanes);
         let groups = Groups { filters: filters.len(), lanes };
         let sums = registers[0] * registers[1] * Self::unit(lanes);
