@@ -102,6 +102,4 @@ impl Direct {
 }
 
 #[cfg(test)]
-mod bench;
-#[cfg(test)]
 mod tests;
