@@ -1,13 +1,16 @@
 //! Adding up the rows of sums, and turning the result to the layout of weights.
 
+use std::ops::Range;
+
 use crate::kernels::conv::Convolution;
 use crate::kernels::gemm::pack::Transpose;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, MAX_LANES, flush, vectorize};
+use crate::kernels::simd::{Isa, flush, vectorize};
 use crate::kernels::workers::{Parts, Split, Workers};
 
-/// How many rows of sums are turned at a time.
-const TURNED_ROWS: usize = 1 << 10;
+/// How many filters are turned at a time at most, and how many numbers.
+const FILTERS: usize = 1 << 8;
+const NUMBERS: usize = 1 << 14;
 
 /// Adds rows [kh, kw, channels, filters] up in their order, and turns the sum into [filters, channels, kh, kw].
 pub fn finish_weight_sums<T: Real>(
@@ -17,44 +20,53 @@ pub fn finish_weight_sums<T: Real>(
     out: &mut [T],
     workers: &Workers,
 ) {
-    let Convolution { channels, filters, window, .. } = *sizes;
-    let kernel = window.kernel[0] * window.kernel[1];
-    let taps = kernel * channels;
-    debug_assert_eq!([sums.len(), out.len()], [rows * taps * filters, taps * filters]);
-    let (blocks, chunks) = (filters.div_ceil(MAX_LANES), taps.div_ceil(TURNED_ROWS));
+    let taps = sizes.channels * sizes.window.kernel[0] * sizes.window.kernel[1];
+    debug_assert_eq!([sums.len(), out.len()], [rows * taps * sizes.filters, taps * sizes.filters]);
+    let chunk = NUMBERS / sizes.filters.clamp(1, FILTERS);
+    let (blocks, chunks) = (sizes.filters.div_ceil(FILTERS), taps.div_ceil(chunk));
     let parts = Parts::new(out);
     workers.run(blocks * chunks, &|task, local| {
-        let filter = task / chunks * MAX_LANES..filters.min((task / chunks + 1) * MAX_LANES);
-        let chunk = task % chunks * TURNED_ROWS..taps.min((task % chunks + 1) * TURNED_ROWS);
-        local.reserve(2 * Split::bytes::<T>(TURNED_ROWS * MAX_LANES));
+        let filters = task / chunks * FILTERS..sizes.filters.min((task / chunks + 1) * FILTERS);
+        let chunk = task % chunks * chunk..taps.min((task % chunks + 1) * chunk);
+        let (width, height) = (filters.len(), chunk.len());
+        local.reserve(2 * Split::bytes::<T>(width * height));
         let mut split = local.split();
-        let total = split.take::<T>(chunk.len() * filter.len());
-        let turned = split.take::<T>(chunk.len() * filter.len());
-        total.fill(T::zero());
+        let (total, turned) = (split.take::<T>(width * height), split.take::<T>(width * height));
         vectorize(
             #[inline(always)]
-            || {
-                // Row `index` of the chunk is channel index / kernel, tap index mod kernel.
-                for (total, index) in total.chunks_exact_mut(filter.len()).zip(chunk.clone()) {
-                    let start = (index % kernel * channels + index / kernel) * filters + filter.start;
-                    for row in 0..rows {
-                        let sums = &sums[row * taps * filters + start..][..filter.len()];
-                        total.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
-                    }
-                }
-                total.iter_mut().for_each(|total| *total = flush(*total));
-            },
+            || add_up(sizes, rows, sums, [filters.clone(), chunk.clone()], total),
         );
-        Isa::detect().dispatch(Transpose {
-            from: total,
-            stride: filter.len(),
-            columns: chunk.len(),
-            width: chunk.len(),
-            to: turned,
-        });
-        for (filter, turned) in filter.zip(turned.chunks_exact(chunk.len())) {
+        let from = Transpose { from: total, stride: width, columns: height, width: height, to: turned };
+        Isa::detect().dispatch(from);
+        for (filter, turned) in filters.zip(turned.chunks_exact(height)) {
             // SAFETY: the chunk of this filter is no other task's.
-            unsafe { parts.slice(filter * taps + chunk.start, chunk.len()) }.copy_from_slice(turned);
+            unsafe { parts.slice(filter * taps + chunk.start, height) }.copy_from_slice(turned);
         }
     });
+}
+
+/// Adds up some filters of a chunk of the numbers that a filter has, [channels, kh, kw]. They are gone through tap by
+/// tap, as they lie in memory.
+#[inline(always)]
+fn add_up<T: Real>(
+    sizes: &Convolution,
+    rows: usize,
+    sums: &[T],
+    [filters, chunk]: [Range<usize>; 2],
+    total: &mut [T],
+) {
+    let kernel = sizes.window.kernel[0] * sizes.window.kernel[1];
+    let width = filters.len();
+    total.fill(T::zero());
+    for row in 0..rows {
+        for first in chunk.start..chunk.end.min(chunk.start + kernel) {
+            for index in (first..chunk.end).step_by(kernel) {
+                let line = (row * kernel + index % kernel) * sizes.channels + index / kernel;
+                let sums = &sums[line * sizes.filters + filters.start..][..width];
+                let total = &mut total[(index - chunk.start) * width..][..width];
+                total.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
+            }
+        }
+    }
+    total.iter_mut().for_each(|total| *total = flush(*total));
 }
