@@ -53,6 +53,8 @@ pub trait Vector<T>: Copy {
     /// +0 in every lane that is zero or subnormal: smaller than the smallest number of full precision. The
     /// processor is many times slower with those.
     unsafe fn flush(self) -> Self;
+    /// Whether all lanes are 0.
+    unsafe fn is_zero(self) -> bool;
     /// Lanes of both by turns (a₀ b₀ a₁ b₁ …): the first half of them, and the second.
     unsafe fn interleave(self, other: Self) -> (Self, Self);
 }
@@ -256,6 +258,11 @@ impl<T: Real> Vector<T> for [T; 4] {
     }
 
     #[inline(always)]
+    unsafe fn is_zero(self) -> bool {
+        self.iter().all(|lane| lane.is_zero())
+    }
+
+    #[inline(always)]
     unsafe fn interleave(self, other: Self) -> (Self, Self) {
         let ([a, b, c, d], [e, f, g, h]) = (self, other);
         ([a, e, b, f], [c, g, d, h])
@@ -309,6 +316,12 @@ mod tests {
                     let tiny = number.signum() * smallest * T::of(0.75);
                     assert_eq!(lanes(V::splat(tiny).flush()), expected(&|_| T::zero()));
                 }
+                assert!(V::splat(T::zero()).is_zero() && V::splat(T::neg_zero()).is_zero());
+                assert!(!a.is_zero() && !V::splat(T::nan()).is_zero());
+                assert!(
+                    !V::load_first(source.as_ptr(), 1).is_zero()
+                        && V::load_first(source.as_ptr(), 0).is_zero()
+                );
                 let (low, high) = a.interleave(b);
                 let woven: Vec<T> = (0..V::LANES).flat_map(|i| [number(i), number(i + V::LANES)]).collect();
                 assert_eq!([lanes(low), lanes(high)].concat(), woven);
