@@ -132,7 +132,7 @@ impl Winograd {
         );
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.sizes.filters));
         let operands = (image, prepared);
-        by_window!(self, R => self.ahead().run::<T, _, { points(R) }>(isa, operands, epilogue, out, workers));
+        by_window!(self, R => self.ahead().run::<T, { points(R) }>(isa, operands, epilogue, out, workers));
     }
 
     /// The adjoint of [`forward`](Self::forward) in the image, which has the shape of `out`. Where there is a gate,
@@ -162,7 +162,7 @@ impl Winograd {
         );
         debug_assert!(gate.is_none_or(|gate| gate.len() == out.len()));
         let operands = (upstream, prepared);
-        by_window!(self, R => self.back().run::<T, _, { points(R) }>(isa, operands, Gate(gate), out, workers));
+        by_window!(self, R => self.back().run::<T, { points(R) }>(isa, operands, Gate(gate), out, workers));
     }
 
     /// The adjoint of [`forward`](Self::forward) in the weights, one row of sums for every `every` consecutive

@@ -1,8 +1,9 @@
 //! Windows that see nothing but zeros.
 //!
-//! Their sums are 0, but the transforms would leave a rounding error there, and after a relu it matters whether a
-//! number is 0 or only tiny: the background of a picture would begin to carry gradients. So such windows are
-//! looked for, and what they yield is set to 0.
+//! Their sums are 0, but the transforms would leave a rounding error there, and it can matter whether a number is 0
+//! or only tiny: after a relu the background of a picture would begin to carry gradients, and an optimizer that
+//! divides by the size of a gradient would make much of it. So such windows are looked for, and what they yield is
+//! set to 0.
 
 use std::ops::Range;
 

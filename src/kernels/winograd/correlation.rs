@@ -87,11 +87,11 @@ impl Correlation {
     }
 
     /// Computes the correlation.
-    pub fn run<T: Real, F: Finish<T>, const N: usize>(
+    pub fn run<T: Real, const N: usize>(
         &self,
         isa: Isa,
         (from, weights): (&[T], &[T]),
-        finish: F,
+        finish: impl Finish<T>,
         out: &mut [T],
         workers: &Workers,
     ) {
@@ -106,9 +106,7 @@ impl Correlation {
             let block = share(total, blocks, block);
             let mut job = Job::<T, N>::new(self, isa, tiles, block, layout, local);
             job.spread(from);
-            if F::ZEROS {
-                job.find_blank(from);
-            }
+            job.find_blank(from);
             for group in 0..job.groups.count() {
                 job.multiply(weights, group);
                 job.gather(group, finish, &out);
@@ -149,7 +147,6 @@ impl<'a, T: Real, const N: usize> Job<'a, T, N> {
         let mut split = local.split();
         let [lines, image, sums] = lens.map(|len| split.take(len));
         let blank = split.take(block.len());
-        blank.fill(0);
         Self { sizes, isa, groups, tiles, block, layout, lines, image, sums, blank }
     }
 

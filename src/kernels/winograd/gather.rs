@@ -11,9 +11,6 @@ use crate::kernels::simd::{Kernel, Vector};
 
 /// What is done to outputs before they are written.
 pub trait Finish<T>: Copy + Sync {
-    /// Whether windows that see only zeros must yield exactly 0.
-    const ZEROS: bool;
-
     /// What is the same for all pixels of some channels, `count` from `channel` on.
     ///
     /// # Safety
@@ -28,8 +25,6 @@ pub trait Finish<T>: Copy + Sync {
 }
 
 impl<T: Real> Finish<T> for Epilogue<'_, T> {
-    const ZEROS: bool = true;
-
     #[inline(always)]
     unsafe fn prepare<V: Vector<T>>(self, channel: usize, count: usize) -> V {
         // SAFETY: there is a bias for every channel.
@@ -53,8 +48,6 @@ impl<T: Real> Finish<T> for Epilogue<'_, T> {
 pub struct Gate<'a, T>(pub Option<&'a [T]>);
 
 impl<T: Real> Finish<T> for Gate<'_, T> {
-    const ZEROS: bool = false;
-
     #[inline(always)]
     unsafe fn prepare<V: Vector<T>>(self, _: usize, _: usize) -> V {
         // SAFETY: the caller vouches for the instruction set.
@@ -85,7 +78,7 @@ pub struct Gather<'a, T, F, const N: usize> {
     pub tiles: Tiles,
     /// Which tiles.
     pub block: Range<usize>,
-    /// For each tile the outputs that are set to 0, as [`Blank`](super::blank::Blank) says; nothing if there are none.
+    /// For each tile the outputs that are set to 0, as [`Blank`](super::blank::Blank) says.
     pub blank: &'a [u32],
     /// What is done last.
     pub finish: F,
@@ -116,7 +109,7 @@ impl<T: Real, F: Finish<T>, const N: usize> Kernel<T> for Gather<'_, T, F, N> {
                         let [y, x] = [segment.row * OUTPUTS, (segment.column + tile) * OUTPUTS];
                         let inside = [(height - y).min(OUTPUTS), (width - x).min(OUTPUTS)];
                         let to = ((segment.picture * height + y) * width + x) * self.pitch + channel;
-                        let blank = self.blank.get(segment.before + tile).copied().unwrap_or(0);
+                        let blank = self.blank[segment.before + tile];
                         if inside == [OUTPUTS; 2] && count == V::LANES && blank == 0 {
                             self.tile::<V>(at, prepared, to, [OUTPUTS; 2], V::LANES, 0);
                         } else {
