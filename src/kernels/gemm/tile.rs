@@ -1,6 +1,6 @@
 //! The innermost loop of everything that multiplies matrices: one tile of the result, held in registers.
 //!
-//! A tile is a few rows by one or two registers of columns. Each step along the inner dimension reads one row
+//! A tile is a few rows by a few registers of columns. Each step along the inner dimension reads one row
 //! of the right operand, and per tile row one number of the left operand, which is spread over all lanes.
 //! Where the operands lie is up to [`Left`] and [`Right`]: packed for the purpose, or read in place.
 
@@ -9,6 +9,8 @@ use crate::kernels::simd::{Isa, Kernel, MAX_LANES, Vector};
 
 /// The most rows that a tile has on any machine.
 pub const MAX_ROWS: usize = 14;
+/// The most registers that a tile has on any machine.
+const MAX_REGISTERS: usize = 2 * MAX_ROWS;
 
 /// The left operand of a tile.
 pub trait Left<T>: Copy {
@@ -26,6 +28,17 @@ pub trait Right<T>: Copy {
     /// # Safety
     /// The step must be inside the operand.
     unsafe fn columns(&self, step: usize) -> *const T;
+
+    /// Reads a register of columns; `last` says that it is the last one of the tile.
+    ///
+    /// # Safety
+    /// `from` must be what [`columns`](Self::columns) says, and the register as far on as it is the tile's.
+    #[inline(always)]
+    unsafe fn load<V: Vector<T>>(&self, from: *const T, last: bool) -> V {
+        let _ = last;
+        // SAFETY: all registers of a step can be read as a whole, unless an operand says otherwise here.
+        unsafe { V::load(from) }
+    }
 }
 
 /// An operand of which each step lies in one piece, `stride` numbers after the step before.
@@ -50,6 +63,46 @@ impl<T: Copy> Right<T> for Packed<T> {
     unsafe fn columns(&self, step: usize) -> *const T {
         // SAFETY: inside the operand by the trait's contract.
         unsafe { self.start.add(step * self.stride) }
+    }
+}
+
+/// A right operand read in place: as [`Packed`], except that there may be no memory beyond its last column.
+#[derive(Clone, Copy)]
+pub struct InPlace<T> {
+    /// The first step.
+    pub start: *const T,
+    /// From step to step.
+    pub stride: usize,
+    /// How many columns the last register of the tile has.
+    pub last: usize,
+}
+
+impl<T: Copy> Right<T> for InPlace<T> {
+    #[inline(always)]
+    unsafe fn columns(&self, step: usize) -> *const T {
+        // SAFETY: inside the operand by the trait's contract.
+        unsafe { self.start.add(step * self.stride) }
+    }
+
+    #[inline(always)]
+    unsafe fn load<V: Vector<T>>(&self, from: *const T, last: bool) -> V {
+        // SAFETY: the columns exist by the trait's contract, in the last register as many as it has.
+        unsafe { if last { V::load_first(from, self.last) } else { V::load(from) } }
+    }
+}
+
+/// A left operand read in place, whose rows each lie in one piece.
+#[derive(Clone, Copy)]
+pub struct Rows<T>(
+    /// The first step of each row; those beyond the tile's rows are not looked at.
+    pub [*const T; MAX_ROWS],
+);
+
+impl<T: Copy> Left<T> for Rows<T> {
+    #[inline(always)]
+    unsafe fn number(&self, row: usize, step: usize) -> T {
+        // SAFETY: inside the operand by the trait's contract.
+        unsafe { *self.0[row].add(step) }
     }
 }
 
@@ -90,14 +143,14 @@ impl<T: Copy> Left<T> for Gathered<T> {
 /// A finished tile, row after row, each `vectors` registers long.
 #[repr(align(64))]
 pub struct Tile<T> {
-    numbers: [T; MAX_ROWS * 2 * MAX_LANES],
+    numbers: [T; MAX_REGISTERS * MAX_LANES],
     pitch: usize,
 }
 
 impl<T: Real> Tile<T> {
     /// An empty tile, to be reused for many.
     pub fn new() -> Self {
-        Self { numbers: [T::zero(); MAX_ROWS * 2 * MAX_LANES], pitch: 0 }
+        Self { numbers: [T::zero(); MAX_REGISTERS * MAX_LANES], pitch: 0 }
     }
 
     /// Computes a tile of `rows` × `vectors` registers: Σ over the steps of left(row, step) · right(step, column),
@@ -113,19 +166,25 @@ impl<T: Real> Tile<T> {
         right: impl Right<T>,
         steps: usize,
     ) {
-        debug_assert!((1..=isa.tile_rows::<T>()).contains(&rows) && (1..=2).contains(&vectors));
+        debug_assert!(rows <= isa.tile_rows::<T>() && rows * vectors <= 2 * isa.tile_rows::<T>());
         self.pitch = vectors * isa.lanes::<T>();
         let out = self.numbers.as_mut_ptr();
         macro_rules! by_size {
-            ($($size:literal)*) => {
+            ($($rows:literal * $vectors:literal)*) => {
                 match (rows, vectors) {
-                    $(($size, 1) => isa.dispatch(Multiply::<_, _, _, $size, 1> { left, right, steps, out }),
-                      ($size, _) => isa.dispatch(Multiply::<_, _, _, $size, 2> { left, right, steps, out }),)*
-                    _ => {}
+                    $(($rows, $vectors) => {
+                        isa.dispatch(Multiply::<_, _, _, $rows, $vectors> { left, right, steps, out });
+                    })*
+                    _ => debug_assert!(false, "there is no tile of {rows} × {vectors}"),
                 }
             };
         }
-        by_size!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        by_size!(
+            1*1 2*1 3*1 4*1 5*1 6*1 7*1 8*1 9*1 10*1 11*1 12*1 13*1 14*1
+            1*2 2*2 3*2 4*2 5*2 6*2 7*2 8*2 9*2 10*2 11*2 12*2 13*2 14*2
+            1*3 2*3 3*3 4*3 5*3 6*3 7*3 8*3 9*3
+            1*4 2*4 1*5 1*6 1*7
+        );
     }
 
     /// Writes part of the tile to where it belongs, with whatever the finish asks for on the way.
@@ -197,7 +256,7 @@ impl<T: Real, L: Left<T>, R: Right<T>, const ROWS: usize, const VECTORS: usize> 
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        if ROWS > V::TILE_ROWS {
+        if ROWS > V::TILE_ROWS || ROWS * VECTORS > 2 * V::TILE_ROWS {
             return; // never asked for; saves compiling it
         }
         // SAFETY: `dispatch` vouches for the instruction set, and the caller of `Tile::multiply` for the operands;
@@ -206,8 +265,9 @@ impl<T: Real, L: Left<T>, R: Right<T>, const ROWS: usize, const VECTORS: usize> 
             let mut sums = [[V::splat(T::zero()); VECTORS]; ROWS];
             for step in 0..self.steps {
                 let columns = self.right.columns(step);
-                let right: [V; VECTORS] =
-                    std::array::from_fn(|vector| V::load(columns.add(vector * V::LANES)));
+                let right: [V; VECTORS] = std::array::from_fn(|vector| {
+                    self.right.load(columns.add(vector * V::LANES), vector + 1 == VECTORS)
+                });
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let left = V::splat(self.left.number(row, step));
                     for (sum, right) in sums.iter_mut().zip(right) {
