@@ -9,8 +9,8 @@
 use std::ops::Range;
 
 use super::real::Real;
-use super::simd::{Isa, Kernel, MAX_LANES, Vector};
-use super::workers::{Local, Parts, Workers};
+use super::simd::{Isa, Kernel, MAX_LANES, Vector, prefetch};
+use super::workers::{Local, Parts, Split, Workers};
 use grid::Grid;
 use pack::{Copy, Transpose};
 use tile::{Bias, Finish, InPlace, MAX_ROWS, Packed, Part, Right, Rows, Tile};
@@ -69,7 +69,9 @@ pub struct Gemm {
 }
 
 /// How many steps of the inner dimension a tile does at a time, so that what it reads stays in the nearest cache.
-const INNER: usize = 192;
+const INNERX: usize = 192;
+pub(super) fn tune(name: &str, default: usize) -> usize { std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default) }
+
 /// How many parts the inner dimension is cut into at most.
 const MAX_PARTS: usize = 8;
 /// How many steps a part has at least.
@@ -202,34 +204,76 @@ struct Product<'a, T> {
 }
 
 /// Some steps of the inner dimension, all in one part of it.
-struct Block {
+struct Block<'a, T> {
     part: usize,
     steps: Range<usize>,
     /// Whether they are the first or the last ones of their part.
     ends: [bool; 2],
+    rows: Range<usize>,
+    left: Option<&'a [T]>,
+    fresh: bool,
 }
 
 impl<T: Real> Product<'_, T> {
     /// Computes the tiles of a task, some steps of all of them before the next steps.
     fn task(&self, task: usize, local: &mut Local) {
+        #[allow(non_snake_case)] let INNER = tune("INNER", INNERX);
         let part = task / self.grid.blocks_of_c();
         let steps = share(self.gemm.k, self.grid.parts, part);
         let blocks = steps.len().div_ceil(INNER).max(1);
-        let packed = local.slice(INNER * self.grid.panel_width());
+        let most = steps.len().div_ceil(blocks);
+        let sizes = [most * self.grid.panel_width(), if self.grid.pack_left { most * self.grid.task_rows() } else { 0 }];
+        local.reserve(sizes.map(Split::bytes::<T>).iter().sum());
+        let mut split = local.split();
+        let [packed, packed_left] = sizes.map(|size| split.take(size));
         let mut tile = Tile::new();
         for index in 0..blocks {
             let inner = share(steps.len(), blocks, index);
             let steps = steps.start + inner.start..steps.start + inner.end;
-            let block = Block { part, steps, ends: [index == 0, index + 1 == blocks] };
-            for panel in self.grid.panels_of(task) {
-                let (columns, rows) = (self.grid.columns(panel), self.grid.row_blocks_of(task));
+            let rows = self.grid.row_blocks_of(task);
+            let panels = self.grid.panels_of(task);
+            let mut block = Block { part, steps, ends: [index == 0, index + 1 == blocks], rows: rows.clone(), left: None, fresh: true };
+            if self.grid.pack_left {
+                self.pack_left(&block, packed_left);
+                block.left = Some(packed_left);
+            }
+            for panel in panels {
+                let columns = self.grid.columns(panel);
                 if self.grid.in_place {
-                    self.panel(&mut tile, rows, columns.clone(), self.in_place(columns, &block.steps), &block);
+                    self.panel(&mut tile, columns.clone(), self.in_place(columns, &block.steps), &block);
                 } else {
                     let right = self.pack(columns.clone(), &block.steps, packed);
-                    self.panel(&mut tile, rows, columns, right, &block);
+                    self.panel(&mut tile, columns, right, &block);
                 }
+                block.fresh = false;
             }
+        }
+    }
+
+    fn pack_left(&self, block: &Block<T>, packed: &mut [T]) {
+        let (m, k, steps) = (self.gemm.m, self.gemm.k, &block.steps);
+        let first = self.grid.rows(block.rows.start).start;
+        for row_block in block.rows.clone() {
+            let rows = self.grid.rows(row_block);
+            let (columns, width) = (rows.len(), rows.len());
+            let to = &mut packed[(rows.start - first) * steps.len()..][..rows.len() * steps.len()];
+            if steps.is_empty() {
+            } else if self.gemm.transpose_a {
+                self.isa.dispatch(Copy { from: &self.a[steps.start * m + rows.start..], stride: m, columns, width, to });
+            } else {
+                self.isa.dispatch(Transpose { from: &self.a[rows.start * k + steps.start..], stride: k, columns, width, to });
+            }
+        }
+    }
+
+    fn prefetch(&self, row_block: usize, steps: &Range<usize>) {
+        let rows = self.grid.rows(row_block);
+        let (m, k) = (self.gemm.m, self.gemm.k);
+        if tune("PF", 1) == 0 { return; }
+        if self.gemm.transpose_a {
+            for step in steps.clone() { prefetch(&self.a[step * m + rows.start..], rows.len()); }
+        } else {
+            for row in rows { prefetch(&self.a[row * k + steps.start..], steps.len()); }
         }
     }
 
@@ -262,19 +306,25 @@ impl<T: Real> Product<'_, T> {
     fn panel(
         &self,
         tile: &mut Tile<T>,
-        row_blocks: Range<usize>,
         columns: Range<usize>,
         right: impl Right<T>,
-        block: &Block,
+        block: &Block<T>,
     ) {
         let (m, k, steps) = (self.gemm.m, self.gemm.k, &block.steps);
         let vectors = columns.len().div_ceil(self.grid.lanes);
-        for row_block in row_blocks {
+        let first = self.grid.rows(block.rows.start).start;
+        for row_block in block.rows.clone() {
             let rows = self.grid.rows(row_block);
+            if block.fresh && block.left.is_none() && row_block + 1 < block.rows.end {
+                self.prefetch(row_block + 1, steps);
+            }
             let (isa, size) = (self.isa, [rows.len(), vectors]);
             // SAFETY: both operands hold these rows, registers and steps; without a step, nothing is read.
             unsafe {
-                if self.gemm.transpose_a {
+                if let Some(left) = block.left {
+                    let start = left.as_ptr().add((rows.start - first) * steps.len());
+                    tile.multiply(isa, size, Packed { start, stride: rows.len() }, right, steps.len());
+                } else if self.gemm.transpose_a {
                     let start = self.a.as_ptr().wrapping_add(steps.start * m + rows.start);
                     tile.multiply(isa, size, Packed { start, stride: m }, right, steps.len());
                 } else {
@@ -288,7 +338,7 @@ impl<T: Real> Product<'_, T> {
     }
 
     /// Writes a tile to its part of the product, or adds it there.
-    fn store(&self, tile: &Tile<T>, rows: Range<usize>, columns: Range<usize>, block: &Block) {
+    fn store(&self, tile: &Tile<T>, rows: Range<usize>, columns: Range<usize>, block: &Block<T>) {
         let Gemm { m, n: pitch, .. } = *self.gemm;
         let [first, last] = block.ends;
         let bias = self.epilogue.bias.filter(|_| last);

@@ -50,6 +50,6 @@ fn bench() {
             t.elapsed().as_secs_f64() / reps as f64
         }).collect();
         times.sort_by(f64::total_cmp);
-        println!("{name:12} median {:8.4} ms best {:8.4} ms {:6.1} GF (best {:6.1})", times[7] * 1e3, times[0] * 1e3, flops / times[7] / 1e9, flops / times[0] / 1e9);
+        println!("{name:12} median {:9.5} ms best {:9.5} ms {:6.1} GF (best {:6.1})", times[7] * 1e3, times[0] * 1e3, flops / times[7] / 1e9, flops / times[0] / 1e9);
     }
 }

@@ -25,12 +25,14 @@ pub struct Grid {
     shares: [usize; 2],
     /// Whether panels of B are read in place.
     pub in_place: bool,
+    /// Whether row blocks of A are packed.
+    pub pack_left: bool,
 }
 
 impl Grid {
     /// Cuts a product for tiles of up to `tile_rows` rows of two registers.
     pub fn new(gemm: &Gemm, tile_rows: usize, lanes: usize) -> Self {
-        let Gemm { m, n, k, transpose_b, .. } = *gemm;
+        let Gemm { m, n, k, transpose_a, transpose_b } = *gemm;
         let widest = match m {
             1 => 7,
             2 => 4,
@@ -41,14 +43,16 @@ impl Grid {
         let rows = if n > 2 * lanes { 2 * tile_rows / 3 } else { tile_rows.min(9) };
         let row_blocks = m.div_ceil(rows);
         let (parts, products) = (gemm.parts(), m.saturating_mul(n).saturating_mul(k));
-        let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS).div_ceil(parts);
-        let in_place = !transpose_b && (n <= IN_PLACE || row_blocks <= 2);
-        Self { m, n, lanes, parts, row_blocks, panels, shares: [1, 1], in_place }.share_out(tasks)
+        let tasks = (products / TASK_PRODUCTS).clamp(1, super::tune("TASKS", MAX_TASKS)).div_ceil(parts);
+        let in_place = !transpose_b && (n <= super::tune("INPLACE", IN_PLACE) || row_blocks <= 2);
+        let pack_left = (transpose_a || super::tune("PA", 0) > 0) && n > super::tune("INPLACE", IN_PLACE);
+        Self { m, n, lanes, parts, row_blocks, panels, shares: [1, 1], in_place, pack_left }.share_out(tasks)
     }
 
     /// Halves what tasks do, on its longer side, until there are enough tasks.
     fn share_out(mut self, tasks: usize) -> Self {
-        let most = [self.row_blocks, self.panels];
+        let rows = super::tune("ROWS", if self.in_place { 48 } else { 96 });
+        let most = [(self.m / rows).clamp(1, self.row_blocks), self.panels];
         while self.blocks_of_c() < tasks && self.shares != most {
             let [rows, columns] = [self.m / self.shares[0], self.n / self.shares[1]];
             let by_rows = self.shares[1] == most[1] || rows >= columns && self.shares[0] < most[0];
@@ -87,6 +91,11 @@ impl Grid {
     pub fn columns(&self, panel: usize) -> Range<usize> {
         let registers = share(self.n.div_ceil(self.lanes), self.panels, panel);
         registers.start * self.lanes..self.n.min(registers.end * self.lanes)
+    }
+
+    /// How many rows a task has at most.
+    pub fn task_rows(&self) -> usize {
+        (self.row_blocks.div_ceil(self.shares[0]) * self.m.div_ceil(self.row_blocks)).min(self.m)
     }
 
     /// How many columns the widest panel has when packed.

@@ -23,15 +23,24 @@ impl<T: Real> Kernel<T> for Copy<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        for (step, to) in self.to.chunks_exact_mut(self.width).enumerate() {
-            let from = &self.from[step * self.stride..][..self.columns];
-            for start in (0..self.width).step_by(V::LANES) {
-                let room = V::LANES.min(self.width - start);
-                let count = room.min(self.columns.saturating_sub(start));
-                // SAFETY: `count` numbers are left in the row, `room` in its copy.
-                unsafe {
-                    let numbers = V::load_first(from.as_ptr().add(start.min(self.columns)), count);
-                    numbers.store_first(to.as_mut_ptr().add(start), room);
+        let steps = self.to.len() / self.width;
+        debug_assert!(steps == 0 || (steps - 1) * self.stride + self.columns <= self.from.len());
+        for start in (0..self.width).step_by(V::LANES) {
+            let room = V::LANES.min(self.width - start);
+            let count = room.min(self.columns.saturating_sub(start));
+            let from = self.from.as_ptr().wrapping_add(start.min(self.columns));
+            let to = self.to.as_mut_ptr().wrapping_add(start);
+            // SAFETY: `count` numbers are left in each row, which is as long as asserted, and `room` in its copy.
+            unsafe {
+                if count == V::LANES {
+                    for step in 0..steps {
+                        V::load(from.add(step * self.stride)).store(to.add(step * self.width));
+                    }
+                } else {
+                    for step in 0..steps {
+                        let numbers = V::load_first(from.add(step * self.stride), count);
+                        numbers.store_first(to.add(step * self.width), room);
+                    }
                 }
             }
         }
@@ -67,21 +76,70 @@ impl<T: Real> Kernel<T> for Transpose<'_, T> {
             let columns = room.min(self.columns.saturating_sub(start));
             for step in (0..steps).step_by(V::LANES) {
                 let count = V::LANES.min(steps - step);
+                let from = self.from.as_ptr().wrapping_add(start * self.stride + step);
+                let to = self.to.as_mut_ptr().wrapping_add(step * self.width + start);
                 // SAFETY: blocks stay inside both matrices, of which the first is as long as asserted.
                 unsafe {
-                    let mut block = [V::splat(T::zero()); MAX_LANES];
-                    for (column, register) in block.iter_mut().enumerate().take(columns) {
-                        let from = self.from.as_ptr().add((start + column) * self.stride + step);
-                        *register =
-                            if count == V::LANES { V::load(from) } else { V::load_first(from, count) };
-                    }
-                    let block = transposed::<T, V>(block);
-                    for (row, register) in block.into_iter().enumerate().take(count) {
-                        let to = self.to.as_mut_ptr().add((step + row) * self.width + start);
-                        register.store_first(to, room);
+                    if columns == V::LANES && count == V::LANES {
+                        square::<T, V>(from, self.stride, to, self.width, V::LANES);
+                    } else if columns == V::LANES {
+                        square::<T, V>(from, self.stride, to, self.width, count);
+                    } else {
+                        corner::<T, V>(from, self.stride, to, self.width, [columns, room, count]);
                     }
                 }
             }
+        }
+    }
+}
+
+/// Transposes a square of the size of a register, or the first steps of it.
+///
+/// # Safety
+/// Both squares must be there, and so must the instruction set of `V`.
+#[inline(always)]
+unsafe fn square<T: Real, V: Vector<T>>(
+    from: *const T,
+    stride: usize,
+    to: *mut T,
+    width: usize,
+    steps: usize,
+) {
+    // SAFETY: the caller vouches for all of it.
+    unsafe {
+        let mut block = [V::splat(T::zero()); MAX_LANES];
+        for (column, register) in block.iter_mut().enumerate().take(V::LANES) {
+            let from = from.add(column * stride);
+            *register = if steps == V::LANES { V::load(from) } else { V::load_first(from, steps) };
+        }
+        for (row, register) in transposed::<T, V>(block).into_iter().enumerate().take(V::LANES) {
+            if row < steps {
+                register.store(to.add(row * width));
+            }
+        }
+    }
+}
+
+/// The same at an edge, where a square has fewer columns, of which `room` are wanted.
+///
+/// # Safety
+/// As of [`square`], for what there is.
+#[inline(always)]
+unsafe fn corner<T: Real, V: Vector<T>>(
+    from: *const T,
+    stride: usize,
+    to: *mut T,
+    width: usize,
+    [columns, room, steps]: [usize; 3],
+) {
+    // SAFETY: the caller vouches for all of it.
+    unsafe {
+        let mut block = [V::splat(T::zero()); MAX_LANES];
+        for (column, register) in block.iter_mut().enumerate().take(columns) {
+            *register = V::load_first(from.add(column * stride), steps);
+        }
+        for (row, register) in transposed::<T, V>(block).into_iter().enumerate().take(steps) {
+            register.store_first(to.add(row * width), room);
         }
     }
 }

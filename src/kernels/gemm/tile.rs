@@ -296,32 +296,78 @@ impl<T: Real> Kernel<T> for Store<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        let Store { tile, part, finish } = self;
+        let Store { tile, part, finish } = &self;
         debug_assert!(part.column + part.columns <= tile.pitch && (part.spacing == 1 || !finish.add));
         for done in (0..part.columns).step_by(V::LANES) {
             let count = V::LANES.min(part.columns - done);
-            for row in 0..part.rows {
-                // SAFETY: `count` keeps to the columns of the part, which are inside the tile; the caller of
-                // `Tile::store` vouches for the target.
-                unsafe {
-                    let numbers = tile.numbers.as_ptr().add(row * tile.pitch + part.column + done);
-                    let mut value = V::load_first(numbers, count);
-                    let target = part.target.add(row * part.pitch + done * part.spacing);
-                    if finish.add {
-                        value = value.add(V::load_first(target, count));
-                    }
-                    value = match finish.bias {
-                        Bias::None => value,
-                        Bias::Columns(bias) => value.add(V::load_first(bias.as_ptr().add(done), count)),
-                        Bias::Rows(bias) => value.add(V::splat(bias[row])),
-                    };
-                    value = if finish.relu { value.relu() } else { value }.flush();
-                    if part.spacing == 1 {
-                        value.store_first(target, count);
-                    } else {
-                        scatter::<T, V>(value, target, part.spacing, count);
-                    }
+            // SAFETY: `count` keeps to the columns of the part, which are inside the tile; the caller of
+            // `Tile::store` vouches for the target. What is asked for most often has loops of its own.
+            unsafe {
+                match (finish, part.spacing) {
+                    (Finish { add: false, bias: Bias::None, relu: false }, 1) => self.rows::<V>(
+                        [done, count],
+                        #[inline(always)]
+                        |value, _, target| value.flush().store_first(target, count),
+                    ),
+                    (Finish { add: true, bias: Bias::None, relu: false }, 1) => self.rows::<V>(
+                        [done, count],
+                        #[inline(always)]
+                        |value, _, target| {
+                            value.add(V::load_first(target, count)).flush().store_first(target, count);
+                        },
+                    ),
+                    _ => self.rows::<V>(
+                        [done, count],
+                        #[inline(always)]
+                        |value, row, target| self.finish([done, count, row], value, target),
+                    ),
                 }
+            }
+        }
+    }
+}
+
+impl<T: Real> Store<'_, T> {
+    /// Goes through a register of every row, `count` columns of it: its numbers, the row, and where they go.
+    ///
+    /// # Safety
+    /// The columns must be inside the part, and the instruction set of `V` exist.
+    #[inline(always)]
+    unsafe fn rows<V: Vector<T>>(&self, [done, count]: [usize; 2], store: impl Fn(V, usize, *mut T)) {
+        let Store { tile, part, .. } = self;
+        // SAFETY: the part is inside the tile, and the caller vouches for the columns.
+        unsafe {
+            let numbers = tile.numbers.as_ptr().add(part.column + done);
+            let target = part.target.add(done * part.spacing);
+            for row in 0..part.rows {
+                let value = V::load_first(numbers.add(row * tile.pitch), count);
+                store(value, row, target.add(row * part.pitch));
+            }
+        }
+    }
+
+    /// Does whatever the finish asks for with one register, and writes it.
+    ///
+    /// # Safety
+    /// The target must be writable, and the instruction set of `V` exist.
+    #[inline(always)]
+    unsafe fn finish<V: Vector<T>>(&self, [done, count, row]: [usize; 3], mut value: V, target: *mut T) {
+        let Store { part, finish, .. } = self;
+        // SAFETY: the caller vouches for all of it; the bias has a number for every column or row.
+        unsafe {
+            if finish.add {
+                value = value.add(V::load_first(target, count));
+            }
+            value = match finish.bias {
+                Bias::None => value,
+                Bias::Columns(bias) => value.add(V::load_first(bias.as_ptr().add(done), count)),
+                Bias::Rows(bias) => value.add(V::splat(bias[row])),
+            };
+            value = if finish.relu { value.relu() } else { value }.flush();
+            if part.spacing == 1 {
+                value.store_first(target, count);
+            } else {
+                scatter::<T, V>(value, target, part.spacing, count);
             }
         }
     }
