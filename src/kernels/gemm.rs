@@ -9,11 +9,11 @@
 use std::ops::Range;
 
 use super::real::Real;
-use super::simd::{Isa, Kernel, MAX_LANES, Vector, prefetch};
+use super::simd::{Isa, Kernel, MAX_LANES, Vector};
 use super::workers::{Local, Parts, Split, Workers};
 use grid::Grid;
 use pack::{Copy, Transpose};
-use tile::{Bias, Finish, InPlace, MAX_ROWS, Packed, Part, Right, Rows, Tile};
+use tile::{Bias, Finish, InPlace, Left, Packed, Part, Rows, Tile};
 
 mod dots;
 mod grid;
@@ -69,9 +69,7 @@ pub struct Gemm {
 }
 
 /// How many steps of the inner dimension a tile does at a time, so that what it reads stays in the nearest cache.
-const INNERX: usize = 192;
-pub(super) fn tune(name: &str, default: usize) -> usize { std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default) }
-
+const INNER: usize = 576;
 /// How many parts the inner dimension is cut into at most.
 const MAX_PARTS: usize = 8;
 /// How many steps a part has at least.
@@ -203,142 +201,122 @@ struct Product<'a, T> {
     c: Parts<'a, T>,
 }
 
-/// Some steps of the inner dimension, all in one part of it.
+/// What a task does at a time: some steps of the inner dimension where some rows meet some panels.
 struct Block<'a, T> {
     part: usize,
     steps: Range<usize>,
     /// Whether they are the first or the last ones of their part.
     ends: [bool; 2],
-    rows: Range<usize>,
-    left: Option<&'a [T]>,
-    fresh: bool,
+    panels: Range<usize>,
+    /// The panels of B, packed one after the other; not there if they are read in place.
+    packed: &'a [T],
 }
 
 impl<T: Real> Product<'_, T> {
     /// Computes the tiles of a task, some steps of all of them before the next steps.
     fn task(&self, task: usize, local: &mut Local) {
-        #[allow(non_snake_case)] let INNER = tune("INNER", INNERX);
-        let part = task / self.grid.blocks_of_c();
-        let steps = share(self.gemm.k, self.grid.parts, part);
-        let blocks = steps.len().div_ceil(INNER).max(1);
-        let most = steps.len().div_ceil(blocks);
-        let sizes = [most * self.grid.panel_width(), if self.grid.pack_left { most * self.grid.task_rows() } else { 0 }];
-        local.reserve(sizes.map(Split::bytes::<T>).iter().sum());
+        let (grid, part) = (&self.grid, task / self.grid.blocks_of_c());
+        let all = share(self.gemm.k, grid.parts, part);
+        let blocks = all.len().div_ceil(INNER).max(1);
+        let [left, right] = grid.packed(all.len().div_ceil(blocks));
+        local.reserve(Split::bytes::<T>(left) + Split::bytes::<T>(right));
         let mut split = local.split();
-        let [packed, packed_left] = sizes.map(|size| split.take(size));
+        let (left, right) = (split.take(left), split.take(right));
         let mut tile = Tile::new();
         for index in 0..blocks {
-            let inner = share(steps.len(), blocks, index);
-            let steps = steps.start + inner.start..steps.start + inner.end;
-            let rows = self.grid.row_blocks_of(task);
-            let panels = self.grid.panels_of(task);
-            let mut block = Block { part, steps, ends: [index == 0, index + 1 == blocks], rows: rows.clone(), left: None, fresh: true };
-            if self.grid.pack_left {
-                self.pack_left(&block, packed_left);
-                block.left = Some(packed_left);
-            }
-            for panel in panels {
-                let columns = self.grid.columns(panel);
-                if self.grid.in_place {
-                    self.panel(&mut tile, columns.clone(), self.in_place(columns, &block.steps), &block);
-                } else {
-                    let right = self.pack(columns.clone(), &block.steps, packed);
-                    self.panel(&mut tile, columns, right, &block);
-                }
-                block.fresh = false;
+            let steps = share(all.len(), blocks, index);
+            let steps = all.start + steps.start..all.start + steps.end;
+            let panels = grid.panels_of(task);
+            self.pack_right(&panels, &steps, right);
+            let ends = [index == 0, index + 1 == blocks];
+            let block = Block { part, steps, ends, panels, packed: right };
+            for rows in grid.row_blocks_of(task).map(|row_block| grid.rows(row_block)) {
+                self.rows(&mut tile, rows, &block, left);
             }
         }
     }
 
-    fn pack_left(&self, block: &Block<T>, packed: &mut [T]) {
-        let (m, k, steps) = (self.gemm.m, self.gemm.k, &block.steps);
-        let first = self.grid.rows(block.rows.start).start;
-        for row_block in block.rows.clone() {
-            let rows = self.grid.rows(row_block);
-            let (columns, width) = (rows.len(), rows.len());
-            let to = &mut packed[(rows.start - first) * steps.len()..][..rows.len() * steps.len()];
-            if steps.is_empty() {
-            } else if self.gemm.transpose_a {
-                self.isa.dispatch(Copy { from: &self.a[steps.start * m + rows.start..], stride: m, columns, width, to });
-            } else {
-                self.isa.dispatch(Transpose { from: &self.a[rows.start * k + steps.start..], stride: k, columns, width, to });
-            }
-        }
-    }
-
-    fn prefetch(&self, row_block: usize, steps: &Range<usize>) {
-        let rows = self.grid.rows(row_block);
-        let (m, k) = (self.gemm.m, self.gemm.k);
-        if tune("PF", 1) == 0 { return; }
-        if self.gemm.transpose_a {
-            for step in steps.clone() { prefetch(&self.a[step * m + rows.start..], rows.len()); }
-        } else {
-            for row in rows { prefetch(&self.a[row * k + steps.start..], steps.len()); }
-        }
-    }
-
-    /// Some steps of a panel of B where they are.
-    fn in_place(&self, columns: Range<usize>, steps: &Range<usize>) -> InPlace<T> {
-        // Without a single step there may be nothing to point to, and nothing is read.
-        let start = self.b.as_ptr().wrapping_add(steps.start * self.gemm.n + columns.start);
-        let last = (columns.len() - 1) % self.grid.lanes + 1;
-        InPlace { start, stride: self.gemm.n, last }
-    }
-
-    /// Copies some steps of a panel of B, so that they lie as a tile reads them.
-    fn pack(&self, columns: Range<usize>, steps: &Range<usize>, packed: &mut [T]) -> Packed<T> {
+    /// Packs some steps of panels of B, unless they are read in place.
+    fn pack_right(&self, panels: &Range<usize>, steps: &Range<usize>, mut packed: &mut [T]) {
         let Gemm { n, k, transpose_b, .. } = *self.gemm;
-        let width = columns.len().next_multiple_of(self.grid.lanes);
-        let to = &mut packed[..steps.len() * width];
-        let right = Packed { start: to.as_ptr(), stride: width };
-        if steps.is_empty() {
-        } else if transpose_b {
-            let from = &self.b[columns.start * k + steps.start..];
-            self.isa.dispatch(Transpose { from, stride: k, columns: columns.len(), width, to });
-        } else {
-            let from = &self.b[steps.start * n + columns.start..];
-            self.isa.dispatch(Copy { from, stride: n, columns: columns.len(), width, to });
+        if self.grid.in_place || steps.is_empty() {
+            return;
         }
-        right
+        for columns in panels.clone().map(|panel| self.grid.columns(panel)) {
+            let width = self.grid.width(&columns);
+            let (to, rest) = packed.split_at_mut(steps.len() * width);
+            let order = if transpose_b { Order::Turned(k) } else { Order::Straight(n) };
+            self.pack(self.b, order, &columns, steps, width, to);
+            packed = rest;
+        }
     }
 
-    /// Computes the tiles where a panel meets some blocks of rows.
-    fn panel(
+    /// Packs some steps of some lines (rows of op(A) or columns of op(B)) of an operand, `width` numbers for each step.
+    fn pack(
         &self,
-        tile: &mut Tile<T>,
-        columns: Range<usize>,
-        right: impl Right<T>,
-        block: &Block<T>,
+        operand: &[T],
+        order: Order,
+        lines: &Range<usize>,
+        steps: &Range<usize>,
+        width: usize,
+        to: &mut [T],
     ) {
-        let (m, k, steps) = (self.gemm.m, self.gemm.k, &block.steps);
-        let vectors = columns.len().div_ceil(self.grid.lanes);
-        let first = self.grid.rows(block.rows.start).start;
-        for row_block in block.rows.clone() {
-            let rows = self.grid.rows(row_block);
-            if block.fresh && block.left.is_none() && row_block + 1 < block.rows.end {
-                self.prefetch(row_block + 1, steps);
+        let columns = lines.len();
+        match order {
+            Order::Straight(stride) => {
+                let from = &operand[steps.start * stride + lines.start..];
+                self.isa.dispatch(Copy { from, stride, columns, width, to });
             }
-            let (isa, size) = (self.isa, [rows.len(), vectors]);
+            Order::Turned(stride) => {
+                let from = &operand[lines.start * stride + steps.start..];
+                self.isa.dispatch(Transpose { from, stride, columns, width, to });
+            }
+        }
+    }
+
+    /// Computes the tiles of one block of rows, whose part of A stays in the nearest cache for all panels.
+    fn rows(&self, tile: &mut Tile<T>, rows: Range<usize>, block: &Block<T>, packed: &mut [T]) {
+        let Gemm { m, k, transpose_a, .. } = *self.gemm;
+        let steps = &block.steps;
+        if self.grid.pack_left && !steps.is_empty() {
+            let to = &mut packed[..rows.len() * steps.len()];
+            let order = if transpose_a { Order::Straight(m) } else { Order::Turned(k) };
+            self.pack(self.a, order, &rows, steps, rows.len(), to);
+            self.panels(tile, &rows, block, Packed { start: packed.as_ptr(), stride: rows.len() });
+        } else if transpose_a {
+            // Without a single step there may be nothing to point to, and nothing is read.
+            let start = self.a.as_ptr().wrapping_add(steps.start * m + rows.start);
+            self.panels(tile, &rows, block, Packed { start, stride: m });
+        } else {
+            let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
+            self.panels(tile, &rows, block, Rows(std::array::from_fn(row)));
+        }
+    }
+
+    /// Computes the tiles where a block of rows meets panels.
+    fn panels(&self, tile: &mut Tile<T>, rows: &Range<usize>, block: &Block<T>, left: impl Left<T>) {
+        let (n, steps) = (self.gemm.n, &block.steps);
+        let mut packed = block.packed.as_ptr();
+        for columns in block.panels.clone().map(|panel| self.grid.columns(panel)) {
+            let width = self.grid.width(&columns);
+            let size = [rows.len(), width / self.grid.lanes];
             // SAFETY: both operands hold these rows, registers and steps; without a step, nothing is read.
             unsafe {
-                if let Some(left) = block.left {
-                    let start = left.as_ptr().add((rows.start - first) * steps.len());
-                    tile.multiply(isa, size, Packed { start, stride: rows.len() }, right, steps.len());
-                } else if self.gemm.transpose_a {
-                    let start = self.a.as_ptr().wrapping_add(steps.start * m + rows.start);
-                    tile.multiply(isa, size, Packed { start, stride: m }, right, steps.len());
+                if self.grid.in_place {
+                    let start = self.b.as_ptr().wrapping_add(steps.start * n + columns.start);
+                    let last = self.grid.lanes - (width - columns.len());
+                    tile.multiply(self.isa, size, left, InPlace { start, stride: n, last }, steps.len());
                 } else {
-                    let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
-                    let starts: [_; MAX_ROWS] = std::array::from_fn(row);
-                    tile.multiply(isa, size, Rows(starts), right, steps.len());
+                    tile.multiply(self.isa, size, left, Packed { start: packed, stride: width }, steps.len());
                 }
             }
-            self.store(tile, rows, columns.clone(), block);
+            packed = packed.wrapping_add(steps.len() * width);
+            self.store(tile, rows, columns, block);
         }
     }
 
     /// Writes a tile to its part of the product, or adds it there.
-    fn store(&self, tile: &Tile<T>, rows: Range<usize>, columns: Range<usize>, block: &Block<T>) {
+    fn store(&self, tile: &Tile<T>, rows: &Range<usize>, columns: Range<usize>, block: &Block<T>) {
         let Gemm { m, n: pitch, .. } = *self.gemm;
         let [first, last] = block.ends;
         let bias = self.epilogue.bias.filter(|_| last);
@@ -352,6 +330,14 @@ impl<T: Real> Product<'_, T> {
             tile.store(self.isa, part, finish);
         }
     }
+}
+
+/// How an operand lies that is packed, and the distance of its rows.
+enum Order {
+    /// The numbers of a step lie together.
+    Straight(usize),
+    /// The numbers of a line lie together.
+    Turned(usize),
 }
 
 /// Adds up the parts of some rows of a product.

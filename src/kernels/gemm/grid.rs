@@ -7,7 +7,15 @@ use super::{Gemm, share};
 /// How many multiplications make a task worth handing to another thread.
 const TASK_PRODUCTS: usize = 1 << 16;
 /// More tasks than this only cost time.
-const MAX_TASKS: usize = 32;
+const MAX_TASKS: usize = 16;
+/// How many panels a task packs at most.
+const TASK_PANELS: usize = 6;
+/// From how many panels on rows of A are always packed.
+const WIDE: usize = 8;
+/// How many rows a task has at least if it shares them with others, where B is read in place.
+const IN_PLACE_ROWS: usize = 48;
+/// The same where each task packs B for itself.
+const PACKED_ROWS: usize = 96;
 /// How many columns B has at most where it is read in place. The rows of a wider one lie too far apart.
 const IN_PLACE: usize = 512;
 
@@ -43,15 +51,17 @@ impl Grid {
         let rows = if n > 2 * lanes { 2 * tile_rows / 3 } else { tile_rows.min(9) };
         let row_blocks = m.div_ceil(rows);
         let (parts, products) = (gemm.parts(), m.saturating_mul(n).saturating_mul(k));
-        let tasks = (products / TASK_PRODUCTS).clamp(1, super::tune("TASKS", MAX_TASKS)).div_ceil(parts);
-        let in_place = !transpose_b && (n <= super::tune("INPLACE", IN_PLACE) || row_blocks <= 2);
-        let pack_left = (transpose_a || super::tune("PA", 0) > 0) && n > super::tune("INPLACE", IN_PLACE);
-        Self { m, n, lanes, parts, row_blocks, panels, shares: [1, 1], in_place, pack_left }.share_out(tasks)
+        let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS).div_ceil(parts);
+        let in_place = !transpose_b && (n <= IN_PLACE || row_blocks <= 2);
+        // Packed, rows are read once from wherever they are, and lie in the nearest cache however wide A is.
+        let pack_left = transpose_a || panels >= WIDE;
+        let shares = [1, if in_place { 1 } else { panels.div_ceil(TASK_PANELS) }];
+        Self { m, n, lanes, parts, row_blocks, panels, shares, in_place, pack_left }.share_out(tasks)
     }
 
     /// Halves what tasks do, on its longer side, until there are enough tasks.
     fn share_out(mut self, tasks: usize) -> Self {
-        let rows = super::tune("ROWS", if self.in_place { 48 } else { 96 });
+        let rows = if self.in_place { IN_PLACE_ROWS } else { PACKED_ROWS };
         let most = [(self.m / rows).clamp(1, self.row_blocks), self.panels];
         while self.blocks_of_c() < tasks && self.shares != most {
             let [rows, columns] = [self.m / self.shares[0], self.n / self.shares[1]];
@@ -93,13 +103,16 @@ impl Grid {
         registers.start * self.lanes..self.n.min(registers.end * self.lanes)
     }
 
-    /// How many rows a task has at most.
-    pub fn task_rows(&self) -> usize {
-        (self.row_blocks.div_ceil(self.shares[0]) * self.m.div_ceil(self.row_blocks)).min(self.m)
+    /// How wide a panel of these columns is in whole registers.
+    pub fn width(&self, columns: &Range<usize>) -> usize {
+        columns.len().next_multiple_of(self.lanes)
     }
 
-    /// How many columns the widest panel has when packed.
-    pub fn panel_width(&self) -> usize {
-        self.n.div_ceil(self.lanes).div_ceil(self.panels) * self.lanes
+    /// How many numbers a task packs of A and of B at a time if it does so many steps.
+    pub fn packed(&self, steps: usize) -> [usize; 2] {
+        let rows = if self.pack_left { self.m.div_ceil(self.row_blocks) } else { 0 };
+        let widest = self.n.div_ceil(self.lanes).div_ceil(self.panels) * self.lanes;
+        let panels = if self.in_place { 0 } else { self.panels.div_ceil(self.shares[1]) };
+        [rows * steps, panels * widest * steps]
     }
 }
