@@ -207,9 +207,12 @@ struct Block<'a, T> {
     steps: Range<usize>,
     /// Whether they are the first or the last ones of their part.
     ends: [bool; 2],
+    row_blocks: Range<usize>,
     panels: Range<usize>,
-    /// The panels of B, packed one after the other; not there if they are read in place.
-    packed: &'a [T],
+    /// The rows of A, packed block after block; not there if they are read in place.
+    left: &'a [T],
+    /// The same of the panels of B.
+    right: &'a [T],
 }
 
 impl<T: Real> Product<'_, T> {
@@ -218,20 +221,37 @@ impl<T: Real> Product<'_, T> {
         let (grid, part) = (&self.grid, task / self.grid.blocks_of_c());
         let all = share(self.gemm.k, grid.parts, part);
         let blocks = all.len().div_ceil(INNER).max(1);
-        let [left, right] = grid.packed(all.len().div_ceil(blocks));
-        local.reserve(Split::bytes::<T>(left) + Split::bytes::<T>(right));
+        let sizes = grid.packed(all.len().div_ceil(blocks));
+        local.reserve(sizes.map(Split::bytes::<T>).iter().sum());
         let mut split = local.split();
-        let (left, right) = (split.take(left), split.take(right));
+        let [left, right] = sizes.map(|size| split.take(size));
         let mut tile = Tile::new();
         for index in 0..blocks {
             let steps = share(all.len(), blocks, index);
             let steps = all.start + steps.start..all.start + steps.end;
-            let panels = grid.panels_of(task);
+            let (row_blocks, panels) = (grid.row_blocks_of(task), grid.panels_of(task));
+            self.pack_left(&row_blocks, &steps, left);
             self.pack_right(&panels, &steps, right);
             let ends = [index == 0, index + 1 == blocks];
-            let block = Block { part, steps, ends, panels, packed: right };
-            for rows in grid.row_blocks_of(task).map(|row_block| grid.rows(row_block)) {
-                self.rows(&mut tile, rows, &block, left);
+            self.block(&mut tile, &Block { part, steps, ends, row_blocks, panels, left, right });
+        }
+    }
+
+    /// Packs some steps of blocks of rows of A, unless they are read in place.
+    fn pack_left(&self, row_blocks: &Range<usize>, steps: &Range<usize>, packed: &mut [T]) {
+        let Gemm { m, k, transpose_a, .. } = *self.gemm;
+        if !self.grid.pack_left || steps.is_empty() {
+            return;
+        }
+        // What lies together in memory is read together: a few steps of all rows, or all steps of a few rows.
+        let (order, few) = if transpose_a { (Order::Straight(m), 32) } else { (Order::Turned(k), steps.len()) };
+        let first = self.grid.rows(row_blocks.start).start;
+        for start in steps.clone().step_by(few) {
+            let end = steps.end.min(start + few);
+            for rows in row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
+                let to = (rows.start - first) * steps.len() + (start - steps.start) * rows.len();
+                let to = &mut packed[to..][..(end - start) * rows.len()];
+                self.pack(self.a, order, &rows, &(start..end), rows.len(), to);
             }
         }
     }
@@ -274,29 +294,26 @@ impl<T: Real> Product<'_, T> {
         }
     }
 
-    /// Computes the tiles of one block of rows, whose part of A stays in the nearest cache for all panels.
-    fn rows(&self, tile: &mut Tile<T>, rows: Range<usize>, block: &Block<T>, packed: &mut [T]) {
-        let Gemm { m, k, transpose_a, .. } = *self.gemm;
-        let steps = &block.steps;
-        if self.grid.pack_left && !steps.is_empty() {
-            let to = &mut packed[..rows.len() * steps.len()];
-            let order = if transpose_a { Order::Straight(m) } else { Order::Turned(k) };
-            self.pack(self.a, order, &rows, steps, rows.len(), to);
-            self.panels(tile, &rows, block, Packed { start: packed.as_ptr(), stride: rows.len() });
-        } else if transpose_a {
-            // Without a single step there may be nothing to point to, and nothing is read.
-            let start = self.a.as_ptr().wrapping_add(steps.start * m + rows.start);
-            self.panels(tile, &rows, block, Packed { start, stride: m });
-        } else {
-            let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
-            self.panels(tile, &rows, block, Rows(std::array::from_fn(row)));
+    /// Computes the tiles of a block. The part of A that a row of tiles reads stays in the nearest cache.
+    fn block(&self, tile: &mut Tile<T>, block: &Block<T>) {
+        let (k, steps) = (self.gemm.k, &block.steps);
+        let mut left = block.left.as_ptr();
+        for rows in block.row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
+            if self.grid.pack_left {
+                self.panels(tile, &rows, block, Packed { start: left, stride: rows.len() });
+                left = left.wrapping_add(rows.len() * steps.len());
+            } else {
+                // Without a single step there may be nothing to point to, and nothing is read.
+                let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
+                self.panels(tile, &rows, block, Rows(std::array::from_fn(row)));
+            }
         }
     }
 
     /// Computes the tiles where a block of rows meets panels.
     fn panels(&self, tile: &mut Tile<T>, rows: &Range<usize>, block: &Block<T>, left: impl Left<T>) {
         let (n, steps) = (self.gemm.n, &block.steps);
-        let mut packed = block.packed.as_ptr();
+        let mut packed = block.right.as_ptr();
         for columns in block.panels.clone().map(|panel| self.grid.columns(panel)) {
             let width = self.grid.width(&columns);
             let size = [rows.len(), width / self.grid.lanes];
@@ -333,6 +350,7 @@ impl<T: Real> Product<'_, T> {
 }
 
 /// How an operand lies that is packed, and the distance of its rows.
+#[derive(Clone, Copy)]
 enum Order {
     /// The numbers of a step lie together.
     Straight(usize),

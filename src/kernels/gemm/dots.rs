@@ -71,10 +71,11 @@ impl<T: Real, const ROWS: usize> Kernel<T> for Rows<'_, T, ROWS> {
             // SAFETY: `dispatch` vouches for the instruction set; the columns are the task's own.
             unsafe {
                 let zero = V::splat(T::zero());
-                let mut sums = [[[zero; MAX_LANES]; MAX_GROUPS]; ROWS];
+                // Of each row, the first registers of all columns' sums, then the second ones, and so on.
+                let mut sums = [[zero; SUMS]; ROWS];
                 for lane in 0..count {
                     for (sums, dot) in sums.iter_mut().zip(self.sums::<V>(first + lane)) {
-                        sums.iter_mut().zip(dot).for_each(|(group, dot)| group[lane] = dot);
+                        sums.iter_mut().skip(lane).step_by(V::LANES).zip(dot).for_each(|(sum, dot)| *sum = dot);
                     }
                 }
                 for (row, sums) in sums.into_iter().enumerate() {
@@ -128,13 +129,13 @@ impl<T: Real, const ROWS: usize> Rows<'_, T, ROWS> {
 /// # Safety
 /// The instruction set of `V` must exist.
 #[inline(always)]
-unsafe fn total<T, V: Vector<T>>(sums: [[V; MAX_LANES]; MAX_GROUPS]) -> V {
-    let mut all = sums[0];
+unsafe fn total<T, V: Vector<T>>(mut all: [V; SUMS]) -> V {
     // SAFETY: the caller vouches for the instruction set.
     unsafe {
-        for (group, sums) in sums.into_iter().enumerate().take(SUMS / V::LANES) {
-            let turned = transposed::<T, V>(sums);
-            all[group * V::LANES..][..V::LANES].copy_from_slice(&turned[..V::LANES]);
+        for group in all.chunks_exact_mut(V::LANES) {
+            let mut square = [group[0]; MAX_LANES];
+            square[..V::LANES].copy_from_slice(group);
+            group.copy_from_slice(&transposed::<T, V>(square)[..V::LANES]);
         }
         for half in [8, 4, 2, 1] {
             for index in 0..half {

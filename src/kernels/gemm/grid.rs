@@ -110,7 +110,8 @@ impl Grid {
 
     /// How many numbers a task packs of A and of B at a time if it does so many steps.
     pub fn packed(&self, steps: usize) -> [usize; 2] {
-        let rows = if self.pack_left { self.m.div_ceil(self.row_blocks) } else { 0 };
+        let rows = self.m.div_ceil(self.row_blocks) * self.row_blocks.div_ceil(self.shares[0]);
+        let rows = if self.pack_left { rows } else { 0 };
         let widest = self.n.div_ceil(self.lanes).div_ceil(self.panels) * self.lanes;
         let panels = if self.in_place { 0 } else { self.panels.div_ceil(self.shares[1]) };
         [rows * steps, panels * widest * steps]
