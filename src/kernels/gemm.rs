@@ -296,14 +296,18 @@ impl<T: Real> Product<'_, T> {
 
     /// Computes the tiles of a block. The part of A that a row of tiles reads stays in the nearest cache.
     fn block(&self, tile: &mut Tile<T>, block: &Block<T>) {
-        let (k, steps) = (self.gemm.k, &block.steps);
+        let Gemm { m, k, transpose_a, .. } = *self.gemm;
+        let steps = &block.steps;
         let mut left = block.left.as_ptr();
         for rows in block.row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
             if self.grid.pack_left {
                 self.panels(tile, &rows, block, Packed { start: left, stride: rows.len() });
                 left = left.wrapping_add(rows.len() * steps.len());
-            } else {
+            } else if transpose_a {
                 // Without a single step there may be nothing to point to, and nothing is read.
+                let start = self.a.as_ptr().wrapping_add(steps.start * m + rows.start);
+                self.panels(tile, &rows, block, Packed { start, stride: m });
+            } else {
                 let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
                 self.panels(tile, &rows, block, Rows(std::array::from_fn(row)));
             }

@@ -75,7 +75,9 @@ impl<T: Real, const ROWS: usize> Kernel<T> for Rows<'_, T, ROWS> {
                 let mut sums = [[zero; SUMS]; ROWS];
                 for lane in 0..count {
                     for (sums, dot) in sums.iter_mut().zip(self.sums::<V>(first + lane)) {
-                        sums.iter_mut().skip(lane).step_by(V::LANES).zip(dot).for_each(|(sum, dot)| *sum = dot);
+                        for group in 0..SUMS / V::LANES {
+                            sums[group * V::LANES + lane] = dot[group];
+                        }
                     }
                 }
                 for (row, sums) in sums.into_iter().enumerate() {

@@ -54,7 +54,7 @@ impl Grid {
         let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS).div_ceil(parts);
         let in_place = !transpose_b && (n <= IN_PLACE || row_blocks <= 2);
         // Packed, rows are read once from wherever they are, and lie in the nearest cache however wide A is.
-        let pack_left = transpose_a || panels >= WIDE;
+        let pack_left = transpose_a && panels >= WIDE;
         let shares = [1, if in_place { 1 } else { panels.div_ceil(TASK_PANELS) }];
         Self { m, n, lanes, parts, row_blocks, panels, shares, in_place, pack_left }.share_out(tasks)
     }
