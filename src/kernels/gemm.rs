@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::real::Real;
-use super::simd::{Isa, Kernel, MAX_LANES, Vector};
+use super::simd::{Isa, Kernel, MAX_LANES, Vector, prefetch};
 use super::workers::{Local, Parts, Split, Workers};
 use grid::Grid;
 use pack::{Copy, Transpose};
@@ -300,6 +300,7 @@ impl<T: Real> Product<'_, T> {
         let steps = &block.steps;
         let mut left = block.left.as_ptr();
         for rows in block.row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
+            self.prefetch(&rows, block);
             if self.grid.pack_left {
                 self.panels(tile, &rows, block, Packed { start: left, stride: rows.len() });
                 left = left.wrapping_add(rows.len() * steps.len());
@@ -310,6 +311,25 @@ impl<T: Real> Product<'_, T> {
             } else {
                 let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
                 self.panels(tile, &rows, block, Rows(std::array::from_fn(row)));
+            }
+        }
+    }
+
+    /// Fetches what tiles are about to write, and what those of the next rows will read of a transposed A, which
+    /// lies too far apart for the machine to foresee it.
+    fn prefetch(&self, rows: &Range<usize>, block: &Block<T>) {
+        let Gemm { m, n, transpose_a, .. } = *self.gemm;
+        let start = self.grid.columns(block.panels.start).start;
+        let end = self.grid.columns(block.panels.end - 1).end;
+        for row in rows.clone() {
+            // SAFETY: this part of C is no other task's.
+            let c = unsafe { self.c.slice((block.part * m + row) * n + start, end - start) };
+            prefetch(c, c.len());
+        }
+        if transpose_a && !self.grid.pack_left {
+            let last = (rows.end + rows.len()).min(m) - 1;
+            for step in block.steps.clone() {
+                prefetch(&self.a[step * m + last..], 1);
             }
         }
     }
