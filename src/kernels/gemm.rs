@@ -302,15 +302,15 @@ impl<T: Real> Product<'_, T> {
         for rows in block.row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
             self.prefetch(&rows, block);
             if self.grid.pack_left {
-                self.panels(tile, &rows, block, Packed { start: left, stride: rows.len() });
+                self.panels(tile, &rows, block, &Packed { start: left, stride: rows.len() });
                 left = left.wrapping_add(rows.len() * steps.len());
             } else if transpose_a {
                 // Without a single step there may be nothing to point to, and nothing is read.
                 let start = self.a.as_ptr().wrapping_add(steps.start * m + rows.start);
-                self.panels(tile, &rows, block, Packed { start, stride: m });
+                self.panels(tile, &rows, block, &Packed { start, stride: m });
             } else {
                 let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
-                self.panels(tile, &rows, block, Rows(std::array::from_fn(row)));
+                self.panels(tile, &rows, block, &Rows(std::array::from_fn(row)));
             }
         }
     }
@@ -335,7 +335,7 @@ impl<T: Real> Product<'_, T> {
     }
 
     /// Computes the tiles where a block of rows meets panels.
-    fn panels(&self, tile: &mut Tile<T>, rows: &Range<usize>, block: &Block<T>, left: impl Left<T>) {
+    fn panels(&self, tile: &mut Tile<T>, rows: &Range<usize>, block: &Block<T>, left: &impl Left<T>) {
         let (n, steps) = (self.gemm.n, &block.steps);
         let mut packed = block.right.as_ptr();
         for columns in block.panels.clone().map(|panel| self.grid.columns(panel)) {
@@ -346,9 +346,9 @@ impl<T: Real> Product<'_, T> {
                 if self.grid.in_place {
                     let start = self.b.as_ptr().wrapping_add(steps.start * n + columns.start);
                     let last = self.grid.lanes - (width - columns.len());
-                    tile.multiply(self.isa, size, left, InPlace { start, stride: n, last }, steps.len());
+                    tile.multiply(self.isa, size, left, &InPlace { start, stride: n, last }, steps.len());
                 } else {
-                    tile.multiply(self.isa, size, left, Packed { start: packed, stride: width }, steps.len());
+                    tile.multiply(self.isa, size, left, &Packed { start: packed, stride: width }, steps.len());
                 }
             }
             packed = packed.wrapping_add(steps.len() * width);

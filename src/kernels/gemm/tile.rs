@@ -41,6 +41,30 @@ pub trait Right<T>: Copy {
     }
 }
 
+/// By reference, a large operand is not copied for every tile.
+impl<T, L: Left<T>> Left<T> for &L {
+    #[inline(always)]
+    unsafe fn number(&self, row: usize, step: usize) -> T {
+        // SAFETY: the same contract.
+        unsafe { L::number(self, row, step) }
+    }
+}
+
+/// As for a left operand.
+impl<T, R: Right<T>> Right<T> for &R {
+    #[inline(always)]
+    unsafe fn columns(&self, step: usize) -> *const T {
+        // SAFETY: the same contract.
+        unsafe { R::columns(self, step) }
+    }
+
+    #[inline(always)]
+    unsafe fn load<V: Vector<T>>(&self, from: *const T, last: bool) -> V {
+        // SAFETY: the same contract.
+        unsafe { R::load(self, from, last) }
+    }
+}
+
 /// An operand of which each step lies in one piece, `stride` numbers after the step before.
 #[derive(Clone, Copy)]
 pub struct Packed<T> {
@@ -192,7 +216,7 @@ impl<T: Real> Tile<T> {
     /// # Safety
     /// The target must be writable, and of no other thread's interest, for the part's columns in every row.
     pub unsafe fn store(&self, isa: Isa, part: Part<T>, finish: Finish<T>) {
-        isa.dispatch(Store { tile: self, part, finish });
+        isa.dispatch(Store { tile: self, part: &part, finish: &finish });
     }
 }
 
@@ -284,11 +308,12 @@ impl<T: Real, L: Left<T>, R: Right<T>, const ROWS: usize, const VECTORS: usize> 
     }
 }
 
-/// Writes a part of a tile out.
+/// Writes a part of a tile out. It refers to what it is told, because a copy would have to wait until the numbers
+/// written before have left for the cache.
 struct Store<'a, T> {
     tile: &'a Tile<T>,
-    part: Part<T>,
-    finish: Finish<'a, T>,
+    part: &'a Part<T>,
+    finish: &'a Finish<'a, T>,
 }
 
 impl<T: Real> Kernel<T> for Store<'_, T> {
@@ -296,7 +321,7 @@ impl<T: Real> Kernel<T> for Store<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        let Store { tile, part, finish } = &self;
+        let Store { tile, part, finish } = self;
         debug_assert!(part.column + part.columns <= tile.pitch && (part.spacing == 1 || !finish.add));
         for done in (0..part.columns).step_by(V::LANES) {
             let count = V::LANES.min(part.columns - done);
