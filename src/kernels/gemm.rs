@@ -209,9 +209,7 @@ struct Block<'a, T> {
     ends: [bool; 2],
     row_blocks: Range<usize>,
     panels: Range<usize>,
-    /// The rows of A, packed block after block; not there if they are read in place.
-    left: &'a [T],
-    /// The same of the panels of B.
+    /// The panels of B, packed one after the other; not there if they are read in place.
     right: &'a [T],
 }
 
@@ -230,36 +228,16 @@ impl<T: Real> Product<'_, T> {
             let steps = share(all.len(), blocks, index);
             let steps = all.start + steps.start..all.start + steps.end;
             let (row_blocks, panels) = (grid.row_blocks_of(task), grid.panels_of(task));
-            self.pack_left(&row_blocks, &steps, left);
             self.pack_right(&panels, &steps, right);
             let ends = [index == 0, index + 1 == blocks];
-            self.block(&mut tile, &Block { part, steps, ends, row_blocks, panels, left, right });
-        }
-    }
-
-    /// Packs some steps of blocks of rows of A, unless they are read in place.
-    fn pack_left(&self, row_blocks: &Range<usize>, steps: &Range<usize>, packed: &mut [T]) {
-        let Gemm { m, k, transpose_a, .. } = *self.gemm;
-        if !self.grid.pack_left || steps.is_empty() {
-            return;
-        }
-        // What lies together in memory is read together: a few steps of all rows, or all steps of a few rows.
-        let (order, few) = if transpose_a { (Order::Straight(m), 32) } else { (Order::Turned(k), steps.len()) };
-        let first = self.grid.rows(row_blocks.start).start;
-        for start in steps.clone().step_by(few) {
-            let end = steps.end.min(start + few);
-            for rows in row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
-                let to = (rows.start - first) * steps.len() + (start - steps.start) * rows.len();
-                let to = &mut packed[to..][..(end - start) * rows.len()];
-                self.pack(self.a, order, &rows, &(start..end), rows.len(), to);
-            }
+            self.block(&mut tile, &Block { part, steps, ends, row_blocks, panels, right }, left);
         }
     }
 
     /// Packs some steps of panels of B, unless they are read in place.
     fn pack_right(&self, panels: &Range<usize>, steps: &Range<usize>, mut packed: &mut [T]) {
         let Gemm { n, k, transpose_b, .. } = *self.gemm;
-        if self.grid.in_place || steps.is_empty() {
+        if self.grid.in_place {
             return;
         }
         for columns in panels.clone().map(|panel| self.grid.columns(panel)) {
@@ -283,6 +261,7 @@ impl<T: Real> Product<'_, T> {
     ) {
         let columns = lines.len();
         match order {
+            _ if steps.is_empty() => {}
             Order::Straight(stride) => {
                 let from = &operand[steps.start * stride + lines.start..];
                 self.isa.dispatch(Copy { from, stride, columns, width, to });
@@ -294,29 +273,29 @@ impl<T: Real> Product<'_, T> {
         }
     }
 
-    /// Computes the tiles of a block. The part of A that a row of tiles reads stays in the nearest cache.
-    fn block(&self, tile: &mut Tile<T>, block: &Block<T>) {
+    /// Computes the tiles of a block. What a row of them reads of A stays in the nearest cache; if A is transposed,
+    /// it is packed first, because its steps may lie where they would drive each other out of there.
+    fn block(&self, tile: &mut Tile<T>, block: &Block<T>, packed: &mut [T]) {
         let Gemm { m, k, transpose_a, .. } = *self.gemm;
         let steps = &block.steps;
-        let mut left = block.left.as_ptr();
         for rows in block.row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
+            if transpose_a {
+                let to = &mut packed[..rows.len() * steps.len()];
+                self.pack(self.a, Order::Straight(m), &rows, steps, rows.len(), to);
+            }
             self.prefetch(&rows, block);
-            if self.grid.pack_left {
-                self.panels(tile, &rows, block, &Packed { start: left, stride: rows.len() });
-                left = left.wrapping_add(rows.len() * steps.len());
-            } else if transpose_a {
-                // Without a single step there may be nothing to point to, and nothing is read.
-                let start = self.a.as_ptr().wrapping_add(steps.start * m + rows.start);
-                self.panels(tile, &rows, block, &Packed { start, stride: m });
+            if transpose_a {
+                self.panels(tile, &rows, block, &Packed { start: packed.as_ptr(), stride: rows.len() });
             } else {
+                // Without a single step there may be nothing to point to, and nothing is read.
                 let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
                 self.panels(tile, &rows, block, &Rows(std::array::from_fn(row)));
             }
         }
     }
 
-    /// Fetches what tiles are about to write, and what those of the next rows will read of a transposed A, which
-    /// lies too far apart for the machine to foresee it.
+    /// Fetches what tiles are about to write, and what will be packed next of a transposed A, which lies too far
+    /// apart for the machine to foresee it.
     fn prefetch(&self, rows: &Range<usize>, block: &Block<T>) {
         let Gemm { m, n, transpose_a, .. } = *self.gemm;
         let start = self.grid.columns(block.panels.start).start;
@@ -326,7 +305,7 @@ impl<T: Real> Product<'_, T> {
             let c = unsafe { self.c.slice((block.part * m + row) * n + start, end - start) };
             prefetch(c, c.len());
         }
-        if transpose_a && !self.grid.pack_left {
+        if transpose_a {
             let last = (rows.end + rows.len()).min(m) - 1;
             for step in block.steps.clone() {
                 prefetch(&self.a[step * m + last..], 1);

@@ -10,8 +10,6 @@ const TASK_PRODUCTS: usize = 1 << 16;
 const MAX_TASKS: usize = 16;
 /// How many panels a task packs at most.
 const TASK_PANELS: usize = 6;
-/// From how many panels on rows of A are always packed.
-const WIDE: usize = 8;
 /// How many rows a task has at least if it shares them with others, where B is read in place.
 const IN_PLACE_ROWS: usize = 48;
 /// The same where each task packs B for itself.
@@ -33,14 +31,12 @@ pub struct Grid {
     shares: [usize; 2],
     /// Whether panels of B are read in place.
     pub in_place: bool,
-    /// Whether row blocks of A are packed.
-    pub pack_left: bool,
 }
 
 impl Grid {
     /// Cuts a product for tiles of up to `tile_rows` rows of two registers.
     pub fn new(gemm: &Gemm, tile_rows: usize, lanes: usize) -> Self {
-        let Gemm { m, n, k, transpose_a, transpose_b } = *gemm;
+        let Gemm { m, n, k, transpose_b, .. } = *gemm;
         let widest = match m {
             1 => 7,
             2 => 4,
@@ -53,10 +49,8 @@ impl Grid {
         let (parts, products) = (gemm.parts(), m.saturating_mul(n).saturating_mul(k));
         let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS).div_ceil(parts);
         let in_place = !transpose_b && (n <= IN_PLACE || row_blocks <= 2);
-        // Packed, rows are read once from wherever they are, and lie in the nearest cache however wide A is.
-        let pack_left = transpose_a && panels >= WIDE;
         let shares = [1, if in_place { 1 } else { panels.div_ceil(TASK_PANELS) }];
-        Self { m, n, lanes, parts, row_blocks, panels, shares, in_place, pack_left }.share_out(tasks)
+        Self { m, n, lanes, parts, row_blocks, panels, shares, in_place }.share_out(tasks)
     }
 
     /// Halves what tasks do, on its longer side, until there are enough tasks.
@@ -110,10 +104,8 @@ impl Grid {
 
     /// How many numbers a task packs of A and of B at a time if it does so many steps.
     pub fn packed(&self, steps: usize) -> [usize; 2] {
-        let rows = self.m.div_ceil(self.row_blocks) * self.row_blocks.div_ceil(self.shares[0]);
-        let rows = if self.pack_left { rows } else { 0 };
         let widest = self.n.div_ceil(self.lanes).div_ceil(self.panels) * self.lanes;
         let panels = if self.in_place { 0 } else { self.panels.div_ceil(self.shares[1]) };
-        [rows * steps, panels * widest * steps]
+        [self.m.div_ceil(self.row_blocks) * steps, panels * widest * steps]
     }
 }
