@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::real::Real;
-use super::simd::{Isa, Kernel, MAX_LANES, Vector, prefetch};
+use super::simd::{Isa, Kernel, MAX_LANES, Vector};
 use super::workers::{Local, Parts, Split, Workers};
 use grid::Grid;
 use pack::{Copy, Transpose};
@@ -282,33 +282,11 @@ impl<T: Real> Product<'_, T> {
             if transpose_a {
                 let to = &mut packed[..rows.len() * steps.len()];
                 self.pack(self.a, Order::Straight(m), &rows, steps, rows.len(), to);
-            }
-            self.prefetch(&rows, block);
-            if transpose_a {
                 self.panels(tile, &rows, block, &Packed { start: packed.as_ptr(), stride: rows.len() });
             } else {
                 // Without a single step there may be nothing to point to, and nothing is read.
                 let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
                 self.panels(tile, &rows, block, &Rows(std::array::from_fn(row)));
-            }
-        }
-    }
-
-    /// Fetches what tiles are about to write, and what will be packed next of a transposed A, which lies too far
-    /// apart for the machine to foresee it.
-    fn prefetch(&self, rows: &Range<usize>, block: &Block<T>) {
-        let Gemm { m, n, transpose_a, .. } = *self.gemm;
-        let start = self.grid.columns(block.panels.start).start;
-        let end = self.grid.columns(block.panels.end - 1).end;
-        for row in rows.clone() {
-            // SAFETY: this part of C is no other task's.
-            let c = unsafe { self.c.slice((block.part * m + row) * n + start, end - start) };
-            prefetch(c, c.len());
-        }
-        if transpose_a {
-            let last = (rows.end + rows.len()).min(m) - 1;
-            for step in block.steps.clone() {
-                prefetch(&self.a[step * m + last..], 1);
             }
         }
     }
