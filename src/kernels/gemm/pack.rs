@@ -81,7 +81,7 @@ impl<T: Real> Kernel<T> for Transpose<'_, T> {
                 // SAFETY: blocks stay inside both matrices, of which the first is as long as asserted.
                 unsafe {
                     if columns == V::LANES && count == V::LANES {
-                        square::<T, V>(from, self.stride, to, self.width, V::LANES);
+                        square::<T, V>(from, self.stride, to, self.width, V::LANES); // a loop without masks
                     } else if columns == V::LANES {
                         square::<T, V>(from, self.stride, to, self.width, count);
                     } else {
