@@ -114,6 +114,10 @@ impl Gemm {
         debug_assert!(scratch.len() >= self.scratch());
         let parts = self.parts();
         if c.is_empty() {
+        } else if self.is_column() && epilogue.bias.is_none() {
+            // A column lies as a row does, and one row is a matter of dot products.
+            let turned = Gemm { m: 1, n: self.m, ..*self };
+            dots::run(&turned, isa, (b, a), epilogue, c, workers);
         } else if self.is_dots() {
             dots::run(self, isa, (a, b), epilogue, c, workers);
         } else if parts == 1 {
@@ -123,6 +127,11 @@ impl Gemm {
             self.multiply(isa, (a, b), Epilogue::default(), sums, workers);
             self.join(isa, sums, epilogue, c, workers);
         }
+    }
+
+    /// Whether this is a matrix by a vector, each of whose numbers meets those of a row.
+    fn is_column(&self) -> bool {
+        self.n == 1 && self.transpose_b && !self.transpose_a
     }
 
     /// Whether there are so few rows that tiles would not pay for turning B.
