@@ -193,6 +193,7 @@ impl Op for Fused {
         let reads: SmallVec<[Read<'_, T>; MAX_OPERANDS]> = (call.operands.iter().zip(&self.reads))
             .map(|(operand, walk)| match (operand, walk) {
                 (Operand::Real(_, data), None) => Read::Whole(data),
+                (Operand::Real(_, [value]), Some(_)) => Read::Single(*value),
                 (Operand::Real(_, data), Some(walk)) => Read::Along(data, walk),
                 _ => Read::InPlace,
             })

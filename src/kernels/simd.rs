@@ -181,16 +181,18 @@ impl<R, F: FnOnce() -> R> Kernel<f32> for Plain<F> {
 /// Asks the machine to bring the first `count` numbers into its cache, without waiting for them.
 #[inline(always)]
 pub fn prefetch<T>(data: &[T], count: usize) {
-    let per_line = (64 / size_of::<T>()).max(1);
-    for number in data.iter().take(count).step_by(per_line) {
+    const LINE: usize = 64;
+    let data = &data[..count.min(data.len())];
+    let start = data.as_ptr().cast::<i8>();
+    for offset in (0..size_of_val(data)).step_by(LINE) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a hint that reads nothing, about an address that is readable.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(number).cast());
+            _mm_prefetch::<_MM_HINT_T0>(start.add(offset));
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = number;
+        let _ = (start, offset);
     }
 }
 

@@ -102,8 +102,9 @@ unsafe fn assert_quotient(a: f32, b: f32) {
     }
 }
 
-/// The correction errs by less than 2⁻²⁴ / b units in the last place for other quotients, which is how close the
-/// second-closest can be, so that these are all that can go wrong. Even divisors have no such quotients.
+/// The last correction errs by half a unit in the last place times the relative error of the reciprocal. That is
+/// hardly more (1.001 times, where the reciprocal is worst) than the distance of these quotients from a middle,
+/// and others are at least twice as far from one: only these can go wrong. Even divisors have none.
 #[test]
 fn the_hardest_quotients_of_every_divisor_are_correctly_rounded_whatever_the_approximation() {
     if !has_avx512() {
