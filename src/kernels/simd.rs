@@ -40,6 +40,10 @@ pub trait Vector<T>: Copy {
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
     /// self + other.
     unsafe fn add(self, other: Self) -> Self;
+    /// self / other, rounded once.
+    unsafe fn divide(self, other: Self) -> Self;
+    /// The square root, rounded once.
+    unsafe fn sqrt(self) -> Self;
     /// 0 in every lane where `by` is ≤ 0; where it is greater or NaN, the lane as it is.
     unsafe fn gate(self, by: Self) -> Self;
     /// 0 in every lane that is ≤ 0; the others, and NaN, as they are.
@@ -53,6 +57,8 @@ pub trait Vector<T>: Copy {
     /// +0 in every lane that is zero or subnormal: smaller than the smallest number of full precision. The
     /// processor is many times slower with those.
     unsafe fn flush(self) -> Self;
+    /// Whether all lanes are 0.
+    unsafe fn is_zero(self) -> bool;
     /// Lanes of both by turns (a₀ b₀ a₁ b₁ …): the first half of them, and the second.
     unsafe fn interleave(self, other: Self) -> (Self, Self);
 }
@@ -241,6 +247,16 @@ impl<T: Real> Vector<T> for [T; 4] {
     }
 
     #[inline(always)]
+    unsafe fn divide(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] / other[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        self.map(T::sqrt)
+    }
+
+    #[inline(always)]
     unsafe fn gate(self, by: Self) -> Self {
         std::array::from_fn(|lane| if by[lane] <= T::zero() { T::zero() } else { self[lane] })
     }
@@ -253,6 +269,11 @@ impl<T: Real> Vector<T> for [T; 4] {
     #[inline(always)]
     unsafe fn flush(self) -> Self {
         self.map(flush)
+    }
+
+    #[inline(always)]
+    unsafe fn is_zero(self) -> bool {
+        self.iter().all(|lane| lane.is_zero())
     }
 
     #[inline(always)]
@@ -293,6 +314,8 @@ mod tests {
                     lanes(a.mul_add(b, a)),
                     expected(&|i| number(i) * number(i + V::LANES) + number(i))
                 );
+                assert_eq!(lanes(a.divide(b)), expected(&|i| number(i) / number(i + V::LANES)));
+                assert_eq!(lanes(b.add(b).sqrt()), expected(&|i| (number(i + V::LANES) * T::of(2.0)).sqrt()));
                 assert_eq!(lanes(a.relu()), expected(&|i| number(i).max(T::zero())));
                 let open = |i| if i > 2 { number(i + V::LANES) } else { T::zero() };
                 assert_eq!(lanes(b.gate(a)), expected(&open));
@@ -309,6 +332,12 @@ mod tests {
                     let tiny = number.signum() * smallest * T::of(0.75);
                     assert_eq!(lanes(V::splat(tiny).flush()), expected(&|_| T::zero()));
                 }
+                assert!(V::splat(T::zero()).is_zero() && V::splat(T::neg_zero()).is_zero());
+                assert!(!a.is_zero() && !V::splat(T::nan()).is_zero());
+                assert!(
+                    !V::load_first(source.as_ptr(), 1).is_zero()
+                        && V::load_first(source.as_ptr(), 0).is_zero()
+                );
                 let (low, high) = a.interleave(b);
                 let woven: Vec<T> = (0..V::LANES).flat_map(|i| [number(i), number(i + V::LANES)]).collect();
                 assert_eq!([lanes(low), lanes(high)].concat(), woven);

@@ -5,6 +5,8 @@ use std::arch::x86_64::*;
 use super::{Kernel, Vector};
 use crate::kernels::real::Real;
 
+mod newton;
+
 /// Whether the machine has all that [`run_avx512`] enables.
 pub fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -41,7 +43,8 @@ pub unsafe fn run_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
 
 /// The operations that differ only in the names of their intrinsics.
 macro_rules! common {
-    ($number:ty, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident, $max:ident) => {
+    ($number:ty, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident, $max:ident,
+     $divide:path, $sqrt:path) => {
         #[inline(always)]
         unsafe fn splat(value: $number) -> Self {
             // SAFETY: the trait's contract, as for every intrinsic below.
@@ -70,6 +73,18 @@ macro_rules! common {
         unsafe fn add(self, other: Self) -> Self {
             // SAFETY: the trait's contract.
             unsafe { $add(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn divide(self, other: Self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $divide(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $sqrt(self) }
         }
 
         #[inline(always)]
@@ -120,6 +135,12 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
+            unsafe fn is_zero(self) -> bool {
+                // SAFETY: the trait's contract. "Not equal, or unordered" finds NaN too.
+                unsafe { $compare::<_CMP_NEQ_UQ>(self, Self::splat(0.0)) == 0 }
+            }
+
+            #[inline(always)]
             unsafe fn interleave(self, other: Self) -> (Self, Self) {
                 // Lane `i` of the result takes lane `i / 2` of the first or, for odd `i`, of the second register.
                 const FIRST: [$order; $lanes] = weave(0);
@@ -148,7 +169,17 @@ avx512!(
     f32,
     16,
     __mmask16,
-    (f32, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_max_ps),
+    (
+        f32,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_add_ps,
+        _mm512_max_ps,
+        newton::divide,
+        newton::sqrt
+    ),
     i32,
     _mm512_loadu_epi32,
     _mm512_permutex2var_ps,
@@ -165,7 +196,17 @@ avx512!(
     f64,
     8,
     __mmask8,
-    (f64, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd, _mm512_max_pd),
+    (
+        f64,
+        _mm512_set1_pd,
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_fmadd_pd,
+        _mm512_add_pd,
+        _mm512_max_pd,
+        _mm512_div_pd,
+        _mm512_sqrt_pd
+    ),
     i64,
     _mm512_loadu_epi64,
     _mm512_permutex2var_pd,
@@ -180,7 +221,7 @@ avx512!(
 /// A 256-bit register: partial loads and stores take a register of masks.
 macro_rules! avx2 {
     ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $load_mask:ident, $store_mask:ident,
-     $compare:ident, $and:ident, $or:ident, $low:ident, $high:ident, $halves:ident) => {
+     $compare:ident, $and:ident, $or:ident, $low:ident, $high:ident, $halves:ident, $signs:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = 6;
@@ -216,6 +257,12 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
+            unsafe fn is_zero(self) -> bool {
+                // SAFETY: as above.
+                unsafe { $signs($compare::<_CMP_NEQ_UQ>(self, Self::splat(0.0))) == 0 }
+            }
+
+            #[inline(always)]
             unsafe fn interleave(self, other: Self) -> (Self, Self) {
                 // The unpack instructions work within halves, so the halves are put in order afterwards.
                 // SAFETY: the trait's contract.
@@ -233,7 +280,17 @@ avx2!(
     f32,
     8,
     i32,
-    (f32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_max_ps),
+    (
+        f32,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
+        _mm256_max_ps,
+        _mm256_div_ps,
+        _mm256_sqrt_ps
+    ),
     _mm256_maskload_ps,
     _mm256_maskstore_ps,
     _mm256_cmp_ps,
@@ -241,7 +298,8 @@ avx2!(
     _mm256_or_ps,
     _mm256_unpacklo_ps,
     _mm256_unpackhi_ps,
-    _mm256_permute2f128_ps
+    _mm256_permute2f128_ps,
+    _mm256_movemask_ps
 );
 
 avx2!(
@@ -249,7 +307,17 @@ avx2!(
     f64,
     4,
     i64,
-    (f64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd, _mm256_max_pd),
+    (
+        f64,
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_fmadd_pd,
+        _mm256_add_pd,
+        _mm256_max_pd,
+        _mm256_div_pd,
+        _mm256_sqrt_pd
+    ),
     _mm256_maskload_pd,
     _mm256_maskstore_pd,
     _mm256_cmp_pd,
@@ -257,7 +325,8 @@ avx2!(
     _mm256_or_pd,
     _mm256_unpacklo_pd,
     _mm256_unpackhi_pd,
-    _mm256_permute2f128_pd
+    _mm256_permute2f128_pd,
+    _mm256_movemask_pd
 );
 
 /// A 256-bit mask that is all ones in the first `count` lanes of type `M`, `TWICE` being twice the lanes.
