@@ -372,6 +372,22 @@ mod tests {
         }
     }
 
+    /// The choice is made once in a process, so the test starts itself once for each.
+    #[test]
+    fn the_variable_chooses_the_instruction_set() {
+        if let Ok(wanted) = std::env::var("DAGRAD_ISA") {
+            assert!(Isa::available().all(|isa| isa.name() != wanted) || Isa::detect().name() == wanted);
+            return;
+        }
+        for isa in Isa::available() {
+            let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+            program.arg("the_variable_chooses_the_instruction_set").env("DAGRAD_ISA", isa.name());
+            let output = program.output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains(" 1 passed"), "{text}");
+        }
+    }
+
     #[test]
     fn vectorize_returns_what_the_closure_returns() {
         let squares: Vec<f32> = (0..100).map(|i| i as f32 * i as f32).collect();
