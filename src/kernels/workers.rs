@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use memory::Level;
 pub(super) use memory::Parts;
 pub use memory::{Local, Split};
 
@@ -46,6 +47,8 @@ struct Shared {
     job: UnsafeCell<Job>,
     /// For each thread, how many tasks of its share have been taken. The caller is thread 0.
     taken: Box<[Counter]>,
+    /// How much scratch all threads have, on both levels.
+    settled: [AtomicUsize; 2],
     /// Whether tasks are taken from the last one to the first.
     backwards: AtomicBool,
     /// How many threads have started.
@@ -119,6 +122,7 @@ impl Workers {
             state: AtomicUsize::new(0),
             job: UnsafeCell::new(Job::Stop),
             taken: (0..=others).map(|_| Counter::default()).collect(),
+            settled: Default::default(),
             backwards: AtomicBool::new(false),
             started: AtomicUsize::new(0),
             sleeping: AtomicUsize::new(0),
@@ -126,10 +130,13 @@ impl Workers {
             spins: if threads > cores { SPINS_CROWDED } else { SPINS },
         });
         // Built first, so that its `Drop` stops the threads already started if a later one fails.
-        let mut workers =
-            Self { shared, handles: Vec::with_capacity(others), caller: Mutex::new(Local::new()) };
+        let mut workers = Self {
+            shared,
+            handles: Vec::with_capacity(others),
+            caller: Mutex::new(Local::new(Level::Outer)),
+        };
         for index in 1..=others {
-            let (shared, local) = (Arc::clone(&workers.shared), Local::new());
+            let (shared, local) = (Arc::clone(&workers.shared), Local::new(Level::Outer));
             let thread = std::thread::Builder::new().name(format!("worker {index}"));
             let handle = thread.spawn(move || shared.work(index, local));
             workers.handles.push(handle.map_err(|refusal| Error::setting("threads", refusal.to_string()))?);
@@ -139,6 +146,31 @@ impl Workers {
             std::thread::yield_now();
         }
         Ok(workers)
+    }
+
+    /// Gives every thread as much scratch as any has asked for, so that it need not grow later, when by chance
+    /// another thread gets the larger tasks.
+    pub(crate) fn settle(&self) {
+        let asked = [Level::Outer.asked(), Level::Nested.asked()];
+        let is_new =
+            |(settled, asked): (&AtomicUsize, usize)| settled.swap(asked, Ordering::Relaxed) != asked;
+        // Both are looked at, so that both are noted.
+        let news = self.shared.settled.iter().zip(asked).filter(|&pair| is_new(pair)).count();
+        if news == 0 || BUSY.get() {
+            return;
+        }
+        let (threads, arrived) = (self.threads(), AtomicUsize::new(0));
+        self.run(threads, &|_, local| {
+            // Nobody leaves before all have come: so each thread has one of these tasks.
+            arrived.fetch_add(1, Ordering::SeqCst);
+            while arrived.load(Ordering::SeqCst) < threads {
+                std::thread::yield_now();
+            }
+            local.reserve(asked[0]);
+            let mut nested = NESTED.take().unwrap_or_else(|| Local::new(Level::Nested));
+            nested.reserve(asked[1]);
+            NESTED.set(Some(nested));
+        });
     }
 
     /// Lets the following runs go through their tasks the other way round. What the caches still hold of the data
@@ -164,7 +196,7 @@ impl Workers {
             return;
         }
         if BUSY.get() {
-            let mut local = NESTED.take().unwrap_or_else(Local::new);
+            let mut local = NESTED.take().unwrap_or_else(|| Local::new(Level::Nested));
             (0..tasks).for_each(|index| task(index, &mut local));
             NESTED.set(Some(local));
             return;

@@ -72,8 +72,10 @@ impl Workspace {
         self.checks_values = check;
     }
 
-    /// After a run: the next one goes through its data the other way round.
+    /// After a run: all threads have the scratch that one of them needed, and the next run goes through its data the
+    /// other way round.
     pub(super) fn turn(&self) {
+        self.workers.settle();
         self.workers.turn();
     }
 

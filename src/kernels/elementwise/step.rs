@@ -79,16 +79,17 @@ impl<T: Real> Step<'_, T> {
             Function::Add => zip(out, a, b, |a, b| end(a + b)),
             Function::Subtract => zip(out, a, b, |a, b| end(a - b)),
             Function::Multiply => zip(out, a, b, |a, b| end(a * b)),
-            // SAFETY (of both): the caller vouches for the instruction set.
             Function::Divide => by_registers::<T, V, FLUSHES>(
                 out,
                 [a, b],
+                // SAFETY: the caller vouches for the instruction set.
                 #[inline(always)]
                 |a, b| unsafe { a.divide(b) },
             ),
             Function::Sqrt => by_registers::<T, V, FLUSHES>(
                 out,
                 [a, a],
+                // SAFETY: the caller vouches for the instruction set.
                 #[inline(always)]
                 |a, _| unsafe { a.sqrt() },
             ),

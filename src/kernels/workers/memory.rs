@@ -3,6 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::kernels::real::{Real, sealed::Plain};
 
@@ -11,6 +12,24 @@ use crate::kernels::real::{Real, sealed::Plain};
 pub struct Local {
     memory: NonNull<u8>,
     bytes: usize,
+    level: Level,
+}
+
+/// Whether scratch is for tasks, or for tasks inside tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Outer,
+    Nested,
+}
+
+/// The most bytes that anybody has asked for on each level.
+static ASKED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+impl Level {
+    /// The most bytes that anybody has asked for.
+    pub(super) fn asked(self) -> usize {
+        ASKED[self as usize].load(Ordering::Relaxed)
+    }
 }
 
 // SAFETY: the memory is owned and plain.
@@ -21,26 +40,28 @@ impl Local {
     pub const BYTES: usize = 1 << 20;
 
     /// Fresh memory, all zeros.
-    pub(super) fn new() -> Self {
-        Self::of(Self::BYTES)
+    pub(super) fn new(level: Level) -> Self {
+        Self::of(Self::BYTES, level)
     }
 
     fn layout(bytes: usize) -> Layout {
         Layout::from_size_align(bytes, 64).unwrap_or_else(|_| unreachable!("far below what can be addressed"))
     }
 
-    fn of(bytes: usize) -> Self {
+    fn of(bytes: usize, level: Level) -> Self {
         let layout = Self::layout(bytes);
         // SAFETY: the layout's size is not 0.
         let memory = unsafe { alloc_zeroed(layout) };
-        Self { memory: NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout)), bytes }
+        Self { memory: NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout)), bytes, level }
     }
 
     /// Makes room for at least so many bytes. Only a task that asks for more than any before it allocates, and
     /// tasks keep what they ask for within tens of megabytes.
     pub fn reserve(&mut self, bytes: usize) {
         if bytes > self.bytes {
-            *self = Self::of(bytes.next_multiple_of(1 << 16));
+            let bytes = bytes.next_multiple_of(1 << 16);
+            ASKED[self.level as usize].fetch_max(bytes, Ordering::Relaxed);
+            *self = Self::of(bytes, self.level);
         }
     }
 

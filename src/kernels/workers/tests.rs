@@ -119,7 +119,7 @@ fn callers_on_several_threads_take_turns() {
 
 #[test]
 fn scratch_is_aligned_and_slices_are_apart() {
-    let mut local = Local::new();
+    let mut local = Local::new(Level::Outer);
     let mut split = local.split();
     let (a, b, c) = (split.take::<f32>(3), split.take::<usize>(5), split.take::<f64>(1));
     a.fill(1.0);

@@ -59,6 +59,7 @@ enum Part {
     Weight { rows: usize },
 }
 
+#[allow(clippy::large_enum_variant)] // a plan has few of them
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Algorithm {
     Direct(Direct),
