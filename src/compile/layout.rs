@@ -104,7 +104,7 @@ impl Layout<'_> {
         });
         match known {
             Some(known) => known,
-            None => self.new.push(Node { kind: Kind::Op(op), meta, ..like.clone() }, operands),
+            None => self.new.push(Node { kind: Kind::Op(op), meta, label: None, ..like.clone() }, operands),
         }
     }
 

@@ -1,19 +1,24 @@
 //! Matrix multiplication: C = op(A) · op(B) for matrices stored row after row.
 //!
-//! The operands are packed in the order in which tiles read them, by all threads together; then blocks of C are
-//! the tasks. Where the inner dimension is long, that happens in stages, so that what was packed is still in the
-//! cache when it is used. An element of C is the same chain of operations whichever thread computes it, and
-//! however many there are: the inner dimension is cut into fixed blocks and never shared out.
+//! C is cut into blocks of tiles, which are the tasks. Operands are read in place where they lie as tiles want them;
+//! a panel of B that does not is copied or turned into the thread's own scratch, and used at once. If C is small and
+//! the inner dimension long, that is cut as well, and the parts of the sum are tasks; adding them up is a second
+//! step. An element of C is the same chain of operations whichever thread computes it, and however many there are:
+//! how the inner dimension is cut depends on the sizes of the product alone.
 
 use std::ops::Range;
 
 use super::real::Real;
-use super::simd::{Isa, MAX_LANES};
+use super::simd::{Isa, Kernel, MAX_LANES, Vector};
 use super::workers::{Parts, Workers};
-use pack::Operand;
-use tile::{Bias, Finish, Packed, Part, Tile};
+use grid::Grid;
+use product::Product;
 
+mod dots;
+mod grid;
+mod operand;
 pub(super) mod pack;
+mod product;
 pub(super) mod tile;
 
 /// What is done to each element of the result as it is written: bias, then ReLU.
@@ -28,6 +33,24 @@ pub struct Epilogue<'a, T> {
 impl<T> Default for Epilogue<'_, T> {
     fn default() -> Self {
         Self { bias: None, relu: false }
+    }
+}
+
+impl<T: Real> Epilogue<'_, T> {
+    /// Does it to neighbouring elements of a row, `count` of them from `column` on, and makes subnormal ones 0.
+    ///
+    /// # Safety
+    /// The instruction set of `V` must exist, and so must the columns.
+    #[inline(always)]
+    unsafe fn apply<V: Vector<T>>(&self, value: V, column: usize, count: usize) -> V {
+        // SAFETY: the bias has a number for each column; the rest is vouched for by the caller.
+        unsafe {
+            let value = match self.bias {
+                Some(bias) => value.add(V::load_first(bias.as_ptr().add(column), count)),
+                None => value,
+            };
+            if self.relu { value.relu() } else { value }.flush()
+        }
     }
 }
 
@@ -46,26 +69,22 @@ pub struct Gemm {
     pub transpose_b: bool,
 }
 
-/// How many steps of the inner dimension a tile does at a time, so that its operands stay in the nearest cache.
-const INNER: usize = 512;
-/// How many numbers a stage packs at most (or those of one block), so that they stay in the next cache.
-const STAGE_NUMBERS: usize = 1 << 18;
-/// How many panels of B a task goes through at most.
-const TASK_PANELS: usize = 8;
-/// How many multiplications make a task worth handing to another thread.
-const TASK_PRODUCTS: usize = 1 << 17;
-/// More tasks than this only cost time.
-const MAX_TASKS: usize = 64;
-/// How many numbers a packing task copies at least.
-const TASK_PACKED: usize = 1 << 14;
+/// How many parts the inner dimension is cut into at most.
+const MAX_PARTS: usize = 8;
+/// How many steps a part has at least.
+const PART_STEPS: usize = 256;
+/// How many numbers are added up by one task, at least, where parts are joined.
+const TASK_SUMS: usize = 1 << 14;
+/// Up to how many rows a product with B transposed is one of dot products.
+const DOT_ROWS: usize = 4;
 
 impl Gemm {
     /// How many numbers of scratch [`run`](Self::run) needs.
     pub fn scratch(&self) -> usize {
-        let lines = self.n.saturating_add(MAX_LANES - 1).saturating_add(self.m);
-        let steps =
-            (0..self.stages()).map(|stage| self.steps(self.blocks_of(stage)).len()).max().unwrap_or(0);
-        lines.saturating_mul(steps).saturating_add(2 * MAX_LANES)
+        match self.parts() {
+            1 => 0,
+            parts => parts * self.m * self.n + MAX_LANES,
+        }
     }
 
     /// Computes C\[i, j\] = ∑ₚ op(A)\[i, p\] · op(B)\[p, j\], and the epilogue of it.
@@ -93,129 +112,69 @@ impl Gemm {
         debug_assert_eq!((a.len(), b.len(), c.len()), (self.m * self.k, self.k * self.n, self.m * self.n));
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.n));
         debug_assert!(scratch.len() >= self.scratch());
+        let parts = self.parts();
         if c.is_empty() {
-            return;
+        } else if self.is_column() && epilogue.bias.is_none() {
+            // A column lies as a row does, and one row is a matter of dot products.
+            let turned = Gemm { m: 1, n: self.m, ..*self };
+            dots::run(&turned, isa, (b, a), epilogue, c, workers);
+        } else if self.is_dots() {
+            dots::run(self, isa, (a, b), epilogue, c, workers);
+        } else if parts == 1 {
+            self.multiply(isa, (a, b), epilogue, c, workers);
+        } else {
+            let sums = &mut aligned(scratch)[..parts * c.len()];
+            self.multiply(isa, (a, b), Epilogue::default(), sums, workers);
+            self.join(isa, sums, epilogue, c, workers);
         }
-        let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
-        let (c, scratch) = (Parts::new(c), aligned(scratch));
-        for stage in 0..self.stages() {
-            let (blocks, steps) = (self.blocks_of(stage), self.steps(self.blocks_of(stage)));
-            let (packed_a, rest) = scratch.split_at_mut((self.m * steps.len()).next_multiple_of(MAX_LANES));
-            let packed_b = &mut rest[..steps.len() * self.n.next_multiple_of(grid.lanes)];
-            self.pack(isa, &grid, steps.clone(), (a, b), (packed_a, packed_b), workers);
-            let stage = Stage { gemm: self, grid: &grid, isa, steps, packed_a, packed_b, b, epilogue, c: &c };
-            workers.run(grid.tasks(), &|task, _| {
-                stage.multiply(blocks.clone(), grid.rows_of(task), grid.panels_of(task));
-            });
+    }
+
+    /// Whether this is a matrix by a vector, each of whose numbers meets those of a row.
+    fn is_column(&self) -> bool {
+        self.n == 1 && self.transpose_b && !self.transpose_a
+    }
+
+    /// Whether there are so few rows that tiles would not pay for turning B.
+    fn is_dots(&self) -> bool {
+        self.transpose_b && self.m <= DOT_ROWS && (self.m == 1 || !self.transpose_a)
+    }
+
+    /// Into how many parts the inner dimension is cut: more than one only if they are long, and all results of the
+    /// parts together are few in comparison with the operands.
+    fn parts(&self) -> usize {
+        let operands = self.m.saturating_add(self.n).saturating_mul(self.k);
+        let fits = |parts: usize| {
+            let results = self.m.saturating_mul(self.n).saturating_mul(4 * parts);
+            results <= operands && PART_STEPS * parts <= self.k
+        };
+        let mut parts = if self.is_dots() { 1 } else { MAX_PARTS };
+        while parts > 1 && !fits(parts) {
+            parts /= 2;
         }
+        parts
     }
 
-    /// Into how many blocks the inner dimension is cut.
-    fn blocks(&self) -> usize {
-        self.k.div_ceil(INNER).max(1)
-    }
-
-    /// In how many stages they are done.
-    fn stages(&self) -> usize {
-        let numbers = self.m.saturating_add(self.n).saturating_mul(self.k);
-        numbers.div_ceil(STAGE_NUMBERS).clamp(1, self.blocks())
-    }
-
-    /// The blocks of a stage.
-    fn blocks_of(&self, stage: usize) -> Range<usize> {
-        share(self.blocks(), self.stages(), stage)
-    }
-
-    /// The steps of some blocks.
-    fn steps(&self, blocks: Range<usize>) -> Range<usize> {
-        let step = |block| share(self.k, self.blocks(), block).start;
-        step(blocks.start)..if blocks.end == self.blocks() { self.k } else { step(blocks.end) }
-    }
-
-    /// Packs some steps of both operands.
-    fn pack<T: Real>(
+    /// Computes the parts of the product, one after the other in `c`, which may be the only one.
+    fn multiply<T: Real>(
         &self,
         isa: Isa,
-        grid: &Grid,
-        steps: Range<usize>,
         (a, b): (&[T], &[T]),
-        (packed_a, packed_b): (&mut [T], &mut [T]),
+        epilogue: Epilogue<T>,
+        c: &mut [T],
         workers: &Workers,
     ) {
-        let numbers = packed_a.len() + packed_b.len();
-        let a =
-            Operand::new(a, [self.m, self.k], !self.transpose_a, steps.clone(), grid.row_blocks, packed_a);
-        let b = Operand::new(b, [self.n, self.k], self.transpose_b, steps, grid.panels, packed_b);
-        let tasks = (numbers / TASK_PACKED).clamp(1, MAX_TASKS);
-        workers.run(tasks, &|task, _| {
-            for unit in share(a.units(), tasks, task) {
-                a.pack(isa, unit, |block| Some((grid.rows(block), grid.rows(block).len())));
-            }
-            for unit in share(b.units(), tasks, task) {
-                let panel = |panel| (grid.columns(panel), grid.width(&grid.columns(panel)));
-                b.pack(isa, unit, |index| Some(panel(index)).filter(|(columns, _)| !grid.in_place(columns)));
-            }
+        let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
+        let product = Product { gemm: self, grid, isa, a, b, epilogue, c: Parts::new(c) };
+        workers.run(product.grid.tasks(), &|task, local| product.task(task, local));
+    }
+
+    /// Adds up the parts of the product, always in the same order.
+    fn join<T: Real>(&self, isa: Isa, sums: &[T], epilogue: Epilogue<T>, c: &mut [T], workers: &Workers) {
+        let (rows, numbers) = ((TASK_SUMS / sums.len().div_ceil(self.m)).max(1), c.len());
+        workers.chunks(c, rows * self.n, &|task, c, _| {
+            let sums = &sums[task * rows * self.n..];
+            isa.dispatch(Join { sums, numbers, columns: self.n, epilogue, c });
         });
-    }
-}
-
-/// How C is cut up: rows into blocks of the height of a tile, columns into panels of two registers.
-struct Grid {
-    m: usize,
-    n: usize,
-    lanes: usize,
-    row_blocks: usize,
-    panels: usize,
-    /// How many tasks share the row blocks, and how many the panels.
-    shares: [usize; 2],
-    /// Whether panels of B are read in place if they can be.
-    in_place: bool,
-}
-
-impl Grid {
-    fn new(gemm: &Gemm, tile_rows: usize, lanes: usize) -> Self {
-        let (row_blocks, panels) = (gemm.m.div_ceil(tile_rows), gemm.n.div_ceil(2 * lanes));
-        let products = gemm.m.saturating_mul(gemm.n).saturating_mul(gemm.k);
-        let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS);
-        let panel_shares = panels.div_ceil(TASK_PANELS).max(tasks.div_ceil(row_blocks)).min(panels);
-        let row_shares = tasks.div_ceil(panel_shares).min(row_blocks);
-        // Packing pays only if more than a few tiles use what was packed.
-        let in_place = !gemm.transpose_b && row_blocks <= 2;
-        Self { m: gemm.m, n: gemm.n, lanes, row_blocks, panels, shares: [row_shares, panel_shares], in_place }
-    }
-
-    fn tasks(&self) -> usize {
-        self.shares[0] * self.shares[1]
-    }
-
-    fn rows_of(&self, task: usize) -> Range<usize> {
-        share(self.row_blocks, self.shares[0], task / self.shares[1])
-    }
-
-    fn panels_of(&self, task: usize) -> Range<usize> {
-        share(self.panels, self.shares[1], task % self.shares[1])
-    }
-
-    /// The rows of a block. All blocks are as even as can be, so that none is left with few rows.
-    fn rows(&self, block: usize) -> Range<usize> {
-        share(self.m, self.row_blocks, block)
-    }
-
-    /// The columns of a panel.
-    fn columns(&self, panel: usize) -> Range<usize> {
-        let start = panel * 2 * self.lanes;
-        start..self.n.min(start + 2 * self.lanes)
-    }
-
-    /// How wide a panel of these columns is when packed: one register or two.
-    fn width(&self, columns: &Range<usize>) -> usize {
-        columns.len().next_multiple_of(self.lanes)
-    }
-
-    /// Whether these columns of B are read where they are, not packed. The last panel cannot be if it does not
-    /// fill its registers, because they would reach beyond the matrix.
-    fn in_place(&self, columns: &Range<usize>) -> bool {
-        self.in_place && self.width(columns) == columns.len()
     }
 }
 
@@ -232,67 +191,35 @@ pub(super) fn aligned<T: Real>(scratch: &mut [T]) -> &mut [T] {
     &mut scratch[lost..]
 }
 
-/// What all tasks of one stage share.
-struct Stage<'a, T> {
-    gemm: &'a Gemm,
-    grid: &'a Grid,
-    isa: Isa,
-    /// The steps of this stage, which are packed.
-    steps: Range<usize>,
-    packed_a: &'a [T],
-    packed_b: &'a [T],
-    /// B itself, for the panels that are read in place.
-    b: &'a [T],
+/// Adds up the parts of some rows of a product.
+struct Join<'a, T> {
+    /// The rows in the first part; those in the next are `numbers` further on, and so forth.
+    sums: &'a [T],
+    numbers: usize,
+    columns: usize,
     epilogue: Epilogue<'a, T>,
-    c: &'a Parts<'a, T>,
+    c: &'a mut [T],
 }
 
-impl<T: Real> Stage<'_, T> {
-    /// Computes the tiles where some row blocks meet some panels.
-    fn multiply(&self, blocks: Range<usize>, row_blocks: Range<usize>, panels: Range<usize>) {
-        let mut tile = Tile::new();
-        for block in blocks {
-            let steps = share(self.gemm.k, self.gemm.blocks(), block);
-            for row_block in row_blocks.clone() {
-                let rows = self.grid.rows(row_block);
-                for panel in panels.clone() {
-                    self.tile(&mut tile, rows.clone(), self.grid.columns(panel), steps.clone());
+impl<T: Real> Kernel<T> for Join<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        for (row, c) in self.c.chunks_exact_mut(self.columns).enumerate() {
+            for column in (0..c.len()).step_by(V::LANES) {
+                let count = V::LANES.min(c.len() - column);
+                let parts = self.sums[row * self.columns + column..].chunks(self.numbers);
+                // SAFETY: `count` columns are left in each part's row, and in C's; `dispatch` vouches for the rest.
+                unsafe {
+                    let mut sum = V::splat(T::zero());
+                    for part in parts {
+                        sum = sum.add(V::load_first(part.as_ptr(), count));
+                    }
+                    self.epilogue.apply(sum, column, count).store_first(c.as_mut_ptr().add(column), count);
                 }
             }
         }
-    }
-
-    /// Adds some steps to a tile of C; the last of them also the epilogue.
-    fn tile(&self, tile: &mut Tile<T>, rows: Range<usize>, columns: Range<usize>, steps: Range<usize>) {
-        let a =
-            &self.packed_a[rows.start * self.steps.len() + (steps.start - self.steps.start) * rows.len()..];
-        let left = Packed { start: a.as_ptr(), stride: rows.len() };
-        let (right, vectors) = (self.right(&columns, &steps), self.grid.width(&columns) / self.grid.lanes);
-        let last = steps.end == self.gemm.k;
-        let bias = self.epilogue.bias.filter(|_| last);
-        let bias = bias.map_or(Bias::None, |bias| Bias::Columns(&bias[columns.clone()]));
-        let finish = Finish { add: steps.start > 0, bias, relu: self.epilogue.relu && last };
-        // SAFETY: both operands hold these rows, registers and steps; the tile of C is no other task's.
-        unsafe {
-            tile.multiply(self.isa, [rows.len(), vectors], left, right, steps.len());
-            let (pitch, rows, first) = (self.gemm.n, rows.len(), rows.start);
-            let target = self.c.start().add(first * pitch + columns.start);
-            let part = Part { rows, column: 0, columns: columns.len(), target, pitch, spacing: 1 };
-            tile.store(self.isa, part, finish);
-        }
-    }
-
-    /// Some steps of a panel of B.
-    fn right(&self, columns: &Range<usize>, steps: &Range<usize>) -> Packed<T> {
-        let width = self.grid.width(columns);
-        let (numbers, stride) = if self.grid.in_place(columns) {
-            (self.b.get(steps.start * self.gemm.n + columns.start..), self.gemm.n)
-        } else {
-            let start = columns.start * self.steps.len() + (steps.start - self.steps.start) * width;
-            (self.packed_b.get(start..), width)
-        };
-        // Without a single step there may be nothing to point to, and nothing is read.
-        Packed { start: numbers.unwrap_or_default().as_ptr(), stride }
     }
 }
 

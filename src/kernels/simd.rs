@@ -53,6 +53,8 @@ pub trait Vector<T>: Copy {
     /// +0 in every lane that is zero or subnormal: smaller than the smallest number of full precision. The
     /// processor is many times slower with those.
     unsafe fn flush(self) -> Self;
+    /// Whether all lanes are 0.
+    unsafe fn is_zero(self) -> bool;
     /// Lanes of both by turns (a₀ b₀ a₁ b₁ …): the first half of them, and the second.
     unsafe fn interleave(self, other: Self) -> (Self, Self);
 }
@@ -258,6 +260,11 @@ impl<T: Real> Vector<T> for [T; 4] {
     }
 
     #[inline(always)]
+    unsafe fn is_zero(self) -> bool {
+        self.iter().all(|lane| lane.is_zero())
+    }
+
+    #[inline(always)]
     unsafe fn interleave(self, other: Self) -> (Self, Self) {
         let ([a, b, c, d], [e, f, g, h]) = (self, other);
         ([a, e, b, f], [c, g, d, h])
@@ -311,6 +318,12 @@ mod tests {
                     let tiny = number.signum() * smallest * T::of(0.75);
                     assert_eq!(lanes(V::splat(tiny).flush()), expected(&|_| T::zero()));
                 }
+                assert!(V::splat(T::zero()).is_zero() && V::splat(T::neg_zero()).is_zero());
+                assert!(!a.is_zero() && !V::splat(T::nan()).is_zero());
+                assert!(
+                    !V::load_first(source.as_ptr(), 1).is_zero()
+                        && V::load_first(source.as_ptr(), 0).is_zero()
+                );
                 let (low, high) = a.interleave(b);
                 let woven: Vec<T> = (0..V::LANES).flat_map(|i| [number(i), number(i + V::LANES)]).collect();
                 assert_eq!([lanes(low), lanes(high)].concat(), woven);
@@ -340,6 +353,22 @@ mod tests {
         assert_eq!(all.last().map(|isa| isa.name()), Some("portable"));
         if std::env::var_os("DAGRAD_ISA").is_none() {
             assert_eq!(Isa::detect(), all[0]);
+        }
+    }
+
+    /// The choice is made once in a process, so the test starts itself once for each.
+    #[test]
+    fn the_variable_chooses_the_instruction_set() {
+        if let Ok(wanted) = std::env::var("DAGRAD_ISA") {
+            assert!(Isa::available().all(|isa| isa.name() != wanted) || Isa::detect().name() == wanted);
+            return;
+        }
+        for isa in Isa::available() {
+            let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+            program.arg("the_variable_chooses_the_instruction_set").env("DAGRAD_ISA", isa.name());
+            let output = program.output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains(" 1 passed"), "{text}");
         }
     }
 

@@ -18,6 +18,7 @@ use gather::Gate;
 use transforms::points;
 use weights::Source;
 
+mod blank;
 mod correlation;
 mod gather;
 mod multiply;

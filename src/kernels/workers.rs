@@ -9,7 +9,7 @@
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -46,6 +46,8 @@ struct Shared {
     job: UnsafeCell<Job>,
     /// For each thread, how many tasks of its share have been taken. The caller is thread 0.
     taken: Box<[Counter]>,
+    /// Whether tasks are taken from the last one to the first.
+    backwards: AtomicBool,
     /// How many threads have started.
     started: AtomicUsize,
     /// How many threads sleep or are about to.
@@ -117,6 +119,7 @@ impl Workers {
             state: AtomicUsize::new(0),
             job: UnsafeCell::new(Job::Stop),
             taken: (0..=others).map(|_| Counter::default()).collect(),
+            backwards: AtomicBool::new(false),
             started: AtomicUsize::new(0),
             sleeping: AtomicUsize::new(0),
             panic: Mutex::new(None),
@@ -136,6 +139,12 @@ impl Workers {
             std::thread::yield_now();
         }
         Ok(workers)
+    }
+
+    /// Lets the following runs go through their tasks the other way round. What the caches still hold of the data
+    /// that one sweep ended with is then used first by the next, instead of being replaced just before its turn.
+    pub(crate) fn turn(&self) {
+        self.shared.backwards.fetch_xor(true, Ordering::Relaxed);
     }
 
     /// How many threads there are, the caller included.
@@ -288,14 +297,15 @@ impl Shared {
 
     /// Does tasks until none is left, those of the thread's own share first; keeps the first panic for the caller.
     fn drain(&self, thread: usize, tasks: usize, task: Task, local: &mut Local) {
-        let threads = self.taken.len();
+        let (threads, backwards) = (self.taken.len(), self.backwards.load(Ordering::Relaxed));
         for owner in (thread..threads).chain(0..thread) {
             let share = owner * tasks / threads..(owner + 1) * tasks / threads;
             loop {
-                let index = share.start + self.taken[owner].0.fetch_add(1, Ordering::Relaxed);
-                if index >= share.end {
+                let taken = self.taken[owner].0.fetch_add(1, Ordering::Relaxed);
+                if taken >= share.len() {
                     break;
                 }
+                let index = if backwards { share.end - 1 - taken } else { share.start + taken };
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(index, local))) {
                     lock(&self.panic).get_or_insert(panic);
                 }

@@ -10,7 +10,7 @@ use super::broadcast::Broadcast;
 use super::reshape::Reshape;
 use super::transpose::Permute;
 use crate::error::Problem;
-use crate::graph::op::{AnyOp, Here, Next, Rewrite};
+use crate::graph::op::{AnyOp, Here, Next, Rewrite, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::elementwise::Function;
 use crate::kernels::gemm::{Epilogue, Gemm};
@@ -100,6 +100,11 @@ impl Op for Matmul {
             };
             return Some(Rewrite::op(Arithmetic::Multiply, [spread(0, [m, 1]), spread(1, [1, n])]));
         }
+        if m == 1 && n > 1 && self.transpose_b && !self.transpose_a && !self.bias && !self.relu {
+            // A row that meets every row of a matrix: said as a column of results, the rows are samples.
+            let [row, matrix] = [0, 1].map(|position| here.operand(position).id);
+            return Some(Rewrite::op(Reshape::to([1, n]), [Rewrite::op_on(*self, [matrix, row])]));
+        }
         let mut op = *self;
         let mut operands: SmallVec<[_; 4]> = here.dag.operands(here.id);
         for (position, flag) in [(0, &mut op.transpose_a), (1, &mut op.transpose_b)] {
@@ -109,6 +114,12 @@ impl Op for Matmul {
             }
         }
         (op != *self).then(|| Rewrite::op_on(op, operands))
+    }
+
+    /// Rows of a matrix that meet a vector are dealt with one by one. (Those that meet a matrix are better off together.)
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        let Gemm { m, n, .. } = self.gemm(operands);
+        (n == 1 && !self.transpose_a).then(|| Samples::each(m, &[true, false, false]))
     }
 
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {

@@ -91,6 +91,7 @@ impl<T: Precision> Plan<T> {
         if self.trains() {
             store.advance();
         }
+        workspace.turn();
         Ok(())
     }
 }

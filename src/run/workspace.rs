@@ -72,6 +72,11 @@ impl Workspace {
         self.checks_values = check;
     }
 
+    /// After a run: the next one goes through its data the other way round.
+    pub(super) fn turn(&self) {
+        self.workers.turn();
+    }
+
     /// Makes room for a plan, and finds its parameters in the store.
     pub(super) fn prepare<T: Real>(&mut self, plan: &Plan<T>, store: &mut Store<T>) -> Result<()> {
         if plan.arena_bytes() > self.arena.len() * size_of::<usize>() {

@@ -15,7 +15,7 @@ fn numbers<T: Real>(count: usize, seed: u64) -> Vec<T> {
 }
 
 /// Sizes around those of tiles, panels and blocks, and none of something.
-const SIZES: [[usize; 3]; 14] = [
+const SIZES: [[usize; 3]; 27] = [
     [1, 1, 1],
     [1, 17, 33],
     [2, 3, 5],
@@ -27,6 +27,19 @@ const SIZES: [[usize; 3]; 14] = [
     [61, 100, 600],
     [1, 40, 1300],
     [200, 65, 130],
+    [1, 100, 1600],
+    [2, 130, 37],
+    [3, 50, 48],
+    [4, 23, 5],
+    [4, 70, 530],
+    [5, 70, 530],
+    [10, 10, 1100],
+    [33, 97, 2100],
+    [17, 1, 700],
+    [40, 600, 3],
+    [300, 530, 20],
+    [150, 100, 1],
+    [1, 40, 0],
     [5, 6, 0],
     [0, 4, 3],
     [4, 0, 3],
@@ -90,11 +103,29 @@ fn neither_threads_nor_registers_change_a_bit() {
             c
         };
         let expected = run(Isa::detect(), &pools[0]);
-        for pool in &pools {
-            assert!(run(Isa::detect(), pool) == expected, "{gemm:?}");
-        }
         for isa in Isa::available() {
-            assert!(run(isa, &pools[1]) == expected, "{} {gemm:?}", isa.name());
+            for pool in &pools {
+                assert!(run(isa, pool) == expected, "{} {gemm:?}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_epilogue_follows_the_whole_sum_however_it_is_cut() {
+    let workers = Workers::new(2).unwrap();
+    for [m, n, k] in [[3, 21, 2100], [40, 21, 2100], [2, 21, 40], [20, 21, 700]] {
+        for gemm in products([m, n, k]) {
+            let (a, b) = (vec![-1.0f32; m * k], vec![1.0; k * n]);
+            let bias: Vec<_> = (0..n).map(|column| k as f32 + column as f32 - 10.0).collect();
+            for isa in Isa::available() {
+                let (mut c, mut scratch) = (vec![f32::NAN; m * n], vec![f32::NAN; gemm.scratch()]);
+                let epilogue = Epilogue { bias: Some(&bias), relu: true };
+                gemm.run_on(isa, (&a, &b), epilogue, &mut c, &mut scratch, &workers);
+                for (index, &found) in c.iter().enumerate() {
+                    assert_eq!(found, ((index % n) as f32 - 10.0).max(0.0), "{} {gemm:?}", isa.name());
+                }
+            }
         }
     }
 }

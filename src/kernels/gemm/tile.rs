@@ -1,103 +1,29 @@
 //! The innermost loop of everything that multiplies matrices: one tile of the result, held in registers.
 //!
-//! A tile is a few rows by one or two registers of columns. Each step along the inner dimension reads one row
+//! A tile is a few rows by a few registers of columns. Each step along the inner dimension reads one row
 //! of the right operand, and per tile row one number of the left operand, which is spread over all lanes.
 //! Where the operands lie is up to [`Left`] and [`Right`]: packed for the purpose, or read in place.
 
+pub use super::operand::{Gathered, InPlace, Left, Packed, Right, Rows, Scattered};
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, Kernel, MAX_LANES, Vector};
 
 /// The most rows that a tile has on any machine.
 pub const MAX_ROWS: usize = 14;
-
-/// The left operand of a tile.
-pub trait Left<T>: Copy {
-    /// The number in `row` of the tile at `step` of the inner dimension.
-    ///
-    /// # Safety
-    /// Both must be inside the operand.
-    unsafe fn number(&self, row: usize, step: usize) -> T;
-}
-
-/// The right operand of a tile.
-pub trait Right<T>: Copy {
-    /// The tile's columns at `step` of the inner dimension.
-    ///
-    /// # Safety
-    /// The step must be inside the operand.
-    unsafe fn columns(&self, step: usize) -> *const T;
-}
-
-/// An operand of which each step lies in one piece, `stride` numbers after the step before.
-#[derive(Clone, Copy)]
-pub struct Packed<T> {
-    /// The first step.
-    pub start: *const T,
-    /// From step to step.
-    pub stride: usize,
-}
-
-impl<T: Copy> Left<T> for Packed<T> {
-    #[inline(always)]
-    unsafe fn number(&self, row: usize, step: usize) -> T {
-        // SAFETY: inside the operand by the trait's contract.
-        unsafe { *self.start.add(step * self.stride + row) }
-    }
-}
-
-impl<T: Copy> Right<T> for Packed<T> {
-    #[inline(always)]
-    unsafe fn columns(&self, step: usize) -> *const T {
-        // SAFETY: inside the operand by the trait's contract.
-        unsafe { self.start.add(step * self.stride) }
-    }
-}
-
-/// A right operand whose steps lie anywhere: each at its own offset.
-#[derive(Clone, Copy)]
-pub struct Scattered<T> {
-    /// Where the offsets count from.
-    pub start: *const T,
-    /// The offset of each step.
-    pub offsets: *const usize,
-}
-
-impl<T: Copy> Right<T> for Scattered<T> {
-    #[inline(always)]
-    unsafe fn columns(&self, step: usize) -> *const T {
-        // SAFETY: inside the operand by the trait's contract.
-        unsafe { self.start.add(*self.offsets.add(step)) }
-    }
-}
-
-/// A left operand read in place: every row starts anywhere, and all rows take the same offsets from there.
-#[derive(Clone, Copy)]
-pub struct Gathered<T> {
-    /// The start of each row; those beyond the tile's rows are not looked at.
-    pub rows: [*const T; MAX_ROWS],
-    /// The offset of each step, the same for all rows.
-    pub offsets: *const usize,
-}
-
-impl<T: Copy> Left<T> for Gathered<T> {
-    #[inline(always)]
-    unsafe fn number(&self, row: usize, step: usize) -> T {
-        // SAFETY: inside the operand by the trait's contract.
-        unsafe { *self.rows[row].add(*self.offsets.add(step)) }
-    }
-}
+/// The most registers that a tile has on any machine.
+const MAX_REGISTERS: usize = 2 * MAX_ROWS;
 
 /// A finished tile, row after row, each `vectors` registers long.
 #[repr(align(64))]
 pub struct Tile<T> {
-    numbers: [T; MAX_ROWS * 2 * MAX_LANES],
+    numbers: [T; MAX_REGISTERS * MAX_LANES],
     pitch: usize,
 }
 
 impl<T: Real> Tile<T> {
     /// An empty tile, to be reused for many.
     pub fn new() -> Self {
-        Self { numbers: [T::zero(); MAX_ROWS * 2 * MAX_LANES], pitch: 0 }
+        Self { numbers: [T::zero(); MAX_REGISTERS * MAX_LANES], pitch: 0 }
     }
 
     /// Computes a tile of `rows` × `vectors` registers: Σ over the steps of left(row, step) · right(step, column),
@@ -113,19 +39,25 @@ impl<T: Real> Tile<T> {
         right: impl Right<T>,
         steps: usize,
     ) {
-        debug_assert!((1..=isa.tile_rows::<T>()).contains(&rows) && (1..=2).contains(&vectors));
+        debug_assert!(rows <= isa.tile_rows::<T>() && rows * vectors <= 2 * isa.tile_rows::<T>());
         self.pitch = vectors * isa.lanes::<T>();
         let out = self.numbers.as_mut_ptr();
         macro_rules! by_size {
-            ($($size:literal)*) => {
+            ($($rows:literal * $vectors:literal)*) => {
                 match (rows, vectors) {
-                    $(($size, 1) => isa.dispatch(Multiply::<_, _, _, $size, 1> { left, right, steps, out }),
-                      ($size, _) => isa.dispatch(Multiply::<_, _, _, $size, 2> { left, right, steps, out }),)*
-                    _ => {}
+                    $(($rows, $vectors) => {
+                        isa.dispatch(Multiply::<_, _, _, $rows, $vectors> { left, right, steps, out });
+                    })*
+                    _ => debug_assert!(false, "there is no tile of {rows} × {vectors}"),
                 }
             };
         }
-        by_size!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        by_size!(
+            1*1 2*1 3*1 4*1 5*1 6*1 7*1 8*1 9*1 10*1 11*1 12*1 13*1 14*1
+            1*2 2*2 3*2 4*2 5*2 6*2 7*2 8*2 9*2 10*2 11*2 12*2 13*2 14*2
+            1*3 2*3 3*3 4*3 5*3 6*3 7*3 8*3 9*3
+            1*4 2*4 1*5 1*6 1*7
+        );
     }
 
     /// Writes part of the tile to where it belongs, with whatever the finish asks for on the way.
@@ -133,7 +65,7 @@ impl<T: Real> Tile<T> {
     /// # Safety
     /// The target must be writable, and of no other thread's interest, for the part's columns in every row.
     pub unsafe fn store(&self, isa: Isa, part: Part<T>, finish: Finish<T>) {
-        isa.dispatch(Store { tile: self, part, finish });
+        isa.dispatch(Store { tile: self, part: &part, finish: &finish });
     }
 }
 
@@ -197,7 +129,7 @@ impl<T: Real, L: Left<T>, R: Right<T>, const ROWS: usize, const VECTORS: usize> 
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        if ROWS > V::TILE_ROWS {
+        if ROWS > V::TILE_ROWS || ROWS * VECTORS > 2 * V::TILE_ROWS {
             return; // never asked for; saves compiling it
         }
         // SAFETY: `dispatch` vouches for the instruction set, and the caller of `Tile::multiply` for the operands;
@@ -206,8 +138,9 @@ impl<T: Real, L: Left<T>, R: Right<T>, const ROWS: usize, const VECTORS: usize> 
             let mut sums = [[V::splat(T::zero()); VECTORS]; ROWS];
             for step in 0..self.steps {
                 let columns = self.right.columns(step);
-                let right: [V; VECTORS] =
-                    std::array::from_fn(|vector| V::load(columns.add(vector * V::LANES)));
+                let right: [V; VECTORS] = std::array::from_fn(|vector| {
+                    self.right.load(columns.add(vector * V::LANES), vector + 1 == VECTORS)
+                });
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let left = V::splat(self.left.number(row, step));
                     for (sum, right) in sums.iter_mut().zip(right) {
@@ -224,11 +157,12 @@ impl<T: Real, L: Left<T>, R: Right<T>, const ROWS: usize, const VECTORS: usize> 
     }
 }
 
-/// Writes a part of a tile out.
+/// Writes a part of a tile out. It refers to what it is told, because a copy would have to wait until the numbers
+/// written before have left for the cache.
 struct Store<'a, T> {
     tile: &'a Tile<T>,
-    part: Part<T>,
-    finish: Finish<'a, T>,
+    part: &'a Part<T>,
+    finish: &'a Finish<'a, T>,
 }
 
 impl<T: Real> Kernel<T> for Store<'_, T> {
@@ -240,28 +174,74 @@ impl<T: Real> Kernel<T> for Store<'_, T> {
         debug_assert!(part.column + part.columns <= tile.pitch && (part.spacing == 1 || !finish.add));
         for done in (0..part.columns).step_by(V::LANES) {
             let count = V::LANES.min(part.columns - done);
-            for row in 0..part.rows {
-                // SAFETY: `count` keeps to the columns of the part, which are inside the tile; the caller of
-                // `Tile::store` vouches for the target.
-                unsafe {
-                    let numbers = tile.numbers.as_ptr().add(row * tile.pitch + part.column + done);
-                    let mut value = V::load_first(numbers, count);
-                    let target = part.target.add(row * part.pitch + done * part.spacing);
-                    if finish.add {
-                        value = value.add(V::load_first(target, count));
-                    }
-                    value = match finish.bias {
-                        Bias::None => value,
-                        Bias::Columns(bias) => value.add(V::load_first(bias.as_ptr().add(done), count)),
-                        Bias::Rows(bias) => value.add(V::splat(bias[row])),
-                    };
-                    value = if finish.relu { value.relu() } else { value }.flush();
-                    if part.spacing == 1 {
-                        value.store_first(target, count);
-                    } else {
-                        scatter::<T, V>(value, target, part.spacing, count);
-                    }
+            // SAFETY: `count` keeps to the columns of the part, which are inside the tile; the caller of
+            // `Tile::store` vouches for the target. What is asked for most often has loops of its own.
+            unsafe {
+                match (finish, part.spacing) {
+                    (Finish { add: false, bias: Bias::None, relu: false }, 1) => self.rows::<V>(
+                        [done, count],
+                        #[inline(always)]
+                        |value, _, target| value.flush().store_first(target, count),
+                    ),
+                    (Finish { add: true, bias: Bias::None, relu: false }, 1) => self.rows::<V>(
+                        [done, count],
+                        #[inline(always)]
+                        |value, _, target| {
+                            value.add(V::load_first(target, count)).flush().store_first(target, count);
+                        },
+                    ),
+                    _ => self.rows::<V>(
+                        [done, count],
+                        #[inline(always)]
+                        |value, row, target| self.finish([done, count, row], value, target),
+                    ),
                 }
+            }
+        }
+    }
+}
+
+impl<T: Real> Store<'_, T> {
+    /// Goes through a register of every row, `count` columns of it: its numbers, the row, and where they go.
+    ///
+    /// # Safety
+    /// The columns must be inside the part, and the instruction set of `V` exist.
+    #[inline(always)]
+    unsafe fn rows<V: Vector<T>>(&self, [done, count]: [usize; 2], store: impl Fn(V, usize, *mut T)) {
+        let Store { tile, part, .. } = self;
+        // SAFETY: the part is inside the tile, and the caller vouches for the columns.
+        unsafe {
+            let numbers = tile.numbers.as_ptr().add(part.column + done);
+            let target = part.target.add(done * part.spacing);
+            for row in 0..part.rows {
+                let value = V::load_first(numbers.add(row * tile.pitch), count);
+                store(value, row, target.add(row * part.pitch));
+            }
+        }
+    }
+
+    /// Does whatever the finish asks for with one register, and writes it.
+    ///
+    /// # Safety
+    /// The target must be writable, and the instruction set of `V` exist.
+    #[inline(always)]
+    unsafe fn finish<V: Vector<T>>(&self, [done, count, row]: [usize; 3], mut value: V, target: *mut T) {
+        let Store { part, finish, .. } = self;
+        // SAFETY: the caller vouches for all of it; the bias has a number for every column or row.
+        unsafe {
+            if finish.add {
+                value = value.add(V::load_first(target, count));
+            }
+            value = match finish.bias {
+                Bias::None => value,
+                Bias::Columns(bias) => value.add(V::load_first(bias.as_ptr().add(done), count)),
+                Bias::Rows(bias) => value.add(V::splat(bias[row])),
+            };
+            value = if finish.relu { value.relu() } else { value }.flush();
+            if part.spacing == 1 {
+                value.store_first(target, count);
+            } else {
+                scatter::<T, V>(value, target, part.spacing, count);
             }
         }
     }

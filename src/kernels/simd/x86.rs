@@ -120,6 +120,12 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
+            unsafe fn is_zero(self) -> bool {
+                // SAFETY: the trait's contract. "Not equal, or unordered" finds NaN too.
+                unsafe { $compare::<_CMP_NEQ_UQ>(self, Self::splat(0.0)) == 0 }
+            }
+
+            #[inline(always)]
             unsafe fn interleave(self, other: Self) -> (Self, Self) {
                 // Lane `i` of the result takes lane `i / 2` of the first or, for odd `i`, of the second register.
                 const FIRST: [$order; $lanes] = weave(0);
@@ -180,7 +186,7 @@ avx512!(
 /// A 256-bit register: partial loads and stores take a register of masks.
 macro_rules! avx2 {
     ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $load_mask:ident, $store_mask:ident,
-     $compare:ident, $and:ident, $or:ident, $low:ident, $high:ident, $halves:ident) => {
+     $compare:ident, $and:ident, $or:ident, $low:ident, $high:ident, $halves:ident, $signs:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = 6;
@@ -216,6 +222,12 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
+            unsafe fn is_zero(self) -> bool {
+                // SAFETY: as above.
+                unsafe { $signs($compare::<_CMP_NEQ_UQ>(self, Self::splat(0.0))) == 0 }
+            }
+
+            #[inline(always)]
             unsafe fn interleave(self, other: Self) -> (Self, Self) {
                 // The unpack instructions work within halves, so the halves are put in order afterwards.
                 // SAFETY: the trait's contract.
@@ -241,7 +253,8 @@ avx2!(
     _mm256_or_ps,
     _mm256_unpacklo_ps,
     _mm256_unpackhi_ps,
-    _mm256_permute2f128_ps
+    _mm256_permute2f128_ps,
+    _mm256_movemask_ps
 );
 
 avx2!(
@@ -257,7 +270,8 @@ avx2!(
     _mm256_or_pd,
     _mm256_unpacklo_pd,
     _mm256_unpackhi_pd,
-    _mm256_permute2f128_pd
+    _mm256_permute2f128_pd,
+    _mm256_movemask_pd
 );
 
 /// A 256-bit mask that is all ones in the first `count` lanes of type `M`, `TWICE` being twice the lanes.

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::blank::Blank;
 use super::gather::{Finish, Gather};
 use super::multiply::Forward;
 use super::spread::{Pictures, Spread, lines};
@@ -105,6 +106,7 @@ impl Correlation {
             let block = share(total, blocks, block);
             let mut job = Job::<T, N>::new(self, isa, tiles, block, layout, local);
             job.spread(from);
+            job.find_blank(from);
             for group in 0..job.groups.count() {
                 job.multiply(weights, group);
                 job.gather(group, finish, &out);
@@ -125,6 +127,8 @@ struct Job<'a, T, const N: usize> {
     lines: &'a mut [T],
     image: &'a mut [T],
     sums: &'a mut [T],
+    /// For each tile the outputs whose windows see only zeros, a bit for each.
+    blank: &'a mut [u32],
 }
 
 impl<'a, T: Real, const N: usize> Job<'a, T, N> {
@@ -138,10 +142,12 @@ impl<'a, T: Real, const N: usize> Job<'a, T, N> {
     ) -> Self {
         let groups = sizes.groups::<T>(isa);
         let lens = [lines(N), sizes.channels.div_ceil(layout.lanes) * layout.register, 2 * layout.register];
-        local.reserve(lens.iter().map(|&len| Split::bytes::<T>(len)).sum());
+        let numbers: usize = lens.iter().map(|&len| Split::bytes::<T>(len)).sum();
+        local.reserve(numbers + Split::bytes::<u32>(block.len()));
         let mut split = local.split();
         let [lines, image, sums] = lens.map(|len| split.take(len));
-        Self { sizes, isa, groups, tiles, block, layout, lines, image, sums }
+        let blank = split.take(block.len());
+        Self { sizes, isa, groups, tiles, block, layout, lines, image, sums, blank }
     }
 
     /// Brings the image to the points.
@@ -157,6 +163,14 @@ impl<'a, T: Real, const N: usize> Job<'a, T, N> {
             lines: self.lines,
             to: self.image,
         });
+    }
+
+    /// Finds windows that see only zeros.
+    fn find_blank(&mut self, from: &[T]) {
+        let Correlation { from: size, channels, padding, .. } = *self.sizes;
+        let pictures = Pictures { numbers: from, size, channels, padding };
+        let (tiles, block) = (self.tiles, self.block.clone());
+        self.isa.dispatch(Blank::<T, N> { pictures, tiles, block, to: self.blank });
     }
 
     /// Multiplies at every point with the weights of a group of filters.
@@ -185,6 +199,7 @@ impl<'a, T: Real, const N: usize> Job<'a, T, N> {
             channels: self.groups.filters(group),
             tiles: self.tiles,
             block: self.block.clone(),
+            blank: self.blank,
             finish,
             to: out.start(),
             size: self.sizes.to,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::blank::bit;
 use super::tiles::{Layout, Tiles};
 use super::transforms::{OUTPUTS, collect};
 use crate::kernels::gemm::Epilogue;
@@ -77,6 +78,8 @@ pub struct Gather<'a, T, F, const N: usize> {
     pub tiles: Tiles,
     /// Which tiles.
     pub block: Range<usize>,
+    /// For each tile the outputs that are set to 0, as [`Blank`](super::blank::Blank) says.
+    pub blank: &'a [u32],
     /// What is done last.
     pub finish: F,
     /// The pictures, \[picture, row, column, channel\].
@@ -106,10 +109,11 @@ impl<T: Real, F: Finish<T>, const N: usize> Kernel<T> for Gather<'_, T, F, N> {
                         let [y, x] = [segment.row * OUTPUTS, (segment.column + tile) * OUTPUTS];
                         let inside = [(height - y).min(OUTPUTS), (width - x).min(OUTPUTS)];
                         let to = ((segment.picture * height + y) * width + x) * self.pitch + channel;
-                        if inside == [OUTPUTS; 2] && count == V::LANES {
-                            self.tile::<V>(at, prepared, to, [OUTPUTS; 2], V::LANES);
+                        let blank = self.blank[segment.before + tile];
+                        if inside == [OUTPUTS; 2] && count == V::LANES && blank == 0 {
+                            self.tile::<V>(at, prepared, to, [OUTPUTS; 2], V::LANES, 0);
                         } else {
-                            self.tile::<V>(at, prepared, to, inside, count);
+                            self.tile::<V>(at, prepared, to, inside, count, blank);
                         }
                     }
                 }
@@ -124,7 +128,15 @@ impl<T: Real, F: Finish<T>, const N: usize> Gather<'_, T, F, N> {
     /// # Safety
     /// Points and pixels must be there, and the instruction set of `V` exist.
     #[inline(always)]
-    unsafe fn tile<V: Vector<T>>(&self, at: usize, prepared: V, to: usize, inside: [usize; 2], count: usize) {
+    unsafe fn tile<V: Vector<T>>(
+        &self,
+        at: usize,
+        prepared: V,
+        to: usize,
+        inside: [usize; 2],
+        count: usize,
+        blank: u32,
+    ) {
         // SAFETY: the caller vouches for points and pixels.
         unsafe {
             let mut lines = [[V::splat(T::zero()); N]; OUTPUTS];
@@ -139,8 +151,11 @@ impl<T: Real, F: Finish<T>, const N: usize> Gather<'_, T, F, N> {
             }
             for (x, line) in lines.into_iter().enumerate().take(inside[1]) {
                 let values: [V; OUTPUTS] = collect(line);
-                for (y, value) in values.into_iter().enumerate() {
+                for (y, mut value) in values.into_iter().enumerate() {
                     if y < inside[0] {
+                        if blank & bit([y, x]) != 0 {
+                            value = V::splat(T::zero());
+                        }
                         let at = to + (y * self.size[1] + x) * self.pitch;
                         let value = self.finish.apply(value, prepared, at, count).flush();
                         value.store_first(self.to.add(at), count);

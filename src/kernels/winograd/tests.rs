@@ -251,3 +251,24 @@ fn only_what_it_is_for_is_accepted() {
     assert!(Winograd::new(&Convolution { channels: 5000, ..fine }).is_none());
     assert!(Winograd::new(&Convolution { filters: usize::MAX, ..fine }).is_none());
 }
+
+#[test]
+fn windows_that_see_only_zeros_yield_exactly_the_bias() {
+    let (sizes, workers) = (convolution([1, 17, 5], [13, 11], 3, [1, 1]), Workers::new(1).unwrap());
+    let winograd = Winograd::new(&sizes).unwrap();
+    // One pixel of one channel: only the nine outputs around it see it.
+    let mut image = vec![0.0_f32; sizes.channels * 13 * 11];
+    image[(6 * 11 + 5) * sizes.channels + 16] = 0.7;
+    let (weight, bias) = (numbers::<f32>(5 * 17 * 9, 1), [0.0, -0.0, 0.25, -1.0, 3.0]);
+    let mut prepared = vec![0.0; winograd.prepared()];
+    winograd.prepare(&weight, &mut prepared, &workers);
+    for isa in Isa::available() {
+        let mut out = vec![f32::NAN; 13 * 11 * 5];
+        let epilogue = Epilogue { bias: Some(&bias), relu: false };
+        winograd.forward_on(isa, (&image, &prepared), epilogue, &mut out, &workers);
+        for (pixel, values) in out.chunks(5).enumerate() {
+            let is_near = (pixel / 11).abs_diff(6) <= 1 && (pixel % 11).abs_diff(5) <= 1;
+            assert_eq!(values == bias, !is_near, "pixel {pixel} on {}", isa.name());
+        }
+    }
+}

@@ -21,6 +21,9 @@ use crate::kernels::winograd::Winograd;
 
 /// Winograd's transforms pay from so many channels and filters on.
 const WINOGRAD_CHANNELS: usize = 8;
+/// And from so many places of the window in the whole batch on. In sums of few terms a rounding error stands out, and
+/// optimizers that divide by the size of a gradient make much of it; and little is gained.
+const WINOGRAD_PLACES: usize = 4096;
 /// With fewer channels than this, the gradient in the image is faster with channels first.
 const FEWEST_CHANNELS: usize = 8;
 /// Into how many rows of sums a batch is cut, if its size allows it.
@@ -70,7 +73,9 @@ pub fn choose(conv: &Conv2d, sizes: Convolution, fast: bool) -> Option<ChannelsL
         return None;
     }
     let is_wide = sizes.channels.min(sizes.filters) >= WINOGRAD_CHANNELS;
-    let winograd = Winograd::new(&sizes).filter(|_| fast && is_wide).map(Algorithm::Winograd);
+    let places = sizes.batch * sizes.output[0] * sizes.output[1];
+    let pays = fast && is_wide && places >= WINOGRAD_PLACES;
+    let winograd = Winograd::new(&sizes).filter(|_| pays).map(Algorithm::Winograd);
     let algorithm = winograd.or_else(|| Direct::new(&sizes).map(Algorithm::Direct))?;
     let step = |part: Part| LastConv2d { part, sizes, algorithm, bias: false, relu: false, gate: false };
     let through = |part: Part| Adapt::Through(Arc::new(step(part)));

@@ -1,0 +1,298 @@
+//! The machine code of the hot loops: sums stay in registers.
+//!
+//! A tile has as many sums as there are registers to hold them. One more value that is alive in its loop, or a branch
+//! where the sums are written out, and the compiler keeps sums in memory instead: every result is still right, but
+//! the loop takes two or three times as long. So this reads the loops of a release build, as `objdump` prints them.
+//!
+//! It builds for that, and so is left out unless asked for: `cargo test --test codegen -- --ignored`.
+
+use std::process::{Command, Stdio};
+
+/// A kernel whose hot loop is read.
+struct Kernel {
+    /// Its name. The numbers that it is compiled for follow in angle brackets.
+    name: &'static str,
+    /// How many of these numbers, the last ones, multiply to the registers of sums.
+    sizes: usize,
+    /// Whether the sums stay in registers through two loops, one within the other.
+    is_nested: bool,
+    /// The registers of sums in the largest tile, for each of [`SETS`].
+    largest: [usize; 4],
+}
+
+const KERNELS: [Kernel; 5] = [
+    Kernel { name: "gemm::tile::Multiply<", sizes: 2, is_nested: false, largest: [28, 28, 12, 12] },
+    Kernel { name: "channels_last::sweep::Sweep<", sizes: 2, is_nested: true, largest: [28, 28, 12, 12] },
+    Kernel {
+        name: "channels_last::weight::tile::Multiply<",
+        sizes: 3,
+        is_nested: true,
+        largest: [28, 28, 12, 12],
+    },
+    Kernel {
+        name: "winograd::multiply::ForwardTiles<",
+        sizes: 2,
+        is_nested: true,
+        largest: [28, 28, 12, 12],
+    },
+    Kernel { name: "winograd::multiply::WeightTile<", sizes: 2, is_nested: false, largest: [16, 8, 8, 8] },
+];
+
+/// Matrix products that gather their left operand are not read. They are for pictures whose channels lie first
+/// (`conv/weight.rs`), and from 11 rows on the addresses of the rows push sums out of the registers.
+const LEFT_OUT: &str = "Gathered<";
+
+/// Each instruction set and type of number as the names of functions have them, its registers, and how many of
+/// these a tile may have.
+const SETS: [(&str, &str, usize); 4] = [
+    ("run_avx512::<f32,", "%zmm", 28),
+    ("run_avx512::<f64,", "%zmm", 28),
+    ("run_avx2::<f32,", "%ymm", 12),
+    ("run_avx2::<f64,", "%ymm", 12),
+];
+
+#[test]
+#[ignore = "builds an example in release; `.ci/run` asks for it"]
+fn sums_stay_in_registers() {
+    let Some(listing) = listing() else { return };
+    let (read, faults) = faults(&listing);
+    assert!(faults.is_empty(), "of {read} kernels, {} are wrong:\n{}", faults.len(), faults.join("\n"));
+    println!("{read} kernels keep their sums in registers");
+}
+
+/// The machine code of an example, disassembled. Where that cannot be done, it says why, and there is `None`.
+fn listing() -> Option<String> {
+    if !cfg!(target_arch = "x86_64") {
+        println!("skipped: not for x86-64");
+        return None;
+    }
+    if Command::new("objdump").arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("skipped: there is no objdump");
+        return None;
+    }
+    Some(output(Command::new("objdump").args(["-d", "-C", "--no-show-raw-insn"]).arg(example())))
+}
+
+/// Builds an example in which the names of functions tell what they are compiled for, and returns its path.
+fn example() -> String {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_string());
+    let messages = output(
+        Command::new(cargo)
+            .args(["build", "--release", "--locked", "--example", "simple_conv_net"])
+            .args(["--message-format", "json-render-diagnostics"])
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env("RUSTFLAGS", "-C symbol-mangling-version=v0"),
+    );
+    let path = messages.split("\"executable\":\"").nth(1).and_then(|rest| rest.split('"').next());
+    path.expect("cargo names the program that it has built").replace("\\\\", "\\")
+}
+
+/// What a program prints.
+fn output(command: &mut Command) -> String {
+    let output = command.stderr(Stdio::inherit()).output().expect("the program starts");
+    assert!(output.status.success(), "{command:?} fails");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// How many kernels are read in a listing, and what is wrong with them.
+fn faults(listing: &str) -> (usize, Vec<String>) {
+    let functions = functions(listing);
+    let mut read = 0;
+    let mut faults = Vec::new();
+    for kernel in &KERNELS {
+        for ((set, register, most), expected) in SETS.into_iter().zip(kernel.largest) {
+            let mut largest = 0;
+            for function in functions.iter().filter(|f| f.name.contains(set) && f.name.contains(kernel.name))
+            {
+                let sums = function.numbers().take(kernel.sizes).product();
+                (read, largest) = (read + 1, largest.max(sums));
+                // The compiler may do several rounds of a small tile at a time.
+                let is_exact = 2 * sums > most;
+                if let Err(fault) = function.check(register, sums, is_exact, kernel.is_nested) {
+                    faults.push(format!("{}: {fault}", function.name.replace("dagrad::kernels::", "")));
+                }
+            }
+            if largest != expected {
+                let name = kernel.name;
+                faults.push(format!("{set} {name}: {largest} registers in the largest tile, not {expected}"));
+            }
+        }
+    }
+    (read, faults)
+}
+
+/// A function of the listing.
+struct Function<'a> {
+    name: &'a str,
+    code: Vec<Instruction<'a>>,
+}
+
+struct Instruction<'a> {
+    address: u64,
+    /// What it does, and with what.
+    text: &'a str,
+}
+
+/// All functions that are compiled for an instruction set of their own.
+fn functions(listing: &str) -> Vec<Function<'_>> {
+    let mut functions: Vec<Function<'_>> = Vec::new();
+    for line in listing.lines() {
+        if let Some((_, name)) = line.strip_suffix(">:").and_then(|line| line.split_once(" <")) {
+            functions.push(Function { name, code: Vec::new() });
+        } else if let (Some(function), Some((address, text))) = (functions.last_mut(), line.split_once(':'))
+            && let Some(address) = hexadecimal(address)
+        {
+            function.code.push(Instruction { address, text: text.trim() });
+        }
+    }
+    functions.retain(|f| SETS.iter().any(|set| f.name.contains(set.0)) && !f.name.contains(LEFT_OUT));
+    functions
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    let text = text.trim();
+    u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
+}
+
+impl Function<'_> {
+    /// The numbers that it is compiled for, the last one first.
+    fn numbers(&self) -> impl Iterator<Item = usize> {
+        self.name.trim_end_matches('>').rsplit(", ").map_while(|number| number.parse().ok())
+    }
+
+    /// Finds out whether its loop has one product for each register of sums (or several for each, unless it
+    /// `is_exact`) and whether the loop, and if it is nested the one around it, leave vectors where they are.
+    fn check(&self, register: &str, sums: usize, is_exact: bool, is_nested: bool) -> Result<(), String> {
+        let loops = self.loops();
+        let products = |&(from, to): &(u64, u64)| {
+            let products = |text: &str| text.starts_with("vfmadd") && text.contains(register);
+            self.between(from, to).filter(|instruction| products(instruction.text)).count()
+        };
+        let contains = |outer: &(u64, u64), inner: &(u64, u64)| {
+            outer != inner && outer.0 <= inner.0 && inner.1 <= outer.1
+        };
+        let hot: Vec<&(u64, u64)> = loops.iter().filter(|range| products(range) > 0).collect();
+        let innermost = hot.iter().filter(|outer| !hot.iter().any(|inner| contains(outer, inner)));
+        let innermost: Vec<&(u64, u64)> = innermost.copied().collect();
+        if innermost.is_empty() {
+            return Err(format!("no loop has a product in {register} registers"));
+        }
+        for range in innermost {
+            let found = products(range);
+            if found % sums != 0 || (is_exact && found != sums) {
+                return Err(format!("{found} products in the loop at {:x}, not {sums}", range.0));
+            }
+            let around =
+                loops.iter().filter(|outer| contains(outer, range)).min_by_key(|range| range.1 - range.0);
+            for range in [range].into_iter().chain(around.filter(|_| is_exact && is_nested)) {
+                self.check_stack(*range)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails if a loop stores vectors, or uses any that lie on the stack.
+    fn check_stack(&self, (from, to): (u64, u64)) -> Result<(), String> {
+        // Unless it points to the function's frame, `rbp` is a register like any other.
+        let has_frame = self.code.iter().any(|instruction| {
+            instruction.text.starts_with("mov ") && instruction.text.ends_with("%rsp,%rbp")
+        });
+        let on_stack = |text: &str| text.contains("(%rsp") || (has_frame && text.contains("(%rbp"));
+        let stores = |text: &str| text.starts_with("vmov") && text.ends_with(')');
+        let is_vector = |text: &str| ["%xmm", "%ymm", "%zmm"].iter().any(|name| text.contains(name));
+        let found = self.between(from, to).map(|instruction| instruction.text);
+        let found: Vec<&str> =
+            found.filter(|text| is_vector(text) && (on_stack(text) || stores(text))).collect();
+        match found.first() {
+            None => Ok(()),
+            Some(first) => Err(format!("the loop at {from:x} goes to memory {} times: {first}", found.len())),
+        }
+    }
+
+    /// All loops, as the addresses of their first and last instructions: a loop ends with a jump back.
+    fn loops(&self) -> Vec<(u64, u64)> {
+        let start = self.code.first().map_or(0, |instruction| instruction.address);
+        let jump = |instruction: &Instruction<'_>| {
+            let (name, target) = instruction.text.split_once(' ')?;
+            let target = hexadecimal(target.trim().split(' ').next()?)?;
+            let is_back = name.starts_with('j') && (start..=instruction.address).contains(&target);
+            is_back.then_some((target, instruction.address))
+        };
+        self.code.iter().filter_map(jump).collect()
+    }
+
+    fn between(&self, from: u64, to: u64) -> impl Iterator<Item = &Instruction<'_>> {
+        self.code.iter().filter(move |instruction| (from..=to).contains(&instruction.address))
+    }
+}
+
+/// The reader itself is held to account, on a loop of two sums in another.
+mod reader {
+    use super::*;
+
+    const HEAD: &str = "0000000000001000 <run_avx512::<f32, Sweep<f32, 16, 1, 2>>>:\n";
+
+    /// A listing of one function, with an instruction more in each of its loops and behind them.
+    fn listing(inner: &str, outer: &str, behind: &str) -> String {
+        let lines = [
+            "vxorps %xmm1,%xmm1,%xmm1",
+            outer,
+            "vmovups (%rbp),%zmm0",
+            "vfmadd231ps (%rax){1to16},%zmm0,%zmm1",
+            inner,
+            "vfmadd231ps 0x40(%rax){1to16},%zmm0,%zmm2",
+            "jne    1003 <f+0x3>",
+            "jmp    1002 <f+0x2>",
+            behind,
+            "ret",
+        ];
+        let lines = lines.iter().zip(0x1001..).map(|(line, address)| format!("    {address:x}:\t{line}\n"));
+        format!("{HEAD}{}\n", lines.collect::<String>())
+    }
+
+    fn check(listing: &str, sums: usize, is_exact: bool, is_nested: bool) -> Result<(), String> {
+        let functions = functions(listing);
+        assert_eq!(functions.len(), 1);
+        assert_eq!(functions[0].numbers().collect::<Vec<_>>(), [2, 1, 16]);
+        functions[0].check("%zmm", sums, is_exact, is_nested)
+    }
+
+    #[test]
+    fn a_loop_in_registers_passes() {
+        assert_eq!(check(&listing("nop", "nop", "nop"), 2, true, true), Ok(()));
+        assert_eq!(check(&listing("nop", "nop", "vmovaps %zmm1,0x40(%rsp)"), 2, true, true), Ok(()));
+        assert_eq!(check(&listing("mov    0x8(%rsp),%rax", "nop", "nop"), 2, true, true), Ok(()));
+        assert_eq!(check(&listing("nop", "nop", "nop"), 1, false, true), Ok(()));
+    }
+
+    #[test]
+    fn memory_in_a_loop_is_a_fault() {
+        let spill = "vmovaps %zmm1,0x40(%rsp)";
+        let fault = check(&listing(spill, "nop", "nop"), 2, true, false).unwrap_err();
+        assert_eq!(fault, format!("the loop at 1003 goes to memory 1 times: {spill}"));
+        let fault = check(&listing("nop", spill, "nop"), 2, true, true).unwrap_err();
+        assert_eq!(fault, format!("the loop at 1002 goes to memory 1 times: {spill}"));
+        assert_eq!(check(&listing("nop", spill, "nop"), 2, true, false), Ok(()));
+        let fault = check(&listing("vmovups %ymm1,(%rax)", "nop", "nop"), 2, true, false).unwrap_err();
+        assert!(fault.contains("%ymm1,(%rax)"), "{fault}");
+        let frame =
+            listing("nop", "nop", "nop").replace(HEAD, &format!("{HEAD}    1000:\tmov    %rsp,%rbp\n"));
+        let fault = check(&frame, 2, true, false).unwrap_err();
+        assert!(fault.contains("(%rbp)"), "{fault}");
+    }
+
+    #[test]
+    fn other_products_than_expected_are_a_fault() {
+        assert!(check(&listing("nop", "nop", "nop"), 4, false, true).unwrap_err().contains("2 products"));
+        assert!(check(&listing("nop", "nop", "nop"), 1, true, true).unwrap_err().contains("2 products"));
+        let narrow = listing("nop", "nop", "nop").replace("zmm", "xmm");
+        assert!(check(&narrow, 2, true, true).unwrap_err().contains("no loop has a product"));
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_there_is_a_fault() {
+        let (read, faults) = faults("");
+        assert_eq!((read, faults.len()), (0, KERNELS.len() * SETS.len()));
+        assert!(faults[0].contains("0 registers in the largest tile, not 28"), "{}", faults[0]);
+    }
+}
