@@ -13,7 +13,9 @@ use super::program::Program;
 use crate::error::Problem;
 use crate::graph::Dtype;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
-use crate::graph::op::{Adapt, AnyOp, At, Call, ChannelsLast, Gradient, Meta, Op, Operand, Samples};
+use crate::graph::op::{
+    Adapt, Algorithm, AnyOp, At, Call, ChannelsLast, Gradient, Meta, Op, Operand, Samples,
+};
 use crate::kernels::channels_last::{to_channels_first, to_channels_last};
 use crate::kernels::real::Real;
 use crate::kernels::walk::{self, Walk};
@@ -53,7 +55,7 @@ impl Layout<'_> {
         let (dag, node) = (&self.old.dag, self.old.dag.node(id));
         let operands = dag.operands(id);
         if let Kind::Op(op) = &node.kind
-            && let Some(way) = channels_last_of(op, &dag.operand_metas(id), &node.meta, self.old.fast)
+            && let Some(way) = channels_last_of(op, &dag.operand_metas(id), &node.meta, self.old.algorithm)
             && (way.is_faster || self.follows(&way, &operands))
         {
             return self.convert(way, node, &operands);
@@ -160,13 +162,13 @@ fn channels_last_of(
     op: &Arc<dyn AnyOp>,
     operands: &[&Meta],
     output: &Meta,
-    fast: bool,
+    algorithm: Algorithm,
 ) -> Option<ChannelsLast> {
     if op.elementwise().is_some() && output.shape.len() == 4 {
         let operands = smallvec![Adapt::Picture; operands.len()];
         return Some(ChannelsLast { op: op.clone(), operands, output: Adapt::Picture, is_faster: false });
     }
-    op.channels_last(operands, fast)
+    op.channels_last(operands, algorithm)
 }
 
 /// Whether pictures of one channel, or of one pixel, lie the same in both orders.

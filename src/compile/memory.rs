@@ -1,15 +1,15 @@
 //! The last pass: an order of steps, and a place in one arena for every buffer, by first and last use.
 
-use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use smallvec::SmallVec;
 
+use super::gaps::{FreeList, too_large};
 use super::groups;
 use super::plan::{self, Input, Parameter, Place, Plan, Source, Step};
 use super::program::Program;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::dag::{Kind, NodeId};
 use crate::graph::op::Samples;
 use crate::graph::{Dtype, Meta, Precision};
@@ -17,8 +17,6 @@ use crate::shape::Shape;
 
 /// The most bytes of a value that a group's task keeps in its thread's memory.
 const MOST_LOCAL: usize = 1 << 24;
-/// Buffers start at multiples of this: a cache line, and a 512-bit register.
-const ALIGNMENT: usize = 64;
 
 /// Lays out `program`. Without `reuse`, no two values ever share memory but aliases.
 pub(super) fn lay_out<T: Precision>(program: &Program, reuse: bool) -> Result<Plan<T>> {
@@ -377,148 +375,8 @@ impl<'a, T: Precision> Layout<'a, T> {
     }
 }
 
-fn too_large() -> Error {
-    Error::Memory { bytes: usize::MAX, what: "the plan's arena" }
-}
-
-impl<T: Precision> Plan<T> {
-    /// Panics unless every step writes only memory that it does not read, within the arena. Running steps
-    /// rests on this.
-    fn verify(&self) {
-        for step in &self.steps {
-            for (position, operand) in step.operands.iter().enumerate() {
-                let is_taken_over = step.in_place == Some(position);
-                assert!(
-                    is_taken_over || !operand.overlaps::<T>(&step.output),
-                    "{} overwrites itself",
-                    step.op.name()
-                );
-            }
-            let sources = step.operands.iter().chain([&step.output]);
-            let is_split = step.split.is_some();
-            let is_inside = |source: &Source| self.contains(source) || is_split && is_local(source);
-            assert!(sources.into_iter().all(is_inside), "{} is outside", step.op.name());
-            assert!(is_split || step.scratch * size_of::<T>() <= self.arena - self.scratch);
-        }
-        self.groups.iter().for_each(|group| self.verify_group(group));
-    }
-
-    /// Panics unless the tasks of a group keep out of each other's way: where one step writes what another reads
-    /// or writes, both keep to the samples of their task, in the same places.
-    fn verify_group(&self, group: &plan::Group) {
-        let steps = &self.steps[group.steps.clone()];
-        for (writer, step) in steps.iter().enumerate() {
-            let Some(split) = &step.split else { panic!("{} has no samples", step.op.name()) };
-            let own = &step.output;
-            for (reader, other) in steps.iter().enumerate() {
-                let Some(other_split) = &other.split else { continue };
-                let outputs = (reader != writer).then_some((&other.output, other_split.every == 1));
-                let operands = other.operands.iter().zip(other_split.operands.iter().copied());
-                for (source, by_samples) in
-                    operands.chain(outputs).filter(|(source, _)| own.overlaps::<T>(source))
-                {
-                    let is_same = own.place == source.place && own.bytes::<T>() == source.bytes::<T>();
-                    let keeps_to_samples = is_same && by_samples && split.every == 1;
-                    assert!(
-                        is_local(own) || keeps_to_samples,
-                        "{} disturbs {}",
-                        step.op.name(),
-                        other.op.name()
-                    );
-                }
-            }
-            let start = |source: &Source| if let Place::Local(offset) = source.place { offset } else { 0 };
-            let end = |source: &Source| match source.place {
-                Place::Local(offset) => offset + source.bytes::<T>() / group.samples * group.chunk,
-                _ => 0,
-            };
-            assert!(step.operands.iter().chain([own]).all(|source| end(source) <= group.scratch));
-            assert!(group.scratch + step.scratch * size_of::<T>() <= group.local);
-            for (position, operand) in
-                step.operands.iter().enumerate().filter(|(_, operand)| is_local(operand))
-            {
-                let apart = end(operand) <= start(own) || end(own) <= start(operand) || !is_local(own);
-                assert!(apart || step.in_place == Some(position), "{} overwrites itself", step.op.name());
-            }
-        }
-    }
-
-    fn contains(&self, source: &Source) -> bool {
-        match source.place {
-            Place::Local(_) => false,
-            Place::Arena(offset) => {
-                offset.is_multiple_of(ALIGNMENT) && offset + source.bytes::<T>() <= self.scratch
-            }
-            Place::Parameter(number) => {
-                self.parameters[number].meta.shape.count() == source.meta.shape.count()
-            }
-        }
-    }
-}
-
-/// Whether a value exists only inside a group.
-fn is_local(source: &Source) -> bool {
-    matches!(source.place, Place::Local(_))
-}
-
 /// `shape` with another number of rows, if one is given.
 fn rows(shape: &Shape, rows: Option<usize>) -> Shape {
     let sizes = shape.iter().enumerate();
     sizes.map(|(axis, &size)| rows.filter(|_| axis == 0).unwrap_or(size)).collect()
-}
-
-/// The gaps of the arena while it is laid out.
-#[derive(Default)]
-struct FreeList {
-    /// `(size, offset)` of each gap: the first that is large enough is the smallest.
-    by_size: BTreeSet<(usize, usize)>,
-    /// `(offset, size)` of each gap, to join neighbours.
-    by_offset: BTreeSet<(usize, usize)>,
-    /// Where the arena ends so far.
-    end: usize,
-}
-
-impl FreeList {
-    /// Takes `bytes` from the smallest gap that holds them, or from beyond the end.
-    fn take(&mut self, bytes: usize) -> Result<usize> {
-        let size = bytes.max(1).checked_next_multiple_of(ALIGNMENT).ok_or(too_large())?;
-        if let Some(&(gap, offset)) = self.by_size.range((size, 0)..).next() {
-            self.remove(offset, gap);
-            self.insert(offset + size, gap - size);
-            return Ok(offset);
-        }
-        let offset = self.end;
-        self.end = self.end.checked_add(size).filter(|&end| end < isize::MAX as usize).ok_or(too_large())?;
-        Ok(offset)
-    }
-
-    /// Gives memory back and joins it with the gaps beside it.
-    fn give_back(&mut self, mut offset: usize, bytes: usize) {
-        let mut size = bytes.max(1).next_multiple_of(ALIGNMENT);
-        if let Some(&(before, gap)) = self.by_offset.range(..(offset, 0)).next_back()
-            && before + gap == offset
-        {
-            self.remove(before, gap);
-            (offset, size) = (before, gap + size);
-        }
-        if let Some(&(after, gap)) = self.by_offset.range((offset + size, 0)..).next()
-            && after == offset + size
-        {
-            self.remove(after, gap);
-            size += gap;
-        }
-        self.insert(offset, size);
-    }
-
-    fn insert(&mut self, offset: usize, size: usize) {
-        if size > 0 {
-            self.by_size.insert((size, offset));
-            self.by_offset.insert((offset, size));
-        }
-    }
-
-    fn remove(&mut self, offset: usize, size: usize) {
-        self.by_size.remove(&(size, offset));
-        self.by_offset.remove(&(offset, size));
-    }
 }

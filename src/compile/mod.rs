@@ -11,35 +11,24 @@
 //! 9. `memory` places every buffer in one arena and yields the [`Plan`].
 
 mod fuse;
+mod gaps;
 mod groups;
 mod layout;
 mod memory;
 mod passes;
 mod plan;
 mod program;
+mod verify;
 
 pub use plan::{Group, Input, Parameter, Place, Plan, Result as PlanResult, Source, Split, Step};
 pub use program::Program;
 
 use crate::error::{Error, Result};
+pub use crate::graph::op::Algorithm;
 use crate::graph::{Graph, Precision, Var};
 
 /// A pass: its name, and what it does.
 pub type Pass = (&'static str, fn(&Program) -> Program);
-
-/// How convolutions are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Algorithm {
-    /// [`Winograd`](Self::Winograd) in single precision, [`Direct`](Self::Direct) in double.
-    #[default]
-    Auto,
-    /// Every product of the definition, summed in a fixed order.
-    Direct,
-    /// By Winograd's minimal filtering where it pays: windows 3×3, 5×5 and 7×7 of stride 1, from 8 channels and filters
-    /// and 4096 outputs of the batch on. Two to four times fewer multiplications, at the price of an error some times
-    /// larger, up to 1e-5 of the largest result in single precision. Elsewhere as [`Direct`](Self::Direct).
-    Winograd,
-}
 
 /// Which passes run, and how memory is laid out. Every choice gives the same results up to rounding; each
 /// can be switched off to see what it brings.
@@ -132,10 +121,9 @@ impl Options {
         }
         let updates = if self.assign { graph.updates() } else { Vec::new() };
         let mut recorded = Program::from_graph(graph, outputs, &updates)?;
-        recorded.fast = match self.convolution {
-            Algorithm::Auto => size_of::<T>() == size_of::<f32>(),
-            Algorithm::Direct => false,
-            Algorithm::Winograd => true,
+        recorded.algorithm = match self.convolution {
+            Algorithm::Auto if size_of::<T>() > size_of::<f32>() => Algorithm::Direct,
+            chosen => chosen,
         };
         let mut program =
             self.passes.iter().fold(recorded, |program, (_, pass)| pass(&passes::prune(&program)));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::groups::Group;
 use crate::error::{Problem, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
-use crate::graph::op::{At, Call, Gradient, Meta, Op, Operand};
+use crate::graph::op::{Algorithm, At, Call, Gradient, Meta, Op, Operand};
 use crate::graph::{Dtype, Graph, Update, Var};
 use crate::kernels::real::Real;
 
@@ -25,8 +25,8 @@ pub struct Program {
     pub recorded: Vec<(NodeId, String)>,
     /// Nodes that are done depth first.
     pub groups: Vec<Group>,
-    /// Whether algorithms may be chosen that round more.
-    pub fast: bool,
+    /// How convolutions are computed.
+    pub algorithm: Algorithm,
 }
 
 impl Program {
@@ -50,7 +50,7 @@ impl Program {
             graph: graph.identity(),
             recorded,
             groups: Vec::new(),
-            fast: false,
+            algorithm: Algorithm::Auto,
         })
     }
 
@@ -110,7 +110,7 @@ impl Program {
             graph: self.graph,
             recorded: self.recorded.clone(),
             groups: Vec::new(),
-            fast: self.fast,
+            algorithm: self.algorithm,
         }
     }
 

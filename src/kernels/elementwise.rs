@@ -148,8 +148,7 @@ impl<T: Real> Kernel<T> for Chunk<'_, T> {
                 }
             }
             let tile = Tile { operands, copies, first, len: out.len() };
-            // SAFETY: the caller vouches for the instruction set.
-            unsafe { tile.run::<V>(program, registers, out, next) };
+            tile.run(program, registers, out, next);
             (first, rest) = (first + tile.len, next);
         }
     }
@@ -166,11 +165,8 @@ struct Tile<'a, T> {
 impl<T: Real> Tile<'_, T> {
     /// Runs a program over the tile. While it runs, the next tile is on its way to the cache: each step asks for
     /// one operand's, which disturbs it less than to wait for all at once.
-    ///
-    /// # Safety
-    /// The instruction set of `V` must exist.
     #[inline(always)]
-    unsafe fn run<V: Vector<T>>(&self, program: &Program, registers: &mut [T], out: &mut [T], next: &[T]) {
+    fn run(&self, program: &Program, registers: &mut [T], out: &mut [T], next: &[T]) {
         let len = self.len;
         let last = program.code.len() - 1;
         let underflows = program.code.iter().any(|instruction| instruction.function.underflows());
@@ -192,8 +188,7 @@ impl<T: Real> Tile<'_, T> {
                 let arguments = [a.or_in(out), b.or_in(out)];
                 Step { function, arguments, out: &mut target[..len], flushes: false }
             };
-            // SAFETY: the caller vouches for the instruction set.
-            unsafe { step.run::<V>() };
+            step.apply();
         }
     }
 

@@ -40,10 +40,6 @@ pub trait Vector<T>: Copy {
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
     /// self + other.
     unsafe fn add(self, other: Self) -> Self;
-    /// self / other, rounded once.
-    unsafe fn divide(self, other: Self) -> Self;
-    /// The square root, rounded once.
-    unsafe fn sqrt(self) -> Self;
     /// 0 in every lane where `by` is ≤ 0; where it is greater or NaN, the lane as it is.
     unsafe fn gate(self, by: Self) -> Self;
     /// 0 in every lane that is ≤ 0; the others, and NaN, as they are.
@@ -249,16 +245,6 @@ impl<T: Real> Vector<T> for [T; 4] {
     }
 
     #[inline(always)]
-    unsafe fn divide(self, other: Self) -> Self {
-        std::array::from_fn(|lane| self[lane] / other[lane])
-    }
-
-    #[inline(always)]
-    unsafe fn sqrt(self) -> Self {
-        self.map(T::sqrt)
-    }
-
-    #[inline(always)]
     unsafe fn gate(self, by: Self) -> Self {
         std::array::from_fn(|lane| if by[lane] <= T::zero() { T::zero() } else { self[lane] })
     }
@@ -316,8 +302,6 @@ mod tests {
                     lanes(a.mul_add(b, a)),
                     expected(&|i| number(i) * number(i + V::LANES) + number(i))
                 );
-                assert_eq!(lanes(a.divide(b)), expected(&|i| number(i) / number(i + V::LANES)));
-                assert_eq!(lanes(b.add(b).sqrt()), expected(&|i| (number(i + V::LANES) * T::of(2.0)).sqrt()));
                 assert_eq!(lanes(a.relu()), expected(&|i| number(i).max(T::zero())));
                 let open = |i| if i > 2 { number(i + V::LANES) } else { T::zero() };
                 assert_eq!(lanes(b.gate(a)), expected(&open));

@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use super::example::{Example, normal, positive};
 use super::max_pool2d::Put;
 use crate::error::Problem;
-use crate::graph::op::{Adapt, ChannelsLast, Here, Rewrite, Samples};
+use crate::graph::op::{Adapt, Algorithm, ChannelsLast, Here, Rewrite, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::real::Real;
 use crate::kernels::walk::{self, Walk};
@@ -113,7 +113,7 @@ impl Op for Sum {
     }
 
     /// Of pictures whose channels lie last; first within each picture, if all of them are summed.
-    fn channels_last(&self, operands: &[&Meta], _: bool) -> Option<ChannelsLast> {
+    fn channels_last(&self, operands: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
         // Channels may not change sides with axes that stay.
         let stays = |axis: usize| !self.axes.contains(&axis);
         if operands[0].shape.len() != 4 || stays(1) && (stays(2) || stays(3)) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::attributes::Conv2dOptions;
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::op::{AnyOp, ChannelsLast, Next, Samples};
+use crate::graph::op::{Algorithm, AnyOp, ChannelsLast, Next, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::conv::Convolution;
 use crate::kernels::elementwise::Function;
@@ -142,8 +142,8 @@ impl Op for Conv2d {
         }
     }
 
-    fn channels_last(&self, operands: &[&Meta], fast: bool) -> Option<ChannelsLast> {
-        channels_last::choose(self, self.form(operands).ok()?, fast)
+    fn channels_last(&self, operands: &[&Meta], algorithm: Algorithm) -> Option<ChannelsLast> {
+        channels_last::choose(self, self.form(operands).ok()?, algorithm)
     }
 
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {

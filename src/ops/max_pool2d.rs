@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::attributes::Pool2dOptions;
 use super::example::{Example, distinct};
 use crate::error::Problem;
-use crate::graph::op::{Adapt, ChannelsLast, Samples};
+use crate::graph::op::{Adapt, Algorithm, ChannelsLast, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::pool::Pooling;
 use crate::kernels::real::Real;
@@ -75,7 +75,7 @@ impl Op for Argmax {
         self.window.to_string()
     }
 
-    fn channels_last(&self, _: &[&Meta], _: bool) -> Option<ChannelsLast> {
+    fn channels_last(&self, _: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
         Some(follow(Self { order: Order::Last, ..self.clone() }, 1))
     }
 
@@ -121,7 +121,7 @@ impl Op for Take {
         Some(self.window)
     }
 
-    fn channels_last(&self, _: &[&Meta], _: bool) -> Option<ChannelsLast> {
+    fn channels_last(&self, _: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
         Some(follow(Self { order: Order::Last, ..self.clone() }, 2))
     }
 
@@ -161,7 +161,7 @@ impl Op for Put {
         &["values", "indices"]
     }
 
-    fn channels_last(&self, _: &[&Meta], _: bool) -> Option<ChannelsLast> {
+    fn channels_last(&self, _: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
         Some(follow(Self { order: Order::Last, ..self.clone() }, 2))
     }
 

@@ -5,8 +5,6 @@ use std::arch::x86_64::*;
 use super::{Kernel, Vector};
 use crate::kernels::real::Real;
 
-mod newton;
-
 /// Whether the machine has all that [`run_avx512`] enables.
 pub fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -43,8 +41,7 @@ pub unsafe fn run_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
 
 /// The operations that differ only in the names of their intrinsics.
 macro_rules! common {
-    ($number:ty, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident, $max:ident,
-     $divide:path, $sqrt:path) => {
+    ($number:ty, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident, $max:ident) => {
         #[inline(always)]
         unsafe fn splat(value: $number) -> Self {
             // SAFETY: the trait's contract, as for every intrinsic below.
@@ -73,18 +70,6 @@ macro_rules! common {
         unsafe fn add(self, other: Self) -> Self {
             // SAFETY: the trait's contract.
             unsafe { $add(self, other) }
-        }
-
-        #[inline(always)]
-        unsafe fn divide(self, other: Self) -> Self {
-            // SAFETY: the trait's contract.
-            unsafe { $divide(self, other) }
-        }
-
-        #[inline(always)]
-        unsafe fn sqrt(self) -> Self {
-            // SAFETY: the trait's contract.
-            unsafe { $sqrt(self) }
         }
 
         #[inline(always)]
@@ -169,17 +154,7 @@ avx512!(
     f32,
     16,
     __mmask16,
-    (
-        f32,
-        _mm512_set1_ps,
-        _mm512_loadu_ps,
-        _mm512_storeu_ps,
-        _mm512_fmadd_ps,
-        _mm512_add_ps,
-        _mm512_max_ps,
-        newton::divide,
-        newton::sqrt
-    ),
+    (f32, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_max_ps),
     i32,
     _mm512_loadu_epi32,
     _mm512_permutex2var_ps,
@@ -196,17 +171,7 @@ avx512!(
     f64,
     8,
     __mmask8,
-    (
-        f64,
-        _mm512_set1_pd,
-        _mm512_loadu_pd,
-        _mm512_storeu_pd,
-        _mm512_fmadd_pd,
-        _mm512_add_pd,
-        _mm512_max_pd,
-        _mm512_div_pd,
-        _mm512_sqrt_pd
-    ),
+    (f64, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd, _mm512_max_pd),
     i64,
     _mm512_loadu_epi64,
     _mm512_permutex2var_pd,
@@ -280,17 +245,7 @@ avx2!(
     f32,
     8,
     i32,
-    (
-        f32,
-        _mm256_set1_ps,
-        _mm256_loadu_ps,
-        _mm256_storeu_ps,
-        _mm256_fmadd_ps,
-        _mm256_add_ps,
-        _mm256_max_ps,
-        _mm256_div_ps,
-        _mm256_sqrt_ps
-    ),
+    (f32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_max_ps),
     _mm256_maskload_ps,
     _mm256_maskstore_ps,
     _mm256_cmp_ps,
@@ -307,17 +262,7 @@ avx2!(
     f64,
     4,
     i64,
-    (
-        f64,
-        _mm256_set1_pd,
-        _mm256_loadu_pd,
-        _mm256_storeu_pd,
-        _mm256_fmadd_pd,
-        _mm256_add_pd,
-        _mm256_max_pd,
-        _mm256_div_pd,
-        _mm256_sqrt_pd
-    ),
+    (f64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd, _mm256_max_pd),
     _mm256_maskload_pd,
     _mm256_maskstore_pd,
     _mm256_cmp_pd,

@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::{Conv2d, Factor};
 use crate::error::Problem;
-use crate::graph::op::{Adapt, AnyOp, ChannelsLast, Next, Samples};
+use crate::graph::op::{Adapt, Algorithm, AnyOp, ChannelsLast, Next, Samples};
 use crate::graph::{At, Call, Gradient, Meta, Op};
 use crate::kernels::channels_last::{Direct, finish_weight_sums};
 use crate::kernels::conv::Convolution;
@@ -37,7 +37,7 @@ pub struct LastConv2d {
     part: Part,
     /// The sizes; those of the batch are of the whole batch.
     sizes: Convolution,
-    algorithm: Algorithm,
+    kernel: Kernel,
     bias: bool,
     relu: bool,
     gate: bool,
@@ -61,13 +61,13 @@ enum Part {
 
 #[allow(clippy::large_enum_variant)] // a plan has few of them
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Algorithm {
+enum Kernel {
     Direct(Direct),
     Winograd(Winograd),
 }
 
-/// How a plan does `conv` on pictures whose channels lie last. `fast`: whether by an algorithm that rounds more.
-pub fn choose(conv: &Conv2d, sizes: Convolution, fast: bool) -> Option<ChannelsLast> {
+/// How a plan does `conv` on pictures whose channels lie last.
+pub fn choose(conv: &Conv2d, sizes: Convolution, algorithm: Algorithm) -> Option<ChannelsLast> {
     // Few channels would leave most lanes empty where they are the result.
     let is_narrow = matches!(conv.factor, Factor::Image(_)) && sizes.channels < FEWEST_CHANNELS;
     if sizes.batch == 0 || is_narrow {
@@ -75,10 +75,14 @@ pub fn choose(conv: &Conv2d, sizes: Convolution, fast: bool) -> Option<ChannelsL
     }
     let is_wide = sizes.channels.min(sizes.filters) >= WINOGRAD_CHANNELS;
     let places = sizes.batch * sizes.output[0] * sizes.output[1];
-    let pays = fast && is_wide && places >= WINOGRAD_PLACES;
-    let winograd = Winograd::new(&sizes).filter(|_| pays).map(Algorithm::Winograd);
-    let algorithm = winograd.or_else(|| Direct::new(&sizes).map(Algorithm::Direct))?;
-    let step = |part: Part| LastConv2d { part, sizes, algorithm, bias: false, relu: false, gate: false };
+    let pays = match algorithm {
+        Algorithm::Auto => is_wide && places >= WINOGRAD_PLACES,
+        Algorithm::Direct => false,
+        Algorithm::Winograd => is_wide,
+    };
+    let winograd = Winograd::new(&sizes).filter(|_| pays).map(Kernel::Winograd);
+    let kernel = winograd.or_else(|| Direct::new(&sizes).map(Kernel::Direct))?;
+    let step = |part: Part| LastConv2d { part, sizes, kernel, bias: false, relu: false, gate: false };
     let through = |part: Part| Adapt::Through(Arc::new(step(part)));
     let every = every(&sizes);
     let (op, operands, output) = match conv.factor {
@@ -146,24 +150,24 @@ impl Op for LastConv2d {
         let (bias, gate) = (self.bias.then(|| real(2)), self.gate.then(|| real(2)));
         let epilogue = Epilogue { bias, relu: self.relu };
         let (out, workers) = (call.output, call.workers);
-        match (self.part, self.algorithm.of(&sizes)) {
+        match (self.part, self.kernel.of(&sizes)) {
             (Part::Weight { rows }, _) => finish_weight_sums(&self.sizes, rows, real(0), out, workers),
-            (Part::Weights, Algorithm::Direct(direct)) => direct.prepare(real(0), out, workers),
-            (Part::Weights, Algorithm::Winograd(winograd)) => winograd.prepare(real(0), out, workers),
-            (Part::AdjointWeights, Algorithm::Direct(direct)) => direct.prepare_adjoint(real(0), out, workers),
-            (Part::AdjointWeights, Algorithm::Winograd(winograd)) => winograd.prepare_adjoint(real(0), out, workers),
-            (Part::Output, Algorithm::Direct(direct)) => direct.forward(real(0), real(1), epilogue, out, workers),
-            (Part::Output, Algorithm::Winograd(winograd)) => {
+            (Part::Weights, Kernel::Direct(direct)) => direct.prepare(real(0), out, workers),
+            (Part::Weights, Kernel::Winograd(winograd)) => winograd.prepare(real(0), out, workers),
+            (Part::AdjointWeights, Kernel::Direct(direct)) => direct.prepare_adjoint(real(0), out, workers),
+            (Part::AdjointWeights, Kernel::Winograd(winograd)) => winograd.prepare_adjoint(real(0), out, workers),
+            (Part::Output, Kernel::Direct(direct)) => direct.forward(real(0), real(1), epilogue, out, workers),
+            (Part::Output, Kernel::Winograd(winograd)) => {
                 winograd.forward(real(0), real(1), epilogue, out, workers);
             }
-            (Part::Image, Algorithm::Direct(direct)) => direct.image_adjoint(real(0), real(1), gate, out, workers),
-            (Part::Image, Algorithm::Winograd(winograd)) => {
+            (Part::Image, Kernel::Direct(direct)) => direct.image_adjoint(real(0), real(1), gate, out, workers),
+            (Part::Image, Kernel::Winograd(winograd)) => {
                 winograd.image_adjoint(real(0), real(1), gate, out, workers);
             }
-            (Part::Sums { every }, Algorithm::Direct(direct)) => {
+            (Part::Sums { every }, Kernel::Direct(direct)) => {
                 direct.weight_sums(real(0), real(1), every, out, workers);
             }
-            (Part::Sums { every }, Algorithm::Winograd(winograd)) => {
+            (Part::Sums { every }, Kernel::Winograd(winograd)) => {
                 winograd.weight_sums(real(0), real(1), every, out, workers);
             }
         }
@@ -174,9 +178,9 @@ impl Op for LastConv2d {
     }
 
     fn attributes(&self) -> String {
-        let algorithm = match self.algorithm {
-            Algorithm::Direct(_) => "direct",
-            Algorithm::Winograd(_) => "winograd",
+        let algorithm = match self.kernel {
+            Kernel::Direct(_) => "direct",
+            Kernel::Winograd(_) => "winograd",
         };
         let notes = [(self.bias, ", + bias"), (self.relu, ", relu"), (self.gate, ", gate")];
         let notes: String = notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect();
@@ -220,16 +224,16 @@ impl Op for LastConv2d {
 impl LastConv2d {
     /// How many numbers the prepared weights have.
     fn prepared(&self, adjoint: bool) -> usize {
-        match (&self.algorithm, adjoint) {
-            (Algorithm::Direct(direct), false) => direct.prepared(),
-            (Algorithm::Direct(direct), true) => direct.prepared_adjoint(),
-            (Algorithm::Winograd(winograd), false) => winograd.prepared(),
-            (Algorithm::Winograd(winograd), true) => winograd.prepared_adjoint(),
+        match (&self.kernel, adjoint) {
+            (Kernel::Direct(direct), false) => direct.prepared(),
+            (Kernel::Direct(direct), true) => direct.prepared_adjoint(),
+            (Kernel::Winograd(winograd), false) => winograd.prepared(),
+            (Kernel::Winograd(winograd), true) => winograd.prepared_adjoint(),
         }
     }
 }
 
-impl Algorithm {
+impl Kernel {
     /// The same for another number of pictures.
     fn of(self, sizes: &Convolution) -> Self {
         match self {
