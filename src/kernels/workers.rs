@@ -47,7 +47,7 @@ struct Shared {
     job: UnsafeCell<Job>,
     /// For each thread, how many tasks of its share have been taken. The caller is thread 0.
     taken: Box<[Counter]>,
-    /// How much scratch all threads have, on both levels.
+    /// How much scratch all threads have, on both levels; before the first time more than there can be.
     settled: [AtomicUsize; 2],
     /// Whether tasks are taken from the last one to the first.
     backwards: AtomicBool,
@@ -122,7 +122,7 @@ impl Workers {
             state: AtomicUsize::new(0),
             job: UnsafeCell::new(Job::Stop),
             taken: (0..=others).map(|_| Counter::default()).collect(),
-            settled: Default::default(),
+            settled: [const { AtomicUsize::new(usize::MAX) }; 2],
             backwards: AtomicBool::new(false),
             started: AtomicUsize::new(0),
             sleeping: AtomicUsize::new(0),
