@@ -3,6 +3,7 @@
 pub mod dag;
 mod init;
 pub mod op;
+mod order;
 mod recorder;
 mod show;
 mod var;
