@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::tile::MAX_ROWS;
 use super::{Gemm, share};
 
 /// How many multiplications make a task worth handing to another thread.
@@ -40,18 +41,12 @@ impl Grid {
         let widest = match m {
             1 => 7,
             2 => 4,
-            _ if transpose_a => 2,
+            _ if transpose_a || tile_rows < MAX_ROWS => 2,
             _ => 3,
         };
         let panels = n.div_ceil(lanes).div_ceil(widest);
         // More than nine rows that lie apart would need more address registers than there are.
-        let rows = if transpose_a {
-            tile_rows
-        } else if n > 2 * lanes {
-            2 * tile_rows / 3
-        } else {
-            tile_rows.min(9)
-        };
+        let rows = if transpose_a { tile_rows } else { tile_rows.min(9) };
         let row_blocks = m.div_ceil(rows);
         let (parts, products) = (gemm.parts(), m.saturating_mul(n).saturating_mul(k));
         let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS).div_ceil(parts);

@@ -13,6 +13,12 @@ pub const MAX_ROWS: usize = 14;
 /// The most registers that a tile has on any machine.
 const MAX_REGISTERS: usize = 2 * MAX_ROWS;
 
+/// Whether the registers hold a tile beside what a step reads: a row of columns, a number, and on some machines a
+/// mask. They hold two times `tile_rows` registers of sums where the tile is two registers wide.
+const fn fits(rows: usize, vectors: usize, tile_rows: usize) -> bool {
+    rows <= tile_rows && (rows + 1) * vectors <= 2 * (tile_rows + 1)
+}
+
 /// A finished tile, row after row, each `vectors` registers long.
 #[repr(align(64))]
 pub struct Tile<T> {
@@ -39,7 +45,7 @@ impl<T: Real> Tile<T> {
         right: impl Right<T>,
         steps: usize,
     ) {
-        debug_assert!(rows <= isa.tile_rows::<T>() && rows * vectors <= 2 * isa.tile_rows::<T>());
+        debug_assert!(fits(rows, vectors, isa.tile_rows::<T>()));
         self.pitch = vectors * isa.lanes::<T>();
         let out = self.numbers.as_mut_ptr();
         macro_rules! by_size {
@@ -129,7 +135,7 @@ impl<T: Real, L: Left<T>, R: Right<T>, const ROWS: usize, const VECTORS: usize> 
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        if ROWS > V::TILE_ROWS || ROWS * VECTORS > 2 * V::TILE_ROWS {
+        if !fits(ROWS, VECTORS, V::TILE_ROWS) {
             return; // never asked for; saves compiling it
         }
         // SAFETY: `dispatch` vouches for the instruction set, and the caller of `Tile::multiply` for the operands;

@@ -185,7 +185,7 @@ avx512!(
 
 /// A 256-bit register: partial loads and stores take a register of masks.
 macro_rules! avx2 {
-    ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $load_mask:ident, $store_mask:ident,
+    ($register:ty, $number:ty, $lanes:literal, $common:tt, $load_mask:ident, $store_mask:ident,
      $compare:ident, $and:ident, $or:ident, $low:ident, $high:ident, $halves:ident, $signs:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
@@ -196,13 +196,13 @@ macro_rules! avx2 {
             #[inline(always)]
             unsafe fn load_first(from: *const $number, count: usize) -> Self {
                 // SAFETY: the mask admits the `count` readable lanes and no other.
-                unsafe { $load_mask(from, first_lanes::<$mask, { 2 * $lanes }>(count)) }
+                unsafe { $load_mask(from, first_lanes::<$number>(count)) }
             }
 
             #[inline(always)]
             unsafe fn store_first(self, to: *mut $number, count: usize) {
                 // SAFETY: the mask admits the `count` writable lanes and no other.
-                unsafe { $store_mask(to, first_lanes::<$mask, { 2 * $lanes }>(count), self) }
+                unsafe { $store_mask(to, first_lanes::<$number>(count), self) }
             }
 
             #[inline(always)]
@@ -244,7 +244,6 @@ avx2!(
     __m256,
     f32,
     8,
-    i32,
     (f32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_max_ps),
     _mm256_maskload_ps,
     _mm256_maskstore_ps,
@@ -261,7 +260,6 @@ avx2!(
     __m256d,
     f64,
     4,
-    i64,
     (f64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd, _mm256_max_pd),
     _mm256_maskload_pd,
     _mm256_maskstore_pd,
@@ -274,15 +272,22 @@ avx2!(
     _mm256_movemask_pd
 );
 
-/// A 256-bit mask that is all ones in the first `count` lanes of type `M`, `TWICE` being twice the lanes.
+/// A 256-bit mask that is all ones in the first `count` lanes, each as wide as `M`.
 ///
 /// # Safety
-/// AVX must exist, `TWICE` lanes of `M` must fill two registers, and `count` must not exceed one register's.
+/// AVX must exist, and `count` must not exceed the lanes of a register.
 #[inline(always)]
-unsafe fn first_lanes<M: From<i8> + Copy, const TWICE: usize>(count: usize) -> __m256i {
-    // A window onto ones followed by zeros: the further left it starts, the more ones it sees.
-    let ones_then_zeros: [M; TWICE] =
-        std::array::from_fn(|lane| M::from(if lane < TWICE / 2 { -1 } else { 0 }));
+unsafe fn first_lanes<M>(count: usize) -> __m256i {
+    /// A window onto ones followed by zeros: the further left it starts, the more ones it sees.
+    static ONES_THEN_ZEROS: [u8; 64] = {
+        let mut bytes = [0; 64];
+        let mut byte = 0;
+        while byte < 32 {
+            bytes[byte] = u8::MAX;
+            byte += 1;
+        }
+        bytes
+    };
     // SAFETY: at most half a window to the right of the start, a whole register remains.
-    unsafe { _mm256_loadu_si256(ones_then_zeros.as_ptr().add(TWICE / 2 - count).cast()) }
+    unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(32 - count * size_of::<M>()).cast()) }
 }
