@@ -9,7 +9,7 @@ use super::program::Program;
 use crate::error::Problem;
 use crate::graph::dag::{Kind, Node, NodeId};
 use crate::graph::op::{At, Call, Gradient, Meta, Op, Operand, Samples};
-use crate::kernels::elementwise::{self, Argument, Function, Instruction, Read};
+use crate::kernels::elementwise::{self, Argument, Function, Instruction, Read, Term};
 use crate::kernels::real::Real;
 use crate::kernels::walk::Walk;
 
@@ -66,20 +66,52 @@ impl Chain {
         self.code.len() <= MAX_INSTRUCTIONS && self.operands.len() <= MAX_OPERANDS
     }
 
+    /// The instructions with the products by a single number in the terms of those that read them; only the last one
+    /// must be an instruction. Every result is read once, so that no product is wanted for itself.
+    fn scaled(&self) -> Vec<(Function, [Term; 2])> {
+        let mut code = Vec::new();
+        let mut results: Vec<Term> = Vec::new();
+        for (step, &(function, arguments)) in self.code.iter().enumerate() {
+            let terms = arguments.map(|argument| match argument {
+                Argument::Register(result) => results[result],
+                other => Term::plain(other),
+            });
+            let is_inside = function == Function::Multiply && step + 1 < self.code.len();
+            results.push(self.product(terms).filter(|_| is_inside).unwrap_or_else(|| {
+                code.push((function, terms));
+                Term::plain(Argument::Register(code.len() - 1))
+            }));
+        }
+        code
+    }
+
+    /// The product of two terms, if one of them is a single number.
+    fn product(&self, [a, b]: [Term; 2]) -> Option<Term> {
+        let is_number = |term: Term| match term.value {
+            Argument::Constant(_) => true,
+            Argument::Operand(position) => self.operands[position].1.as_ref().is_some_and(Walk::is_single),
+            Argument::Register(_) => false,
+        };
+        let (value, number) = if is_number(b) { (a, b) } else { (b, a) };
+        let is_product = is_number(number) && !a.is_scaled() && !b.is_scaled();
+        is_product.then_some(Term { value: value.value, factor: number.value })
+    }
+
     /// Gives registers back as soon as their values are read for the last time.
     fn finish(&self) -> elementwise::Program {
-        let mut last_read = vec![0; self.code.len()];
-        for (step, (_, arguments)) in self.code.iter().enumerate() {
-            for argument in arguments {
-                if let Argument::Register(value) = argument {
-                    last_read[*value] = step;
+        let scaled = self.scaled();
+        let mut last_read = vec![0; scaled.len()];
+        for (step, (_, terms)) in scaled.iter().enumerate() {
+            for term in terms {
+                if let Argument::Register(value) = term.value {
+                    last_read[value] = step;
                 }
             }
         }
         let mut home: Vec<usize> = Vec::new();
         let mut busy_until: Vec<usize> = Vec::new();
         let mut code = Vec::new();
-        for (step, &(function, arguments)) in self.code.iter().enumerate() {
+        for (step, &(function, terms)) in scaled.iter().enumerate() {
             let free = busy_until.iter().position(|&until| until < step);
             let register = free.unwrap_or_else(|| {
                 busy_until.push(0);
@@ -87,11 +119,11 @@ impl Chain {
             });
             busy_until[register] = last_read[step].max(step);
             home.push(register);
-            let arguments = arguments.map(|argument| match argument {
-                Argument::Register(value) => Argument::Register(home[value]),
-                other => other,
+            let terms = terms.map(|term| match term.value {
+                Argument::Register(value) => Term { value: Argument::Register(home[value]), ..term },
+                _ => term,
             });
-            code.push(Instruction { function, arguments, register });
+            code.push(Instruction { function, terms, register });
         }
         elementwise::Program { code, registers: busy_until.len() }
     }
@@ -193,7 +225,7 @@ impl Op for Fused {
         let reads: SmallVec<[Read<'_, T>; MAX_OPERANDS]> = (call.operands.iter().zip(&self.reads))
             .map(|(operand, walk)| match (operand, walk) {
                 (Operand::Real(_, data), None) => Read::Whole(data),
-                (Operand::Real(_, [value]), Some(_)) => Read::Single(*value),
+                (Operand::Real(_, [value, ..]), Some(walk)) if walk.is_single() => Read::Single(*value),
                 (Operand::Real(_, data), Some(walk)) => Read::Along(data, walk),
                 _ => Read::InPlace,
             })
@@ -206,7 +238,10 @@ impl Op for Fused {
     }
 
     fn attributes(&self) -> String {
-        let names = self.program.code.iter().map(|step| format!("{:?}", step.function).to_lowercase());
+        let names = self.program.code.iter().map(|step| {
+            let scaled = if step.terms.iter().any(Term::is_scaled) { "scaled " } else { "" };
+            scaled.to_string() + &format!("{:?}", step.function).to_lowercase()
+        });
         names.collect::<Vec<_>>().join(" ")
     }
 

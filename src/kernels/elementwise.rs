@@ -3,12 +3,15 @@
 //! A chain such as Adam's update would read and write memory once for each operation. As one program it keeps
 //! every intermediate result in a tile that fits the first-level cache.
 
-use super::real::Real;
-use super::simd::{Isa, Kernel, Vector, prefetch};
-use super::walk::Walk;
-use super::workers::{Local, Workers};
-use step::{Lane, Step};
+use smallvec::SmallVec;
 
+use super::real::Real;
+use super::simd::{Isa, MAX_LANES};
+use super::walk::Walk;
+use super::workers::Workers;
+use chunk::Chunk;
+
+mod chunk;
 mod step;
 
 /// A function of one or two numbers, applied to each element.
@@ -61,13 +64,35 @@ pub enum Argument {
     Constant(f64),
 }
 
+/// An argument times a number. Multiplying while a tile is read anyway costs nothing, so that most products with a
+/// number need no instruction of their own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Term {
+    /// What is read.
+    pub value: Argument,
+    /// What it is multiplied by: a constant, or an operand that is read as a single number.
+    pub factor: Argument,
+}
+
+impl Term {
+    /// The argument as it is.
+    pub fn plain(value: Argument) -> Self {
+        Self { value, factor: Argument::Constant(1.0) }
+    }
+
+    /// Whether it is multiplied by something.
+    pub fn is_scaled(&self) -> bool {
+        self.factor != Argument::Constant(1.0)
+    }
+}
+
 /// One function applied to one tile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instruction {
     /// What to compute.
     pub function: Function,
     /// From what; functions of one argument read the first.
-    pub arguments: [Argument; 2],
+    pub terms: [Term; 2],
     /// The register that takes the result, never one that the instruction reads.
     pub register: usize,
 }
@@ -104,112 +129,30 @@ pub const MAX_TILES: usize = 24;
 /// Runs `program` over all elements of `out`.
 pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], out: &mut [T], workers: &Workers) {
     debug_assert!(operands.len() + program.registers <= MAX_TILES);
-    workers.chunks(out, CHUNK, &|index, out, local| {
-        Isa::detect().dispatch(Chunk { program, operands, start: index * CHUNK, out, local });
-    });
+    run_on(Isa::detect(), (&program.code, program.registers), operands, out, workers);
 }
 
 /// Applies one function to whole operands.
 pub fn apply<T: Real>(function: Function, operands: &[&[T]], out: &mut [T], workers: &Workers) {
-    workers.chunks(out, CHUNK, &|index, out, _| {
-        let range = index * CHUNK..index * CHUNK + out.len();
-        let part = |position: usize| match operands.get(position) {
-            Some(operand) => Lane::Slice(&operand[range.clone()]),
-            None => Lane::Splat(T::zero()),
-        };
-        let arguments = [part(0), part(1)];
-        Isa::detect().dispatch(Step { function, arguments, out, flushes: function.underflows() });
+    let terms = [0, operands.len() - 1].map(|position| Term::plain(Argument::Operand(position)));
+    let code = [Instruction { function, terms, register: 0 }];
+    let reads: SmallVec<[Read<'_, T>; 2]> = operands.iter().map(|operand| Read::Whole(operand)).collect();
+    run_on(Isa::detect(), (&code, 1), &reads, out, workers);
+}
+
+fn run_on<T: Real>(
+    isa: Isa,
+    (code, registers): (&[Instruction], usize),
+    operands: &[Read<'_, T>],
+    out: &mut [T],
+    workers: &Workers,
+) {
+    workers.chunks(out, CHUNK, &|index, out, local| {
+        let sizes = [operands.len() * TILE, registers * TILE, 2 * code.len() * MAX_LANES];
+        let mut split = local.split();
+        let [copies, registers, numbers] = sizes.map(|size| split.take(size));
+        Chunk { operands, start: index * CHUNK, out, copies, registers, numbers }.run(isa, code);
     });
-}
-
-/// A program about to run over the part of its output that begins at element `start`.
-struct Chunk<'a, T> {
-    program: &'a Program,
-    operands: &'a [Read<'a, T>],
-    start: usize,
-    out: &'a mut [T],
-    local: &'a mut Local,
-}
-
-impl<T: Real> Kernel<T> for Chunk<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Vector<T>>(self) {
-        let Self { program, operands, start, out, local } = self;
-        let tiles = local.slice::<T>((operands.len() + program.registers) * TILE);
-        let (copies, registers) = tiles.split_at_mut(operands.len() * TILE);
-        let (mut first, mut rest) = (start, out);
-        while !rest.is_empty() {
-            let (out, next) = rest.split_at_mut(TILE.min(rest.len()));
-            for (read, copy) in operands.iter().zip(copies.chunks_exact_mut(TILE)) {
-                if let Read::Along(data, walk) = read {
-                    walk.fetch(data, first, &mut copy[..out.len()]);
-                }
-            }
-            let tile = Tile { operands, copies, first, len: out.len() };
-            tile.run(program, registers, out, next);
-            (first, rest) = (first + tile.len, next);
-        }
-    }
-}
-
-/// What a program reads at `len` elements from `first` on.
-struct Tile<'a, T> {
-    operands: &'a [Read<'a, T>],
-    copies: &'a [T],
-    first: usize,
-    len: usize,
-}
-
-impl<T: Real> Tile<'_, T> {
-    /// Runs a program over the tile. While it runs, the next tile is on its way to the cache: each step asks for
-    /// one operand's, which disturbs it less than to wait for all at once.
-    #[inline(always)]
-    fn run(&self, program: &Program, registers: &mut [T], out: &mut [T], next: &[T]) {
-        let len = self.len;
-        let last = program.code.len() - 1;
-        let underflows = program.code.iter().any(|instruction| instruction.function.underflows());
-        for (step, &Instruction { function, arguments, register }) in program.code.iter().enumerate() {
-            self.operands.iter().skip(step).step_by(last + 1).for_each(|read| self.prefetch_next(read));
-            let (below, rest) = registers.split_at_mut(register * TILE);
-            let (target, above) = rest.split_at_mut(TILE.min(rest.len()));
-            let lane = |argument| match argument {
-                Argument::Constant(value) => Lane::Splat(T::of(value)),
-                Argument::Operand(position) => self.operand(position),
-                Argument::Register(r) if r < register => Lane::Slice(&below[r * TILE..][..len]),
-                Argument::Register(r) => Lane::Slice(&above[(r - register - 1) * TILE..][..len]),
-            };
-            let [a, b] = [lane(arguments[0]), lane(arguments[1])];
-            let step = if step == last {
-                prefetch(next, TILE);
-                Step { function, arguments: [a, b], out: &mut *out, flushes: underflows }
-            } else {
-                let arguments = [a.or_in(out), b.or_in(out)];
-                Step { function, arguments, out: &mut target[..len], flushes: false }
-            };
-            step.apply();
-        }
-    }
-
-    /// The operand's numbers for this tile.
-    #[inline(always)]
-    fn operand(&self, position: usize) -> Lane<'_, T> {
-        match self.operands[position] {
-            Read::Whole(data) => Lane::Slice(&data[self.first..][..self.len]),
-            Read::Along(..) => Lane::Slice(&self.copies[position * TILE..][..self.len]),
-            Read::Single(value) => Lane::Splat(value),
-            Read::InPlace => Lane::Target,
-        }
-    }
-
-    /// Asks for what an operand has for the next tile.
-    #[inline(always)]
-    fn prefetch_next(&self, read: &Read<'_, T>) {
-        if let Read::Whole(data) = read {
-            prefetch(&data[self.first + self.len..], TILE);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,14 @@ pub trait Vector<T>: Copy {
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
     /// self + other.
     unsafe fn add(self, other: Self) -> Self;
+    /// self − other.
+    unsafe fn subtract(self, other: Self) -> Self;
+    /// self · other.
+    unsafe fn multiply(self, other: Self) -> Self;
+    /// self / other.
+    unsafe fn divide(self, other: Self) -> Self;
+    /// The square root.
+    unsafe fn root(self) -> Self;
     /// 0 in every lane where `by` is ≤ 0; where it is greater or NaN, the lane as it is.
     unsafe fn gate(self, by: Self) -> Self;
     /// 0 in every lane that is ≤ 0; the others, and NaN, as they are.
@@ -245,6 +253,26 @@ impl<T: Real> Vector<T> for [T; 4] {
     }
 
     #[inline(always)]
+    unsafe fn subtract(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] - other[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] * other[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn divide(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] / other[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn root(self) -> Self {
+        self.map(T::sqrt)
+    }
+
+    #[inline(always)]
     unsafe fn gate(self, by: Self) -> Self {
         std::array::from_fn(|lane| if by[lane] <= T::zero() { T::zero() } else { self[lane] })
     }
@@ -298,6 +326,14 @@ mod tests {
                 assert_eq!(lanes(a), expected(&number));
                 assert_eq!(lanes(V::splat(number(9))), expected(&|_| number(9)));
                 assert_eq!(lanes(a.add(b)), expected(&|i| number(i) + number(i + V::LANES)));
+                assert_eq!(lanes(a.subtract(b)), expected(&|i| number(i) - number(i + V::LANES)));
+                assert_eq!(lanes(a.multiply(b)), expected(&|i| number(i) * number(i + V::LANES)));
+                assert_eq!(
+                    lanes(b.divide(V::splat(number(5)))),
+                    expected(&|i| number(i + V::LANES) / number(5))
+                );
+                let root = |i| (number(i) * number(i) + T::one()).sqrt();
+                assert_eq!(lanes(a.mul_add(a, V::splat(T::one())).root()), expected(&root));
                 assert_eq!(
                     lanes(a.mul_add(b, a)),
                     expected(&|i| number(i) * number(i + V::LANES) + number(i))

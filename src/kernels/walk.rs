@@ -49,6 +49,12 @@ impl Walk {
         self.axes.iter().all(|&(_, stride)| stride == 0)
     }
 
+    /// After how many output elements the same ones of the operand are read again.
+    pub fn period(&self) -> usize {
+        let moving = self.axes.iter().rposition(|&(_, stride)| stride != 0).map_or(0, |last| last + 1);
+        self.axes[..moving].iter().map(|&(size, _)| size).product()
+    }
+
     /// Writes what output elements `start..start + out.len()` read.
     pub fn fetch<T: Copy>(&self, data: &[T], start: usize, out: &mut [T]) {
         let Some(&(inner_size, inner_stride)) = self.axes.first() else {
@@ -75,11 +81,12 @@ impl Walk {
     /// Where the `row`-th run along the innermost axis starts in the operand.
     fn row_offset(&self, mut row: usize) -> usize {
         let mut offset = 0;
-        for &(size, stride) in &self.axes[1..] {
+        let [_, axes @ .., (_, outermost)] = &self.axes[..] else { return 0 };
+        for &(size, stride) in axes {
             offset += row % size * stride;
             row /= size;
         }
-        offset
+        offset + row * outermost
     }
 }
 
@@ -122,5 +129,14 @@ mod tests {
         assert!(Walk::new(&shape, &row_major(&shape)).is_identity());
         assert!(Walk::new(&shape, &[0, 0, 0]).is_single());
         assert!(!Walk::new(&shape, &[1, 0, 4]).is_identity());
+    }
+
+    #[test]
+    fn a_period_ends_where_the_operand_is_read_from_its_start_again() {
+        let period = |shape: [usize; 3], strides: [usize; 3]| Walk::new(&shape.into(), &strides).period();
+        assert_eq!(period([4, 2, 5], [0, 0, 1]), 5);
+        assert_eq!(period([4, 2, 5], [0, 1, 0]), 10);
+        assert_eq!(period([4, 2, 5], [1, 0, 0]), 40);
+        assert_eq!(period([4, 2, 5], [0, 0, 0]), 1);
     }
 }

@@ -1,76 +1,193 @@
-//! One function over one tile.
+//! One function over tile after tile.
+
+use std::ops::Range;
 
 use super::Function;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Kernel, Vector, flush};
+use crate::kernels::simd::{Isa, Kernel, MAX_LANES, Vector};
 
-/// What a function reads: a tile of numbers, one number for the whole tile, or what lies where it writes to.
+/// Where a step finds or puts its numbers.
 #[derive(Clone, Copy)]
-pub enum Lane<'a, T> {
-    /// A number for each element.
-    Slice(&'a [T]),
-    /// One number for all.
-    Splat(T),
-    /// The numbers in the output.
-    Target,
+pub struct Place<T> {
+    start: *mut T,
+    /// How far on the numbers of an element are from those of the one before, from tile to tile and within a tile.
+    strides: [usize; 2],
 }
 
-impl<'a, T: Real> Lane<'a, T> {
-    /// The same from a step that writes elsewhere, where `out` is what [`Target`](Self::Target) stands for.
-    #[inline(always)]
-    pub fn or_in(self, out: &'a [T]) -> Self {
-        if matches!(self, Self::Target) { Self::Slice(out) } else { self }
+impl<T> Place<T> {
+    /// Numbers for each element of a part of the output.
+    pub fn operand(numbers: &[T]) -> Self {
+        Self { start: numbers.as_ptr().cast_mut(), strides: [1, 1] }
+    }
+
+    /// The part of the output itself.
+    pub fn part(numbers: &mut [T]) -> Self {
+        Self { start: numbers.as_mut_ptr(), strides: [1, 1] }
+    }
+
+    /// Numbers for each element of one tile, over and over.
+    pub fn tile(numbers: &mut [T]) -> Self {
+        Self { start: numbers.as_mut_ptr(), strides: [0, 1] }
+    }
+
+    /// A register's lanes, for all elements alike.
+    pub fn number(lanes: &mut [T]) -> Self {
+        Self { start: lanes.as_mut_ptr(), strides: [0, 0] }
+    }
+
+    fn of_tile(&self, first: usize) -> *mut T {
+        self.start.wrapping_add(first * self.strides[0])
     }
 }
 
-/// One function about to be applied to its arguments.
-pub struct Step<'a, T> {
+/// One function, and where its arguments and its results are.
+pub struct Step<T> {
     /// Which function.
     pub function: Function,
     /// Its arguments; functions of one read the first.
-    pub arguments: [Lane<'a, T>; 2],
-    /// Takes the results.
-    pub out: &'a mut [T],
-    /// Whether subnormal results are to become 0.
+    pub arguments: [Place<T>; 2],
+    /// What they are multiplied by before.
+    pub factors: [T; 2],
+    /// Takes the results; the same as an argument, or apart from it.
+    pub target: Place<T>,
+    /// Whether subnormal results become 0.
     pub flushes: bool,
 }
 
-impl<T: Real> Kernel<T> for Step<'_, T> {
+impl<T: Real> Step<T> {
+    /// Computes the results of a tile.
+    ///
+    /// # Safety
+    /// All places must hold these elements, and nobody else may write to the arguments or touch the target.
+    pub unsafe fn run(&self, isa: Isa, elements: &Range<usize>) {
+        match self.function {
+            Function::Add => self.sweep(isa, elements, Add),
+            Function::Subtract => self.sweep(isa, elements, Subtract),
+            Function::Multiply => self.sweep(isa, elements, Multiply),
+            Function::Divide => self.sweep(isa, elements, Divide),
+            Function::Gate => self.sweep(isa, elements, Gate),
+            Function::Relu => self.sweep(isa, elements, Relu),
+            Function::Negate => self.sweep(isa, elements, Negate),
+            Function::Sqrt => self.sweep(isa, elements, Root),
+            Function::Power(2) => self.sweep(isa, elements, Square),
+            Function::Exp => self.sweep(isa, elements, Scalar(T::exp)),
+            Function::Ln => self.sweep(isa, elements, Scalar(T::ln)),
+            Function::Sigmoid => self.sweep(isa, elements, Scalar(sigmoid)),
+            Function::Tanh => self.sweep(isa, elements, Scalar(T::tanh)),
+            Function::Power(exponent) => self.sweep(isa, elements, Scalar(move |a: T| a.powi(exponent))),
+        }
+    }
+
+    #[inline(always)]
+    fn sweep(&self, isa: Isa, elements: &Range<usize>, function: impl Compute<T>) {
+        let [a, b] = &self.arguments;
+        isa.dispatch(Sweep {
+            function,
+            arguments: [a.of_tile(elements.start), b.of_tile(elements.start)],
+            strides: [a.strides[1], b.strides[1]],
+            factors: self.factors,
+            target: self.target.of_tile(elements.start),
+            count: elements.len(),
+            flushes: self.flushes,
+        });
+    }
+}
+
+/// One function about to run over one tile.
+struct Sweep<T, F> {
+    function: F,
+    arguments: [*const T; 2],
+    strides: [usize; 2],
+    factors: [T; 2],
+    target: *mut T,
+    count: usize,
+    flushes: bool,
+}
+
+impl<T: Real, F: Compute<T>> Kernel<T> for Sweep<T, F> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        self.apply();
+        let (mut done, [mut a, mut b]) = (0, self.arguments);
+        let [to_next_a, to_next_b] = self.strides.map(|stride| stride * V::LANES);
+        // SAFETY: `Step::run` vouches for the places, `dispatch` for the instruction set.
+        unsafe {
+            let factors = [V::splat(self.factors[0]), V::splat(self.factors[1])];
+            while done + V::LANES <= self.count {
+                self.compute(V::load(a), V::load(b), factors).store(self.target.add(done));
+                (a, b) = (a.wrapping_add(to_next_a), b.wrapping_add(to_next_b));
+                done += V::LANES;
+            }
+            let rest = self.count - done;
+            if rest > 0 {
+                let (a, b) = (V::load_first(a, rest), V::load_first(b, rest));
+                self.compute(a, b, factors).store_first(self.target.add(done), rest);
+            }
+        }
     }
 }
 
-impl<T: Real> Step<'_, T> {
-    /// Applies the function.
+impl<T: Real, F: Compute<T>> Sweep<T, F> {
+    /// # Safety
+    /// The instruction set of `V` must exist.
     #[inline(always)]
-    pub fn apply(self) {
-        if self.flushes { self.evaluate::<true>() } else { self.evaluate::<false>() }
+    unsafe fn compute<V: Vector<T>>(&self, a: V, b: V, [s, t]: [V; 2]) -> V {
+        // SAFETY: the same contract.
+        unsafe {
+            let result = self.function.compute(a.multiply(s), b.multiply(t));
+            if self.flushes { result.flush() } else { result }
+        }
     }
+}
 
+/// What a function makes of registers.
+trait Compute<T: Real>: Copy {
+    /// # Safety
+    /// The instruction set of `V` must exist.
+    unsafe fn compute<V: Vector<T>>(self, a: V, b: V) -> V;
+}
+
+macro_rules! functions {
+    ($($name:ident: |$a:ident, $b:pat_param| $result:expr;)*) => {$(
+        #[derive(Clone, Copy)]
+        struct $name;
+
+        impl<T: Real> Compute<T> for $name {
+            #[inline(always)]
+            unsafe fn compute<V: Vector<T>>(self, $a: V, $b: V) -> V {
+                // SAFETY: the same contract.
+                unsafe { $result }
+            }
+        }
+    )*};
+}
+
+functions! {
+    Add: |a, b| a.add(b);
+    Subtract: |a, b| a.subtract(b);
+    Multiply: |a, b| a.multiply(b);
+    Divide: |a, b| a.divide(b);
+    Gate: |a, b| a.gate(b);
+    Relu: |a, _| a.relu();
+    Negate: |a, _| a.multiply(V::splat(-T::one()));
+    Root: |a, _| a.root();
+    Square: |a, _| a.multiply(a);
+}
+
+/// A function of one number, for which machines have no instruction.
+#[derive(Clone, Copy)]
+struct Scalar<F>(F);
+
+impl<T: Real, F: Fn(T) -> T + Copy> Compute<T> for Scalar<F> {
     #[inline(always)]
-    fn evaluate<const FLUSHES: bool>(self) {
-        let Self { function, arguments: [a, b], out, .. } = self;
-        let end = |value: T| if FLUSHES { flush(value) } else { value };
-        let zero = T::zero();
-        match function {
-            Function::Add => zip(out, a, b, |a, b| end(a + b)),
-            Function::Subtract => zip(out, a, b, |a, b| end(a - b)),
-            Function::Multiply => zip(out, a, b, |a, b| end(a * b)),
-            Function::Divide => zip(out, a, b, |a, b| end(a / b)),
-            Function::Gate => zip(out, a, b, |a, b| end(if b <= zero { zero } else { a })),
-            Function::Relu => map(out, a, |a| end(if a <= zero { zero } else { a })),
-            Function::Negate => map(out, a, |a| end(-a)),
-            Function::Exp => map(out, a, |a| end(a.exp())),
-            Function::Ln => map(out, a, |a| end(a.ln())),
-            Function::Sqrt => map(out, a, |a| end(a.sqrt())),
-            Function::Sigmoid => map(out, a, |a| end(sigmoid(a))),
-            Function::Tanh => map(out, a, |a| end(a.tanh())),
-            Function::Power(2) => map(out, a, |a| end(a * a)),
-            Function::Power(exponent) => map(out, a, |a| end(a.powi(exponent))),
+    unsafe fn compute<V: Vector<T>>(self, a: V, _: V) -> V {
+        let mut lanes = [T::zero(); MAX_LANES];
+        // SAFETY: no register has more lanes than the array; the rest is the same contract.
+        unsafe {
+            a.store(lanes.as_mut_ptr());
+            lanes.iter_mut().take(V::LANES).for_each(|lane| *lane = (self.0)(*lane));
+            V::load(lanes.as_ptr())
         }
     }
 }
@@ -82,28 +199,5 @@ pub fn sigmoid<T: Real>(a: T) -> T {
     } else {
         let e = a.exp();
         e / (T::one() + e)
-    }
-}
-
-#[inline(always)]
-fn map<T: Real>(out: &mut [T], a: Lane<'_, T>, f: impl Fn(T) -> T) {
-    match a {
-        Lane::Slice(a) => out.iter_mut().zip(a).for_each(|(out, &a)| *out = f(a)),
-        Lane::Splat(a) => out.fill(f(a)),
-        Lane::Target => out.iter_mut().for_each(|out| *out = f(*out)),
-    }
-}
-
-#[inline(always)]
-fn zip<T: Real>(out: &mut [T], a: Lane<'_, T>, b: Lane<'_, T>, f: impl Fn(T, T) -> T) {
-    match (a, b) {
-        (Lane::Slice(a), Lane::Slice(b)) => {
-            out.iter_mut().zip(a).zip(b).for_each(|((out, &a), &b)| *out = f(a, b));
-        }
-        (Lane::Target, Lane::Slice(b)) => out.iter_mut().zip(b).for_each(|(out, &b)| *out = f(*out, b)),
-        (Lane::Slice(a), Lane::Target) => out.iter_mut().zip(a).for_each(|(out, &a)| *out = f(a, *out)),
-        (Lane::Target, Lane::Target) => out.iter_mut().for_each(|out| *out = f(*out, *out)),
-        (a, Lane::Splat(b)) => map(out, a, |a| f(a, b)),
-        (Lane::Splat(a), b) => map(out, b, |b| f(a, b)),
     }
 }

@@ -39,15 +39,15 @@ fn numbers<T: Real>(count: usize, seed: usize) -> Vec<T> {
 /// Adam's update p − m / (√v · c + ε) · r, with p in place, c and r single numbers.
 fn adam() -> Program {
     use Argument::{Constant, Operand, Register};
+    let scaled = |register, factor| Term { value: Register(register), factor };
+    let plain = Term::plain;
     let code = [
-        (Function::Sqrt, [Operand(2), Constant(0.0)], 0),
-        (Function::Multiply, [Register(0), Operand(3)], 1),
-        (Function::Add, [Register(1), Constant(1e-8)], 0),
-        (Function::Divide, [Operand(1), Register(0)], 1),
-        (Function::Multiply, [Register(1), Operand(4)], 0),
-        (Function::Subtract, [Operand(0), Register(0)], 1),
+        (Function::Sqrt, [plain(Operand(2)), plain(Constant(0.0))], 0),
+        (Function::Add, [scaled(0, Operand(3)), plain(Constant(1e-8))], 1),
+        (Function::Divide, [plain(Operand(1)), plain(Register(1))], 0),
+        (Function::Subtract, [plain(Operand(0)), scaled(0, Operand(4))], 1),
     ];
-    let code = code.map(|(function, arguments, register)| Instruction { function, arguments, register });
+    let code = code.map(|(function, terms, register)| Instruction { function, terms, register });
     Program { code: code.to_vec(), registers: 2 }
 }
 
@@ -63,10 +63,8 @@ fn check_adam<T: Real>(len: usize) {
     for isa in Isa::available() {
         for threads in 1..=3 {
             let mut out = p.clone();
-            Workers::new(threads).unwrap().chunks(&mut out, CHUNK, &|index, out, local| {
-                let start = index * CHUNK;
-                isa.dispatch(Chunk { program: &program, operands: &reads, start, out, local });
-            });
+            let code = (&program.code[..], program.registers);
+            run_on(isa, code, &reads, &mut out, &Workers::new(threads).unwrap());
             assert_eq!(out, expected, "{len} {} on {}", T::NAME, isa.name());
         }
     }
@@ -80,18 +78,28 @@ fn a_chain_computes_the_same_on_every_instruction_set_for_every_length() {
     }
 }
 
-fn check_step<T: Real>(function: Function, f: &dyn Fn(T, T) -> T) {
-    let (a, b) = (numbers::<T>(37, 3), numbers::<T>(37, 4));
-    let splat = T::of(0.7);
-    let lanes = [(Lane::Slice(&a), 0), (Lane::Splat(splat), 1), (Lane::Target, 2)];
-    let value = |which: usize, given: &[T], i: usize| [given[i], splat, b[i]][which];
+fn check_function<T: Real>(function: Function, f: &dyn Fn(T, T) -> T) {
+    let len = TILE + 37;
+    let (a, b, c) = (numbers::<T>(len, 3), numbers::<T>(len, 4), T::of(0.7));
+    let shape = [len].into();
+    let walk = Walk::new(&shape, &[1]);
+    let reads = [Read::Whole(&a), Read::Along(&a, &walk), Read::Single(c), Read::InPlace];
+    let value = |which: usize, i: usize| [a[i], a[i], c, b[i]][which];
+    let factors = [0.3, -1.7];
     for isa in Isa::available() {
-        for (left, first) in lanes {
-            for (right, second) in lanes {
+        for first in 0..reads.len() {
+            for second in 0..reads.len() {
+                let term = |position, factor| Term {
+                    value: Argument::Operand(position),
+                    factor: Argument::Constant(factor),
+                };
+                let terms = [term(first, factors[0]), term(second, factors[1])];
+                let code = [Instruction { function, terms, register: 0 }];
                 let mut out = b.clone();
-                isa.dispatch(Step { function, arguments: [left, right], out: &mut out, flushes: true });
+                run_on(isa, (&code, 1), &reads, &mut out, &Workers::new(1).unwrap());
                 for (i, &out) in out.iter().enumerate() {
-                    let expected = f(value(first, &a, i), value(second, &a, i));
+                    let [x, y] = [value(first, i) * T::of(factors[0]), value(second, i) * T::of(factors[1])];
+                    let expected = f(x, y);
                     let is_right = out == expected || out.is_nan() && expected.is_nan();
                     assert!(is_right, "{function:?} {out} {expected} on {}", isa.name());
                 }
@@ -102,24 +110,42 @@ fn check_step<T: Real>(function: Function, f: &dyn Fn(T, T) -> T) {
 
 #[test]
 fn every_source_of_arguments_is_read() {
-    check_step::<f32>(Function::Subtract, &|a, b| a - b);
-    check_step::<f32>(Function::Divide, &|a, b| a / b);
-    check_step::<f32>(Function::Sqrt, &|a, _| a.sqrt());
-    check_step::<f64>(Function::Gate, &|a, b| if b <= 0.0 { 0.0 } else { a });
-    check_step::<f64>(Function::Divide, &|a, b| a / b);
-    check_step::<f64>(Function::Sqrt, &|a, _| a.sqrt());
+    check_function::<f32>(Function::Subtract, &|a, b| a - b);
+    check_function::<f32>(Function::Divide, &|a, b| a / b);
+    check_function::<f32>(Function::Sqrt, &|a, _| a.sqrt());
+    check_function::<f64>(Function::Gate, &|a, b| if b <= 0.0 { 0.0 } else { a });
+    check_function::<f64>(Function::Divide, &|a, b| a / b);
+    check_function::<f64>(Function::Sqrt, &|a, _| a.sqrt());
+    check_function::<f32>(Function::Exp, &|a, _| a.exp());
+    check_function::<f64>(Function::Power(-3), &|a, _| a.powi(-3));
+    check_function::<f32>(Function::Power(2), &|a, _| a * a);
+    check_function::<f64>(Function::Negate, &|a, _| -a);
+    check_function::<f32>(Function::Relu, &|a, _| if a <= 0.0 { 0.0 } else { a });
 }
 
 #[test]
 fn what_is_subnormal_inside_a_chain_is_zero_at_its_end() {
-    let product = [Argument::Operand(0), Argument::Constant(1e-20)];
-    let sum = [Argument::Register(0), Argument::Constant(0.0)];
-    let code = vec![
-        Instruction { function: Function::Multiply, arguments: product, register: 0 },
-        Instruction { function: Function::Add, arguments: sum, register: 1 },
-    ];
+    let [zero, tiny] = [Argument::Constant(0.0), Argument::Constant(1e-20)];
+    let terms = [Term { value: Argument::Operand(0), factor: tiny }, Term::plain(zero)];
+    let code = vec![Instruction { function: Function::Add, terms, register: 0 }];
     let mut out = [9.0_f32; 3];
     let workers = Workers::new(1).unwrap();
-    run(&Program { code, registers: 2 }, &[Read::Whole(&[1e-20, 1.0, -1e-21])], &mut out, &workers);
+    run(&Program { code, registers: 1 }, &[Read::Whole(&[1e-20, 1.0, -1e-21])], &mut out, &workers);
     assert_eq!(out, [0.0, 1e-20, 0.0]);
+}
+
+#[test]
+fn an_operand_that_repeats_itself_is_read_right_in_every_tile() {
+    for (rows, columns) in [(40, 100), (900, 7), (3, TILE), (5, TILE - 1), (3, TILE + 1), (CHUNK + 3, 1)] {
+        let shape = [rows, columns].into();
+        let (row, column) = (numbers::<f32>(columns, 1), numbers::<f32>(rows, 2));
+        let (along_row, along_column) = (Walk::new(&shape, &[0, 1]), Walk::new(&shape, &[1, 0]));
+        let terms = [Argument::Operand(0), Argument::Operand(1)].map(Term::plain);
+        let code = vec![Instruction { function: Function::Subtract, terms, register: 0 }];
+        let mut out = vec![9.0; rows * columns];
+        let reads = [Read::Along(&column, &along_column), Read::Along(&row, &along_row)];
+        run(&Program { code, registers: 1 }, &reads, &mut out, &Workers::new(2).unwrap());
+        let expected = column.iter().flat_map(|a| row.iter().map(move |b| a - b));
+        assert!(out.iter().copied().eq(expected), "{rows} × {columns}");
+    }
 }

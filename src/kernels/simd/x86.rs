@@ -41,7 +41,8 @@ pub unsafe fn run_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
 
 /// The operations that differ only in the names of their intrinsics.
 macro_rules! common {
-    ($number:ty, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident, $max:ident) => {
+    ($number:ty, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident, $subtract:ident,
+     $multiply:ident, $divide:ident, $root:ident, $max:ident) => {
         #[inline(always)]
         unsafe fn splat(value: $number) -> Self {
             // SAFETY: the trait's contract, as for every intrinsic below.
@@ -70,6 +71,30 @@ macro_rules! common {
         unsafe fn add(self, other: Self) -> Self {
             // SAFETY: the trait's contract.
             unsafe { $add(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn subtract(self, other: Self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $subtract(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply(self, other: Self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $multiply(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn divide(self, other: Self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $divide(self, other) }
+        }
+
+        #[inline(always)]
+        unsafe fn root(self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $root(self) }
         }
 
         #[inline(always)]
@@ -154,7 +179,19 @@ avx512!(
     f32,
     16,
     __mmask16,
-    (f32, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_max_ps),
+    (
+        f32,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        _mm512_mul_ps,
+        _mm512_div_ps,
+        _mm512_sqrt_ps,
+        _mm512_max_ps
+    ),
     i32,
     _mm512_loadu_epi32,
     _mm512_permutex2var_ps,
@@ -171,7 +208,19 @@ avx512!(
     f64,
     8,
     __mmask8,
-    (f64, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd, _mm512_max_pd),
+    (
+        f64,
+        _mm512_set1_pd,
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_fmadd_pd,
+        _mm512_add_pd,
+        _mm512_sub_pd,
+        _mm512_mul_pd,
+        _mm512_div_pd,
+        _mm512_sqrt_pd,
+        _mm512_max_pd
+    ),
     i64,
     _mm512_loadu_epi64,
     _mm512_permutex2var_pd,
@@ -244,7 +293,19 @@ avx2!(
     __m256,
     f32,
     8,
-    (f32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_max_ps),
+    (
+        f32,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
+        _mm256_div_ps,
+        _mm256_sqrt_ps,
+        _mm256_max_ps
+    ),
     _mm256_maskload_ps,
     _mm256_maskstore_ps,
     _mm256_cmp_ps,
@@ -260,7 +321,19 @@ avx2!(
     __m256d,
     f64,
     4,
-    (f64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd, _mm256_max_pd),
+    (
+        f64,
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_fmadd_pd,
+        _mm256_add_pd,
+        _mm256_sub_pd,
+        _mm256_mul_pd,
+        _mm256_div_pd,
+        _mm256_sqrt_pd,
+        _mm256_max_pd
+    ),
     _mm256_maskload_pd,
     _mm256_maskstore_pd,
     _mm256_cmp_pd,
