@@ -5,7 +5,7 @@
 //! 3. `simplify` applies the operations' own rules, such as x · 1 = x,
 //! 4. `absorb` takes bias and relu into the kernel before them,
 //! 5. `channels_last` lets pictures lie so that the kernels are fastest,
-//! 6. `absorb` again, for the kernels chosen,
+//! 6. `simplify` and `absorb` again, for the kernels chosen,
 //! 7. `fuse` joins chains of elementwise functions into one step,
 //! 8. `depth_first` takes a few samples through several steps before the next few,
 //! 9. `memory` places every buffer in one arena and yields the [`Plan`].
@@ -51,6 +51,7 @@ impl Default for Options {
             ("dedup", passes::dedup),
             ("absorb", passes::absorb),
             ("channels_last", layout::channels_last),
+            ("simplify", passes::simplify),
             ("absorb", passes::absorb),
             ("fuse", fuse::fuse),
             ("depth_first", groups::group),

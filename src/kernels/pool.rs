@@ -7,7 +7,6 @@ use super::simd::vectorize;
 use super::workers::{Local, Workers};
 use crate::shape::Window;
 
-#[allow(dead_code)] // until a pass chooses it
 mod channels_last;
 
 /// Most windows that are compared side by side.

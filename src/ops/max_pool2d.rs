@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::attributes::Pool2dOptions;
 use super::example::{Example, distinct};
 use crate::error::Problem;
-use crate::graph::op::{Adapt, Algorithm, ChannelsLast, Samples};
+use crate::graph::op::{Adapt, Algorithm, ChannelsLast, Here, Rewrite, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::pool::Pooling;
 use crate::kernels::real::Real;
@@ -29,6 +29,12 @@ pub struct Argmax {
 pub struct Take {
     window: Window,
     order: Order,
+}
+
+/// The maxima themselves, of pictures whose channels lie last: cheaper than to look up where they are.
+#[derive(Debug, Clone, PartialEq)]
+struct Maximum {
+    window: Window,
 }
 
 /// The adjoint of [`Take`]: values added to planes of zeros at the indices.
@@ -127,6 +133,43 @@ impl Op for Take {
 
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
         Some(Samples::each(operands[0].shape[0], &[true; 2]))
+    }
+
+    /// What lies where the maximum is, is the maximum.
+    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+        let (image, indices) = (here.operand(0), here.operand(1));
+        let finds = Argmax { window: self.window, order: Order::Last };
+        let is_maximum = indices.op() == Some(&finds) && indices.operand(0).id == image.id;
+        is_maximum.then(|| Rewrite::op_on(Maximum { window: self.window }, [image.id]))
+    }
+}
+
+impl Op for Maximum {
+    fn name(&self) -> &'static str {
+        "max_pool2d"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let [batch, channels, height, width] = Order::Last.sizes(&operands[0].shape);
+        let places = pooled_places(self.window, [height, width])?;
+        Ok(Meta::real(Order::Last.shape([batch, channels, places[0], places[1]])))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let pooling = pooling(self.window, Order::Last, call.operand_shape(0), call.shape);
+        pooling.max_last(channels(call.shape), call.real(0), call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+        Gradient::NotDifferentiable
+    }
+
+    fn attributes(&self) -> String {
+        self.window.to_string()
+    }
+
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        Some(Samples::each(operands[0].shape[0], &[true]))
     }
 }
 

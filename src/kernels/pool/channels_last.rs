@@ -76,28 +76,19 @@ impl Pooling {
         });
     }
 
-    /// The maxima themselves and their indices, as [`argmax_last`](Self::argmax_last) finds and
-    /// [`take_last`](Self::take_last) takes them.
-    pub fn max_last<T: Real>(
-        &self,
-        channels: usize,
-        data: &[T],
-        values: &mut [T],
-        indices: &mut [u32],
-        workers: &Workers,
-    ) {
-        let (values, indices) = (Parts::new(values), Parts::new(indices));
-        self.rows_of_places(channels, indices.len(), workers, &|picture, rows, start| {
+    /// The maxima themselves, as [`argmax_last`](Self::argmax_last) finds and [`take_last`](Self::take_last) takes
+    /// them.
+    pub fn max_last<T: Real>(&self, channels: usize, data: &[T], out: &mut [T], workers: &Workers) {
+        let out = Parts::new(out);
+        self.rows_of_places(channels, out.len(), workers, &|picture, rows, start| {
             let plane = self.picture(channels, data, picture);
-            let count = rows.len() * self.places[1] * channels;
             // SAFETY: these rows of places are no other task's.
-            let (values, indices) = unsafe { (values.slice(start, count), indices.slice(start, count)) };
+            let out = unsafe { out.slice(start, rows.len() * self.places[1] * channels) };
             by_lanes!(
                 channels,
                 LANES,
-                self.maxima::<T, LANES>(channels, plane, rows, |at, maxima, found| {
-                    values[at..at + LANES].copy_from_slice(&maxima);
-                    indices[at..at + LANES].copy_from_slice(&found);
+                self.maxima::<T, LANES>(channels, plane, rows, |at, maxima, _| {
+                    out[at..at + LANES].copy_from_slice(&maxima);
                 })
             );
         });
