@@ -182,22 +182,27 @@ impl<R, F: FnOnce() -> R> Kernel<f32> for Plain<F> {
     }
 }
 
-/// Asks the machine to bring the first `count` numbers into its cache, without waiting for them.
+/// Asks the machine to bring the cache line at an address, which need not be good, into its nearest cache, without
+/// waiting for it.
+#[inline(always)]
+pub fn prefetch_line<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint that reads nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// The same for all lines of the first `count` numbers.
 #[inline(always)]
 pub fn prefetch<T>(data: &[T], count: usize) {
     const LINE: usize = 64;
     let data = &data[..count.min(data.len())];
-    let start = data.as_ptr().cast::<i8>();
-    for offset in (0..size_of_val(data)).step_by(LINE) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint that reads nothing, about an address that is readable.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(start.add(offset));
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (start, offset);
-    }
+    let start = data.as_ptr().cast::<u8>();
+    (0..size_of_val(data)).step_by(LINE).for_each(|offset| prefetch_line(start.wrapping_add(offset)));
 }
 
 /// 0 for a subnormal number; others as they are.

@@ -2,7 +2,10 @@
 
 use super::tiles::Layout;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, Kernel, Vector};
+use crate::kernels::simd::{Isa, Kernel, Vector, prefetch_line};
+
+/// How many steps before they are multiplied weights are asked for.
+const AHEAD: usize = 16;
 
 /// Sums over channels, for a block of tiles and one or two registers of filters:
 /// out\[register, point, tile\] = ∑ left\[channel, point, tile\] · right\[point, channel, register\].
@@ -85,6 +88,9 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES,
             while channels > 0 {
                 let steps = channels.min(V::LANES);
                 for step in 0..steps {
+                    prefetch_line(left.wrapping_add(layout.register + step * V::LANES));
+                    (0..REGISTERS)
+                        .for_each(|i| prefetch_line(right.wrapping_add((AHEAD * REGISTERS + i) * V::LANES)));
                     let weights: [V; REGISTERS] = std::array::from_fn(|i| V::load(right.add(i * V::LANES)));
                     for (tile, sums) in sums.iter_mut().enumerate() {
                         let number = V::splat(*left.add(tile * V::LANES + step));
@@ -183,6 +189,11 @@ impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> WeightTile<T, CHANN
             let at = |channel: usize, i: usize| out.add((channel * REGISTERS + i) * V::LANES);
             let mut sums = [[V::splat(T::zero()); REGISTERS]; CHANNELS];
             for tile in 0..self.0.tiles {
+                prefetch_line(left.wrapping_add((tile + AHEAD) * V::LANES));
+                prefetch_line(out.wrapping_add(tile * V::LANES));
+                for i in 0..REGISTERS {
+                    prefetch_line(right.wrapping_add(i * self.0.layout.register + (tile + AHEAD) * V::LANES));
+                }
                 let upstream: [V; REGISTERS] =
                     std::array::from_fn(|i| V::load(right.add(i * self.0.layout.register + tile * V::LANES)));
                 for (channel, sums) in sums.iter_mut().enumerate() {
