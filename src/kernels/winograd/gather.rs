@@ -7,7 +7,7 @@ use super::tiles::{Layout, Tiles};
 use super::transforms::{OUTPUTS, collect};
 use crate::kernels::gemm::Epilogue;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Kernel, Vector};
+use crate::kernels::simd::{Kernel, Vector, prefetch_line};
 
 /// What is done to outputs before they are written.
 pub trait Finish<T>: Copy + Sync {
@@ -145,6 +145,7 @@ impl<T: Real, F: Finish<T>, const N: usize> Gather<'_, T, F, N> {
                 let mut values = [V::splat(T::zero()); N];
                 for (x, value) in values.iter_mut().enumerate() {
                     *value = V::load(from.add(x * self.layout.point));
+                    prefetch_line(from.wrapping_add(x * self.layout.point + V::LANES)); // the next tile
                 }
                 let values: [V; OUTPUTS] = collect(values);
                 lines.iter_mut().zip(values).for_each(|(line, value)| line[i] = value);

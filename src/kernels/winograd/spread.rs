@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::tiles::{Layout, SEGMENT, Segment, Tiles};
 use super::transforms::{Along, OUTPUTS};
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Kernel, MAX_LANES, Vector};
+use crate::kernels::simd::{Kernel, MAX_LANES, Vector, prefetch_line};
 
 /// Pictures, channels last.
 #[derive(Clone, Copy)]
@@ -113,6 +113,7 @@ impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Spread<'_, T, A, K
                 }
                 for (i, pixel) in pixels.iter_mut().enumerate() {
                     let from = start.wrapping_add((i * width + x) * channels);
+                    prefetch_line(from.wrapping_add(V::LANES)); // the next register of channels
                     if WHOLE {
                         *pixel = V::load(from);
                     } else if rows & 1 << i != 0 {
@@ -145,6 +146,7 @@ impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Spread<'_, T, A, K
                     }
                     for (x, value) in self.along.apply(values).into_iter().enumerate() {
                         value.store(to.add(x * self.layout.point));
+                        prefetch_line(to.wrapping_add(x * self.layout.point + 2 * V::LANES));
                     }
                 }
             }
