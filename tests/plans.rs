@@ -306,7 +306,7 @@ fn a_checked_run_names_the_operations_of_a_chain_and_without_fusing_the_very_one
     let logarithm = x.ln();
     let chain = (logarithm * 2.0).exp() + 1.0;
     let text = message(checked_run(&Options::new(), chain, x, [1.0, -1.0, 1.0, 1.0]));
-    assert_mentions(&text, &["elementwise (ln multiply exp add) at", "NaN at position 1"]);
+    assert_mentions(&text, &["elementwise (ln scaled exp add) at", "NaN at position 1"]);
     let text = message(checked_run(&Options::new().without("fuse"), chain, x, [1.0, -1.0, 1.0, 1.0]));
     assert_mentions(&text, &["ln at", &format!("{}:{line}", file!()), "NaN at position 1"]);
 }

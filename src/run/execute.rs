@@ -61,8 +61,14 @@ impl<T: Precision> Plan<T> {
         for input in self.inputs() {
             let value = feed::find(input, feeds)?;
             match input.source.meta.dtype {
-                Dtype::Real => feed::copy_real(value, workspace.value_mut::<T>(&input.source)),
-                Dtype::Index => feed::copy_indices(input, value, workspace.value_mut(&input.source))?,
+                Dtype::Real => {
+                    let (target, workers) = workspace.value_mut::<T>(&input.source);
+                    feed::copy_real(value, target, workers);
+                }
+                Dtype::Index => {
+                    let (target, workers) = workspace.value_mut(&input.source);
+                    feed::copy_indices(input, value, target, workers)?;
+                }
             }
         }
         let random = store.random();

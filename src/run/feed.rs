@@ -8,6 +8,7 @@ use crate::compile::Input;
 use crate::error::{Error, Result};
 use crate::graph::{Dtype, Var};
 use crate::kernels::real::Real;
+use crate::kernels::workers::Workers;
 
 /// A value for one input. Make it by [`Var::feed`], or by name with [`Feed::new`].
 #[derive(Debug, Clone)]
@@ -115,18 +116,23 @@ pub(super) fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f V
 }
 
 /// Copies real numbers into an input's memory.
-pub(super) fn copy_real<T: Real>(value: &Value<'_>, target: &mut [T]) {
+pub(super) fn copy_real<T: Real>(value: &Value<'_>, target: &mut [T], workers: &Workers) {
     match value {
-        Value::F32(array) => copy(array, target, |x| T::of(f64::from(x))),
-        Value::F64(array) => copy(array, target, T::of),
+        Value::F32(array) => copy(array, target, workers, |x| T::of(f64::from(x))),
+        Value::F64(array) => copy(array, target, workers, T::of),
         Value::Index(_) => {}
     }
 }
 
 /// Copies indices into an input's memory, and checks that they are in range.
-pub(super) fn copy_indices(input: &Input, value: &Value<'_>, target: &mut [u32]) -> Result<()> {
+pub(super) fn copy_indices(
+    input: &Input,
+    value: &Value<'_>,
+    target: &mut [u32],
+    workers: &Workers,
+) -> Result<()> {
     let Value::Index(array) = value else { return Ok(()) };
-    copy(array, target, |index| index);
+    copy(array, target, workers, |index| index);
     if let Some((limit, op)) = input.limit
         && let Some(sample) = target.iter().position(|&index| index as usize >= limit)
     {
@@ -141,9 +147,17 @@ pub(super) fn copy_indices(input: &Input, value: &Value<'_>, target: &mut [u32])
 }
 
 /// Copies an array of any layout, fast where it lies in row-major order.
-fn copy<A: Copy, B>(array: &ArrayViewD<'_, A>, target: &mut [B], convert: impl Fn(A) -> B) {
+fn copy<A: Copy + Sync, B: Send>(
+    array: &ArrayViewD<'_, A>,
+    target: &mut [B],
+    workers: &Workers,
+    convert: impl Fn(A) -> B + Sync,
+) {
+    const CHUNK: usize = 1 << 14;
     match array.as_slice() {
-        Some(slice) => target.iter_mut().zip(slice).for_each(|(to, &from)| *to = convert(from)),
+        Some(slice) => workers.chunks(target, CHUNK, &|index, target, _| {
+            target.iter_mut().zip(&slice[index * CHUNK..]).for_each(|(to, &from)| *to = convert(from));
+        }),
         None => target.iter_mut().zip(array.iter()).for_each(|(to, &from)| *to = convert(from)),
     }
 }

@@ -159,14 +159,15 @@ impl Workspace {
         to.copy_from_slice(from);
     }
 
-    /// The memory of a value, to write it between steps.
-    pub(super) fn value_mut<E>(&mut self, source: &Source) -> &mut [E] {
-        let Place::Arena(offset) = source.place else { return &mut [] };
+    /// The memory of a value, to write it between steps, and the threads that may.
+    pub(super) fn value_mut<E>(&mut self, source: &Source) -> (&mut [E], &Workers) {
+        let Place::Arena(offset) = source.place else { return (&mut [], &self.workers) };
         // SAFETY: `prepare` has made the arena as large as the plan asks; `&mut self` excludes other slices.
-        unsafe {
+        let value = unsafe {
             let start = self.arena.start().cast::<u8>().add(offset).cast::<E>();
             std::slice::from_raw_parts_mut(start.as_ptr(), source.meta.shape.count())
-        }
+        };
+        (value, &self.workers)
     }
 
     /// The memory of a value in the arena, to read it between steps.
