@@ -36,6 +36,8 @@ const TASK_BYTES: usize = 1 << 16;
 const OVERFLOW: usize = 8;
 /// How many operations may be waiting while a group is gathered. It bounds the work of gathering.
 const MOST_WAITING: usize = 256;
+/// How many operations a group has at most. It bounds the proof, which compares each with each.
+const MOST_MEMBERS: usize = 256;
 
 /// Puts operations that can go depth first next to each other.
 pub fn group(program: &Program) -> Program {
@@ -111,7 +113,7 @@ impl Gathering<'_> {
             Gathered { before, members, samples: like.count, every: 1, fits: usize::MAX, wants: 1, bytes: 0 };
         let mut looked_at = 0;
         let mut waiting = Vec::new();
-        while looked_at < queue.len() && waiting.len() < MOST_WAITING {
+        while looked_at < queue.len() && waiting.len() < MOST_WAITING && found.members.len() < MOST_MEMBERS {
             let id = queue[looked_at];
             looked_at += 1;
             if self.joins(id, &mut found) {
@@ -210,5 +212,20 @@ impl Gathered {
         let chunk = self.fits.min(self.samples.div_ceil(TASKS)).max(self.wants).max(small).min(self.samples);
         let tasks = self.samples.div_ceil(chunk);
         self.samples.div_ceil(if tasks > 1 { tasks.next_multiple_of(2) } else { 1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Graph, Options};
+
+    #[test]
+    fn a_long_chain_becomes_several_groups() {
+        let graph = Graph::new();
+        let chain = (0..3 * MOST_MEMBERS).fold(graph.input("x", [2 * FEWEST_SAMPLES, 3]), |x, _| x.tanh());
+        let program = Options::new().without("fuse").program(&graph, &[chain]).unwrap();
+        let sizes: Vec<usize> = program.groups.iter().map(|group| group.nodes.len()).collect();
+        assert_eq!(sizes, [MOST_MEMBERS; 3]);
     }
 }
