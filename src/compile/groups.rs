@@ -223,8 +223,10 @@ mod tests {
     #[test]
     fn a_long_chain_becomes_several_groups() {
         let graph = Graph::new();
-        let chain = (0..3 * MOST_MEMBERS).fold(graph.input("x", [2 * FEWEST_SAMPLES, 3]), |x, _| x.tanh());
-        let program = Options::new().without("fuse").program(&graph, &[chain]).unwrap();
+        // Sixteen functions become one step.
+        let functions = 0..3 * 16 * MOST_MEMBERS;
+        let chain = functions.fold(graph.input("x", [2 * FEWEST_SAMPLES, 3]), |x, _| x.tanh());
+        let program = Options::new().program(&graph, &[chain]).unwrap();
         let sizes: Vec<usize> = program.groups.iter().map(|group| group.nodes.len()).collect();
         assert_eq!(sizes, [MOST_MEMBERS; 3]);
     }
