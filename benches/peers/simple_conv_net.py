@@ -1,16 +1,16 @@
-"""PyTorch's twin of `examples/simple_conv_net.rs`: the same network, data, batches and optimizer.
+"""PyTorch's twin of `examples/simple_conv_net.rs`: the same network, start, data, batches and optimizer.
 
     VENV/bin/python benches/peers/simple_conv_net.py --data FOLDER --epochs 5
 
 FOLDER holds MNIST's four IDX files (.gz). Both print the accuracy after each epoch; time the whole commands.
 """
 import os
+import sys
 
-# glibc reads these as the process starts: it then keeps what PyTorch frees.
-KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824",
-              "MALLOC_TOP_PAD_": "67108864"}
+from compare import KEEP_FREED
+
 if not KEEP_FREED.items() <= os.environ.items():
-    import sys
+    # The allocator reads them as a process starts.
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_FREED})
 
 import argparse
@@ -57,7 +57,7 @@ model = nn.Sequential(
 ).to(memory_format=torch.channels_last)
 for part in model:
     if isinstance(part, (nn.Conv2d, nn.Linear)):
-        nn.init.kaiming_normal_(part.weight)
+        nn.init.normal_(part.weight, std=0.01)
         nn.init.zeros_(part.bias)
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 for epoch in range(given.epochs):

@@ -240,7 +240,7 @@ impl Op for Fused {
     fn attributes(&self) -> String {
         let names = self.program.code.iter().map(|step| {
             let scaled = if step.terms.iter().any(Term::is_scaled) { "scaled " } else { "" };
-            scaled.to_string() + &format!("{:?}", step.function).to_lowercase()
+            format!("{scaled}{:?}", step.function).to_lowercase()
         });
         names.collect::<Vec<_>>().join(" ")
     }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::step::{Place, Step};
 use super::{Argument, Instruction, MAX_TILES, Read, TILE, Term};
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, MAX_LANES, prefetch, vectorize};
+use crate::kernels::simd::{Isa, MAX_LANES, prefetch};
 
 /// A program about to run over part of its output.
 pub struct Chunk<'a, T> {
@@ -113,8 +113,7 @@ impl<T: Real> Chunk<'_, T> {
             if let Read::Along(data, walk) = read
                 && (elements.start == 0 || !tile.is_multiple_of(walk.period()))
             {
-                let copy = &mut copy[..elements.len()];
-                vectorize(|| walk.fetch(data, self.start + elements.start, copy));
+                walk.fetch(data, self.start + elements.start, &mut copy[..elements.len()]);
             }
         }
     }
