@@ -225,7 +225,7 @@ fn print_plan(case: Case, arguments: &Arguments) -> Result<()> {
         let mut times: Vec<Duration> = runs.iter().map(|run| run[number]).collect();
         times.sort();
         let micros = times[times.len() / 2].as_secs_f64() * 1e6;
-        println!("{micros:>9.1}  {step} {}", step.output.meta);
+        println!("{micros:>9.1}  {step} {}", step.output().meta);
         sum += micros;
     }
     println!("{sum:>9.1}  in all\n");

@@ -1,6 +1,7 @@
 //! One operation at a time, each in memory of its own between canaries: the reference that plans are held to.
 
 use ndarray::ArrayD;
+use smallvec::SmallVec;
 
 use super::samples::{self, Drawn, Purpose, feed, inputs};
 use super::{Mismatch, Tolerance, compare};
@@ -189,6 +190,7 @@ fn call(
         operands: operands.iter().map(operand).collect(),
         output: &mut output[MARGIN..MARGIN + reals],
         indices: &mut indices,
+        byproducts: SmallVec::new(),
         shape,
         scratch: &mut vec![f64::NAN; op.scratch(&dag.operand_metas(id))],
         workers,

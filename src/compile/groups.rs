@@ -46,21 +46,26 @@ pub fn group(program: &Program) -> Program {
     let dag = &program.dag;
     let is_leaf = |id: &NodeId| !matches!(dag.node(*id).kind, Kind::Op(_));
     order.extend(dag.ids().filter(is_leaf));
-    let mut waiting: VecDeque<NodeId> = dag.ids().filter(|id| !is_leaf(id)).collect();
+    // By-products go with what makes them.
+    let is_step = |id: &NodeId| !is_leaf(id) && dag.byproduct(*id).is_none();
+    let with_byproducts =
+        |id: NodeId| [id].into_iter().chain(dag.byproducts(id).into_iter().map(|(id, _)| id));
+    let mut waiting: VecDeque<NodeId> = dag.ids().filter(is_step).collect();
     let mut gathering = Gathering { dag, state: vec![State::Free; dag.len()], samples: samples(dag) };
     while let Some(id) = waiting.pop_front() {
         let Some(samples) = gathering.samples[id.index()].clone() else {
-            order.push(id);
+            order.extend(with_byproducts(id));
             continue;
         };
         waiting.push_front(id);
         let gathered = gathering.gather(&mut waiting, samples);
-        order.extend(&gathered.before);
+        order.extend(gathered.before.iter().copied().flat_map(with_byproducts));
+        let first = order.len();
+        order.extend(gathered.members.iter().copied().flat_map(with_byproducts));
         if gathering.steps(&gathered.members) > 1 {
-            let nodes = order.len()..order.len() + gathered.members.len();
+            let nodes = first..order.len();
             groups.push(Group { nodes, samples: gathered.samples, chunk: gathered.chunk() });
         }
-        order.extend(&gathered.members);
     }
     let mut program = program.in_order(&order);
     program.groups = groups;
@@ -122,8 +127,8 @@ impl Gathering<'_> {
                 found.members.push(id);
             } else {
                 let needs =
-                    |operand: &NodeId| matches!(self.state[operand.index()], State::Member | State::After);
-                let is_after = self.dag.operands(id).iter().any(needs);
+                    |operand: NodeId| matches!(self.state[operand.index()], State::Member | State::After);
+                let is_after = self.needed(id).any(needs);
                 self.state[id.index()] = if is_after { State::After } else { State::Waiting };
                 waiting.push(id);
             }
@@ -137,6 +142,13 @@ impl Gathering<'_> {
         found
     }
 
+    /// For each operand of a node the one that makes it.
+    fn needed(&self, id: NodeId) -> impl Iterator<Item = NodeId> + use<> {
+        let mut operands = self.dag.operands(id);
+        operands.iter_mut().for_each(|operand| *operand = self.dag.maker(*operand));
+        operands.into_iter()
+    }
+
     /// Whether a node can be in the group: it has the same samples, what it reads of the group it reads sample by
     /// sample, and it wants about as many samples at a time.
     fn joins(&self, id: NodeId, group: &mut Gathered) -> bool {
@@ -146,7 +158,7 @@ impl Gathering<'_> {
         let (fits, wants) = (fits.min(group.fits), wants.max(group.wants));
         let goes_along =
             samples.count == group.samples && many % few == 0 && (many > 1 || wants <= OVERFLOW * fits);
-        let mut operands = self.dag.operands(id).into_iter().zip(&samples.split);
+        let mut operands = self.needed(id).zip(&samples.split);
         let joins = goes_along
             && operands.all(|(operand, is_split)| match self.state[operand.index()] {
                 State::Free | State::Waiting => true,
@@ -167,7 +179,7 @@ impl Gathering<'_> {
         let start = before.len();
         let mut needed: Vec<NodeId> = vec![id];
         while let Some(id) = needed.pop() {
-            for operand in self.dag.operands(id) {
+            for operand in self.needed(id) {
                 if self.state[operand.index()] == State::Waiting {
                     self.state[operand.index()] = State::Free;
                     before.push(operand);
@@ -186,7 +198,8 @@ impl Gathering<'_> {
     /// How many bytes a node reads and writes sample by sample, and how many it reads as a whole.
     fn bytes(&self, id: NodeId, samples: &Samples) -> (usize, usize) {
         let bytes = |id: NodeId| self.dag.node(id).meta.shape.count() * size_of::<f32>();
-        let mut total = (bytes(id), 0);
+        let byproducts = self.dag.byproducts(id);
+        let mut total = (bytes(id) + byproducts.iter().map(|&(id, _)| bytes(id)).sum::<usize>(), 0);
         for (operand, is_split) in self.dag.operands(id).into_iter().zip(&samples.split) {
             *(if *is_split { &mut total.0 } else { &mut total.1 }) += bytes(operand);
         }

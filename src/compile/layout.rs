@@ -29,9 +29,12 @@ pub fn channels_last(program: &Program) -> Program {
         let value = layout.place(id);
         layout.values.push(value);
     }
-    let outputs = program.outputs.iter().map(|&id| layout.first(id)).collect();
-    let updates = program.updates.iter().map(|&(to, from)| (layout.first(to), layout.first(from))).collect();
-    Program { dag: layout.new, outputs, updates, ..program.without_nodes() }
+    for root in program.roots() {
+        layout.first(root);
+    }
+    let Layout { new, values, .. } = layout;
+    program
+        .moved(new, |id| values[id.index()].first.unwrap_or_else(|| unreachable!("results lie as they were")))
 }
 
 /// A value of the old graph in the new one: as it was, or with its channels last. One of them came first; the

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::gaps::{FreeList, too_large};
 use super::groups;
-use super::plan::{self, Input, Parameter, Place, Plan, Source, Step};
+use super::plan::{self, Input, Made, Parameter, Place, Plan, Source, Step};
 use super::program::Program;
 use crate::error::Result;
 use crate::graph::dag::{Kind, NodeId};
@@ -34,6 +34,7 @@ pub(super) fn lay_out<T: Precision>(program: &Program, reuse: bool) -> Result<Pl
             Kind::Op(op) if op.is_alias() => {
                 layout.place[id.index()] = layout.place[layout.storage[id.index()]]
             }
+            Kind::Op(_) if program.dag.byproduct(id).is_some() => {} // placed with what makes it
             Kind::Op(_) => steps.push(layout.add_step(id)?),
             Kind::Poison => {}
         }
@@ -208,10 +209,12 @@ impl<'a, T: Precision> Layout<'a, T> {
         let node = dag.node(id);
         let Kind::Op(op) = node.kind.clone() else { unreachable!("only operations are steps") };
         let operands = dag.operands(id);
-        let in_place =
-            self.reuse.then(|| self.place_on_parameter(id).or_else(|| self.take_over(id))).flatten();
-        if self.place[id.index()].is_none() {
-            self.allocate(id)?;
+        let byproducts = dag.byproducts(id);
+        let count = byproducts.iter().map(|&(_, number)| number + 1).max().unwrap_or(0);
+        let mut results: SmallVec<[Option<Made>; 1]> = smallvec![None; 1 + count];
+        results[0] = Some(self.make(id, 0)?);
+        for (byproduct, number) in byproducts {
+            results[1 + number] = Some(self.make(byproduct, 1 + number)?);
         }
         let split = self.split(id);
         let scratch = match &split {
@@ -226,15 +229,25 @@ impl<'a, T: Precision> Layout<'a, T> {
         let room = if split.is_some() { &mut self.task_scratch } else { &mut self.scratch };
         *room = scratch.max(*room);
         Ok(Step {
-            in_place: in_place.flatten(),
             operands: operands.iter().map(|&operand| self.source(operand)).collect(),
-            output: self.source(id),
+            results,
             scratch,
             site: node.site,
             is_gradient: node.gradient_of.is_some(),
             split,
             op,
         })
+    }
+
+    /// Finds a place for a step's output (`result` 0) or a by-product, on top of what is read for the last time if
+    /// possible.
+    fn make(&mut self, id: NodeId, result: usize) -> Result<Made> {
+        let in_place =
+            self.reuse.then(|| self.place_on_parameter(id, result).or_else(|| self.take_over(id, result)));
+        if self.place[id.index()].is_none() {
+            self.allocate(id)?;
+        }
+        Ok(Made { source: self.source(id), in_place: in_place.flatten().flatten() })
     }
 
     /// How a step of a group goes through the samples.
@@ -266,20 +279,23 @@ impl<'a, T: Precision> Layout<'a, T> {
 
     /// Lets a parameter's next value be computed on top of the parameter, if this is the last step to read
     /// it. Answers the operand that is overwritten, if it is one.
-    fn place_on_parameter(&mut self, id: NodeId) -> Option<Option<usize>> {
+    fn place_on_parameter(&mut self, id: NodeId, result: usize) -> Option<Option<usize>> {
         let parameter = *self.next_value_of.get(&id.index())?;
-        if self.last_read[parameter] > id.index() {
+        let step = self.program.dag.maker(id);
+        if self.last_read[parameter] > step.index() {
             return None;
         }
-        let operand = self.overwritable(id, parameter).filter(|_| self.is_read_by_samples(id, parameter))?;
+        let operand =
+            self.overwritable(step, result, parameter).filter(|_| self.is_read_by_samples(id, parameter))?;
         self.place[id.index()] = self.place[parameter];
         Some(operand)
     }
 
     /// Takes the memory of an operand that nobody reads afterwards.
-    fn take_over(&mut self, id: NodeId) -> Option<Option<usize>> {
-        let operands = self.program.dag.operands(id);
-        let dies = |storage: usize| self.last_read[storage] == id.index();
+    fn take_over(&mut self, id: NodeId, result: usize) -> Option<Option<usize>> {
+        let step = self.program.dag.maker(id);
+        let operands = self.program.dag.operands(step);
+        let dies = |storage: usize| self.last_read[storage] == step.index();
         let candidates = operands.iter().map(|operand| self.storage[operand.index()]);
         let is_local = self.is_local(id);
         let storage = candidates.filter(|&storage| dies(storage)).find(|&storage| {
@@ -288,9 +304,9 @@ impl<'a, T: Precision> Layout<'a, T> {
                 Some(Place::Arena(_)) => !is_local && self.is_read_by_samples(id, storage),
                 _ => false,
             };
-            has_place && matches!(self.overwritable(id, storage), Some(Some(_)))
+            has_place && matches!(self.overwritable(step, result, storage), Some(Some(_)))
         })?;
-        let operand = self.overwritable(id, storage)?;
+        let operand = self.overwritable(step, result, storage)?;
         self.place[id.index()] = self.place[storage];
         // The memory now belongs to the output and is freed with it.
         self.last_read[storage] = usize::MAX;
@@ -299,7 +315,7 @@ impl<'a, T: Precision> Layout<'a, T> {
 
     /// Whether the step at `id` may write its output over `storage`: `Some(None)` if it does not read it,
     /// `Some(Some(position))` if it reads it at one position where its kernel runs in place.
-    fn overwritable(&self, id: NodeId, storage: usize) -> Option<Option<usize>> {
+    fn overwritable(&self, id: NodeId, result: usize, storage: usize) -> Option<Option<usize>> {
         let dag = &self.program.dag;
         let operands = dag.operands(id);
         let mut reading = (0..operands.len()).filter(|&i| self.storage[operands[i].index()] == storage);
@@ -307,7 +323,7 @@ impl<'a, T: Precision> Layout<'a, T> {
             (None, _) => Some(None),
             (Some(position), None) => {
                 let same_size = self.bytes(storage) == self.bytes(id.index());
-                let works = dag.op(id).is_some_and(|op| op.runs_in_place(position));
+                let works = dag.op(id).is_some_and(|op| op.runs_in_place(position, result));
                 (same_size && works).then_some(Some(position))
             }
             _ => None,

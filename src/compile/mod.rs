@@ -7,12 +7,15 @@
 //! 5. `channels_last` lets pictures lie so that the kernels are fastest,
 //! 6. `simplify` and `absorb` again, for the kernels chosen,
 //! 7. `fuse` joins chains of elementwise functions into one step,
-//! 8. `depth_first` takes a few samples through several steps before the next few,
-//! 9. `memory` places every buffer in one arena and yields the [`Plan`].
+//! 8. `join` does steps of which one reads what another makes in one walk,
+//! 9. `depth_first` takes a few samples through several steps before the next few,
+//! 10. `memory` places every buffer in one arena and yields the [`Plan`].
 
+mod chain;
 mod fuse;
 mod gaps;
 mod groups;
+mod join;
 mod layout;
 mod memory;
 mod passes;
@@ -20,7 +23,7 @@ mod plan;
 mod program;
 mod verify;
 
-pub use plan::{Group, Input, Parameter, Place, Plan, Result as PlanResult, Source, Split, Step};
+pub use plan::{Group, Input, Made, Parameter, Place, Plan, Result as PlanResult, Source, Split, Step};
 pub use program::Program;
 
 use crate::error::{Error, Result};
@@ -54,6 +57,7 @@ impl Default for Options {
             ("simplify", passes::simplify),
             ("absorb", passes::absorb),
             ("fuse", fuse::fuse),
+            ("join", join::join),
             ("depth_first", groups::group),
         ];
         Self { passes, reuse_memory: true, assign: true, convolution: Algorithm::Auto, unknown: None }

@@ -98,10 +98,8 @@ pub struct Step {
     pub op: Arc<dyn AnyOp>,
     /// Where its operands lie.
     pub operands: SmallVec<[Source; 4]>,
-    /// The operand whose memory the output takes over, if any.
-    pub in_place: Option<usize>,
-    /// Where the output goes.
-    pub output: Source,
+    /// The output, and after it each by-product, if somebody reads it.
+    pub results: SmallVec<[Option<Made>; 1]>,
     /// How many numbers of scratch memory the kernel asks for.
     pub scratch: usize,
     /// The user's line behind it.
@@ -110,6 +108,37 @@ pub struct Step {
     pub is_gradient: bool,
     /// For a step of a group: how it goes through the samples.
     pub split: Option<Split>,
+}
+
+/// One of the values that a step makes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made {
+    /// Where it goes.
+    pub source: Source,
+    /// The operand whose memory it takes over, if any.
+    pub in_place: Option<usize>,
+}
+
+impl Step {
+    /// The output, without by-products.
+    pub fn output(&self) -> &Source {
+        match &self.results[..] {
+            [Some(output), ..] => &output.source,
+            _ => unreachable!("every step has an output"),
+        }
+    }
+
+    /// All values that it makes.
+    pub fn made(&self) -> impl Iterator<Item = &Made> + Clone {
+        self.results.iter().flatten()
+    }
+
+    /// The result that takes over an operand's memory.
+    pub fn over(&self, operand: usize) -> Option<usize> {
+        let is_over =
+            |result: &Option<Made>| result.as_ref().is_some_and(|made| made.in_place == Some(operand));
+        self.results.iter().position(is_over)
+    }
 }
 
 /// Steps that are done depth first: each task takes some samples through all of them.
@@ -146,7 +175,7 @@ pub struct Split {
     pub operands: SmallVec<[bool; 8]>,
     /// How many samples make one row of the output.
     pub every: usize,
-    /// The shapes of what one task sees: the operands', then the output's.
+    /// The shapes of what one task sees: the operands', then the output's. By-products have as many rows as the output.
     pub task: SmallVec<[Shape; 4]>,
     /// The same for the last task.
     pub last_task: SmallVec<[Shape; 4]>,
@@ -263,14 +292,17 @@ impl<T: Real> fmt::Display for Plan<T> {
             if step.split.is_some() {
                 write!(f, "  ")?;
             }
-            write!(f, "{} = {}", step.output, step.op.name())?;
+            for (number, made) in step.made().enumerate() {
+                write!(f, "{}{}", if number == 0 { "" } else { ", " }, made.source)?;
+            }
+            write!(f, " = {}", step.op.name())?;
             step.operands.iter().try_for_each(|operand| write!(f, " {operand}"))?;
             let attributes = step.op.attributes();
             if !attributes.is_empty() {
                 write!(f, " ({attributes})")?;
             }
             let gradient = if step.is_gradient { ", gradient" } else { "" };
-            writeln!(f, " : {}  # {}{gradient}", step.output.meta, step.site)?;
+            writeln!(f, " : {}  # {}{gradient}", step.output().meta, step.site)?;
         }
         for (parameter, source) in &self.copies {
             writeln!(f, "p{parameter} <- {source}")?;

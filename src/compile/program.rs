@@ -91,22 +91,15 @@ impl Program {
             let operands = self.dag.operands(id).iter().map(|operand| place[operand.index()]).collect();
             place[id.index()] = make(&mut dag, id, operands);
         }
-        let find =
-            |id: NodeId| place[id.index()].unwrap_or_else(|| unreachable!("a result is never dropped"));
+        self.moved(dag, |id| place[id.index()].unwrap_or_else(|| unreachable!("a result is never dropped")))
+    }
+
+    /// The program on other nodes; `find` knows which of them took an old one's place.
+    pub fn moved(&self, dag: Dag, mut find: impl FnMut(NodeId) -> NodeId) -> Program {
         Program {
             dag,
             outputs: self.outputs.iter().map(|&id| find(id)).collect(),
             updates: self.updates.iter().map(|&(parameter, value)| (find(parameter), find(value))).collect(),
-            ..self.without_nodes()
-        }
-    }
-
-    /// The program on nodes of its own, of which it has none yet.
-    pub fn without_nodes(&self) -> Program {
-        Program {
-            dag: Dag::default(),
-            outputs: Vec::new(),
-            updates: Vec::new(),
             graph: self.graph,
             recorded: self.recorded.clone(),
             groups: Vec::new(),
@@ -123,13 +116,7 @@ impl Program {
                 self.dag.operands(id).iter().map(|operand| place[operand.index()]).collect();
             place[id.index()] = dag.push(self.dag.node(id).clone(), &operands);
         }
-        let find = |id: NodeId| place[id.index()];
-        Program {
-            dag,
-            outputs: self.outputs.iter().map(|&id| find(id)).collect(),
-            updates: self.updates.iter().map(|&(to, from)| (find(to), find(from))).collect(),
-            ..self.without_nodes()
-        }
+        self.moved(dag, |id| place[id.index()])
     }
 }
 

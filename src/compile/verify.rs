@@ -1,7 +1,7 @@
 //! The proof at the end of compiling: no step writes what another reads at that time.
 
 use super::gaps::ALIGNMENT;
-use super::plan::{Group, Place, Plan, Source};
+use super::plan::{Group, Made, Place, Plan, Source, Step};
 use crate::graph::Precision;
 
 impl<T: Precision> Plan<T> {
@@ -9,18 +9,23 @@ impl<T: Precision> Plan<T> {
     /// rests on this.
     pub(super) fn verify(&self) {
         for step in &self.steps {
-            for (position, operand) in step.operands.iter().enumerate() {
-                let is_taken_over = step.in_place == Some(position);
-                assert!(
-                    is_taken_over || !operand.overlaps::<T>(&step.output),
-                    "{} overwrites itself",
-                    step.op.name()
-                );
+            for (result, made) in step.made().enumerate() {
+                for (position, operand) in step.operands.iter().enumerate() {
+                    let is_taken_over = made.in_place == Some(position);
+                    assert!(
+                        is_taken_over || !operand.overlaps::<T>(&made.source),
+                        "{} overwrites itself",
+                        step.op.name()
+                    );
+                }
+                let mut others = step.made().skip(result + 1);
+                let is_apart = others.all(|other| !other.source.overlaps::<T>(&made.source));
+                assert!(is_apart, "{} mixes its results", step.op.name());
             }
-            let sources = step.operands.iter().chain([&step.output]);
+            let mut sources = step.operands.iter().chain(step.made().map(|made| &made.source));
             let is_split = step.split.is_some();
             let is_inside = |source: &Source| self.contains(source) || is_split && is_local(source);
-            assert!(sources.into_iter().all(is_inside), "{} is outside", step.op.name());
+            assert!(sources.all(is_inside), "{} is outside", step.op.name());
             assert!(is_split || step.scratch * size_of::<T>() <= self.arena - self.scratch);
         }
         self.groups.iter().for_each(|group| self.verify_group(group));
@@ -32,38 +37,45 @@ impl<T: Precision> Plan<T> {
         let steps = &self.steps[group.steps.clone()];
         for (writer, step) in steps.iter().enumerate() {
             let Some(split) = &step.split else { panic!("{} has no samples", step.op.name()) };
-            let own = &step.output;
-            for (reader, other) in steps.iter().enumerate() {
-                let Some(other_split) = &other.split else { continue };
-                let outputs = (reader != writer).then_some((&other.output, other_split.every == 1));
-                let operands = other.operands.iter().zip(other_split.operands.iter().copied());
-                for (source, by_samples) in
-                    operands.chain(outputs).filter(|(source, _)| own.overlaps::<T>(source))
-                {
-                    let is_same = own.place == source.place && own.bytes::<T>() == source.bytes::<T>();
-                    let keeps_to_samples = is_same && by_samples && split.every == 1;
-                    assert!(
-                        is_local(own) || keeps_to_samples,
-                        "{} disturbs {}",
-                        step.op.name(),
-                        other.op.name()
-                    );
+            for own in step.made() {
+                for (reader, other) in steps.iter().enumerate() {
+                    let Some(other_split) = &other.split else { continue };
+                    let outputs = other.made().filter(|_| reader != writer);
+                    let outputs = outputs.map(|made| (&made.source, other_split.every == 1));
+                    let operands = other.operands.iter().zip(other_split.operands.iter().copied());
+                    let is_shared = |(source, _): &(&Source, bool)| own.source.overlaps::<T>(source);
+                    for (source, by_samples) in operands.chain(outputs).filter(is_shared) {
+                        let is_same = own.source.place == source.place
+                            && own.source.bytes::<T>() == source.bytes::<T>();
+                        let keeps_to_samples = is_same && by_samples && split.every == 1;
+                        let (writer, reader) = (step.op.name(), other.op.name());
+                        assert!(is_local(&own.source) || keeps_to_samples, "{writer} disturbs {reader}");
+                    }
                 }
-            }
-            let start = |source: &Source| if let Place::Local(offset) = source.place { offset } else { 0 };
-            let end = |source: &Source| match source.place {
-                Place::Local(offset) => offset + source.bytes::<T>() / group.samples * group.chunk,
-                _ => 0,
-            };
-            assert!(step.operands.iter().chain([own]).all(|source| end(source) <= group.scratch));
-            assert!(group.scratch + step.scratch * size_of::<T>() <= group.local);
-            for (position, operand) in
-                step.operands.iter().enumerate().filter(|(_, operand)| is_local(operand))
-            {
-                let apart = end(operand) <= start(own) || end(own) <= start(operand) || !is_local(own);
-                assert!(apart || step.in_place == Some(position), "{} overwrites itself", step.op.name());
+                self.verify_local(group, step, own);
             }
         }
+    }
+
+    /// Panics unless a result lies apart, within a task's own memory, from what the step reads and makes besides.
+    fn verify_local(&self, group: &Group, step: &Step, own: &Made) {
+        let range = |source: &Source| match source.place {
+            Place::Local(offset) => offset..offset + source.bytes::<T>() / group.samples * group.chunk,
+            _ => 0..0,
+        };
+        let made = step.made().map(|made| &made.source);
+        assert!(step.operands.iter().chain(made.clone()).all(|source| range(source).end <= group.scratch));
+        assert!(group.scratch + step.scratch * size_of::<T>() <= group.local);
+        let own_range = range(&own.source);
+        let is_apart = |other: &Source| {
+            let other = range(other);
+            other.end <= own_range.start || own_range.end <= other.start
+        };
+        let operands = step.operands.iter().enumerate();
+        let mut operands = operands.filter(|(position, _)| own.in_place != Some(*position));
+        assert!(operands.all(|(_, operand)| is_apart(operand)), "{} overwrites itself", step.op.name());
+        let mut others = made.filter(|source| !std::ptr::eq(*source, &own.source));
+        assert!(others.all(is_apart), "{} mixes its results", step.op.name());
     }
 
     fn contains(&self, source: &Source) -> bool {

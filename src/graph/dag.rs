@@ -7,6 +7,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use smallvec::SmallVec;
 
+use super::byproduct::Byproduct;
 use super::init::Init;
 use super::op::{AnyOp, Meta};
 use crate::error::Site;
@@ -102,6 +103,21 @@ impl Dag {
     pub fn view(&self, id: NodeId) -> Option<(NodeId, SmallVec<[usize; 6]>)> {
         let source = *self.operands(id).first()?;
         Some((source, self.op(id)?.strides(&self.node(source).meta)?))
+    }
+
+    /// For a node that stands for a by-product of its operand: which one.
+    pub fn byproduct(&self, id: NodeId) -> Option<usize> {
+        Some(self.op(id)?.as_any().downcast_ref::<Byproduct>()?.number)
+    }
+
+    /// The node whose kernel makes this one's value: itself, unless it is a by-product.
+    pub fn maker(&self, id: NodeId) -> NodeId {
+        if self.byproduct(id).is_some() { self.operand(id, 0) } else { id }
+    }
+
+    /// The nodes that stand for by-products of this one, and which.
+    pub fn byproducts(&self, id: NodeId) -> SmallVec<[(NodeId, usize); 2]> {
+        self.consumers(id).filter_map(|reader| Some((reader, self.byproduct(reader)?))).collect()
     }
 
     /// What is known of the node's operands.

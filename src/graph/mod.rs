@@ -1,5 +1,6 @@
 //! Recording: operations, the graph they append themselves to, and the handles that users hold.
 
+pub mod byproduct;
 pub mod dag;
 mod init;
 pub mod op;
@@ -9,6 +10,6 @@ mod show;
 mod var;
 
 pub use init::Init;
-pub use op::{At, Call, Dtype, Gradient, Meta, Op, Operand, Precision};
+pub use op::{At, Call, Dtype, Gradient, Made, Meta, Op, Operand, Precision};
 pub use recorder::{Graph, Mode, Update};
 pub use var::Var;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::byproduct::Byproduct;
 use super::dag::{Dag, NodeId};
 pub use super::order::{Adapt, Algorithm, ChannelsLast, Samples};
 use super::var::Var;
@@ -117,9 +118,9 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         false
     }
 
-    /// Whether the kernel still works when the output takes operand `position`'s memory: it then finds
-    /// [`Operand::InPlace`] there.
-    fn runs_in_place(&self, _position: usize) -> bool {
+    /// Whether the kernel still works when the output (or by-product `result` − 1) takes operand `position`'s memory:
+    /// it then finds [`Operand::InPlace`] there.
+    fn runs_in_place(&self, _position: usize, _result: usize) -> bool {
         false
     }
 
@@ -180,7 +181,9 @@ pub struct Call<'a, T> {
     pub output: &'a mut [T],
     /// Where to write instead if the result is of [`Dtype::Index`].
     pub indices: &'a mut [u32],
-    /// The result's shape.
+    /// Where to write what the kernel makes along with the output, see [`Rewrite::byproduct_of`].
+    pub byproducts: SmallVec<[Made<'a, T>; 2]>,
+    /// The output's shape.
     pub shape: &'a Shape,
     /// As many numbers as [`Op::scratch`] asked for, undefined before.
     pub scratch: &'a mut [T],
@@ -199,6 +202,17 @@ pub struct Random {
     pub step: u64,
 }
 
+/// Where a by-product goes.
+#[derive(Debug)]
+pub enum Made<'a, T> {
+    /// Real numbers.
+    Real(&'a mut [T]),
+    /// Indices.
+    Index(&'a mut [u32]),
+    /// Nobody reads it.
+    Unread,
+}
+
 /// One operand's shape and memory.
 #[derive(Debug, Clone, Copy)]
 pub enum Operand<'a, T> {
@@ -206,8 +220,8 @@ pub enum Operand<'a, T> {
     Real(&'a Shape, &'a [T]),
     /// Indices.
     Index(&'a Shape, &'a [u32]),
-    /// The numbers already lie in the output (only where the operation is elementwise).
-    InPlace,
+    /// The numbers already lie in the output (0) or a by-product (from 1 on), where the operation allows that.
+    InPlace(usize),
 }
 
 impl<'a, T> Call<'a, T> {
@@ -231,7 +245,7 @@ impl<'a, T> Call<'a, T> {
     pub fn operand_shape(&self, position: usize) -> &'a Shape {
         match self.operands[position] {
             Operand::Real(shape, _) | Operand::Index(shape, _) => shape,
-            Operand::InPlace => self.shape,
+            Operand::InPlace(_) => self.shape,
         }
     }
 }
@@ -255,7 +269,7 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>>;
     fn constant(&self) -> Option<f64>;
     fn is_alias(&self) -> bool;
-    fn runs_in_place(&self, position: usize) -> bool;
+    fn runs_in_place(&self, position: usize, result: usize) -> bool;
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize>;
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite>;
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>>;
@@ -281,7 +295,7 @@ impl<O: Op> AnyOp for O {
     fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> { Op::strides(self, operand) }
     fn constant(&self) -> Option<f64> { Op::constant(self) }
     fn is_alias(&self) -> bool { Op::is_alias(self) }
-    fn runs_in_place(&self, position: usize) -> bool { Op::runs_in_place(self, position) }
+    fn runs_in_place(&self, position: usize, result: usize) -> bool { Op::runs_in_place(self, position, result) }
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize> { Op::index_limit(self, operands) }
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> { Op::simplify(self, here) }
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> { Op::absorb(self, next) }
@@ -350,6 +364,17 @@ impl Rewrite {
     /// A new operation on existing nodes or further new operations.
     pub fn op(op: impl Op, operands: impl IntoIterator<Item = Rewrite>) -> Self {
         Self::Op(Arc::new(op), operands.into_iter().map(Box::new).collect())
+    }
+
+    /// What the kernel of a new operation on existing nodes makes along with its output: by-product `number`. Those
+    /// that nobody reads are not made.
+    pub fn byproduct_of(
+        op: impl Op,
+        number: usize,
+        operands: impl IntoIterator<Item = NodeId>,
+        meta: Meta,
+    ) -> Self {
+        Self::op(Byproduct { number, meta }, [Self::op_on(op, operands)])
     }
 
     /// A new operation on nodes that already exist.

@@ -3,12 +3,12 @@
 //! A chain such as Adam's update would read and write memory once for each operation. As one program it keeps
 //! every intermediate result in a tile that fits the first-level cache.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::real::Real;
 use super::simd::{Isa, MAX_LANES};
 use super::walk::Walk;
-use super::workers::Workers;
+use super::workers::{Parts, Workers};
 use chunk::Chunk;
 
 mod chunk;
@@ -58,8 +58,10 @@ impl Function {
 pub enum Argument {
     /// An operand of the whole program.
     Operand(usize),
-    /// The result of an earlier instruction.
+    /// What an earlier instruction put into a register.
     Register(usize),
+    /// What an earlier instruction put into one of the program's results.
+    Result(usize),
     /// A number.
     Constant(f64),
 }
@@ -93,11 +95,20 @@ pub struct Instruction {
     pub function: Function,
     /// From what; functions of one argument read the first.
     pub terms: [Term; 2],
-    /// The register that takes the result, never one that the instruction reads.
-    pub register: usize,
+    /// What takes the result; never a register that the instruction reads.
+    pub target: Target,
 }
 
-/// Instructions in order; the last one's result is the output.
+/// Where an instruction puts what it computes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target {
+    /// A tile that later instructions read.
+    Register(usize),
+    /// One of the program's results, which later instructions may read, too.
+    Result(usize),
+}
+
+/// Instructions in order. The results are all of one size.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Program {
     /// The instructions.
@@ -115,8 +126,8 @@ pub enum Read<'a, T> {
     Along(&'a [T], &'a Walk),
     /// The same number for every element.
     Single(T),
-    /// It already lies in the output.
-    InPlace,
+    /// It already lies in one of the results, and no instruction reads it after that result is there.
+    InPlace(usize),
 }
 
 /// Elements that one instruction handles at a time.
@@ -126,8 +137,11 @@ const CHUNK: usize = 32 * TILE;
 /// The most tiles (registers and copied operands) that a program may need.
 pub const MAX_TILES: usize = 24;
 
-/// Runs `program` over all elements of `out`.
-pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], out: &mut [T], workers: &Workers) {
+/// Slices for the results of a program.
+pub type Outputs<'a, T> = SmallVec<[&'a mut [T]; 4]>;
+
+/// Runs `program` over all elements of its results.
+pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], out: Outputs<'_, T>, workers: &Workers) {
     debug_assert!(operands.len() + program.registers <= MAX_TILES);
     run_on(Isa::detect(), (&program.code, program.registers), operands, out, workers);
 }
@@ -135,23 +149,30 @@ pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], out: &mut [T], 
 /// Applies one function to whole operands.
 pub fn apply<T: Real>(function: Function, operands: &[&[T]], out: &mut [T], workers: &Workers) {
     let terms = [0, operands.len() - 1].map(|position| Term::plain(Argument::Operand(position)));
-    let code = [Instruction { function, terms, register: 0 }];
+    let code = [Instruction { function, terms, target: Target::Result(0) }];
     let reads: SmallVec<[Read<'_, T>; 2]> = operands.iter().map(|operand| Read::Whole(operand)).collect();
-    run_on(Isa::detect(), (&code, 1), &reads, out, workers);
+    run_on(Isa::detect(), (&code, 0), &reads, smallvec![out], workers);
 }
 
 fn run_on<T: Real>(
     isa: Isa,
     (code, registers): (&[Instruction], usize),
     operands: &[Read<'_, T>],
-    out: &mut [T],
+    mut out: Outputs<'_, T>,
     workers: &Workers,
 ) {
-    workers.chunks(out, CHUNK, &|index, out, local| {
+    let out: SmallVec<[Parts<'_, T>; 4]> = out.iter_mut().map(|out| Parts::new(out)).collect();
+    let len = out.first().map_or(0, Parts::len);
+    debug_assert!(out.iter().all(|out| out.len() == len));
+    workers.run(len.div_ceil(CHUNK), &|index, local| {
+        let elements = index * CHUNK..len.min((index + 1) * CHUNK);
         let sizes = [operands.len() * TILE, registers * TILE, 2 * code.len() * MAX_LANES];
         let mut split = local.split();
-        let [copies, registers, numbers] = sizes.map(|size| split.take(size));
-        Chunk { operands, start: index * CHUNK, out, copies, registers, numbers }.run(isa, code);
+        let [copies, registers, numbers] = sizes.map(|size| split.take(size).as_mut_ptr());
+        // SAFETY: every index comes once, and chunks of different indices do not overlap.
+        let part = |out: &Parts<'_, T>| unsafe { out.slice(elements.start, elements.len()) }.as_mut_ptr();
+        let out = out.iter().map(part).collect();
+        Chunk { operands, elements, out, copies, registers, numbers }.run(isa, code);
     });
 }
 

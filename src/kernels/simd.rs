@@ -196,13 +196,12 @@ pub fn prefetch_line<T>(address: *const T) {
     let _ = address;
 }
 
-/// The same for all lines of the first `count` numbers.
+/// The same for all lines of `count` numbers.
 #[inline(always)]
-pub fn prefetch<T>(data: &[T], count: usize) {
+pub fn prefetch<T>(start: *const T, count: usize) {
     const LINE: usize = 64;
-    let data = &data[..count.min(data.len())];
-    let start = data.as_ptr().cast::<u8>();
-    (0..size_of_val(data)).step_by(LINE).for_each(|offset| prefetch_line(start.wrapping_add(offset)));
+    let start = start.cast::<u8>();
+    (0..count * size_of::<T>()).step_by(LINE).for_each(|offset| prefetch_line(start.wrapping_add(offset)));
 }
 
 /// 0 for a subnormal number; others as they are.

@@ -118,13 +118,13 @@ struct Fault {
 }
 
 impl Watch<'_> {
-    /// Calls a kernel. `values` yields what it made, from element `first` of the step's result on.
-    pub(super) fn around<'v, T: Real>(
+    /// Calls a kernel. `values` yields what it made, from element `first` of each result of the step on.
+    pub(super) fn around<'v, T: Real, V: Iterator<Item = &'v [T]>>(
         &self,
         step: usize,
         call: impl FnOnce(),
         first: usize,
-        values: impl FnOnce() -> &'v [T],
+        values: impl FnOnce() -> V,
     ) {
         let start = self.times.map(|_| Instant::now());
         call();
@@ -132,9 +132,11 @@ impl Watch<'_> {
             times[step].fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
         let Some(fault) = &self.fault else { return };
-        let values = values();
-        let Some(position) = values.iter().position(|value| !value.is_finite()) else { return };
-        let found = Fault { step, position: first + position, value: values[position].wide() };
+        let first_fault = values().find_map(|values| {
+            let position = values.iter().position(|value| !value.is_finite())?;
+            Some(Fault { step, position: first + position, value: values[position].wide() })
+        });
+        let Some(found) = first_fault else { return };
         let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
         if fault.as_ref().is_none_or(|known| (found.step, found.position) < (known.step, known.position)) {
             *fault = Some(found);
@@ -156,7 +158,7 @@ impl Watch<'_> {
         let Some(Fault { step, position, value }) = found else { return Ok(()) };
         let step = &plan.steps()[step];
         let (op, site, is_gradient) = (step.to_string(), step.site, step.is_gradient);
-        let shape = step.output.meta.shape.clone();
+        let shape = step.output().meta.shape.clone();
         Err(Box::new(NotFinite { op, site, is_gradient, value, position, shape }).into())
     }
 }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::compile::{Group, Place, Plan, Source, Step};
 use crate::error::{Error, Result};
-use crate::graph::op::{Call, Operand, Random};
+use crate::graph::op::{Call, Made, Operand, Random};
 use crate::graph::{Dtype, Precision};
 use crate::kernels::buffer::Buffer;
 use crate::kernels::real::Real;
@@ -114,7 +114,7 @@ impl Workspace {
         watch: &Watch<'_>,
     ) {
         let step = &plan.steps()[number];
-        let shapes = step.operands.iter().chain([&step.output]).map(|source| &source.meta.shape);
+        let shapes = step.operands.iter().chain([step.output()]).map(|source| &source.meta.shape);
         let whole = Task { samples: None, shapes: shapes.collect(), workers: &self.workers, random };
         // SAFETY: `Plan::verify` has shown that the arena holds this much scratch, and that values end before it.
         let scratch = unsafe { memory.arena.add(plan.scratch_offset()) };
@@ -247,8 +247,8 @@ impl<'a> Memory<'a> {
         };
         let operands =
             step.operands.iter().zip(&task.shapes).enumerate().map(|(position, (source, &shape))| {
-                if step.in_place == Some(position) {
-                    return Operand::InPlace;
+                if let Some(result) = step.over(position) {
+                    return Operand::InPlace(result);
                 }
                 let elements = task.elements(source, every(position));
                 // SAFETY: `Plan::verify` has shown that the step's output overlaps no operand that is read here; the
@@ -260,26 +260,48 @@ impl<'a> Memory<'a> {
                 }
             });
         let operands = operands.collect();
-        let elements = task.elements(&step.output, step.split.as_ref().map(|split| split.every));
-        // SAFETY: as above; scratch begins where all values end.
-        let (output, indices): (&mut [T], &mut [u32]) = match step.output.meta.dtype {
-            Dtype::Real => (unsafe { self.slice_mut(&step.output, elements.clone()) }, &mut []),
-            Dtype::Index => (&mut [], unsafe { self.slice_mut(&step.output, elements.clone()) }),
-        };
+        let every = step.split.as_ref().map(|split| split.every);
+        let (mut output, mut indices): (&mut [T], &mut [u32]) = (&mut [], &mut []);
+        let mut byproducts: SmallVec<[Made<'_, T>; 2]> = SmallVec::new();
+        for (number, made) in step.results.iter().enumerate() {
+            // SAFETY: as above; results lie apart from each other.
+            let made =
+                made.as_ref().map_or(Made::Unread, |made| unsafe { self.made(&made.source, task, every) });
+            match made {
+                Made::Real(numbers) if number == 0 => output = numbers,
+                Made::Index(numbers) if number == 0 => indices = numbers,
+                made => byproducts.push(made),
+            }
+        }
         // SAFETY: the caller vouches for it.
         let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.cast::<T>().as_ptr(), step.scratch) };
         let (shape, workers, random) = (task.shapes[step.operands.len()], task.workers, task.random);
-        let call = Call { operands, output, indices, shape, scratch, workers, random };
-        let is_real = step.output.meta.dtype == Dtype::Real;
-        // SAFETY: asked for when the kernel has returned.
-        let values =
-            || -> &[T] { if is_real { unsafe { self.slice(&step.output, elements.clone()) } } else { &[] } };
+        let call = Call { operands, output, indices, byproducts, shape, scratch, workers, random };
+        let values = || {
+            let real = step.made().map(|made| &made.source).filter(|source| source.meta.dtype == Dtype::Real);
+            // SAFETY: asked for when the kernel has returned.
+            real.map(|source| unsafe { self.slice::<T>(source, task.elements(source, every)) })
+        };
         let row = shape.iter().skip(1).product::<usize>();
         let first = match (&step.split, &task.samples) {
             (Some(split), Some((samples, _))) => samples.start / split.every * row,
             _ => 0,
         };
         watch.around(number, || T::forward(step.op.as_ref(), call), first, values);
+    }
+
+    /// The elements of a result that a task makes.
+    ///
+    /// # Safety
+    /// Nothing else may read or write them while the slice lives.
+    unsafe fn made<T>(&self, source: &Source, task: &Task<'_>, every: Option<usize>) -> Made<'a, T> {
+        let elements = task.elements(source, every);
+        // SAFETY: the same contract.
+        match source.meta.dtype {
+            Dtype::Real => Made::Real(unsafe { self.slice_mut(source, elements) }),
+            // SAFETY: as above.
+            Dtype::Index => Made::Index(unsafe { self.slice_mut(source, elements) }),
+        }
     }
 
     /// The same with the own memory of a thread.

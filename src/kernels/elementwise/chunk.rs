@@ -5,30 +5,31 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::step::{Place, Step};
-use super::{Argument, Instruction, MAX_TILES, Read, TILE, Term};
+use super::{Argument, Instruction, MAX_TILES, Read, TILE, Target, Term};
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, MAX_LANES, prefetch};
 
-/// A program about to run over part of its output.
+/// A program about to run over some elements of its results. Memory is given by address, because results may lie on
+/// operands; nobody else uses it meanwhile.
 pub struct Chunk<'a, T> {
     /// What the program reads.
     pub operands: &'a [Read<'a, T>],
-    /// The first element of the part.
-    pub start: usize,
-    /// The part.
-    pub out: &'a mut [T],
+    /// Which elements.
+    pub elements: Range<usize>,
+    /// These elements of each result.
+    pub out: SmallVec<[*mut T; 4]>,
     /// A tile for each operand, of which those that are read along a walk are copied here.
-    pub copies: &'a mut [T],
+    pub copies: *mut T,
     /// A tile for each register.
-    pub registers: &'a mut [T],
+    pub registers: *mut T,
     /// For each term of the code as many numbers as a register of the machine holds, all the same.
-    pub numbers: &'a mut [T],
+    pub numbers: *mut T,
 }
 
 impl<T: Real> Chunk<'_, T> {
     /// Runs the program.
-    pub fn run(mut self, isa: Isa, code: &[Instruction]) {
-        let (tile, len) = (self.tile(), self.out.len());
+    pub fn run(self, isa: Isa, code: &[Instruction]) {
+        let (tile, len) = (self.tile(), self.elements.len());
         let steps = self.steps(code);
         for first in (0..len).step_by(tile) {
             let elements = first..len.min(first + tile);
@@ -53,45 +54,46 @@ impl<T: Real> Chunk<'_, T> {
     }
 
     /// The instructions with the places of what they read and write. All places have room for the elements of a tile,
-    /// or of the whole part, and none is written while it is read, unless it is the same.
-    fn steps(&mut self, code: &[Instruction]) -> SmallVec<[Step<T>; MAX_TILES]> {
+    /// or for all elements, and none is written while it is read, unless it is the same.
+    fn steps(&self, code: &[Instruction]) -> SmallVec<[Step<T>; MAX_TILES]> {
         let scales = |step: &Instruction| step.terms.iter().any(Term::is_scaled);
         let underflows = code.iter().any(|step| step.function.underflows() || scales(step));
-        let mut steps = SmallVec::new();
-        for (number, Instruction { function, terms, register }) in code.iter().enumerate() {
-            let is_last = number + 1 == code.len();
-            steps.push(Step {
-                function: *function,
-                arguments: [self.place(&terms[0], 2 * number), self.place(&terms[1], 2 * number + 1)],
-                factors: [self.factor(&terms[0]), self.factor(&terms[1])],
-                target: if is_last { Place::part(self.out) } else { self.register(*register) },
-                flushes: is_last && underflows,
-            });
-        }
-        steps
+        let steps = code.iter().enumerate().map(|(number, Instruction { function, terms, target })| Step {
+            function: *function,
+            arguments: [self.place(&terms[0], 2 * number), self.place(&terms[1], 2 * number + 1)],
+            factors: [self.factor(&terms[0]), self.factor(&terms[1])],
+            target: match *target {
+                Target::Register(register) => self.register(register),
+                Target::Result(result) => Place::elements(self.out[result]),
+            },
+            flushes: underflows && matches!(target, Target::Result(_)),
+        });
+        steps.collect()
     }
 
     /// Where the value of a term lies; `index` counts the terms of the code.
-    fn place(&mut self, term: &Term, index: usize) -> Place<T> {
+    fn place(&self, term: &Term, index: usize) -> Place<T> {
         match term.value {
             Argument::Constant(value) => self.number(T::of(value), index),
             Argument::Register(register) => self.register(register),
+            Argument::Result(result) => Place::elements(self.out[result]),
             Argument::Operand(position) => match self.operands[position] {
-                Read::Whole(data) => Place::operand(&data[self.start..][..self.out.len()]),
-                Read::Along(..) => Place::tile(&mut self.copies[position * TILE..][..TILE]),
+                Read::Whole(data) => Place::elements(data[self.elements.clone()].as_ptr().cast_mut()),
+                Read::Along(..) => Place::tile(self.copies.wrapping_add(position * TILE)),
                 Read::Single(value) => self.number(value, index),
-                Read::InPlace => Place::part(self.out),
+                Read::InPlace(result) => Place::elements(self.out[result]),
             },
         }
     }
 
-    fn register(&mut self, register: usize) -> Place<T> {
-        Place::tile(&mut self.registers[register * TILE..][..TILE])
+    fn register(&self, register: usize) -> Place<T> {
+        Place::tile(self.registers.wrapping_add(register * TILE))
     }
 
-    fn number(&mut self, value: T, index: usize) -> Place<T> {
-        let lanes = &mut self.numbers[index * MAX_LANES..][..MAX_LANES];
-        lanes.fill(value);
+    fn number(&self, value: T, index: usize) -> Place<T> {
+        let lanes = self.numbers.wrapping_add(index * MAX_LANES);
+        // SAFETY: there are as many lanes for each term.
+        (0..MAX_LANES).for_each(|lane| unsafe { lanes.add(lane).write(value) });
         Place::number(lanes)
     }
 
@@ -103,17 +105,20 @@ impl<T: Real> Chunk<'_, T> {
                 Read::Single(value) => value,
                 _ => unreachable!("a factor is a single number"),
             },
-            Argument::Register(_) => unreachable!("a factor is no result of the program"),
+            _ => unreachable!("a factor is no result of the program"),
         }
     }
 
     /// Copies the elements of a tile from operands that are read along a walk.
-    fn fetch(&mut self, elements: &Range<usize>, tile: usize) {
-        for (read, copy) in self.operands.iter().zip(self.copies.chunks_exact_mut(TILE)) {
+    fn fetch(&self, elements: &Range<usize>, tile: usize) {
+        for (position, read) in self.operands.iter().enumerate() {
             if let Read::Along(data, walk) = read
                 && (elements.start == 0 || !tile.is_multiple_of(walk.period()))
             {
-                walk.fetch(data, self.start + elements.start, &mut copy[..elements.len()]);
+                let copy = self.copies.wrapping_add(position * TILE);
+                // SAFETY: each operand has a tile there.
+                let copy = unsafe { std::slice::from_raw_parts_mut(copy, elements.len()) };
+                walk.fetch(data, self.elements.start + elements.start, copy);
             }
         }
     }
@@ -121,11 +126,12 @@ impl<T: Real> Chunk<'_, T> {
     /// While a tile is worked on, the next one, which begins at element `next`, is on its way to the cache: each step
     /// asks for its share of the operands, which disturbs it less than to wait for all at once.
     fn prefetch(&self, step: usize, steps: usize, next: usize) {
+        let count = TILE.min(self.elements.len() - next);
         let mut position = step;
         while let Some(read) = self.operands.get(position) {
-            match read {
-                Read::Whole(data) => prefetch(&data[self.start + next..], TILE),
-                Read::InPlace => prefetch(&self.out[next..], TILE),
+            match *read {
+                Read::Whole(data) => prefetch(data[self.elements.start + next..].as_ptr(), count),
+                Read::InPlace(result) => prefetch(self.out[result].wrapping_add(next), count),
                 Read::Along(..) | Read::Single(_) => {}
             }
             position += steps;

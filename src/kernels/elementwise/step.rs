@@ -15,24 +15,19 @@ pub struct Place<T> {
 }
 
 impl<T> Place<T> {
-    /// Numbers for each element of a part of the output.
-    pub fn operand(numbers: &[T]) -> Self {
-        Self { start: numbers.as_ptr().cast_mut(), strides: [1, 1] }
-    }
-
-    /// The part of the output itself.
-    pub fn part(numbers: &mut [T]) -> Self {
-        Self { start: numbers.as_mut_ptr(), strides: [1, 1] }
+    /// Numbers for all elements.
+    pub fn elements(start: *mut T) -> Self {
+        Self { start, strides: [1, 1] }
     }
 
     /// Numbers for each element of one tile, over and over.
-    pub fn tile(numbers: &mut [T]) -> Self {
-        Self { start: numbers.as_mut_ptr(), strides: [0, 1] }
+    pub fn tile(start: *mut T) -> Self {
+        Self { start, strides: [0, 1] }
     }
 
     /// A register's lanes, for all elements alike.
-    pub fn number(lanes: &mut [T]) -> Self {
-        Self { start: lanes.as_mut_ptr(), strides: [0, 0] }
+    pub fn number(start: *mut T) -> Self {
+        Self { start, strides: [0, 0] }
     }
 
     fn of_tile(&self, first: usize) -> *mut T {

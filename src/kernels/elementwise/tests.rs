@@ -42,12 +42,12 @@ fn adam() -> Program {
     let scaled = |register, factor| Term { value: Register(register), factor };
     let plain = Term::plain;
     let code = [
-        (Function::Sqrt, [plain(Operand(2)), plain(Constant(0.0))], 0),
-        (Function::Add, [scaled(0, Operand(3)), plain(Constant(1e-8))], 1),
-        (Function::Divide, [plain(Operand(1)), plain(Register(1))], 0),
-        (Function::Subtract, [plain(Operand(0)), scaled(0, Operand(4))], 1),
+        (Function::Sqrt, [plain(Operand(2)), plain(Constant(0.0))], Target::Register(0)),
+        (Function::Add, [scaled(0, Operand(3)), plain(Constant(1e-8))], Target::Register(1)),
+        (Function::Divide, [plain(Operand(1)), plain(Register(1))], Target::Register(0)),
+        (Function::Subtract, [plain(Operand(0)), scaled(0, Operand(4))], Target::Result(0)),
     ];
-    let code = code.map(|(function, terms, register)| Instruction { function, terms, register });
+    let code = code.map(|(function, terms, target)| Instruction { function, terms, target });
     Program { code: code.to_vec(), registers: 2 }
 }
 
@@ -58,13 +58,13 @@ fn check_adam<T: Real>(len: usize) {
     let update = |((&p, &m), &v): ((&T, &T), &T)| p - m / (v.sqrt() * c + epsilon) * r;
     let expected: Vec<T> = p.iter().zip(&m).zip(&v).map(update).collect();
     let walk = Walk::new(&[len].into(), &[1]);
-    let reads = [Read::InPlace, Read::Whole(&m), Read::Along(&v, &walk), Read::Single(c), Read::Single(r)];
+    let reads = [Read::InPlace(0), Read::Whole(&m), Read::Along(&v, &walk), Read::Single(c), Read::Single(r)];
     let program = adam();
     for isa in Isa::available() {
         for threads in 1..=3 {
             let mut out = p.clone();
             let code = (&program.code[..], program.registers);
-            run_on(isa, code, &reads, &mut out, &Workers::new(threads).unwrap());
+            run_on(isa, code, &reads, smallvec![&mut out[..]], &Workers::new(threads).unwrap());
             assert_eq!(out, expected, "{len} {} on {}", T::NAME, isa.name());
         }
     }
@@ -83,7 +83,7 @@ fn check_function<T: Real>(function: Function, f: &dyn Fn(T, T) -> T) {
     let (a, b, c) = (numbers::<T>(len, 3), numbers::<T>(len, 4), T::of(0.7));
     let shape = [len].into();
     let walk = Walk::new(&shape, &[1]);
-    let reads = [Read::Whole(&a), Read::Along(&a, &walk), Read::Single(c), Read::InPlace];
+    let reads = [Read::Whole(&a), Read::Along(&a, &walk), Read::Single(c), Read::InPlace(0)];
     let value = |which: usize, i: usize| [a[i], a[i], c, b[i]][which];
     let factors = [0.3, -1.7];
     for isa in Isa::available() {
@@ -94,9 +94,9 @@ fn check_function<T: Real>(function: Function, f: &dyn Fn(T, T) -> T) {
                     factor: Argument::Constant(factor),
                 };
                 let terms = [term(first, factors[0]), term(second, factors[1])];
-                let code = [Instruction { function, terms, register: 0 }];
+                let code = [Instruction { function, terms, target: Target::Result(0) }];
                 let mut out = b.clone();
-                run_on(isa, (&code, 1), &reads, &mut out, &Workers::new(1).unwrap());
+                run_on(isa, (&code, 0), &reads, smallvec![&mut out[..]], &Workers::new(1).unwrap());
                 for (i, &out) in out.iter().enumerate() {
                     let [x, y] = [value(first, i) * T::of(factors[0]), value(second, i) * T::of(factors[1])];
                     let expected = f(x, y);
@@ -127,10 +127,15 @@ fn every_source_of_arguments_is_read() {
 fn what_is_subnormal_inside_a_chain_is_zero_at_its_end() {
     let [zero, tiny] = [Argument::Constant(0.0), Argument::Constant(1e-20)];
     let terms = [Term { value: Argument::Operand(0), factor: tiny }, Term::plain(zero)];
-    let code = vec![Instruction { function: Function::Add, terms, register: 0 }];
+    let code = vec![Instruction { function: Function::Add, terms, target: Target::Result(0) }];
     let mut out = [9.0_f32; 3];
     let workers = Workers::new(1).unwrap();
-    run(&Program { code, registers: 1 }, &[Read::Whole(&[1e-20, 1.0, -1e-21])], &mut out, &workers);
+    run(
+        &Program { code, registers: 0 },
+        &[Read::Whole(&[1e-20, 1.0, -1e-21])],
+        smallvec![&mut out[..]],
+        &workers,
+    );
     assert_eq!(out, [0.0, 1e-20, 0.0]);
 }
 
@@ -141,11 +146,37 @@ fn an_operand_that_repeats_itself_is_read_right_in_every_tile() {
         let (row, column) = (numbers::<f32>(columns, 1), numbers::<f32>(rows, 2));
         let (along_row, along_column) = (Walk::new(&shape, &[0, 1]), Walk::new(&shape, &[1, 0]));
         let terms = [Argument::Operand(0), Argument::Operand(1)].map(Term::plain);
-        let code = vec![Instruction { function: Function::Subtract, terms, register: 0 }];
+        let code = vec![Instruction { function: Function::Subtract, terms, target: Target::Result(0) }];
         let mut out = vec![9.0; rows * columns];
         let reads = [Read::Along(&column, &along_column), Read::Along(&row, &along_row)];
-        run(&Program { code, registers: 1 }, &reads, &mut out, &Workers::new(2).unwrap());
+        run(&Program { code, registers: 0 }, &reads, smallvec![&mut out[..]], &Workers::new(2).unwrap());
         let expected = column.iter().flat_map(|a| row.iter().map(move |b| a - b));
         assert!(out.iter().copied().eq(expected), "{rows} × {columns}");
+    }
+}
+
+/// The sum s = x + b on top of x, d = s · s on top of y, and x + b − d · y, which reads y for the last time.
+#[test]
+fn a_program_with_several_results_writes_each_where_it_belongs() {
+    use Argument::{Operand, Result};
+    let plain = Term::plain;
+    let code = [
+        (Function::Add, [plain(Operand(0)), plain(Operand(1))], Target::Result(1)),
+        (Function::Power(2), [plain(Result(1)), plain(Result(1))], Target::Register(0)),
+        (Function::Multiply, [plain(Argument::Register(0)), plain(Operand(2))], Target::Result(2)),
+        (Function::Subtract, [plain(Result(1)), plain(Result(2))], Target::Result(0)),
+    ];
+    let code = code.map(|(function, terms, target)| Instruction { function, terms, target });
+    for len in [1, 37, TILE + 1, CHUNK + 5] {
+        let (x, b, y) = (numbers::<f64>(len, 1), numbers::<f64>(len, 2), numbers::<f64>(len, 3));
+        let (mut difference, mut sum, mut product) = (vec![9.0; len], x.clone(), y.clone());
+        let reads = [Read::InPlace(1), Read::Whole(&b), Read::InPlace(2)];
+        let out = smallvec![&mut difference[..], &mut sum, &mut product];
+        run_on(Isa::detect(), (&code, 1), &reads, out, &Workers::new(2).unwrap());
+        for i in 0..len {
+            let s = x[i] + b[i];
+            let product_here = s * s * y[i];
+            assert_eq!([difference[i], sum[i], product[i]], [s - product_here, s, product_here], "{len}");
+        }
     }
 }

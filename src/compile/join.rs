@@ -1,0 +1,161 @@
+//! Joins elementwise steps of which one reads what another makes: one walk over memory then yields all their results.
+//!
+//! What nobody else reads is never written. An optimizer's averages and the parameter that they move are such steps.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::chain::Chain;
+use super::fuse::Fused;
+use super::program::Program;
+use crate::graph::byproduct::Byproduct;
+use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
+use crate::kernels::walk::Walk;
+
+/// Joins every elementwise step with those whose results it reads, if nothing else needs these results before.
+pub fn join(program: &Program) -> Program {
+    let clusters = Clusters::find(program);
+    let mut dag = Dag::default();
+    let mut place: Vec<Option<NodeId>> = vec![None; program.dag.len()];
+    let mut is_result = vec![false; program.dag.len()];
+    program.roots().for_each(|root| is_result[root.index()] = true);
+    for id in program.dag.ids() {
+        match clusters.of[id.index()].map(|number| &clusters.all[number]) {
+            Some(cluster) if cluster.members.len() > 1 => {
+                if cluster.members.last() == Some(&id) {
+                    let is_read = |&member: &NodeId| {
+                        let mut readers = program.dag.consumers(member);
+                        is_result[member.index()] || readers.any(|reader| !cluster.members.contains(&reader))
+                    };
+                    cluster.place(program, &mut dag, &mut place, is_read);
+                }
+            }
+            _ => {
+                let operands: Option<Operands> =
+                    program.dag.operands(id).iter().map(|operand| place[operand.index()]).collect();
+                place[id.index()] =
+                    operands.map(|operands| dag.push(program.dag.node(id).clone(), &operands));
+            }
+        }
+    }
+    program.moved(dag, |id| place[id.index()].unwrap_or_else(|| unreachable!("every result is somebody's")))
+}
+
+/// Which steps go together.
+struct Clusters {
+    all: Vec<Cluster>,
+    of: Vec<Option<usize>>,
+}
+
+#[derive(Default)]
+struct Cluster {
+    members: Vec<NodeId>,
+    /// The functions of all members,
+    chain: Chain,
+    /// and which of them computes each member.
+    last: Vec<usize>,
+    /// Whether somebody else reads a member. Then whoever comes after may need what that makes.
+    is_closed: bool,
+}
+
+impl Clusters {
+    fn find(program: &Program) -> Self {
+        let mut clusters = Self { all: Vec::new(), of: vec![None; program.dag.len()] };
+        for id in program.dag.ids() {
+            match Fused::chain(&program.dag, id) {
+                Some(chain) => clusters.add(&program.dag, id, &chain),
+                None => clusters.close(program.dag.operands(id)),
+            }
+        }
+        clusters
+    }
+
+    /// Puts a step into the clusters that it reads, or else into one of its own.
+    fn add(&mut self, dag: &Dag, id: NodeId, chain: &Chain) {
+        let read = chain.operands.iter().filter_map(|(operand, _)| self.of[operand.index()]);
+        let mut read: SmallVec<[usize; 4]> = read.collect();
+        read.sort_unstable();
+        read.dedup();
+        read.retain(|&mut number| {
+            let cluster = &self.all[number];
+            let is_along = |(operand, walk): &(NodeId, Option<Walk>)| {
+                self.of[operand.index()] != Some(number) || walk.is_none()
+            };
+            let is_alike = cluster.members.iter().all(|&member| dag.node(member).meta == dag.node(id).meta);
+            !cluster.is_closed && is_alike && chain.operands.iter().all(is_along)
+        });
+        let mut joined = Cluster::default();
+        read.iter().for_each(|&number| joined.merge(&self.all[number]));
+        joined.add(id, chain);
+        if !joined.chain.fits() {
+            read.clear();
+            joined = Cluster::default();
+            joined.add(id, chain);
+        }
+        let number = read.first().copied().unwrap_or(self.all.len());
+        // Readers of what the step does not join wait for that.
+        let others = chain.operands.iter().map(|(operand, _)| *operand);
+        let others: Operands = others.filter(|operand| !joined.members.contains(operand)).collect();
+        self.close(others);
+        joined.members.iter().for_each(|member| self.of[member.index()] = Some(number));
+        if number == self.all.len() { self.all.push(joined) } else { self.all[number] = joined }
+    }
+
+    fn close(&mut self, read: Operands) {
+        for operand in read {
+            if let Some(number) = self.of[operand.index()] {
+                self.all[number].is_closed = true;
+            }
+        }
+    }
+}
+
+impl Cluster {
+    fn merge(&mut self, other: &Cluster) {
+        let before = self.chain.code.len();
+        self.chain.append(&other.chain, |_| None);
+        self.members.extend(&other.members);
+        self.last.extend(other.last.iter().map(|function| function + before));
+    }
+
+    fn add(&mut self, id: NodeId, chain: &Chain) {
+        let made: Vec<(NodeId, usize)> =
+            self.members.iter().copied().zip(self.last.iter().copied()).collect();
+        self.chain
+            .append(chain, |node| made.iter().find(|(member, _)| *member == node).map(|&(_, last)| last));
+        self.members.push(id);
+        self.last.push(self.chain.code.len() - 1);
+    }
+
+    /// Puts the cluster into a new graph: the last member is the output, the others that are read elsewhere are its
+    /// by-products.
+    fn place(
+        &self,
+        program: &Program,
+        dag: &mut Dag,
+        place: &mut [Option<NodeId>],
+        is_read: impl Fn(&NodeId) -> bool,
+    ) {
+        let [inner @ .., main] = &self.members[..] else { return };
+        let byproducts: SmallVec<[(NodeId, usize); 4]> =
+            (inner.iter().copied().zip(self.last.iter().copied()))
+                .filter(|(member, _)| is_read(member))
+                .collect();
+        let results: SmallVec<[usize; 4]> =
+            self.last.last().copied().into_iter().chain(byproducts.iter().map(|&(_, last)| last)).collect();
+        let operands: Option<Operands> =
+            self.chain.operands.iter().map(|(operand, _)| place[operand.index()]).collect();
+        let Some(operands) = operands else { return };
+        let like = program.dag.node(*main);
+        let op = Fused::new(&self.chain, &results, program, &like.meta);
+        let made = dag.push(Node { kind: Kind::Op(Arc::new(op)), ..like.clone() }, &operands);
+        place[main.index()] = Some(made);
+        for (number, (member, _)) in byproducts.into_iter().enumerate() {
+            let node = program.dag.node(member);
+            let op = Byproduct { number, meta: node.meta.clone() };
+            place[member.index()] =
+                Some(dag.push(Node { kind: Kind::Op(Arc::new(op)), ..node.clone() }, &[made]));
+        }
+    }
+}
