@@ -46,6 +46,20 @@ pub enum Function {
 }
 
 impl Function {
+    /// Whether a machine takes long for it, compared to reading the arguments.
+    fn is_slow(self) -> bool {
+        !matches!(
+            self,
+            Self::Add
+                | Self::Subtract
+                | Self::Multiply
+                | Self::Gate
+                | Self::Relu
+                | Self::Negate
+                | Self::Power(2)
+        )
+    }
+
     /// Whether the result may be subnormal although the arguments are not. It is then 0 instead: processors are
     /// many times slower with subnormal numbers, and decaying averages would end among them.
     pub fn underflows(self) -> bool {

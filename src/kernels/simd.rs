@@ -196,14 +196,6 @@ pub fn prefetch_line<T>(address: *const T) {
     let _ = address;
 }
 
-/// The same for all lines of `count` numbers.
-#[inline(always)]
-pub fn prefetch<T>(start: *const T, count: usize) {
-    const LINE: usize = 64;
-    let start = start.cast::<u8>();
-    (0..count * size_of::<T>()).step_by(LINE).for_each(|offset| prefetch_line(start.wrapping_add(offset)));
-}
-
 /// 0 for a subnormal number; others as they are.
 #[inline(always)]
 pub fn flush<T: Real>(value: T) -> T {

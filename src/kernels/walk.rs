@@ -56,6 +56,7 @@ impl Walk {
     }
 
     /// Writes what output elements `start..start + out.len()` read.
+    #[inline(always)]
     pub fn fetch<T: Copy>(&self, data: &[T], start: usize, out: &mut [T]) {
         let Some(&(inner_size, inner_stride)) = self.axes.first() else {
             out.fill(data[0]);

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-use super::step::{Place, Step};
+use super::step::{Ahead, Place, Step};
 use super::{Argument, Instruction, MAX_TILES, Read, TILE, Target, Term};
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, MAX_LANES, prefetch};
+use crate::kernels::simd::{Isa, MAX_LANES, vectorize};
 
 /// A program about to run over some elements of its results. Memory is given by address, because results may lie on
 /// operands; nobody else uses it meanwhile.
@@ -30,14 +30,13 @@ impl<T: Real> Chunk<'_, T> {
     /// Runs the program.
     pub fn run(self, isa: Isa, code: &[Instruction]) {
         let (tile, len) = (self.tile(), self.elements.len());
-        let steps = self.steps(code);
+        let (steps, ahead) = (self.steps(code), self.ahead(code));
         for first in (0..len).step_by(tile) {
             let elements = first..len.min(first + tile);
             self.fetch(&elements, tile);
-            for (number, step) in steps.iter().enumerate() {
-                self.prefetch(number, steps.len(), elements.end);
+            for (step, ahead) in steps.iter().zip(&ahead) {
                 // SAFETY: `steps` says so.
-                unsafe { step.run(isa, &elements) };
+                unsafe { step.run(isa, &elements, ahead) };
             }
         }
     }
@@ -118,23 +117,29 @@ impl<T: Real> Chunk<'_, T> {
                 let copy = self.copies.wrapping_add(position * TILE);
                 // SAFETY: each operand has a tile there.
                 let copy = unsafe { std::slice::from_raw_parts_mut(copy, elements.len()) };
-                walk.fetch(data, self.elements.start + elements.start, copy);
+                vectorize(
+                    #[inline(always)]
+                    || walk.fetch(data, self.elements.start + elements.start, copy),
+                );
             }
         }
     }
 
-    /// While a tile is worked on, the next one, which begins at element `next`, is on its way to the cache: each step
-    /// asks for its share of the operands, which disturbs it less than to wait for all at once.
-    fn prefetch(&self, step: usize, steps: usize, next: usize) {
-        let count = TILE.min(self.elements.len() - next);
-        let mut position = step;
-        while let Some(read) = self.operands.get(position) {
-            match *read {
-                Read::Whole(data) => prefetch(data[self.elements.start + next..].as_ptr(), count),
-                Read::InPlace(result) => prefetch(self.out[result].wrapping_add(next), count),
-                Read::Along(..) | Read::Single(_) => {}
-            }
-            position += steps;
+    /// For each step what it brings to the cache of the next tile: the operands are shared out among the steps that
+    /// leave the machine time for it, or else among all.
+    fn ahead(&self, code: &[Instruction]) -> SmallVec<[Ahead<T>; MAX_TILES]> {
+        let slow = (0..code.len()).filter(|&step| code[step].function.is_slow());
+        let mut carriers: SmallVec<[usize; MAX_TILES]> = slow.collect();
+        if carriers.is_empty() {
+            carriers.extend(0..code.len());
         }
+        let mut ahead: SmallVec<[Ahead<T>; MAX_TILES]> = smallvec![Ahead::new(); code.len()];
+        let streams = self.operands.iter().filter_map(|read| match *read {
+            Read::Whole(data) => Some(data[self.elements.start..].as_ptr()),
+            Read::InPlace(result) => Some(self.out[result].cast_const()),
+            Read::Along(..) | Read::Single(_) => None,
+        });
+        streams.zip(carriers.iter().cycle()).for_each(|(stream, &step)| ahead[step].push(stream));
+        ahead
     }
 }

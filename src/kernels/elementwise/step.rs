@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use super::Function;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::kernels::simd::{Isa, Kernel, MAX_LANES, Vector, prefetch_line};
 
 /// Where a step finds or puts its numbers.
 #[derive(Clone, Copy)]
@@ -35,6 +37,9 @@ impl<T> Place<T> {
     }
 }
 
+/// Where the numbers of a tile's elements lie that should be in the cache when the next tile comes.
+pub type Ahead<T> = SmallVec<[*const T; 4]>;
+
 /// One function, and where its arguments and its results are.
 pub struct Step<T> {
     /// Which function.
@@ -50,66 +55,74 @@ pub struct Step<T> {
 }
 
 impl<T: Real> Step<T> {
-    /// Computes the results of a tile.
+    /// Computes the results of a tile. Meanwhile what the next tile reads of `ahead` is on its way to the cache.
     ///
     /// # Safety
     /// All places must hold these elements, and nobody else may write to the arguments or touch the target.
-    pub unsafe fn run(&self, isa: Isa, elements: &Range<usize>) {
+    pub unsafe fn run(&self, isa: Isa, elements: &Range<usize>, ahead: &[*const T]) {
         match self.function {
-            Function::Add => self.sweep(isa, elements, Add),
-            Function::Subtract => self.sweep(isa, elements, Subtract),
-            Function::Multiply => self.sweep(isa, elements, Multiply),
-            Function::Divide => self.sweep(isa, elements, Divide),
-            Function::Gate => self.sweep(isa, elements, Gate),
-            Function::Relu => self.sweep(isa, elements, Relu),
-            Function::Negate => self.sweep(isa, elements, Negate),
-            Function::Sqrt => self.sweep(isa, elements, Root),
-            Function::Power(2) => self.sweep(isa, elements, Square),
-            Function::Exp => self.sweep(isa, elements, Scalar(T::exp)),
-            Function::Ln => self.sweep(isa, elements, Scalar(T::ln)),
-            Function::Sigmoid => self.sweep(isa, elements, Scalar(sigmoid)),
-            Function::Tanh => self.sweep(isa, elements, Scalar(T::tanh)),
-            Function::Power(exponent) => self.sweep(isa, elements, Scalar(move |a: T| a.powi(exponent))),
+            Function::Add => self.sweep(isa, elements, ahead, Add),
+            Function::Subtract => self.sweep(isa, elements, ahead, Subtract),
+            Function::Multiply => self.sweep(isa, elements, ahead, Multiply),
+            Function::Divide => self.sweep(isa, elements, ahead, Divide),
+            Function::Gate => self.sweep(isa, elements, ahead, Gate),
+            Function::Relu => self.sweep(isa, elements, ahead, Relu),
+            Function::Negate => self.sweep(isa, elements, ahead, Negate),
+            Function::Sqrt => self.sweep(isa, elements, ahead, Root),
+            Function::Power(2) => self.sweep(isa, elements, ahead, Square),
+            Function::Exp => self.sweep(isa, elements, ahead, Scalar(T::exp)),
+            Function::Ln => self.sweep(isa, elements, ahead, Scalar(T::ln)),
+            Function::Sigmoid => self.sweep(isa, elements, ahead, Scalar(sigmoid)),
+            Function::Tanh => self.sweep(isa, elements, ahead, Scalar(T::tanh)),
+            Function::Power(exponent) => {
+                self.sweep(isa, elements, ahead, Scalar(move |a: T| a.powi(exponent)))
+            }
         }
     }
 
     #[inline(always)]
-    fn sweep(&self, isa: Isa, elements: &Range<usize>, function: impl Compute<T>) {
+    fn sweep(&self, isa: Isa, elements: &Range<usize>, ahead: &[*const T], function: impl Compute<T>) {
         let [a, b] = &self.arguments;
-        isa.dispatch(Sweep {
+        let sweep = Sweep::<_, _, false> {
             function,
             arguments: [a.of_tile(elements.start), b.of_tile(elements.start)],
             strides: [a.strides[1], b.strides[1]],
             factors: self.factors,
             target: self.target.of_tile(elements.start),
             count: elements.len(),
+            ahead: (ahead, elements.end),
             flushes: self.flushes,
-        });
+        };
+        if self.factors == [T::one(); 2] { isa.dispatch(sweep) } else { isa.dispatch(sweep.scaled()) }
     }
 }
 
-/// One function about to run over one tile.
-struct Sweep<T, F> {
+/// One function about to run over one tile, on its arguments or on multiples of them.
+struct Sweep<'a, T, F, const SCALED: bool> {
     function: F,
     arguments: [*const T; 2],
     strides: [usize; 2],
     factors: [T; 2],
     target: *mut T,
     count: usize,
+    /// What to ask for meanwhile: some places, and the element there.
+    ahead: (&'a [*const T], usize),
     flushes: bool,
 }
 
-impl<T: Real, F: Compute<T>> Kernel<T> for Sweep<T, F> {
+impl<T: Real, F: Compute<T>, const SCALED: bool> Kernel<T> for Sweep<'_, T, F, SCALED> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
         let (mut done, [mut a, mut b]) = (0, self.arguments);
         let [to_next_a, to_next_b] = self.strides.map(|stride| stride * V::LANES);
+        let (places, next) = self.ahead;
         // SAFETY: `Step::run` vouches for the places, `dispatch` for the instruction set.
         unsafe {
             let factors = [V::splat(self.factors[0]), V::splat(self.factors[1])];
             while done + V::LANES <= self.count {
+                places.iter().for_each(|place| prefetch_line(place.wrapping_add(next + done)));
                 self.compute(V::load(a), V::load(b), factors).store(self.target.add(done));
                 (a, b) = (a.wrapping_add(to_next_a), b.wrapping_add(to_next_b));
                 done += V::LANES;
@@ -123,14 +136,22 @@ impl<T: Real, F: Compute<T>> Kernel<T> for Sweep<T, F> {
     }
 }
 
-impl<T: Real, F: Compute<T>> Sweep<T, F> {
+impl<'a, T: Real, F: Compute<T>, const SCALED: bool> Sweep<'a, T, F, SCALED> {
+    /// The same on multiples of the arguments.
+    #[inline(always)]
+    fn scaled(self) -> Sweep<'a, T, F, true> {
+        let Self { function, arguments, strides, factors, target, count, ahead, flushes } = self;
+        Sweep { function, arguments, strides, factors, target, count, ahead, flushes }
+    }
+
     /// # Safety
     /// The instruction set of `V` must exist.
     #[inline(always)]
     unsafe fn compute<V: Vector<T>>(&self, a: V, b: V, [s, t]: [V; 2]) -> V {
         // SAFETY: the same contract.
         unsafe {
-            let result = self.function.compute(a.multiply(s), b.multiply(t));
+            let (a, b) = if SCALED { (a.multiply(s), b.multiply(t)) } else { (a, b) };
+            let result = self.function.compute(a, b);
             if self.flushes { result.flush() } else { result }
         }
     }
