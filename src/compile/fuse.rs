@@ -140,10 +140,7 @@ impl Op for Fused {
                 _ => Read::Whole(&[]),
             })
             .collect();
-        let byproducts = call.byproducts.into_iter().map(|made| match made {
-            Made::Real(out) => out,
-            _ => &mut [],
-        });
+        let byproducts = call.byproducts.into_iter().filter_map(Made::real);
         let out: Outputs<'_, T> = [call.output].into_iter().chain(byproducts).collect();
         elementwise::run(&self.program, &reads, out, call.workers);
     }

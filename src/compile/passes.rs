@@ -75,15 +75,14 @@ fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
     dag.push(node, &operands)
 }
 
-/// Offers each elementwise operation to the one before it, if nobody else reads what lies between.
+/// Offers each elementwise operation, and each of a single operand, to the one before it, if nobody else reads what lies between.
 pub fn absorb(program: &Program) -> Program {
     let uses = program.use_counts();
     // For nodes of the new graph: whether the consumer at hand is the only reader.
     let mut single: Vec<bool> = Vec::new();
     program.rebuild(|new, id, operands| {
         let operands = operands?;
-        let function = program.dag.op(id).and_then(AnyOp::elementwise);
-        let absorbed = function.and_then(|function| absorb_one(new, &single, function, &operands));
+        let absorbed = program.dag.op(id).and_then(|op| absorb_one(new, &single, op, &operands));
         let added = match absorbed {
             Some((op, operands)) => {
                 let like = program.dag.node(id).clone();
@@ -100,9 +99,10 @@ pub fn absorb(program: &Program) -> Program {
 fn absorb_one(
     dag: &Dag,
     single: &[bool],
-    function: Function,
+    next: &dyn AnyOp,
     operands: &[NodeId],
 ) -> Option<(std::sync::Arc<dyn AnyOp>, Operands)> {
+    let function = next.elementwise();
     let offer = |host: NodeId, other: Option<NodeId>| {
         let op = dag.op(host).filter(|_| single[host.index()])?;
         // The other argument may be a broadcast array, which is read where it lies.
@@ -114,14 +114,14 @@ fn absorb_one(
             }
             None => (None, None),
         };
-        let next = Next { function, other: strides.as_deref() };
+        let next = Next { op: next, function, other: strides.as_deref() };
         let absorbed = op.absorb(&next)?;
         Some((absorbed, dag.operands(host).into_iter().chain(source).collect()))
     };
     match *operands {
         [only] => offer(only, None),
-        [a, b] if function == Function::Add => offer(a, Some(b)).or_else(|| offer(b, Some(a))),
-        [a, b] => offer(a, Some(b)),
+        [a, b] if function == Some(Function::Add) => offer(a, Some(b)).or_else(|| offer(b, Some(a))),
+        [a, b] if function.is_some() => offer(a, Some(b)),
         _ => None,
     }
 }

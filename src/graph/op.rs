@@ -213,6 +213,18 @@ pub enum Made<'a, T> {
     Unread,
 }
 
+impl<'a, T> Made<'a, T> {
+    /// Where real numbers go, if there are any.
+    pub fn real(self) -> Option<&'a mut [T]> {
+        if let Self::Real(numbers) = self { Some(numbers) } else { None }
+    }
+
+    /// Where indices go, if there are any.
+    pub fn index(self) -> Option<&'a mut [u32]> {
+        if let Self::Index(indices) = self { Some(indices) } else { None }
+    }
+}
+
 /// One operand's shape and memory.
 #[derive(Debug, Clone, Copy)]
 pub enum Operand<'a, T> {
@@ -385,8 +397,10 @@ impl Rewrite {
 
 /// The only consumer of an operation's result, offered to it for absorption.
 pub struct Next<'a> {
-    /// The function that the consumer applies to each element.
-    pub function: Function,
+    /// The consumer.
+    pub op: &'a dyn AnyOp,
+    /// The function that it applies to each element, if it does so.
+    pub function: Option<Function>,
     /// For a function of two arguments: the other one as it is read, by its strides over the result's axes.
     pub other: Option<&'a [usize]>,
 }

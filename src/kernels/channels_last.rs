@@ -73,6 +73,21 @@ impl Direct {
         self.forward.run(Isa::detect(), (image, prepared), epilogue, None, out, workers);
     }
 
+    /// As [`forward`](Self::forward), followed by the maxima [N, ⌊H'/2⌋, ⌊W'/2⌋, F] of 2×2 windows side by side, and
+    /// where each of them lies in its plane, y · W' + x, if that is wanted. Ties and NaN as in
+    /// [`Pooling`](super::pool::Pooling).
+    pub fn forward_pooled<T: Real>(
+        &self,
+        image: &[T],
+        prepared: &[T],
+        epilogue: Epilogue<T>,
+        out: &mut [T],
+        positions: Option<&mut [u32]>,
+        workers: &Workers,
+    ) {
+        self.forward.run_pooled(Isa::detect(), (image, prepared), epilogue, out, positions, workers);
+    }
+
     /// The adjoint of [`forward`](Self::forward) in the picture: upstream [N, H', W', F] to [N, H, W, C]. Numbers
     /// whose `gate` is ≤ 0 become 0; a NaN lets them pass.
     pub fn image_adjoint<T: Real>(

@@ -29,6 +29,12 @@ pub trait Real:
 
     /// The same number in double precision, exactly.
     fn wide(self) -> f64;
+
+    /// A number with these low bits, to carry an index through registers of numbers.
+    fn carrying(index: u32) -> Self;
+
+    /// The low bits.
+    fn carried(self) -> u32;
 }
 
 /// Keeps outsiders from adding number types.
@@ -68,6 +74,16 @@ impl Real for f32 {
     fn wide(self) -> f64 {
         f64::from(self)
     }
+
+    #[inline(always)]
+    fn carrying(index: u32) -> Self {
+        Self::from_bits(index)
+    }
+
+    #[inline(always)]
+    fn carried(self) -> u32 {
+        self.to_bits()
+    }
 }
 
 impl Real for f64 {
@@ -85,5 +101,15 @@ impl Real for f64 {
     #[inline(always)]
     fn wide(self) -> f64 {
         self
+    }
+
+    #[inline(always)]
+    fn carrying(index: u32) -> Self {
+        Self::from_bits(u64::from(index))
+    }
+
+    #[inline(always)]
+    fn carried(self) -> u32 {
+        self.to_bits() as u32
     }
 }

@@ -58,6 +58,9 @@ pub trait Vector<T>: Copy {
     }
     /// The larger of self and floor, which is no NaN, in every lane; NaN of self stays.
     unsafe fn at_least(self, floor: Self) -> Self;
+    /// In every lane the larger of self and `best`, which wins where they are equal, and with it its companion. A NaN
+    /// is larger than any number, and nothing is larger than a NaN.
+    unsafe fn larger(self, best: Self, companions: [Self; 2]) -> [Self; 2];
     /// +0 in every lane that is zero or subnormal: smaller than the smallest number of full precision. The
     /// processor is many times slower with those.
     unsafe fn flush(self) -> Self;
@@ -276,6 +279,17 @@ impl<T: Real> Vector<T> for [T; 4] {
     #[inline(always)]
     unsafe fn at_least(self, floor: Self) -> Self {
         std::array::from_fn(|lane| if self[lane] < floor[lane] { floor[lane] } else { self[lane] })
+    }
+
+    #[inline(always)]
+    unsafe fn larger(self, best: Self, [own, bests]: [Self; 2]) -> [Self; 2] {
+        let is_larger = |lane: usize| {
+            let is_at_most = self[lane] <= best[lane];
+            !is_at_most & !best[lane].is_nan()
+        };
+        let choose =
+            |a: Self, b: Self| std::array::from_fn(|lane| if is_larger(lane) { a[lane] } else { b[lane] });
+        [choose(self, best), choose(own, bests)]
     }
 
     #[inline(always)]

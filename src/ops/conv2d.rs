@@ -149,8 +149,8 @@ impl Op for Conv2d {
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
         let takes_bias = !self.bias && !self.relu && next.other == Some(&[0, 1, 0, 0]);
         let op = match (self.factor, next.function) {
-            (Factor::Output, Function::Add) if takes_bias => Conv2d { bias: true, ..*self },
-            (Factor::Output, Function::Relu) if !self.relu => Conv2d { relu: true, ..*self },
+            (Factor::Output, Some(Function::Add)) if takes_bias => Conv2d { bias: true, ..*self },
+            (Factor::Output, Some(Function::Relu)) if !self.relu => Conv2d { relu: true, ..*self },
             _ => return None,
         };
         Some(Arc::new(op))

@@ -125,8 +125,8 @@ impl Op for Matmul {
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
         let takes_bias = !self.bias && !self.relu && next.other == Some(&[0, 1]);
         let op = match next.function {
-            Function::Add if takes_bias => Matmul { bias: true, ..*self },
-            Function::Relu if !self.relu => Matmul { relu: true, ..*self },
+            Some(Function::Add) if takes_bias => Matmul { bias: true, ..*self },
+            Some(Function::Relu) if !self.relu => Matmul { relu: true, ..*self },
             _ => return None,
         };
         Some(Arc::new(op))

@@ -11,7 +11,7 @@ use super::attributes::Pool2dOptions;
 use super::example::{Example, distinct};
 use crate::error::Problem;
 use crate::graph::op::{Adapt, Algorithm, ChannelsLast, Here, Rewrite, Samples};
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Made, Meta, Op, Var};
 use crate::kernels::pool::Pooling;
 use crate::kernels::real::Real;
 use crate::shape::{Order, Shape, Window};
@@ -31,9 +31,9 @@ pub struct Take {
     order: Order,
 }
 
-/// The maxima themselves, of pictures whose channels lie last: cheaper than to look up where they are.
+/// The maxima themselves, of pictures whose channels lie last, and along with them where they are: one walk for both.
 #[derive(Debug, Clone, PartialEq)]
-struct Maximum {
+pub(crate) struct MaxPool {
     window: Window,
 }
 
@@ -88,6 +88,13 @@ impl Op for Argmax {
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
         Some(Samples::each(operands[0].shape[0], &[true]))
     }
+
+    /// The maxima are found on the way.
+    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+        let (pool, image) = (MaxPool { window: self.window }, here.operand(0).id);
+        let rewrite = || Rewrite::byproduct_of(pool, 0, [image], here.meta().clone());
+        (self.order == Order::Last).then(rewrite)
+    }
 }
 
 impl Op for Take {
@@ -137,14 +144,15 @@ impl Op for Take {
 
     /// What lies where the maximum is, is the maximum.
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        let (image, indices) = (here.operand(0), here.operand(1));
-        let finds = Argmax { window: self.window, order: Order::Last };
-        let is_maximum = indices.op() == Some(&finds) && indices.operand(0).id == image.id;
-        is_maximum.then(|| Rewrite::op_on(Maximum { window: self.window }, [image.id]))
+        here.dag.byproduct(here.operand(1).id)?;
+        let pool = here.operand(1).operand(0);
+        let is_maximum = pool.op() == Some(&MaxPool { window: self.window })
+            && pool.operand(0).id == here.operand(0).id;
+        is_maximum.then_some(Rewrite::Node(pool.id))
     }
 }
 
-impl Op for Maximum {
+impl Op for MaxPool {
     fn name(&self) -> &'static str {
         "max_pool2d"
     }
@@ -157,7 +165,9 @@ impl Op for Maximum {
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let pooling = pooling(self.window, Order::Last, call.operand_shape(0), call.shape);
-        pooling.max_last(channels(call.shape), call.real(0), call.output, call.workers);
+        let image = call.real(0);
+        let positions = call.byproducts.into_iter().next().and_then(Made::index);
+        pooling.max_last(channels(call.shape), image, call.output, positions, call.workers);
     }
 
     fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
@@ -170,6 +180,14 @@ impl Op for Maximum {
 
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
         Some(Samples::each(operands[0].shape[0], &[true]))
+    }
+}
+
+impl MaxPool {
+    /// Whether the windows are 2×2 and lie side by side, without padding.
+    pub(crate) fn is_of_quads(&self) -> bool {
+        let Window { kernel, stride, padding, .. } = self.window;
+        (kernel, stride, padding) == ([2; 2], [2; 2], [0; 2])
     }
 }
 

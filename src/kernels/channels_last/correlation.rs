@@ -142,6 +142,36 @@ impl Correlation {
         });
     }
 
+    /// Computes the maxima of the 2×2 windows that lie side by side in the target, without writing that, and where in
+    /// its plane each of them lies, if that is wanted. Rows and columns that are left over go unseen.
+    pub fn run_pooled<T: Real>(
+        &self,
+        isa: Isa,
+        (source, prepared): (&[T], &[T]),
+        epilogue: Epilogue<T>,
+        out: &mut [T],
+        positions: Option<&mut [u32]>,
+        workers: &Workers,
+    ) {
+        if out.is_empty() {
+            return;
+        }
+        let [tall, wide] = self.target.map(|size| size / 2);
+        let (bands, line) = (self.bands::<T>().min(tall), wide * self.filters);
+        let from = source.len() / self.sizes.batch;
+        let (out, positions) = (Parts::new(out), positions.map(Parts::new));
+        workers.run(self.sizes.batch * bands, &|task, local| {
+            let (picture, rows) = (task / bands, share(tall, bands, task % bands));
+            let (first, count) = ((picture * tall + rows.start) * line, rows.len() * line);
+            // SAFETY: a band's maxima are no other task's.
+            let out = unsafe { out.slice(first, count) };
+            // SAFETY: nor are their positions.
+            let positions = positions.as_ref().map(|parts| unsafe { parts.slice(first, count) });
+            let (source, rows) = (&source[picture * from..][..from], 2 * rows.start..2 * rows.end);
+            Job::new(self, isa, source, prepared, epilogue, rows, local).run_pooled(out, positions);
+        });
+    }
+
     /// Into how many bands the rows of places are cut.
     fn bands<T: Real>(&self) -> usize {
         let line = Split::bytes::<T>(self.strip.line()).max(1);

@@ -1,10 +1,14 @@
 //! The innermost loop of the correlations: a few places of a row by one or two registers of filters.
 //!
 //! Each step reads one row of weights, and per place one number of the strip, which is spread over all lanes.
-//! Places are a fixed number of numbers apart, so that one pointer with constant offsets reaches them all.
+//! Places are a fixed number of numbers apart, so that one pointer with constant offsets reaches them all. A tile is
+//! written out as it is, or pooled: see [`Maxima`].
 
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, Kernel, Vector};
+pub use maxima::Maxima;
+
+mod maxima;
 
 /// Some registers of filters at all places of a rectangle.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +73,12 @@ impl<T: Real> Rectangle<'_, T> {
             (@places $block:literal $vectors:literal [$($places:literal)*]) => {
                 match places {
                     $($places => {
-                        isa.dispatch(Sweep::<_, $block, $places, $vectors> { rectangle: self, first, tiles })
+                        isa.dispatch(Sweep::<_, _, $block, 1, $places, $vectors> {
+                            rectangle: self,
+                            finish: Plain,
+                            first,
+                            tiles,
+                        })
                     })*
                     _ => unreachable!("tiles are of the sizes above"),
                 }
@@ -86,61 +95,90 @@ impl<T: Real> Rectangle<'_, T> {
     }
 }
 
-/// The tiles of one size in all rows.
-struct Sweep<'a, T, const BLOCK: usize, const PLACES: usize, const VECTORS: usize> {
+/// The tiles of one size in all rows: `ROWS` rows by `COLUMNS` columns of places, and some registers of filters.
+struct Sweep<'a, T, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize> {
     rectangle: &'a Rectangle<'a, T>,
+    finish: F,
     first: usize,
     tiles: usize,
 }
 
-impl<T: Real, const BLOCK: usize, const PLACES: usize, const VECTORS: usize> Kernel<T>
-    for Sweep<'_, T, BLOCK, PLACES, VECTORS>
+/// The sums of a tile.
+type Sums<V, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize> = [[[V; VECTORS]; COLUMNS]; ROWS];
+
+/// How the sums of a tile are written out. Without a branch, or the compiler keeps them in memory instead of registers.
+trait Finish<T: Real, const ROWS: usize>: Copy {
+    /// Writes the tile whose first place is `at`, a row and a column.
+    ///
+    /// # Safety
+    /// As for [`Rectangle::compute`].
+    unsafe fn finish<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
+        self,
+        all: &Rectangle<T>,
+        sums: &Sums<V, ROWS, COLUMNS, VECTORS>,
+        at: [usize; 2],
+    );
+}
+
+impl<
+    T: Real,
+    F: Finish<T, ROWS>,
+    const BLOCK: usize,
+    const ROWS: usize,
+    const COLUMNS: usize,
+    const VECTORS: usize,
+> Kernel<T> for Sweep<'_, T, F, BLOCK, ROWS, COLUMNS, VECTORS>
 {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        if PLACES * VECTORS > 2 * V::TILE_ROWS {
+        if ROWS * COLUMNS * VECTORS > 2 * V::TILE_ROWS {
             return; // never asked for; saves compiling it
         }
         let all = *self.rectangle;
-        for row in 0..all.size[0] {
+        for row in (0..all.size[0]).step_by(ROWS) {
             for tile in 0..self.tiles {
-                let column = self.first + tile * PLACES;
+                let column = self.first + tile * COLUMNS;
                 // SAFETY: the tile is inside the rectangle; the rest is the contract of `compute`.
                 unsafe {
                     let source = all.source.add(row * all.source_row + column * BLOCK);
-                    let target = all.target.add(row * all.target_step[0] + column * all.target_step[1]);
                     let sums = Self::multiply::<V>(&all, source);
-                    Self::finish::<V>(&all, &sums, target);
+                    self.finish.finish(&all, &sums, [row, column]);
                 }
             }
         }
     }
 }
 
-impl<T: Real, const BLOCK: usize, const PLACES: usize, const VECTORS: usize>
-    Sweep<'_, T, BLOCK, PLACES, VECTORS>
+impl<T: Real, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize>
+    Sweep<'_, T, F, BLOCK, ROWS, COLUMNS, VECTORS>
 {
     /// One chain of fused products per place and filter, in the order of the weights.
     ///
     /// # Safety
     /// Source and weights must hold all runs; the instruction set of `V` must exist.
     #[inline(always)]
-    unsafe fn multiply<V: Vector<T>>(all: &Rectangle<T>, source: *const T) -> [[V; VECTORS]; PLACES] {
+    unsafe fn multiply<V: Vector<T>>(
+        all: &Rectangle<T>,
+        source: *const T,
+    ) -> Sums<V, ROWS, COLUMNS, VECTORS> {
         // SAFETY: the caller's contract.
         unsafe {
-            let mut sums = [[V::splat(T::zero()); VECTORS]; PLACES];
+            let mut sums = [[[V::splat(T::zero()); VECTORS]; COLUMNS]; ROWS];
             let mut weights = all.weights;
             for &[offset, steps] in all.runs {
                 let run = source.add(offset);
                 for step in 0..steps {
                     let right: [V; VECTORS] =
                         std::array::from_fn(|vector| V::load(weights.add(vector * V::LANES)));
-                    for (place, sums) in sums.iter_mut().enumerate() {
-                        let left = V::splat(*run.add(step + place * BLOCK));
-                        for (sum, right) in sums.iter_mut().zip(right) {
-                            *sum = left.mul_add(right, *sum);
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let line = run.add(row * all.source_row + step);
+                        for (column, sums) in sums.iter_mut().enumerate() {
+                            let left = V::splat(*line.add(column * BLOCK));
+                            for (sum, right) in sums.iter_mut().zip(right) {
+                                *sum = left.mul_add(right, *sum);
+                            }
                         }
                     }
                     weights = weights.add(all.weight_step);
@@ -149,25 +187,53 @@ impl<T: Real, const BLOCK: usize, const PLACES: usize, const VECTORS: usize>
             sums
         }
     }
+}
 
-    /// Writes the sums out. Without a branch, or the compiler keeps them in memory instead of registers.
+impl<T: Real> Rectangle<'_, T> {
+    /// For each register of filters how many there are, and what is added to them.
     ///
     /// # Safety
-    /// As for [`Rectangle::compute`].
+    /// The instruction set of `V` must exist.
     #[inline(always)]
-    unsafe fn finish<V: Vector<T>>(all: &Rectangle<T>, sums: &[[V; VECTORS]; PLACES], target: *mut T) {
-        let count: [usize; VECTORS] =
-            std::array::from_fn(|vector| V::LANES.min(all.filters - vector * V::LANES));
+    unsafe fn bias<V: Vector<T>, const VECTORS: usize>(&self) -> [(usize, V); VECTORS] {
+        std::array::from_fn(|vector| {
+            let count = V::LANES.min(self.filters - vector * V::LANES);
+            // SAFETY: the bias has a number for each filter.
+            (count, unsafe { V::load_first(self.bias.add(vector * V::LANES), count) })
+        })
+    }
+
+    /// A finished sum.
+    ///
+    /// # Safety
+    /// The instruction set of `V` must exist.
+    #[inline(always)]
+    unsafe fn finished<V: Vector<T>>(&self, sum: V, bias: V) -> V {
+        // SAFETY: the caller's contract.
+        unsafe { sum.add(bias).at_least(V::splat(self.floor)).flush() }
+    }
+}
+
+/// Every sum for itself.
+#[derive(Clone, Copy)]
+struct Plain;
+
+impl<T: Real> Finish<T, 1> for Plain {
+    #[inline(always)]
+    unsafe fn finish<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
+        self,
+        all: &Rectangle<T>,
+        [sums]: &Sums<V, 1, COLUMNS, VECTORS>,
+        [row, column]: [usize; 2],
+    ) {
         // SAFETY: the caller's contract; `count` keeps to the filters.
         unsafe {
-            let bias: [V; VECTORS] =
-                std::array::from_fn(|vector| V::load_first(all.bias.add(vector * V::LANES), count[vector]));
-            let floor = V::splat(all.floor);
-            for (place, sums) in sums.iter().enumerate() {
-                let target = target.add(place * all.target_step[1]);
-                for (vector, (sum, bias)) in sums.iter().zip(bias).enumerate() {
-                    let value = sum.add(bias).at_least(floor).flush();
-                    value.store_first(target.add(vector * V::LANES), count[vector]);
+            let bias = all.bias::<V, VECTORS>();
+            let target = all.target.add(row * all.target_step[0] + column * all.target_step[1]);
+            for (column, sums) in sums.iter().enumerate() {
+                let target = target.add(column * all.target_step[1]);
+                for (vector, (&sum, (count, bias))) in sums.iter().zip(bias).enumerate() {
+                    all.finished(sum, bias).store_first(target.add(vector * V::LANES), count);
                 }
             }
         }

@@ -77,20 +77,39 @@ impl Pooling {
     }
 
     /// The maxima themselves, as [`argmax_last`](Self::argmax_last) finds and [`take_last`](Self::take_last) takes
-    /// them.
-    pub fn max_last<T: Real>(&self, channels: usize, data: &[T], out: &mut [T], workers: &Workers) {
-        let out = Parts::new(out);
+    /// them, and their indices, if these are wanted.
+    pub fn max_last<T: Real>(
+        &self,
+        channels: usize,
+        data: &[T],
+        out: &mut [T],
+        indices: Option<&mut [u32]>,
+        workers: &Workers,
+    ) {
+        let (out, indices) = (Parts::new(out), indices.map(Parts::new));
         self.rows_of_places(channels, out.len(), workers, &|picture, rows, start| {
-            let plane = self.picture(channels, data, picture);
+            let (plane, count) =
+                (self.picture(channels, data, picture), rows.len() * self.places[1] * channels);
             // SAFETY: these rows of places are no other task's.
-            let out = unsafe { out.slice(start, rows.len() * self.places[1] * channels) };
-            by_lanes!(
-                channels,
-                LANES,
-                self.maxima::<T, LANES>(channels, plane, rows, |at, maxima, _| {
-                    out[at..at + LANES].copy_from_slice(&maxima);
-                })
-            );
+            let out = unsafe { out.slice(start, count) };
+            // SAFETY: nor are their indices.
+            match indices.as_ref().map(|indices| unsafe { indices.slice(start, count) }) {
+                Some(indices) => by_lanes!(
+                    channels,
+                    LANES,
+                    self.maxima::<T, LANES>(channels, plane, rows, |at, maxima, found| {
+                        out[at..at + LANES].copy_from_slice(&maxima);
+                        indices[at..at + LANES].copy_from_slice(&found);
+                    })
+                ),
+                None => by_lanes!(
+                    channels,
+                    LANES,
+                    self.maxima::<T, LANES>(channels, plane, rows, |at, maxima, _| {
+                        out[at..at + LANES].copy_from_slice(&maxima);
+                    })
+                ),
+            }
         });
     }
 

@@ -108,7 +108,7 @@ macro_rules! common {
 /// A 512-bit register: partial loads and stores take a mask of bits.
 macro_rules! avx512 {
     ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $order:ty, $index:ident, $permute:ident,
-     $load_mask:ident, $store_mask:ident, $compare:ident, $keep:ident, $bits:ident, $test:ident) => {
+     $load_mask:ident, $store_mask:ident, $compare:ident, $among:ident, $keep:ident, $blend:ident, $bits:ident, $test:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = 14;
@@ -133,6 +133,15 @@ macro_rules! avx512 {
             unsafe fn gate(self, by: Self) -> Self {
                 // SAFETY: the trait's contract. "Not ≤, or unordered" keeps NaN.
                 unsafe { $keep($compare::<_CMP_NLE_UQ>(by, Self::splat(0.0)), self) }
+            }
+
+            #[inline(always)]
+            unsafe fn larger(self, best: Self, [own, bests]: [Self; 2]) -> [Self; 2] {
+                // SAFETY: the trait's contract. "Not ≤, or unordered" finds a NaN, "ordered" keeps one.
+                unsafe {
+                    let above = $among::<_CMP_NLE_UQ>($compare::<_CMP_ORD_Q>(best, best), self, best);
+                    [$blend(above, best, self), $blend(above, bests, own)]
+                }
             }
 
             #[inline(always)]
@@ -198,7 +207,9 @@ avx512!(
     _mm512_maskz_loadu_ps,
     _mm512_mask_storeu_ps,
     _mm512_cmp_ps_mask,
+    _mm512_mask_cmp_ps_mask,
     _mm512_maskz_mov_ps,
+    _mm512_mask_blend_ps,
     _mm512_castps_si512,
     _mm512_test_epi32_mask
 );
@@ -227,7 +238,9 @@ avx512!(
     _mm512_maskz_loadu_pd,
     _mm512_mask_storeu_pd,
     _mm512_cmp_pd_mask,
+    _mm512_mask_cmp_pd_mask,
     _mm512_maskz_mov_pd,
+    _mm512_mask_blend_pd,
     _mm512_castpd_si512,
     _mm512_test_epi64_mask
 );
@@ -235,7 +248,7 @@ avx512!(
 /// A 256-bit register: partial loads and stores take a register of masks.
 macro_rules! avx2 {
     ($register:ty, $number:ty, $lanes:literal, $common:tt, $load_mask:ident, $store_mask:ident,
-     $compare:ident, $and:ident, $or:ident, $low:ident, $high:ident, $halves:ident, $signs:ident) => {
+     $compare:ident, $and:ident, $or:ident, $blend:ident, $low:ident, $high:ident, $halves:ident, $signs:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = 6;
@@ -258,6 +271,15 @@ macro_rules! avx2 {
             unsafe fn gate(self, by: Self) -> Self {
                 // SAFETY: the trait's contract. "Not ≤, or unordered" keeps NaN.
                 unsafe { $and($compare::<_CMP_NLE_UQ>(by, Self::splat(0.0)), self) }
+            }
+
+            #[inline(always)]
+            unsafe fn larger(self, best: Self, [own, bests]: [Self; 2]) -> [Self; 2] {
+                // SAFETY: the trait's contract. "Not ≤, or unordered" finds a NaN, "ordered" keeps one.
+                unsafe {
+                    let above = $and($compare::<_CMP_NLE_UQ>(self, best), $compare::<_CMP_ORD_Q>(best, best));
+                    [$blend(best, self, above), $blend(bests, own, above)]
+                }
             }
 
             #[inline(always)]
@@ -311,6 +333,7 @@ avx2!(
     _mm256_cmp_ps,
     _mm256_and_ps,
     _mm256_or_ps,
+    _mm256_blendv_ps,
     _mm256_unpacklo_ps,
     _mm256_unpackhi_ps,
     _mm256_permute2f128_ps,
@@ -339,6 +362,7 @@ avx2!(
     _mm256_cmp_pd,
     _mm256_and_pd,
     _mm256_or_pd,
+    _mm256_blendv_pd,
     _mm256_unpacklo_pd,
     _mm256_unpackhi_pd,
     _mm256_permute2f128_pd,

@@ -10,7 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{Conv2d, Factor};
 use crate::error::Problem;
 use crate::graph::op::{Adapt, Algorithm, AnyOp, ChannelsLast, Next, Samples};
-use crate::graph::{At, Call, Gradient, Meta, Op};
+use crate::graph::{At, Call, Gradient, Made, Meta, Op};
 use crate::kernels::channels_last::{Direct, finish_weight_sums};
 use crate::kernels::conv::Convolution;
 use crate::kernels::elementwise::Function;
@@ -18,6 +18,7 @@ use crate::kernels::gemm::Epilogue;
 use crate::kernels::real::Real;
 use crate::kernels::walk::row_major;
 use crate::kernels::winograd::Winograd;
+use crate::ops::max_pool2d::MaxPool;
 
 /// Winograd's transforms pay from so many channels and filters on.
 const WINOGRAD_CHANNELS: usize = 8;
@@ -41,6 +42,8 @@ pub struct LastConv2d {
     bias: bool,
     relu: bool,
     gate: bool,
+    /// Whether only the maxima of 2×2 windows are written.
+    pool: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,7 +52,7 @@ enum Part {
     Weights,
     /// weight → the weight as `Image` reads it.
     AdjointWeights,
-    /// (image, weights\[, bias\]) → output.
+    /// (image, weights\[, bias\]) → output, or its maxima, and along with these their positions.
     Output,
     /// (adjoint weights, upstream\[, gate\]) → the gradient in the image.
     Image,
@@ -82,7 +85,7 @@ pub fn choose(conv: &Conv2d, sizes: Convolution, algorithm: Algorithm) -> Option
     };
     let winograd = Winograd::new(&sizes).filter(|_| pays).map(Kernel::Winograd);
     let kernel = winograd.or_else(|| Direct::new(&sizes).map(Kernel::Direct))?;
-    let step = |part: Part| LastConv2d { part, sizes, kernel, bias: false, relu: false, gate: false };
+    let step = |part: Part| LastConv2d { part, sizes, kernel, bias: false, relu: false, gate: false, pool: false };
     let through = |part: Part| Adapt::Through(Arc::new(step(part)));
     let every = every(&sizes);
     let (op, operands, output) = match conv.factor {
@@ -133,6 +136,7 @@ impl Op for LastConv2d {
         Ok(match self.part {
             Part::Weights => Meta::real([self.prepared(false)]),
             Part::AdjointWeights => Meta::real([self.prepared(true)]),
+            Part::Output if self.pool => Meta::real([batch(0), output[0] / 2, output[1] / 2, filters]),
             Part::Output => Meta::real([batch(0), output[0], output[1], filters]),
             Part::Image => Meta::real([batch(1), image[0], image[1], channels]),
             Part::Sums { every } => {
@@ -156,6 +160,10 @@ impl Op for LastConv2d {
             (Part::Weights, Kernel::Winograd(winograd)) => winograd.prepare(real(0), out, workers),
             (Part::AdjointWeights, Kernel::Direct(direct)) => direct.prepare_adjoint(real(0), out, workers),
             (Part::AdjointWeights, Kernel::Winograd(winograd)) => winograd.prepare_adjoint(real(0), out, workers),
+            (Part::Output, Kernel::Direct(direct)) if self.pool => {
+                let positions = call.byproducts.into_iter().next().and_then(Made::index);
+                direct.forward_pooled(real(0), real(1), epilogue, out, positions, workers);
+            }
             (Part::Output, Kernel::Direct(direct)) => direct.forward(real(0), real(1), epilogue, out, workers),
             (Part::Output, Kernel::Winograd(winograd)) => {
                 winograd.forward(real(0), real(1), epilogue, out, workers);
@@ -182,7 +190,12 @@ impl Op for LastConv2d {
             Kernel::Direct(_) => "direct",
             Kernel::Winograd(_) => "winograd",
         };
-        let notes = [(self.bias, ", + bias"), (self.relu, ", relu"), (self.gate, ", gate")];
+        let notes = [
+            (self.bias, ", + bias"),
+            (self.relu, ", relu"),
+            (self.gate, ", gate"),
+            (self.pool, ", max_pool2d 2×2"),
+        ];
         let notes: String = notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect();
         match self.part {
             Part::Weight { .. } => String::new(),
@@ -211,11 +224,15 @@ impl Op for LastConv2d {
         }
     }
 
-    /// The gradient in the image may be gated as it is written.
+    /// The gradient in the image may be gated as it is written, the output pooled.
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
+        let is_pool = next.op.as_any().downcast_ref().is_some_and(MaxPool::is_of_quads);
+        if is_pool && self.part == Part::Output && !self.pool && matches!(self.kernel, Kernel::Direct(_)) {
+            return Some(Arc::new(Self { pool: true, ..*self }));
+        }
         let Convolution { batch, channels, image, .. } = self.sizes;
         let whole = row_major(&[batch, image[0], image[1], channels].into());
-        let is_gate = next.function == Function::Gate && next.other == Some(&whole[..]);
+        let is_gate = next.function == Some(Function::Gate) && next.other == Some(&whole[..]);
         (self.part == Part::Image && !self.gate && is_gate)
             .then(|| Arc::new(Self { gate: true, ..*self }) as Arc<dyn AnyOp>)
     }

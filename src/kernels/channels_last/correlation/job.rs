@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Correlation;
 use super::phase::Phase;
 use crate::kernels::channels_last::strip::{Fill, Strip};
-use crate::kernels::channels_last::sweep::Rectangle;
+use crate::kernels::channels_last::sweep::{Maxima, Rectangle};
 use crate::kernels::gemm::Epilogue;
 use crate::kernels::real::Real;
 use crate::kernels::simd::Isa;
@@ -72,16 +72,50 @@ impl<'a, T: Real> Job<'a, T> {
 
     /// Computes some rows of places of a phase.
     fn phase(&mut self, phase: &Phase, rows: Range<usize>, out: &mut [T]) {
+        let (plan, isa, block) = (self.plan, self.isa, self.strip.block);
+        let size = [rows.len(), phase.places[1].len()];
+        let target_step = [plan.step[0] * plan.target[1] * plan.filters, plan.step[1] * plan.filters];
+        self.rectangles(phase, rows.start, (size, target_step), out, |rectangle, _| {
+            // SAFETY: the strip holds what all taps see from all places of the phase, the prepared weights
+            // `steps` rows of the panel's width, whole registers, and `out` the phase's pixels.
+            unsafe { rectangle.compute(isa, block) }
+        });
+    }
+
+    /// Computes the maxima of the band's 2×2 windows, and where they lie in their plane, if that is wanted.
+    pub fn run_pooled(&mut self, out: &mut [T], mut positions: Option<&mut [u32]>) {
+        let (plan, isa, block, first) = (self.plan, self.isa, self.strip.block, self.rows.start);
+        let [row, windows] = [plan.target[1], plan.target[1] / 2];
+        let (size, target_step) = ([self.rows.len(), 2 * windows], [windows * plan.filters, plan.filters]);
+        for phase in plan.phases() {
+            self.rectangles(&phase, first, (size, target_step), out, |rectangle, filter| {
+                let positions =
+                    positions.as_mut().map_or(std::ptr::null_mut(), |to| to[filter..].as_mut_ptr());
+                // SAFETY: as above; there is a position for each maximum.
+                unsafe { rectangle.compute_maxima(isa, block, Maxima { first: first * row, row, positions }) }
+            });
+        }
+    }
+
+    /// Calls `compute(rectangle, first filter)` for all filters, some registers at a time.
+    fn rectangles(
+        &mut self,
+        phase: &Phase,
+        first: usize,
+        (size, target_step): ([usize; 2], [usize; 2]),
+        out: &mut [T],
+        mut compute: impl FnMut(&Rectangle<'_, T>, usize),
+    ) {
         let plan = self.plan;
         let count = self.list_runs(phase);
         let (steps, lanes) = (plan.steps(phase), self.isa.lanes::<T>());
-        let row = (rows.start - self.rows.start) * plan.row_step;
+        let row = (first - self.rows.start) * plan.row_step;
         let source = row * self.strip.row() + phase.places[1].start * self.strip.block;
         for (filters, width) in plan.panels() {
             let weights = phase.weights + filters.start * steps;
             for start in filters.clone().step_by(2 * lanes) {
                 let rectangle = Rectangle {
-                    size: [rows.len(), phase.places[1].len()],
+                    size,
                     source: self.pixels.as_ptr().wrapping_add(source),
                     source_row: plan.row_step * self.strip.row(),
                     runs: &self.runs[..count],
@@ -91,11 +125,9 @@ impl<'a, T: Real> Job<'a, T> {
                     floor: if self.relu { T::zero() } else { T::neg_infinity() },
                     filters: (filters.end - start).min(2 * lanes),
                     target: out[start..].as_mut_ptr(),
-                    target_step: [plan.step[0] * plan.target[1] * plan.filters, plan.step[1] * plan.filters],
+                    target_step,
                 };
-                // SAFETY: the strip holds what all taps see from all places of the phase, the prepared weights
-                // `steps` rows of the panel's width, whole registers, and `out` the phase's pixels.
-                unsafe { rectangle.compute(self.isa, self.strip.block) };
+                compute(&rectangle, start);
             }
         }
     }
