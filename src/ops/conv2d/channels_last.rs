@@ -27,10 +27,12 @@ const WINOGRAD_CHANNELS: usize = 8;
 const WINOGRAD_PLACES: usize = 4096;
 /// With fewer channels than this, the gradient in the image is faster with channels first.
 const FEWEST_CHANNELS: usize = 8;
-/// Into how many rows of sums a batch is cut, if its size allows it.
-const ROWS: std::ops::RangeInclusive<usize> = 8..=16;
-/// How many numbers all rows of sums together may have.
-const SUMS: usize = 1 << 22;
+/// Into how many rows of sums a batch is cut, if its size allows it: so many at least,
+const ROWS: usize = 8;
+/// and so many that what is done with the pictures of a row, one operation after the other, stays in the cache.
+const PICTURES: usize = 12;
+/// How many numbers all rows of sums together may have, and where there are more than twice [`ROWS`].
+const SUMS: [usize; 2] = [1 << 22, 1 << 20];
 
 /// One step of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,10 +113,12 @@ pub fn choose(conv: &Conv2d, sizes: Convolution, algorithm: Algorithm) -> Option
 fn every(sizes: &Convolution) -> usize {
     let batch = sizes.batch.max(1);
     let [tall, wide] = sizes.window.kernel;
-    let most = (SUMS / (sizes.channels * sizes.filters * tall * wide).max(1)).clamp(1, *ROWS.end());
-    let divides = |&rows: &usize| batch.is_multiple_of(rows) && rows <= most;
-    let even = ROWS.filter(|rows| rows.is_multiple_of(2)).find(divides);
-    let rows = even.or_else(|| (1..=most).rev().find(|rows| divides(rows) && 2 * rows > most));
+    let weights = (sizes.channels * sizes.filters * tall * wide).max(1);
+    let wanted = batch.div_ceil(PICTURES).max(ROWS);
+    let most = (SUMS[0] / weights).min(2 * ROWS).max((SUMS[1] / weights).min(2 * wanted)).max(1);
+    let divides = |&rows: &usize| batch.is_multiple_of(rows);
+    let even = (wanted..=most).filter(|rows| rows.is_multiple_of(2)).find(divides);
+    let rows = even.or_else(|| (most / 2 + 1..=most).rev().find(divides));
     batch.div_ceil(rows.unwrap_or(most.min(batch)))
 }
 
