@@ -149,6 +149,61 @@ fn chains_of_functions_become_one_step() {
 }
 
 #[test]
+fn steps_that_read_each_other_become_one_with_several_results() {
+    let graph = Graph::new();
+    let g = graph.input("g", [4, 3]);
+    let [p, m, v] = ["p", "m", "v"].map(|name| graph.param(name, [4, 3], Init::ONES));
+    let (next_m, next_v) = (m * 0.9 + g * 0.1, v * 0.5 + g * g);
+    let next_p = p - next_m / next_v.sqrt();
+    m.assign(next_m);
+    v.assign(next_v);
+    p.assign(next_p);
+    let plan = Plan::<f64>::compile(&graph, &[]).unwrap();
+    // Each parameter moves where it lies.
+    assert_eq!((plan.steps().len(), plan.copies().len()), (1, 0), "{plan}");
+    assert_mentions(&plan.to_string(), &["p0, p1, p2 = elementwise"]);
+    let apart = Options::new().without("join").compile::<f64>(&graph, &[]).unwrap();
+    assert_eq!(apart.steps().len(), 3, "{apart}");
+    // What somebody needs between is not put off.
+    let y = (g.exp() + 1.0).softmax(1) * g.exp();
+    let plan = Plan::<f64>::compile(&graph, &[y, g.exp()]).unwrap();
+    assert_eq!(count(&plan, "softmax"), 1, "{plan}");
+}
+
+#[test]
+fn a_parameter_that_is_read_after_its_next_value_is_there_is_not_overwritten() {
+    let results = assign(|a, b| {
+        let next = a * 2.0 + b;
+        a.assign(next); // 12, 24
+        b.assign(next.relu() * a - b); // 12·1 − 10, 24·2 − 20
+        vec![next + a]
+    });
+    assert_eq!(results, [vec![13.0, 26.0], vec![12.0, 24.0], vec![2.0, 28.0]]);
+}
+
+#[test]
+fn a_pooling_is_taken_into_the_convolution_with_its_positions() {
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 1, 7, 8]);
+    let w = graph.param("w", [3, 1, 3, 3], Init::he(9));
+    let h = x.conv2d(w, Conv2dOptions::new()).relu();
+    let loss = h.max_pool2d(2).sum_all();
+    let gradient = gradients(loss, &[w]).unwrap();
+    let plan = Plan::<f64>::compile(&graph, &[loss, gradient[0]]).unwrap();
+    assert_mentions(&plan.to_string(), &["relu, max_pool2d 2×2) : [2, 2, 3, 3]"]);
+    assert_eq!(count(&plan, "max_pool2d_argmax"), 0, "{plan}");
+    let conv = plan.steps().iter().find(|step| step.op.name() == "conv2d").unwrap();
+    assert_eq!(conv.made().count(), 2);
+    // Without a gradient nobody asks where the maxima are.
+    let plan = Plan::<f64>::compile(&graph, &[loss]).unwrap();
+    let conv = plan.steps().iter().find(|step| step.op.name() == "conv2d").unwrap();
+    assert_eq!(conv.made().count(), 1);
+    // What somebody else reads is written, and pooled where it lies.
+    let plan = Plan::<f64>::compile(&graph, &[loss, h]).unwrap();
+    assert_eq!(count(&plan, "max_pool2d"), 1, "{plan}");
+}
+
+#[test]
 fn memory_is_used_again_as_soon_as_nobody_reads_it() {
     let graph = Graph::new();
     let x = graph.input("x", [1000, 10]);

@@ -1,6 +1,7 @@
 //! Every kernel on every instruction set, against the definition in double precision.
 
 use super::*;
+use crate::kernels::pool::Pooling;
 use crate::shape::Window;
 
 /// Numbers that look random, between −½ and ½.
@@ -283,5 +284,54 @@ fn layouts_change_there_and_back() {
         let mut back = vec![f32::NAN; first.len()];
         to_channels_first(batch, channels, pixels, &last, &mut back, &workers);
         assert_eq!(back, first);
+    }
+}
+
+/// Compares a convolution that pools with one that is pooled afterwards, bit for bit.
+fn check_pooled<T: Real>(sizes: &Convolution, isa: Isa, relu: bool, workers: &Workers) {
+    let what = format!("{} {} {sizes:?}", isa.name(), T::NAME);
+    let direct = Direct::new(sizes).unwrap();
+    let Convolution { batch, filters, output, .. } = *sizes;
+    let [images, weights, outputs] = lengths(sizes);
+    // Of numbers with few digits many sums are equal.
+    let coarse = |number: T| (number * T::of(4.0)).round();
+    let mut image: Vec<T> = numbers(images, 1).into_iter().map(coarse).collect();
+    image.iter_mut().skip(3).step_by(61).for_each(|pixel| *pixel = T::nan());
+    let weight: Vec<T> = numbers(weights, 2).into_iter().map(coarse).collect();
+    let bias = numbers::<T>(filters, 4);
+    let mut prepared = vec![T::nan(); direct.prepared()];
+    direct.forward.prepare(isa, &weight, &mut prepared, workers);
+    let epilogue = Epilogue { bias: Some(&bias), relu };
+    let mut whole = vec![T::zero(); outputs];
+    direct.forward.run(isa, (&image, &prepared), epilogue, None, &mut whole, workers);
+
+    let window = Window { kernel: [2; 2], stride: [2; 2], padding: [0; 2], exact: false };
+    let pooling = Pooling { plane: output, places: output.map(|size| size / 2), window };
+    let count = batch * pooling.places[0] * pooling.places[1] * filters;
+    let (mut expected, mut places) = (vec![T::zero(); count], vec![0; count]);
+    pooling.max_last(filters, &whole, &mut expected, Some(&mut places), workers);
+
+    let expected: Vec<T> = expected;
+    let is_same = |maxima: &[T]| {
+        maxima.iter().zip(&expected).all(|(a, b)| a.carried() == b.carried() || a.is_nan() && b.is_nan())
+    };
+    let (mut maxima, mut positions) = (vec![T::zero(); count], vec![u32::MAX; count]);
+    let sources = (&image[..], &prepared[..]);
+    direct.forward.run_pooled(isa, sources, epilogue, &mut maxima, Some(&mut positions), workers);
+    assert!(is_same(&maxima), "{what}");
+    assert_eq!(positions, places, "{what}");
+    maxima.fill(T::zero());
+    direct.forward.run_pooled(isa, sources, epilogue, &mut maxima, None, workers);
+    assert!(is_same(&maxima), "without positions {what}");
+}
+
+#[test]
+fn pooling_on_the_way_out_is_pooling_afterwards() {
+    let workers = Workers::new(2).unwrap();
+    for sizes in grid().into_iter().chain([banded()]).filter(|sizes| sizes.batch > 0) {
+        for (isa, relu) in Isa::available().flat_map(|isa| [(isa, false), (isa, true)]) {
+            check_pooled::<f32>(&sizes, isa, relu, &workers);
+            check_pooled::<f64>(&sizes, isa, relu, &workers);
+        }
     }
 }

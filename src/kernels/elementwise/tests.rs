@@ -171,7 +171,7 @@ fn a_program_with_several_results_writes_each_where_it_belongs() {
         let (x, b, y) = (numbers::<f64>(len, 1), numbers::<f64>(len, 2), numbers::<f64>(len, 3));
         let (mut difference, mut sum, mut product) = (vec![9.0; len], x.clone(), y.clone());
         let reads = [Read::InPlace(1), Read::Whole(&b), Read::InPlace(2)];
-        let out = smallvec![&mut difference[..], &mut sum, &mut product];
+        let out = smallvec![&mut difference[..], &mut sum[..], &mut product[..]];
         run_on(Isa::detect(), (&code, 1), &reads, out, &Workers::new(2).unwrap());
         for i in 0..len {
             let s = x[i] + b[i];

@@ -37,6 +37,27 @@ impl<T: Real> Kernel<T> for Operations {
             assert!(lanes(V::splat(T::nan()).relu())[0].is_nan());
             assert_eq!(lanes(a.at_least(V::splat(number(4)))), expected(&|i| number(i).max(number(4))));
             assert!(lanes(V::splat(T::nan()).at_least(b))[0].is_nan());
+            for (value, best, is_larger) in [
+                (number(3), number(4), false),
+                (number(4), number(3), true),
+                (number(3), number(3), false),
+                (T::zero(), T::neg_zero(), false),
+                (T::nan(), T::infinity(), true),
+                (T::infinity(), T::nan(), false),
+            ] {
+                let [larger, companion] =
+                    V::splat(value).larger(V::splat(best), [V::splat(number(7)), V::splat(number(8))]);
+                assert_eq!(lanes(companion), expected(&|_| number(if is_larger { 7 } else { 8 })));
+                let larger_one = if is_larger { value } else { best };
+                assert!(
+                    lanes(larger)
+                        .iter()
+                        .all(|&lane| lane == larger_one || lane.is_nan() && larger_one.is_nan())
+                );
+            }
+            assert_eq!(lanes(a.larger(b, [a, b])[0]), lanes(b));
+            let carried = lanes(V::splat(T::carrying(u32::MAX - 5)));
+            assert!(carried.into_iter().all(|lane| lane.carried() == u32::MAX - 5));
             assert!(lanes(V::splat(T::nan()).flush())[0].is_nan());
             assert!(lanes(V::splat(T::neg_zero()).flush())[0].is_sign_positive());
             let smallest = T::min_positive_value();

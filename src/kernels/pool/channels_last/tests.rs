@@ -71,8 +71,11 @@ fn check<T: Real>(pooling: &Pooling, channels: usize, workers: &Workers) {
     assert!(same(&taken, &turned(&values, pooled)), "{what}");
     pooling.put_last(channels, &taken, &found, &mut put, workers);
     assert!(same(&put, &turned(&back, area)), "{what}");
-    pooling.max_last(channels, &last, &mut maxima, workers);
+    pooling.max_last(channels, &last, &mut maxima, None, workers);
     assert!(same(&maxima, &taken), "{what}");
+    (maxima, found) = (vec![T::zero(); outputs], vec![u32::MAX; outputs]);
+    pooling.max_last(channels, &last, &mut maxima, Some(&mut found), workers);
+    assert!(same(&maxima, &taken) && found == expected, "{what}");
 }
 
 #[test]
@@ -93,7 +96,7 @@ fn nothing_is_pooled_to_nothing() {
     let workers = Workers::new(1).unwrap();
     let pooling = poolings()[0];
     for channels in [0, 3] {
-        pooling.max_last::<f32>(channels, &[], &mut [], &workers);
+        pooling.max_last::<f32>(channels, &[], &mut [], Some(&mut []), &workers);
         pooling.take_last::<f32>(channels, &[], &[], &mut [], &workers);
         pooling.put_last::<f32>(channels, &[], &[], &mut [], &workers);
     }
