@@ -72,9 +72,10 @@ pub fn group(program: &Program) -> Program {
     program
 }
 
-/// How each operation treats samples, if one by one and if there are enough of them.
+/// How each operation treats samples, if one by one and if there are enough of them, and of rows.
 fn samples(dag: &Dag) -> Vec<Option<Samples>> {
-    let of = |id: NodeId| dag.op(id)?.samples(&dag.operand_metas(id)).filter(|s| s.count >= FEWEST_SAMPLES);
+    let is_enough = |s: &Samples| s.count >= FEWEST_SAMPLES && s.count.div_ceil(s.every) >= FEWEST_TASKS;
+    let of = |id: NodeId| dag.op(id)?.samples(&dag.operand_metas(id)).filter(is_enough);
     dag.ids().map(of).collect()
 }
 

@@ -130,6 +130,8 @@ pub struct Weight<T> {
     pub points: usize,
     /// How many tiles.
     pub tiles: usize,
+    /// Whether there are no sums yet to add to.
+    pub is_first: bool,
 }
 
 impl<T: Real> Weight<T> {
@@ -138,22 +140,31 @@ impl<T: Real> Weight<T> {
     /// # Safety
     /// All that the fields promise must be there.
     pub unsafe fn run(self, isa: Isa, registers: usize) {
+        macro_rules! tile {
+            ($channels:literal, $registers:literal) => {
+                if self.is_first {
+                    isa.dispatch(WeightTile::<T, false, $channels, $registers>(self))
+                } else {
+                    isa.dispatch(WeightTile::<T, true, $channels, $registers>(self))
+                }
+            };
+        }
         match (isa.lanes::<T>(), registers) {
-            (16, 1) => isa.dispatch(WeightTile::<T, 16, 1>(self)),
-            (16, _) => isa.dispatch(WeightTile::<T, 8, 2>(self)),
-            (8, 1) => isa.dispatch(WeightTile::<T, 8, 1>(self)),
-            (8, _) => isa.dispatch(WeightTile::<T, 4, 2>(self)),
-            (_, 1) => isa.dispatch(WeightTile::<T, 4, 1>(self)),
-            _ => isa.dispatch(WeightTile::<T, 4, 2>(self)),
+            (16, 1) => tile!(16, 1),
+            (16, _) => tile!(8, 2),
+            (8, 1) => tile!(8, 1),
+            (8, _) => tile!(4, 2),
+            (_, 1) => tile!(4, 1),
+            _ => tile!(4, 2),
         }
     }
 }
 
-/// So many channels at a time, by so many registers of filters.
-struct WeightTile<T, const CHANNELS: usize, const REGISTERS: usize>(Weight<T>);
+/// So many channels at a time, by so many registers of filters, added to what is there or not.
+struct WeightTile<T, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize>(Weight<T>);
 
-impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> Kernel<T>
-    for WeightTile<T, CHANNELS, REGISTERS>
+impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize> Kernel<T>
+    for WeightTile<T, ADDS, CHANNELS, REGISTERS>
 {
     type Output = ();
 
@@ -176,7 +187,9 @@ impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> Kernel<T>
     }
 }
 
-impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> WeightTile<T, CHANNELS, REGISTERS> {
+impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize>
+    WeightTile<T, ADDS, CHANNELS, REGISTERS>
+{
     /// As `ForwardTiles::sum`, but adds to what is there. That the block is summed by itself first keeps more
     /// digits than one long chain would.
     ///
@@ -205,7 +218,8 @@ impl<T: Real, const CHANNELS: usize, const REGISTERS: usize> WeightTile<T, CHANN
             }
             for (channel, sums) in sums.iter().enumerate() {
                 for (i, sum) in sums.iter().enumerate() {
-                    sum.add(V::load(at(channel, i))).store(at(channel, i));
+                    let sum = if ADDS { sum.add(V::load(at(channel, i))) } else { *sum };
+                    sum.store(at(channel, i));
                 }
             }
         }

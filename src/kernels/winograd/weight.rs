@@ -145,13 +145,15 @@ impl<'a, T: Real, const R: usize, const N: usize> Job<'a, T, R, N> {
 
     /// Sums over some pictures.
     fn run(&mut self, (image, upstream): (&[T], &[T]), pictures: Range<usize>) {
-        self.sums.fill(T::zero());
         let Convolution { channels, filters, .. } = *self.sizes;
         let image =
             Pictures { numbers: image, size: self.sizes.image, channels, padding: self.sizes.window.padding };
         let upstream =
             Pictures { numbers: upstream, size: self.sizes.output, channels: filters, padding: [0; 2] };
         let all = pictures.start * self.tiles.each()..pictures.end * self.tiles.each();
+        if all.is_empty() {
+            self.sums.fill(T::zero());
+        }
         for start in all.clone().step_by(self.block) {
             let block = start..all.end.min(start + self.block);
             self.isa.dispatch(Spread::<T, _, N, N> {
@@ -174,12 +176,12 @@ impl<'a, T: Real, const R: usize, const N: usize> Job<'a, T, R, N> {
                 lines: self.lines,
                 to: self.upstream,
             });
-            self.multiply(block.len());
+            self.multiply(block.len(), start == all.start);
         }
     }
 
-    /// Adds the products of a block of tiles to the sums.
-    fn multiply(&mut self, tiles: usize) {
+    /// Adds the products of a block of tiles to the sums, or begins them with these.
+    fn multiply(&mut self, tiles: usize, is_first: bool) {
         let registers = self.channels.len().div_ceil(self.layout.lanes);
         for (register, group) in
             (0..registers).flat_map(|register| (0..self.groups.count()).map(move |group| (register, group)))
@@ -193,6 +195,7 @@ impl<'a, T: Real, const R: usize, const N: usize> Job<'a, T, R, N> {
                 out_point,
                 points: N * N,
                 tiles,
+                is_first,
             };
             // SAFETY: image, upstream and sums hold all points of these channels, filters and tiles.
             unsafe { weight.run(self.isa, self.groups.registers(group)) };

@@ -32,7 +32,7 @@ const ROWS: usize = 8;
 /// and so many that what is done with the pictures of a row, one operation after the other, stays in the cache.
 const PICTURES: usize = 12;
 /// How many numbers all rows of sums together may have, and where there are more than twice [`ROWS`].
-const SUMS: [usize; 2] = [1 << 22, 1 << 20];
+const SUMS: [usize; 2] = [1 << 21, 1 << 20];
 
 /// One step of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
