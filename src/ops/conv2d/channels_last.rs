@@ -31,8 +31,8 @@ const FEWEST_CHANNELS: usize = 8;
 const ROWS: usize = 8;
 /// and so many that what is done with the pictures of a row, one operation after the other, stays in the cache.
 const PICTURES: usize = 12;
-/// How many numbers all rows of sums together may have, and where there are more than twice [`ROWS`].
-const SUMS: [usize; 2] = [1 << 21, 1 << 20];
+/// How many numbers all rows of sums together may have: they are written, and read once more to be added.
+const SUMS: usize = 1 << 20;
 
 /// One step of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,7 +115,7 @@ fn every(sizes: &Convolution) -> usize {
     let [tall, wide] = sizes.window.kernel;
     let weights = (sizes.channels * sizes.filters * tall * wide).max(1);
     let wanted = batch.div_ceil(PICTURES).max(ROWS);
-    let most = (SUMS[0] / weights).min(2 * ROWS).max((SUMS[1] / weights).min(2 * wanted)).max(1);
+    let most = (SUMS / weights).clamp(1, 2 * wanted);
     let divides = |&rows: &usize| batch.is_multiple_of(rows);
     let even = (wanted..=most).filter(|rows| rows.is_multiple_of(2)).find(divides);
     let rows = even.or_else(|| (most / 2 + 1..=most).rev().find(divides));
