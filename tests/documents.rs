@@ -92,6 +92,11 @@ mod passes {
         let (x, row) = (graph.input("x", [4, 3]), graph.input("row", [3]));
         (x * 2.0 + row).tanh()
     }
+
+    pub fn join(graph: &Graph) -> Var<'_> {
+        let error = graph.input("x", [4, 3]) - graph.input("y", [4, 3]);
+        error.tanh().matmul(error.transpose())
+    }
     // end
 }
 
@@ -147,6 +152,7 @@ fn recorded<'g>(name: &str, graph: &'g Graph) -> Var<'g> {
         "simplify" => passes::simplify,
         "absorb" => passes::absorb,
         "fuse" => passes::fuse,
+        "join" => passes::join,
         _ => panic!("no network is called {name:?}"),
     };
     record(graph)

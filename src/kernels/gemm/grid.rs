@@ -50,7 +50,8 @@ impl Grid {
         let row_blocks = m.div_ceil(rows);
         let (parts, products) = (gemm.parts(), m.saturating_mul(n).saturating_mul(k));
         let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS).div_ceil(parts);
-        let in_place = !transpose_b && (n <= IN_PLACE || row_blocks <= 2);
+        // Rows of B that start at whole registers do not cross cache lines.
+        let in_place = !transpose_b && (n <= IN_PLACE && n.is_multiple_of(lanes) || row_blocks <= 2);
         let shares = [1, if in_place { 1 } else { panels.div_ceil(TASK_PANELS) }];
         Self { m, n, lanes, parts, row_blocks, panels, shares, in_place }.share_out(tasks)
     }
