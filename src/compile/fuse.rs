@@ -140,6 +140,7 @@ impl Op for Fused {
                 _ => Read::Whole(&[]),
             })
             .collect();
+        // Somebody reads each of them, or it would be no by-product.
         let byproducts = call.byproducts.into_iter().filter_map(Made::real);
         let out: Outputs<'_, T> = [call.output].into_iter().chain(byproducts).collect();
         elementwise::run(&self.program, &reads, out, call.workers);

@@ -5,6 +5,7 @@ use std::fmt;
 use ndarray::{Array1, Array4};
 
 use crate::error::{Error, Result};
+use crate::kernels::simd::vectorize;
 
 /// Pictures of one shape, as bytes, each with the class it belongs to.
 ///
@@ -190,9 +191,10 @@ impl Dataset {
         for (&sample, (image, label)) in samples.iter().zip(targets) {
             *label = self.labels[sample];
             let source = &self.images[sample * self.image_len..][..self.image_len];
-            for (scaled, &pixel) in image.iter_mut().zip(source) {
-                *scaled = f32::from(pixel) / 255.0;
-            }
+            vectorize(
+                #[inline(always)]
+                || image.iter_mut().zip(source).for_each(|(scaled, &pixel)| *scaled = f32::from(pixel) / 255.0),
+            );
         }
     }
 
