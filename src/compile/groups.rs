@@ -36,7 +36,7 @@ const TASK_BYTES: usize = 1 << 16;
 const OVERFLOW: usize = 8;
 /// How many operations may be waiting while a group is gathered. It bounds the work of gathering.
 const MOST_WAITING: usize = 256;
-/// How many operations a group has at most. It bounds the proof, which compares each with each.
+/// How many operations and by-products a group has at most, about. It bounds the proof, which compares each with each.
 const MOST_MEMBERS: usize = 256;
 
 /// Puts operations that can go depth first next to each other.
@@ -101,6 +101,8 @@ struct Gathering<'a> {
 struct Gathered {
     before: Vec<NodeId>,
     members: Vec<NodeId>,
+    /// How many values the members make.
+    values: usize,
     samples: usize,
     /// How many samples make a row of a sum, where there are sums.
     every: usize,
@@ -115,17 +117,26 @@ impl Gathering<'_> {
     /// Takes from the queue what can join a group of such samples, and what its members need before.
     fn gather(&mut self, queue: &mut VecDeque<NodeId>, like: Samples) -> Gathered {
         let (before, members) = (Vec::new(), Vec::new());
-        let mut found =
-            Gathered { before, members, samples: like.count, every: 1, fits: usize::MAX, wants: 1, bytes: 0 };
+        let mut found = Gathered {
+            before,
+            members,
+            values: 0,
+            samples: like.count,
+            every: 1,
+            fits: usize::MAX,
+            wants: 1,
+            bytes: 0,
+        };
         let mut looked_at = 0;
         let mut waiting = Vec::new();
-        while looked_at < queue.len() && waiting.len() < MOST_WAITING && found.members.len() < MOST_MEMBERS {
+        while looked_at < queue.len() && waiting.len() < MOST_WAITING && found.values < MOST_MEMBERS {
             let id = queue[looked_at];
             looked_at += 1;
             if self.joins(id, &mut found) {
                 self.hoist(id, &mut found.before);
                 self.state[id.index()] = State::Member;
                 found.members.push(id);
+                found.values += 1 + self.dag.byproducts(id).len();
             } else {
                 let needs =
                     |operand: NodeId| matches!(self.state[operand.index()], State::Member | State::After);

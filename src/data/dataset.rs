@@ -193,7 +193,12 @@ impl Dataset {
             let source = &self.images[sample * self.image_len..][..self.image_len];
             vectorize(
                 #[inline(always)]
-                || image.iter_mut().zip(source).for_each(|(scaled, &pixel)| *scaled = f32::from(pixel) / 255.0),
+                || {
+                    image
+                        .iter_mut()
+                        .zip(source)
+                        .for_each(|(scaled, &pixel)| *scaled = f32::from(pixel) / 255.0)
+                },
             );
         }
     }
