@@ -55,18 +55,29 @@ impl<T: Real> Chunk<'_, T> {
     /// The instructions with the places of what they read and write. All places have room for the elements of a tile,
     /// or for all elements, and none is written while it is read, unless it is the same.
     fn steps(&self, code: &[Instruction]) -> SmallVec<[Step<T>; MAX_TILES]> {
-        let scales = |step: &Instruction| step.terms.iter().any(Term::is_scaled);
-        let underflows = code.iter().any(|step| step.function.underflows() || scales(step));
-        let steps = code.iter().enumerate().map(|(number, Instruction { function, terms, target })| Step {
-            function: *function,
-            arguments: [self.place(&terms[0], 2 * number), self.place(&terms[1], 2 * number + 1)],
-            factors: [self.factor(&terms[0]), self.factor(&terms[1])],
-            target: match *target {
-                Target::Register(register) => self.register(register),
-                Target::Result(result) => Place::elements(self.out[result]),
-            },
-            flushes: underflows && matches!(target, Target::Result(_)),
-        });
+        // Which registers may hold subnormal numbers.
+        let mut subnormal = [false; MAX_TILES];
+        let mut underflows = |Instruction { function, terms, target }: &Instruction| {
+            let may_be = |term: &Term| {
+                term.is_scaled() || matches!(term.value, Argument::Register(register) if subnormal[register])
+            };
+            let underflows = function.underflows() || terms.iter().any(may_be);
+            if let Target::Register(register) = *target {
+                subnormal[register] = underflows;
+            }
+            underflows
+        };
+        let steps =
+            code.iter().enumerate().map(|(number, step @ Instruction { function, terms, target })| Step {
+                function: *function,
+                arguments: [self.place(&terms[0], 2 * number), self.place(&terms[1], 2 * number + 1)],
+                factors: [self.factor(&terms[0]), self.factor(&terms[1])],
+                target: match *target {
+                    Target::Register(register) => self.register(register),
+                    Target::Result(result) => Place::elements(self.out[result]),
+                },
+                flushes: underflows(step) && matches!(target, Target::Result(_)),
+            });
         steps.collect()
     }
 

@@ -180,3 +180,21 @@ fn a_program_with_several_results_writes_each_where_it_belongs() {
         }
     }
 }
+
+#[test]
+fn a_result_that_only_chooses_numbers_keeps_subnormal_ones_beside_a_product() {
+    let [x, chosen] = [Argument::Operand(0), Argument::Result(0)].map(Term::plain);
+    let code = vec![
+        Instruction { function: Function::Relu, terms: [x, x], target: Target::Result(0) },
+        Instruction { function: Function::Multiply, terms: [chosen, x], target: Target::Register(0) },
+        Instruction {
+            function: Function::Add,
+            terms: [Term::plain(Argument::Register(0)), Term::plain(Argument::Constant(0.0))],
+            target: Target::Result(1),
+        },
+    ];
+    let (x, mut relu, mut product) = ([1e-40_f32, 1e-20, -1.0], [9.0; 3], [9.0; 3]);
+    let out = smallvec![&mut relu[..], &mut product[..]];
+    run(&Program { code, registers: 1 }, &[Read::Whole(&x)], out, &Workers::new(1).unwrap());
+    assert_eq!((relu, product), ([1e-40, 1e-20, 0.0], [0.0; 3]));
+}
