@@ -9,7 +9,7 @@ use common::network::{batch, network};
 use dagrad::data::mnist_5k;
 use dagrad::nn::{Network, SimpleConvNet};
 use dagrad::optim::Adam;
-use dagrad::{Graph, Plan, Store, Trainer, Workspace};
+use dagrad::{Graph, Init, Plan, Store, Trainer, Workspace};
 
 /// The system's allocator, and how often it was asked for memory by any thread.
 struct Counting;
@@ -81,6 +81,33 @@ fn requests_of_a_trainer(threads: usize, steps: usize) -> usize {
     requests
 }
 
+/// The same for elementwise steps with as many operands and results as they can have.
+fn requests_of_crowded_steps(threads: usize, steps: usize) -> usize {
+    let graph = Graph::new();
+    let x = graph.input("x", [40, 3]);
+    let params: Vec<_> =
+        (0..12).map(|i| graph.param(&format!("p{i}"), [40, 3], Init::Constant(1.0))).collect();
+    let sum = params.iter().fold(x, |sum, &p| sum + p) / x;
+    let wanted: Vec<_> = (0..20)
+        .scan(sum, |y, _| {
+            *y = y.tanh();
+            Some(*y)
+        })
+        .collect();
+    let plan = Plan::<f32>::compile(&graph, &wanted).unwrap();
+    assert!(plan.steps().iter().any(|step| step.operands.len() == 8), "{plan}");
+    assert!(plan.steps().iter().any(|step| step.made().count() == 4), "{plan}");
+    let (mut store, mut workspace) = (Store::new(0), Workspace::new(threads).unwrap());
+    let value = ndarray::Array2::<f32>::ones((40, 3));
+    let feeds = [x.feed(&value)];
+    plan.run(&mut store, &mut workspace, &feeds).unwrap();
+    let before = REQUESTS.load(Ordering::SeqCst);
+    for _ in 0..steps {
+        plan.run(&mut store, &mut workspace, &feeds).unwrap();
+    }
+    REQUESTS.load(Ordering::SeqCst) - before
+}
+
 // One test: the count is of the whole process.
 #[test]
 fn a_training_step_after_the_first_asks_for_no_memory() {
@@ -88,6 +115,7 @@ fn a_training_step_after_the_first_asks_for_no_memory() {
         assert_eq!(requests::<f32>(threads, 20), 0, "f32, {threads} threads");
         assert_eq!(requests::<f64>(threads, 20), 0, "f64, {threads} threads");
         assert_eq!(requests_of_a_trainer(threads, 20), 0, "Adam, {threads} threads");
+        assert_eq!(requests_of_crowded_steps(threads, 20), 0, "crowded steps, {threads} threads");
     }
     let before = REQUESTS.load(Ordering::SeqCst);
     drop(vec![0u8; 100]);

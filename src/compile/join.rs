@@ -11,6 +11,7 @@ use super::fuse::Fused;
 use super::program::Program;
 use crate::graph::byproduct::Byproduct;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
+use crate::kernels::elementwise::MAX_RESULTS;
 use crate::kernels::walk::Walk;
 
 /// Joins every elementwise step with those whose results it reads, if nothing else needs these results before.
@@ -88,7 +89,7 @@ impl Clusters {
         let mut joined = Cluster::default();
         read.iter().for_each(|&number| joined.merge(&self.all[number]));
         joined.add(id, chain);
-        if !joined.chain.fits() {
+        if !joined.chain.fits() || joined.members.len() > MAX_RESULTS {
             read.clear();
             joined = Cluster::default();
             joined.add(id, chain);

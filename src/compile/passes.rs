@@ -75,7 +75,8 @@ fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
     dag.push(node, &operands)
 }
 
-/// Offers each elementwise operation, and each of a single operand, to the one before it, if nobody else reads what lies between.
+/// Offers each elementwise operation, and each of a single operand, to the one before it, if nobody else reads what
+/// lies between.
 pub fn absorb(program: &Program) -> Program {
     let uses = program.use_counts();
     // For nodes of the new graph: whether the consumer at hand is the only reader.

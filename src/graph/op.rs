@@ -182,7 +182,7 @@ pub struct Call<'a, T> {
     /// Where to write instead if the result is of [`Dtype::Index`].
     pub indices: &'a mut [u32],
     /// Where to write what the kernel makes along with the output, see [`Rewrite::byproduct_of`].
-    pub byproducts: SmallVec<[Made<'a, T>; 2]>,
+    pub byproducts: SmallVec<[Made<'a, T>; 4]>,
     /// The output's shape.
     pub shape: &'a Shape,
     /// As many numbers as [`Op::scratch`] asked for, undefined before.

@@ -151,8 +151,11 @@ const CHUNK: usize = 32 * TILE;
 /// The most tiles (registers and copied operands) that a program may need.
 pub const MAX_TILES: usize = 24;
 
+/// The most results that a program may have.
+pub const MAX_RESULTS: usize = 4;
+
 /// Slices for the results of a program.
-pub type Outputs<'a, T> = SmallVec<[&'a mut [T]; 4]>;
+pub type Outputs<'a, T> = SmallVec<[&'a mut [T]; MAX_RESULTS]>;
 
 /// Runs `program` over all elements of its results.
 pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], out: Outputs<'_, T>, workers: &Workers) {
@@ -175,7 +178,7 @@ fn run_on<T: Real>(
     mut out: Outputs<'_, T>,
     workers: &Workers,
 ) {
-    let out: SmallVec<[Parts<'_, T>; 4]> = out.iter_mut().map(|out| Parts::new(out)).collect();
+    let out: SmallVec<[Parts<'_, T>; MAX_RESULTS]> = out.iter_mut().map(|out| Parts::new(out)).collect();
     let len = out.first().map_or(0, Parts::len);
     debug_assert!(out.iter().all(|out| out.len() == len));
     workers.run(len.div_ceil(CHUNK), &|index, local| {

@@ -207,7 +207,7 @@ struct Task<'a> {
     /// Of a step in a group, which samples it sees, of how many.
     samples: Option<(Range<usize>, usize)>,
     /// The shapes of the operands and of the output, as the kernel sees them.
-    shapes: SmallVec<[&'a Shape; 8]>,
+    shapes: SmallVec<[&'a Shape; 12]>,
     workers: &'a Workers,
     random: Random,
 }
@@ -262,7 +262,7 @@ impl<'a> Memory<'a> {
         let operands = operands.collect();
         let every = step.split.as_ref().map(|split| split.every);
         let (mut output, mut indices): (&mut [T], &mut [u32]) = (&mut [], &mut []);
-        let mut byproducts: SmallVec<[Made<'_, T>; 2]> = SmallVec::new();
+        let mut byproducts: SmallVec<[Made<'_, T>; 4]> = SmallVec::new();
         for (number, made) in step.results.iter().enumerate() {
             // SAFETY: as above; results lie apart from each other.
             let made =

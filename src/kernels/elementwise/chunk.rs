@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use super::step::{Ahead, Place, Step};
-use super::{Argument, Instruction, MAX_TILES, Read, TILE, Target, Term};
+use super::step::{Place, Step};
+use super::{Argument, Instruction, MAX_RESULTS, MAX_TILES, Read, TILE, Target, Term};
+use crate::kernels::gemm::share;
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, MAX_LANES, vectorize};
 
@@ -17,7 +18,7 @@ pub struct Chunk<'a, T> {
     /// Which elements.
     pub elements: Range<usize>,
     /// These elements of each result.
-    pub out: SmallVec<[*mut T; 4]>,
+    pub out: SmallVec<[*mut T; MAX_RESULTS]>,
     /// A tile for each operand, of which those that are read along a walk are copied here.
     pub copies: *mut T,
     /// A tile for each register.
@@ -30,13 +31,13 @@ impl<T: Real> Chunk<'_, T> {
     /// Runs the program.
     pub fn run(self, isa: Isa, code: &[Instruction]) {
         let (tile, len) = (self.tile(), self.elements.len());
-        let (steps, ahead) = (self.steps(code), self.ahead(code));
+        let (steps, streams) = (self.steps(code), self.streams());
         for first in (0..len).step_by(tile) {
             let elements = first..len.min(first + tile);
             self.fetch(&elements, tile);
-            for (step, ahead) in steps.iter().zip(&ahead) {
+            for (step, carried) in steps.iter().zip(carried(code, streams.len())) {
                 // SAFETY: `steps` says so.
-                unsafe { step.run(isa, &elements, ahead) };
+                unsafe { step.run(isa, &elements, &streams[carried]) };
             }
         }
     }
@@ -136,21 +137,26 @@ impl<T: Real> Chunk<'_, T> {
         }
     }
 
-    /// For each step what it brings to the cache of the next tile: the operands are shared out among the steps that
-    /// leave the machine time for it, or else among all.
-    fn ahead(&self, code: &[Instruction]) -> SmallVec<[Ahead<T>; MAX_TILES]> {
-        let slow = (0..code.len()).filter(|&step| code[step].function.is_slow());
-        let mut carriers: SmallVec<[usize; MAX_TILES]> = slow.collect();
-        if carriers.is_empty() {
-            carriers.extend(0..code.len());
-        }
-        let mut ahead: SmallVec<[Ahead<T>; MAX_TILES]> = smallvec![Ahead::new(); code.len()];
+    /// What is read as it lies, and so can be asked for before it is needed.
+    fn streams(&self) -> SmallVec<[*const T; MAX_TILES]> {
         let streams = self.operands.iter().filter_map(|read| match *read {
             Read::Whole(data) => Some(data[self.elements.start..].as_ptr()),
             Read::InPlace(result) => Some(self.out[result].cast_const()),
             Read::Along(..) | Read::Single(_) => None,
         });
-        streams.zip(carriers.iter().cycle()).for_each(|(stream, &step)| ahead[step].push(stream));
-        ahead
+        streams.collect()
     }
+}
+
+/// Which streams each step brings to the cache for the next tile: they are shared out among the steps that leave the
+/// machine time for it, or else among all.
+fn carried(code: &[Instruction], streams: usize) -> impl Iterator<Item = Range<usize>> {
+    let slow = code.iter().filter(|step| step.function.is_slow()).count();
+    let carries = move |step: &Instruction| slow == 0 || step.function.is_slow();
+    let carriers = if slow == 0 { code.len() } else { slow };
+    code.iter().scan(0, move |rank, step| {
+        let carried = if carries(step) { share(streams, carriers, *rank) } else { 0..0 };
+        *rank += usize::from(carries(step));
+        Some(carried)
+    })
 }

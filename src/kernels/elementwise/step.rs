@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
 use super::Function;
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, Kernel, MAX_LANES, Vector, prefetch_line};
@@ -36,9 +34,6 @@ impl<T> Place<T> {
         self.start.wrapping_add(first * self.strides[0])
     }
 }
-
-/// Where the numbers of a tile's elements lie that should be in the cache when the next tile comes.
-pub type Ahead<T> = SmallVec<[*const T; 4]>;
 
 /// One function, and where its arguments and its results are.
 pub struct Step<T> {
