@@ -65,7 +65,7 @@ impl Chain {
 
     /// The program that yields what the functions `results` compute.
     pub fn finish(&self, results: &[usize]) -> elementwise::Program {
-        let Scaled { code, home } = self.scaled(results);
+        let Scaled { code, home } = self.scaled(results).slow_first();
         let result = |step: usize| results.iter().position(|&result| home[result] == Some(step));
         let mut last_read = vec![0; code.len()];
         for (step, (_, terms)) in code.iter().enumerate() {
@@ -141,11 +141,68 @@ struct Scaled {
     home: Vec<Option<usize>>,
 }
 
+impl Scaled {
+    /// The slow functions as early as what they read allows, so that the machine computes others meanwhile.
+    fn slow_first(self) -> Self {
+        let mut order = Vec::new();
+        let is_slow = |&step: &usize| self.code[step].0.is_slow();
+        let steps = 0..self.code.len();
+        steps.clone().filter(is_slow).chain(steps).for_each(|step| self.visit(step, &mut order));
+        let place = |step: usize| order.iter().position(|&other| other == step);
+        let moved = |term: Term| match term.value {
+            Argument::Register(step) => {
+                Term { value: place(step).map_or(term.value, Argument::Register), ..term }
+            }
+            _ => term,
+        };
+        let code = order.iter().map(|&step| (self.code[step].0, self.code[step].1.map(moved))).collect();
+        Self { code, home: self.home.iter().map(|home| home.and_then(place)).collect() }
+    }
+
+    /// Adds a step to the order, and before it what it reads.
+    fn visit(&self, step: usize, order: &mut Vec<usize>) {
+        if order.contains(&step) {
+            return;
+        }
+        for term in &self.code[step].1 {
+            if let Argument::Register(read) = term.value {
+                self.visit(read, order);
+            }
+        }
+        order.push(step);
+    }
+}
+
 impl From<Target> for Argument {
     fn from(target: Target) -> Self {
         match target {
             Target::Register(register) => Self::Register(register),
             Target::Result(result) => Self::Result(result),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_functions_come_early_and_what_does_not_wait_for_them_follows() {
+        use Argument::{Operand, Register};
+        let code = vec![
+            (Function::Subtract, [Operand(0), Operand(1)]),
+            (Function::Multiply, [Operand(1), Operand(1)]),
+            (Function::Sqrt, [Register(1), Register(1)]),
+            (Function::Divide, [Register(0), Register(2)]),
+        ];
+        let chain = Chain { code, operands: [0, 1].map(|node| (NodeId::new(node), None)).to_vec() };
+        let finished = chain.finish(&[3, 0]);
+        let functions: Vec<Function> = finished.code.iter().map(|step| step.function).collect();
+        assert_eq!(functions, [Function::Multiply, Function::Sqrt, Function::Subtract, Function::Divide]);
+        let targets: Vec<Target> = finished.code.iter().map(|step| step.target).collect();
+        let [inner, root] = [0, 1].map(Target::Register);
+        assert_eq!(targets, [inner, root, Target::Result(1), Target::Result(0)]);
+        let read: Vec<Argument> = finished.code.iter().map(|step| step.terms[0].value).collect();
+        assert_eq!(read, [Operand(1), Register(0), Operand(0), Argument::Result(1)]);
     }
 }

@@ -6,10 +6,11 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::real::Real;
-use super::simd::{Isa, MAX_LANES};
+use super::simd::Isa;
 use super::walk::Walk;
 use super::workers::{Parts, Workers};
 use chunk::Chunk;
+use step::BLOCK;
 
 mod chunk;
 mod step;
@@ -47,7 +48,7 @@ pub enum Function {
 
 impl Function {
     /// Whether a machine takes long for it, compared to reading the arguments.
-    fn is_slow(self) -> bool {
+    pub fn is_slow(self) -> bool {
         !matches!(
             self,
             Self::Add
@@ -183,13 +184,13 @@ fn run_on<T: Real>(
     debug_assert!(out.iter().all(|out| out.len() == len));
     workers.run(len.div_ceil(CHUNK), &|index, local| {
         let elements = index * CHUNK..len.min((index + 1) * CHUNK);
-        let sizes = [operands.len() * TILE, registers * TILE, 2 * code.len() * MAX_LANES];
+        let sizes = [operands.len() * TILE, registers * TILE, 2 * code.len() * BLOCK];
         let mut split = local.split();
         let [copies, registers, numbers] = sizes.map(|size| split.take(size).as_mut_ptr());
         // SAFETY: every index comes once, and chunks of different indices do not overlap.
         let part = |out: &Parts<'_, T>| unsafe { out.slice(elements.start, elements.len()) }.as_mut_ptr();
         let out = out.iter().map(part).collect();
-        Chunk { operands, elements, out, copies, registers, numbers }.run(isa, code);
+        isa.dispatch(Chunk { code, operands, elements, out, copies, registers, numbers });
     });
 }
 

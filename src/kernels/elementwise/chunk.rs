@@ -4,15 +4,17 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::step::{Place, Step};
+use super::step::{BLOCK, Block, Place, REGISTERS, Step};
 use super::{Argument, Instruction, MAX_RESULTS, MAX_TILES, Read, TILE, Target, Term};
 use crate::kernels::gemm::share;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, MAX_LANES, vectorize};
+use crate::kernels::simd::{Kernel, Vector, vectorize};
 
 /// A program about to run over some elements of its results. Memory is given by address, because results may lie on
 /// operands; nobody else uses it meanwhile.
 pub struct Chunk<'a, T> {
+    /// The program.
+    pub code: &'a [Instruction],
     /// What the program reads.
     pub operands: &'a [Read<'a, T>],
     /// Which elements.
@@ -23,25 +25,34 @@ pub struct Chunk<'a, T> {
     pub copies: *mut T,
     /// A tile for each register.
     pub registers: *mut T,
-    /// For each term of the code as many numbers as a register of the machine holds, all the same.
+    /// For each term of the code as many numbers as a block has elements, all the same.
     pub numbers: *mut T,
 }
 
-impl<T: Real> Chunk<'_, T> {
-    /// Runs the program.
-    pub fn run(self, isa: Isa, code: &[Instruction]) {
+impl<T: Real> Kernel<T> for Chunk<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
         let (tile, len) = (self.tile(), self.elements.len());
-        let (steps, streams) = (self.steps(code), self.streams());
-        for first in (0..len).step_by(tile) {
-            let elements = first..len.min(first + tile);
-            self.fetch(&elements, tile);
-            for (step, carried) in steps.iter().zip(carried(code, streams.len())) {
-                // SAFETY: `steps` says so.
-                unsafe { step.run(isa, &elements, &streams[carried]) };
+        let (steps, streams) = (self.steps(), self.streams());
+        let carried: SmallVec<[Range<usize>; MAX_TILES]> = carried(self.code, streams.len()).collect();
+        for start in (0..len).step_by(tile) {
+            let end = len.min(start + tile);
+            self.fetch(&(start..end), tile);
+            for first in (start..end).step_by(REGISTERS * V::LANES) {
+                let count = (end - first).min(REGISTERS * V::LANES);
+                let block = Block { tile: start, first: first - start, count };
+                for (step, carried) in steps.iter().zip(&carried) {
+                    // SAFETY: `steps` says so; `dispatch` vouches for the instruction set.
+                    unsafe { step.run::<V>(&block, &streams[carried.clone()]) };
+                }
             }
         }
     }
+}
 
+impl<T: Real> Chunk<'_, T> {
     /// How many elements are done at a time. Where an operand repeats itself (a row for all rows), they are whole
     /// repetitions, if that is possible, and what was copied of it for one tile serves the next ones too.
     fn tile(&self) -> usize {
@@ -55,7 +66,7 @@ impl<T: Real> Chunk<'_, T> {
 
     /// The instructions with the places of what they read and write. All places have room for the elements of a tile,
     /// or for all elements, and none is written while it is read, unless it is the same.
-    fn steps(&self, code: &[Instruction]) -> SmallVec<[Step<T>; MAX_TILES]> {
+    fn steps(&self) -> SmallVec<[Step<T>; MAX_TILES]> {
         // Which registers may hold subnormal numbers.
         let mut subnormal = [false; MAX_TILES];
         let mut underflows = |Instruction { function, terms, target }: &Instruction| {
@@ -69,15 +80,18 @@ impl<T: Real> Chunk<'_, T> {
             underflows
         };
         let steps =
-            code.iter().enumerate().map(|(number, step @ Instruction { function, terms, target })| Step {
-                function: *function,
-                arguments: [self.place(&terms[0], 2 * number), self.place(&terms[1], 2 * number + 1)],
-                factors: [self.factor(&terms[0]), self.factor(&terms[1])],
-                target: match *target {
-                    Target::Register(register) => self.register(register),
-                    Target::Result(result) => Place::elements(self.out[result]),
-                },
-                flushes: underflows(step) && matches!(target, Target::Result(_)),
+            self.code.iter().enumerate().map(|(number, step @ Instruction { function, terms, target })| {
+                Step {
+                    function: *function,
+                    arguments: [self.place(&terms[0], 2 * number), self.place(&terms[1], 2 * number + 1)],
+                    factors: [self.factor(&terms[0]), self.factor(&terms[1])],
+                    target: match *target {
+                        Target::Register(register) => self.register(register),
+                        Target::Result(result) => Place::elements(self.out[result]),
+                    },
+                    is_scaled: terms.iter().any(Term::is_scaled),
+                    flushes: underflows(step) && matches!(target, Target::Result(_)),
+                }
             });
         steps.collect()
     }
@@ -102,10 +116,10 @@ impl<T: Real> Chunk<'_, T> {
     }
 
     fn number(&self, value: T, index: usize) -> Place<T> {
-        let lanes = self.numbers.wrapping_add(index * MAX_LANES);
-        // SAFETY: there are as many lanes for each term.
-        (0..MAX_LANES).for_each(|lane| unsafe { lanes.add(lane).write(value) });
-        Place::number(lanes)
+        let numbers = self.numbers.wrapping_add(index * BLOCK);
+        // SAFETY: there are as many numbers for each term.
+        (0..BLOCK).for_each(|i| unsafe { numbers.add(i).write(value) });
+        Place::block(numbers)
     }
 
     /// What a term is multiplied by.

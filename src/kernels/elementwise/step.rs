@@ -1,10 +1,15 @@
-//! One function over tile after tile.
-
-use std::ops::Range;
+//! One function over block after block.
 
 use super::Function;
 use crate::kernels::real::Real;
-use crate::kernels::simd::{Isa, Kernel, MAX_LANES, Vector, prefetch_line};
+use crate::kernels::simd::{MAX_LANES, Vector, prefetch_line};
+
+/// Registers of the machine in a block. So few elements of all instructions together fit what the machine looks
+/// ahead: while the slow functions of one block are under way, it computes the fast ones of the next.
+pub const REGISTERS: usize = 16;
+
+/// The most elements in a block, and how far ahead of a block its steps ask for what is read later.
+pub const BLOCK: usize = REGISTERS * MAX_LANES;
 
 /// Where a step finds or puts its numbers.
 #[derive(Clone, Copy)]
@@ -25,14 +30,25 @@ impl<T> Place<T> {
         Self { start, strides: [0, 1] }
     }
 
-    /// A register's lanes, for all elements alike.
-    pub fn number(start: *mut T) -> Self {
+    /// Numbers for the elements of one block, over and over.
+    pub fn block(start: *mut T) -> Self {
         Self { start, strides: [0, 0] }
     }
 
-    fn of_tile(&self, first: usize) -> *mut T {
-        self.start.wrapping_add(first * self.strides[0])
+    #[inline(always)]
+    fn at(&self, block: &Block) -> *mut T {
+        self.start.wrapping_add(block.tile * self.strides[0] + block.first * self.strides[1])
     }
+}
+
+/// Elements that a step computes at once.
+pub struct Block {
+    /// The first element of the tile,
+    pub tile: usize,
+    /// and the first of it, counted from there.
+    pub first: usize,
+    /// How many.
+    pub count: usize,
 }
 
 /// One function, and where its arguments and its results are.
@@ -41,8 +57,10 @@ pub struct Step<T> {
     pub function: Function,
     /// Its arguments; functions of one read the first.
     pub arguments: [Place<T>; 2],
-    /// What they are multiplied by before.
+    /// What they are multiplied by before,
     pub factors: [T; 2],
+    /// if by anything but 1.
+    pub is_scaled: bool,
     /// Takes the results; the same as an argument, or apart from it.
     pub target: Place<T>,
     /// Whether subnormal results become 0.
@@ -50,113 +68,111 @@ pub struct Step<T> {
 }
 
 impl<T: Real> Step<T> {
-    /// Computes the results of a tile. Meanwhile what the next tile reads of `ahead` is on its way to the cache.
+    /// Computes the results of a block.
     ///
     /// # Safety
-    /// All places must hold these elements, and nobody else may write to the arguments or touch the target.
-    pub unsafe fn run(&self, isa: Isa, elements: &Range<usize>, ahead: &[*const T]) {
-        match self.function {
-            Function::Add => self.sweep(isa, elements, ahead, Add),
-            Function::Subtract => self.sweep(isa, elements, ahead, Subtract),
-            Function::Multiply => self.sweep(isa, elements, ahead, Multiply),
-            Function::Divide => self.sweep(isa, elements, ahead, Divide),
-            Function::Gate => self.sweep(isa, elements, ahead, Gate),
-            Function::Relu => self.sweep(isa, elements, ahead, Relu),
-            Function::Negate => self.sweep(isa, elements, ahead, Negate),
-            Function::Sqrt => self.sweep(isa, elements, ahead, Root),
-            Function::Power(2) => self.sweep(isa, elements, ahead, Square),
-            Function::Exp => self.sweep(isa, elements, ahead, Scalar(T::exp)),
-            Function::Ln => self.sweep(isa, elements, ahead, Scalar(T::ln)),
-            Function::Sigmoid => self.sweep(isa, elements, ahead, Scalar(sigmoid)),
-            Function::Tanh => self.sweep(isa, elements, ahead, Scalar(T::tanh)),
-            Function::Power(exponent) => {
-                self.sweep(isa, elements, ahead, Scalar(move |a: T| a.powi(exponent)))
-            }
-        }
-    }
-
+    /// All places must hold these elements, and nobody else may write to the arguments or touch the target. The
+    /// instruction set of `V` must exist.
     #[inline(always)]
-    fn sweep(&self, isa: Isa, elements: &Range<usize>, ahead: &[*const T], function: impl Compute<T>) {
-        let [a, b] = &self.arguments;
-        let sweep = Sweep::<_, _, false> {
-            function,
-            arguments: [a.of_tile(elements.start), b.of_tile(elements.start)],
-            strides: [a.strides[1], b.strides[1]],
-            factors: self.factors,
-            target: self.target.of_tile(elements.start),
-            count: elements.len(),
-            ahead: (ahead, elements.end),
-            flushes: self.flushes,
-        };
-        if self.factors == [T::one(); 2] { isa.dispatch(sweep) } else { isa.dispatch(sweep.scaled()) }
-    }
-}
-
-/// One function about to run over one tile, on its arguments or on multiples of them.
-struct Sweep<'a, T, F, const SCALED: bool> {
-    function: F,
-    arguments: [*const T; 2],
-    strides: [usize; 2],
-    factors: [T; 2],
-    target: *mut T,
-    count: usize,
-    /// What to ask for meanwhile: some places, and the element there.
-    ahead: (&'a [*const T], usize),
-    flushes: bool,
-}
-
-impl<T: Real, F: Compute<T>, const SCALED: bool> Kernel<T> for Sweep<'_, T, F, SCALED> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Vector<T>>(self) {
-        let (mut done, [mut a, mut b]) = (0, self.arguments);
-        let [to_next_a, to_next_b] = self.strides.map(|stride| stride * V::LANES);
-        let (places, next) = self.ahead;
-        // SAFETY: `Step::run` vouches for the places, `dispatch` for the instruction set.
+    pub unsafe fn run<V: Vector<T>>(&self, block: &Block, ahead: &[*const T]) {
+        // SAFETY: the same contract.
         unsafe {
-            let factors = [V::splat(self.factors[0]), V::splat(self.factors[1])];
-            while done + V::LANES <= self.count {
-                places.iter().for_each(|place| prefetch_line(place.wrapping_add(next + done)));
-                self.compute(V::load(a), V::load(b), factors).store(self.target.add(done));
-                (a, b) = (a.wrapping_add(to_next_a), b.wrapping_add(to_next_b));
-                done += V::LANES;
-            }
-            let rest = self.count - done;
-            if rest > 0 {
-                let (a, b) = (V::load_first(a, rest), V::load_first(b, rest));
-                self.compute(a, b, factors).store_first(self.target.add(done), rest);
+            match self.function {
+                Function::Add => self.sweep::<V>(block, ahead, Add),
+                Function::Subtract => self.sweep::<V>(block, ahead, Subtract),
+                Function::Multiply => self.sweep::<V>(block, ahead, Multiply),
+                Function::Divide => self.sweep::<V>(block, ahead, Divide),
+                Function::Gate => self.sweep::<V>(block, ahead, Gate),
+                Function::Relu => self.sweep::<V>(block, ahead, Relu),
+                Function::Negate => self.sweep::<V>(block, ahead, Negate),
+                Function::Sqrt => self.sweep::<V>(block, ahead, Root),
+                Function::Power(2) => self.sweep::<V>(block, ahead, Square),
+                Function::Exp => self.sweep::<V>(block, ahead, Scalar(T::exp)),
+                Function::Ln => self.sweep::<V>(block, ahead, Scalar(T::ln)),
+                Function::Sigmoid => self.sweep::<V>(block, ahead, Scalar(sigmoid)),
+                Function::Tanh => self.sweep::<V>(block, ahead, Scalar(T::tanh)),
+                Function::Power(exponent) => {
+                    self.sweep::<V>(block, ahead, Scalar(move |a: T| a.powi(exponent)))
+                }
             }
         }
-    }
-}
-
-impl<'a, T: Real, F: Compute<T>, const SCALED: bool> Sweep<'a, T, F, SCALED> {
-    /// The same on multiples of the arguments.
-    #[inline(always)]
-    fn scaled(self) -> Sweep<'a, T, F, true> {
-        let Self { function, arguments, strides, factors, target, count, ahead, flushes } = self;
-        Sweep { function, arguments, strides, factors, target, count, ahead, flushes }
     }
 
     /// # Safety
-    /// The instruction set of `V` must exist.
+    /// As for [`run`](Self::run).
     #[inline(always)]
-    unsafe fn compute<V: Vector<T>>(&self, a: V, b: V, [s, t]: [V; 2]) -> V {
+    unsafe fn sweep<V: Vector<T>>(&self, block: &Block, ahead: &[*const T], function: impl Compute<T, V>) {
         // SAFETY: the same contract.
         unsafe {
-            let (a, b) = if SCALED { (a.multiply(s), b.multiply(t)) } else { (a, b) };
-            let result = self.function.compute(a, b);
-            if self.flushes { result.flush() } else { result }
+            let factors = [V::splat(self.factors[0]), V::splat(self.factors[1])];
+            match (self.is_scaled, self.flushes) {
+                (false, false) => self.apply::<V>(block, ahead, function),
+                (true, false) => self.apply::<V>(block, ahead, Scaled { function, factors }),
+                (false, true) => self.apply::<V>(block, ahead, Flushed(function)),
+                (true, true) => self.apply::<V>(block, ahead, Flushed(Scaled { function, factors })),
+            }
         }
+    }
+
+    /// # Safety
+    /// As for [`run`](Self::run).
+    #[inline(always)]
+    unsafe fn apply<V: Vector<T>>(&self, block: &Block, ahead: &[*const T], function: impl Compute<T, V>) {
+        let [a, b] = self.arguments.map(|argument| argument.at(block));
+        let next = block.tile + block.first + BLOCK;
+        let target = self.target.at(block);
+        // SAFETY: the same contract.
+        unsafe {
+            let whole = block.count / V::LANES * V::LANES;
+            for first in (0..whole).step_by(V::LANES) {
+                for place in ahead {
+                    prefetch_line(place.wrapping_add(next + first));
+                }
+                let (a, b) = (V::load(a.add(first)), V::load(b.add(first)));
+                function.compute(a, b).store(target.add(first));
+            }
+            let rest = block.count - whole;
+            if rest > 0 {
+                let (a, b) = (V::load_first(a.add(whole), rest), V::load_first(b.add(whole), rest));
+                function.compute(a, b).store_first(target.add(whole), rest);
+            }
+        }
+    }
+}
+
+/// A function whose subnormal results become 0.
+#[derive(Clone, Copy)]
+struct Flushed<F>(F);
+
+impl<T: Real, V: Vector<T>, F: Compute<T, V>> Compute<T, V> for Flushed<F> {
+    #[inline(always)]
+    unsafe fn compute(self, a: V, b: V) -> V {
+        // SAFETY: the same contract.
+        unsafe { self.0.compute(a, b).flush() }
+    }
+}
+
+/// A function of multiples of its arguments.
+#[derive(Clone, Copy)]
+struct Scaled<F, V> {
+    function: F,
+    factors: [V; 2],
+}
+
+impl<T: Real, V: Vector<T>, F: Compute<T, V>> Compute<T, V> for Scaled<F, V> {
+    #[inline(always)]
+    unsafe fn compute(self, a: V, b: V) -> V {
+        let [s, t] = self.factors;
+        // SAFETY: the same contract.
+        unsafe { self.function.compute(a.multiply(s), b.multiply(t)) }
     }
 }
 
 /// What a function makes of registers.
-trait Compute<T: Real>: Copy {
+trait Compute<T: Real, V: Vector<T>>: Copy {
     /// # Safety
     /// The instruction set of `V` must exist.
-    unsafe fn compute<V: Vector<T>>(self, a: V, b: V) -> V;
+    unsafe fn compute(self, a: V, b: V) -> V;
 }
 
 macro_rules! functions {
@@ -164,9 +180,9 @@ macro_rules! functions {
         #[derive(Clone, Copy)]
         struct $name;
 
-        impl<T: Real> Compute<T> for $name {
+        impl<T: Real, V: Vector<T>> Compute<T, V> for $name {
             #[inline(always)]
-            unsafe fn compute<V: Vector<T>>(self, $a: V, $b: V) -> V {
+            unsafe fn compute(self, $a: V, $b: V) -> V {
                 // SAFETY: the same contract.
                 unsafe { $result }
             }
@@ -190,9 +206,9 @@ functions! {
 #[derive(Clone, Copy)]
 struct Scalar<F>(F);
 
-impl<T: Real, F: Fn(T) -> T + Copy> Compute<T> for Scalar<F> {
+impl<T: Real, V: Vector<T>, F: Fn(T) -> T + Copy> Compute<T, V> for Scalar<F> {
     #[inline(always)]
-    unsafe fn compute<V: Vector<T>>(self, a: V, _: V) -> V {
+    unsafe fn compute(self, a: V, _: V) -> V {
         let mut lanes = [T::zero(); MAX_LANES];
         // SAFETY: no register has more lanes than the array; the rest is the same contract.
         unsafe {

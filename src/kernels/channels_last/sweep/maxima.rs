@@ -106,13 +106,22 @@ impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
             for (window, (upper, lower)) in upper.iter().zip(lower).enumerate() {
                 let number = number + 2 * window;
                 let numbers = [number, number + 1, number + line, number + line + 1];
-                let numbers = numbers.map(|number| V::splat(T::carrying(number as u32)));
+                let numbers = numbers.map(|number| T::carrying(number as u32));
+                let numbers =
+                    [V::splat(numbers[0]), V::splat(numbers[1]), V::splat(numbers[2]), V::splat(numbers[3])];
                 let target = target + window * all.target_step[1];
                 for (vector, (count, bias)) in bias.into_iter().enumerate() {
                     let sums = [upper[0][vector], upper[1][vector], lower[0][vector], lower[1][vector]];
                     let target = target + vector * V::LANES;
                     if WANTED {
-                        let [best, position] = largest(sums.map(|sum| all.finished(sum, bias)), numbers);
+                        let [a, b, c, d] = sums; // a closure would not be inlined
+                        let values = [
+                            all.finished(a, bias),
+                            all.finished(b, bias),
+                            all.finished(c, bias),
+                            all.finished(d, bias),
+                        ];
+                        let [best, position] = largest(values, numbers);
                         best.store_first(all.target.add(target), count);
                         store_positions(position, positions.add(target), count);
                     } else {

@@ -66,8 +66,10 @@ impl<T: Real> Tile<T> {
         macro_rules! by_size {
             ($($runs:literal $vectors:literal [$($rows:literal)*])*) => {
                 match (runs, vectors, rows) {
-                    $($(($runs, $vectors, $rows) => {
-                        isa.dispatch(Multiply::<_, $runs, $rows, $vectors> { tile: *self, sums })
+                    $($(($runs, $vectors, $rows) => match self.places.source[2] {
+                        1 => isa.dispatch(Multiply::<_, 1, $runs, $rows, $vectors> { tile: *self, sums }),
+                        3 => isa.dispatch(Multiply::<_, 3, $runs, $rows, $vectors> { tile: *self, sums }),
+                        _ => isa.dispatch(Multiply::<_, 0, $runs, $rows, $vectors> { tile: *self, sums }),
                     })*)*
                     _ => unreachable!("tiles are of the sizes below"),
                 }
@@ -84,14 +86,17 @@ impl<T: Real> Tile<T> {
     }
 }
 
-/// Adds the products of a tile. Only this loop's accumulators may live here, or they no longer fit the registers.
-struct Multiply<T, const RUNS: usize, const ROWS: usize, const VECTORS: usize> {
+/// Adds the products of a tile. Only these loops' accumulators may live here, or they no longer fit the registers.
+///
+/// From a place to the next in its row it is `STEP` numbers. If these are few, both see much the same pixels, and are
+/// done together: a pixel that is loaded once serves two products. Otherwise `STEP` is 0.
+struct Multiply<T, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize> {
     tile: Tile<T>,
     sums: *mut T,
 }
 
-impl<T: Real, const RUNS: usize, const ROWS: usize, const VECTORS: usize> Kernel<T>
-    for Multiply<T, RUNS, ROWS, VECTORS>
+impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize> Kernel<T>
+    for Multiply<T, STEP, RUNS, ROWS, VECTORS>
 {
     type Output = ();
 
@@ -100,7 +105,7 @@ impl<T: Real, const RUNS: usize, const ROWS: usize, const VECTORS: usize> Kernel
         if RUNS * ROWS * VECTORS > 2 * V::TILE_ROWS {
             return; // never asked for; saves compiling it
         }
-        let Tile { places, source, upstream, .. } = self.tile;
+        let Tile { places, upstream, .. } = self.tile;
         let at = |run: usize, row: usize, vector: usize| ((run * ROWS + row) * VECTORS + vector) * V::LANES;
         // SAFETY: the contract of `Tile::add`; the sums have room for the most registers there are.
         unsafe {
@@ -116,17 +121,14 @@ impl<T: Real, const RUNS: usize, const ROWS: usize, const VECTORS: usize> Kernel
                 let (picture, line) = (line / places.count[1], line % places.count[1]);
                 let mut pixel = picture * places.source[0] + line * places.source[1];
                 let mut upstream = upstream.add(picture * places.upstream[0] + line * places.upstream[1]);
-                for _ in 0..places.count[2] {
-                    let right: [V; VECTORS] =
-                        std::array::from_fn(|vector| V::load(upstream.add(vector * V::LANES)));
-                    for (run, sums) in sums.iter_mut().enumerate() {
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let left = V::splat(*source[run].add(pixel + row));
-                            for (sum, right) in sums.iter_mut().zip(right) {
-                                *sum = left.mul_add(right, *sum);
-                            }
-                        }
-                    }
+                let pairs = if STEP > 0 { places.count[2] / 2 } else { 0 };
+                for _ in 0..pairs {
+                    self.add::<V, 2>(&mut sums, pixel, upstream);
+                    pixel += 2 * places.source[2];
+                    upstream = upstream.wrapping_add(2 * places.upstream[2]);
+                }
+                for _ in 2 * pairs..places.count[2] {
+                    self.add::<V, 1>(&mut sums, pixel, upstream);
                     pixel += places.source[2];
                     upstream = upstream.wrapping_add(places.upstream[2]);
                 }
@@ -135,6 +137,45 @@ impl<T: Real, const RUNS: usize, const ROWS: usize, const VECTORS: usize> Kernel
                 for (row, sums) in sums.iter().enumerate() {
                     for (vector, sum) in sums.iter().enumerate() {
                         sum.store(self.sums.add(at(run, row, vector)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize>
+    Multiply<T, STEP, RUNS, ROWS, VECTORS>
+{
+    /// Adds the products of some neighbouring places, of each sum in the order of the places.
+    ///
+    /// # Safety
+    /// As for [`Tile::add`].
+    #[inline(always)]
+    unsafe fn add<V: Vector<T>, const PLACES: usize>(
+        &self,
+        sums: &mut [[[V; VECTORS]; ROWS]; RUNS],
+        pixel: usize,
+        upstream: *const T,
+    ) {
+        let Tile { places, source, .. } = self.tile;
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut right = [[V::splat(T::zero()); VECTORS]; PLACES];
+            for (place, right) in right.iter_mut().enumerate() {
+                for (vector, right) in right.iter_mut().enumerate() {
+                    *right = V::load(upstream.add(place * places.upstream[2] + vector * V::LANES));
+                }
+            }
+            for (run, sums) in sums.iter_mut().enumerate() {
+                for seen in 0..ROWS + (PLACES - 1) * STEP {
+                    let left = V::splat(*source[run].add(pixel + seen));
+                    for (place, right) in right.iter().enumerate() {
+                        if let Some(sums) = seen.checked_sub(place * STEP).and_then(|row| sums.get_mut(row)) {
+                            for (sum, right) in sums.iter_mut().zip(right) {
+                                *sum = left.mul_add(*right, *sum);
+                            }
+                        }
                     }
                 }
             }
