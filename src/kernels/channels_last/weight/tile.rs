@@ -88,8 +88,8 @@ impl<T: Real> Tile<T> {
 
 /// Adds the products of a tile. Only these loops' accumulators may live here, or they no longer fit the registers.
 ///
-/// From a place to the next in its row it is `STEP` numbers. If these are few, both see much the same pixels, and are
-/// done together: a pixel that is loaded once serves two products. Otherwise `STEP` is 0.
+/// From a place to the next in its row it is `STEP` numbers, or more if that is 0. If these are few, both see much the
+/// same pixels, and are done together: a pixel that is loaded once serves two products.
 struct Multiply<T, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize> {
     tile: Tile<T>,
     sums: *mut T,
@@ -121,7 +121,7 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
                 let (picture, line) = (line / places.count[1], line % places.count[1]);
                 let mut pixel = picture * places.source[0] + line * places.source[1];
                 let mut upstream = upstream.add(picture * places.upstream[0] + line * places.upstream[1]);
-                let pairs = if STEP > 0 { places.count[2] / 2 } else { 0 };
+                let pairs = if Self::IN_PAIRS { places.count[2] / 2 } else { 0 };
                 for _ in 0..pairs {
                     self.add::<V, 2>(&mut sums, pixel, upstream);
                     pixel += 2 * places.source[2];
@@ -147,6 +147,10 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
 impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize>
     Multiply<T, STEP, RUNS, ROWS, VECTORS>
 {
+    /// Whether two places are done together: at least half of what they see must be the same. Of longer or wider tiles
+    /// the compiler would keep sums in memory.
+    const IN_PAIRS: bool = STEP > 0 && 2 * STEP <= ROWS && ROWS <= 16 && VECTORS == 1;
+
     /// Adds the products of some neighbouring places, of each sum in the order of the places.
     ///
     /// # Safety
