@@ -36,8 +36,8 @@ const TASK_BYTES: usize = 1 << 16;
 const OVERFLOW: usize = 8;
 /// How many operations may be waiting while a group is gathered. It bounds the work of gathering.
 const MOST_WAITING: usize = 256;
-/// How many operations and by-products a group has at most, about. It bounds the proof, which compares each with each.
-const MOST_MEMBERS: usize = 256;
+/// How many values a group makes at most, about. It bounds the proof, which compares each with each.
+const MOST_VALUES: usize = 256;
 
 /// Puts operations that can go depth first next to each other.
 pub fn group(program: &Program) -> Program {
@@ -129,7 +129,7 @@ impl Gathering<'_> {
         };
         let mut looked_at = 0;
         let mut waiting = Vec::new();
-        while looked_at < queue.len() && waiting.len() < MOST_WAITING && found.values < MOST_MEMBERS {
+        while looked_at < queue.len() && waiting.len() < MOST_WAITING && found.values < MOST_VALUES {
             let id = queue[looked_at];
             looked_at += 1;
             if self.joins(id, &mut found) {
@@ -249,10 +249,10 @@ mod tests {
     fn a_long_chain_becomes_several_groups() {
         let graph = Graph::new();
         // Sixteen functions become one step.
-        let functions = 0..3 * 16 * MOST_MEMBERS;
+        let functions = 0..3 * 16 * MOST_VALUES;
         let chain = functions.fold(graph.input("x", [2 * FEWEST_SAMPLES, 3]), |x, _| x.tanh());
         let program = Options::new().program(&graph, &[chain]).unwrap();
         let sizes: Vec<usize> = program.groups.iter().map(|group| group.nodes.len()).collect();
-        assert_eq!(sizes, [MOST_MEMBERS; 3]);
+        assert_eq!(sizes, [MOST_VALUES; 3]);
     }
 }

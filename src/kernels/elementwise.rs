@@ -1,7 +1,7 @@
-//! Functions of single numbers, and short programs of them that run over arrays tile by tile.
+//! Functions of single numbers, and short programs of them that run over arrays block by block.
 //!
 //! A chain such as Adam's update would read and write memory once for each operation. As one program it keeps
-//! every intermediate result in a tile that fits the first-level cache.
+//! every intermediate result in a register: a tile of memory that fits the first-level cache.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -103,7 +103,7 @@ impl Term {
     }
 }
 
-/// One function applied to one tile.
+/// One function applied to all elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instruction {
     /// What to compute.
@@ -145,7 +145,7 @@ pub enum Read<'a, T> {
     InPlace(usize),
 }
 
-/// Elements that one instruction handles at a time.
+/// Elements for which what is read along a walk is copied at a time.
 const TILE: usize = 512;
 /// Elements of one task.
 const CHUNK: usize = 32 * TILE;

@@ -1,4 +1,6 @@
-//! A program over the elements of one task, tile by tile.
+//! A program over the elements of one task, block by block.
+//!
+//! What is read along a walk is copied first, for a tile of some blocks.
 
 use std::ops::Range;
 
@@ -162,7 +164,7 @@ impl<T: Real> Chunk<'_, T> {
     }
 }
 
-/// Which streams each step brings to the cache for the next tile: they are shared out among the steps that leave the
+/// Which streams each step brings to the cache for a later block: they are shared out among the steps that leave the
 /// machine time for it, or else among all.
 fn carried(code: &[Instruction], streams: usize) -> impl Iterator<Item = Range<usize>> {
     let slow = code.iter().filter(|step| step.function.is_slow()).count();

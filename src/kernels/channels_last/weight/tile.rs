@@ -67,8 +67,8 @@ impl<T: Real> Tile<T> {
             ($($runs:literal $vectors:literal [$($rows:literal)*])*) => {
                 match (runs, vectors, rows) {
                     $($(($runs, $vectors, $rows) => match self.places.source[2] {
-                        1 => isa.dispatch(Multiply::<_, 1, $runs, $rows, $vectors> { tile: *self, sums }),
-                        3 => isa.dispatch(Multiply::<_, 3, $runs, $rows, $vectors> { tile: *self, sums }),
+                        1 => isa.dispatch(Multiply::<_, { shared(1, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums }),
+                        3 => isa.dispatch(Multiply::<_, { shared(3, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums }),
                         _ => isa.dispatch(Multiply::<_, 0, $runs, $rows, $vectors> { tile: *self, sums }),
                     })*)*
                     _ => unreachable!("tiles are of the sizes below"),
@@ -86,10 +86,16 @@ impl<T: Real> Tile<T> {
     }
 }
 
+/// The step from a place to the next, if two places are done together, or 0: at least half of what they see must be the
+/// same. Of longer or wider tiles the compiler would keep sums in memory.
+const fn shared(step: usize, rows: usize, vectors: usize) -> usize {
+    if 2 * step <= rows && rows <= 16 && vectors == 1 { step } else { 0 }
+}
+
 /// Adds the products of a tile. Only these loops' accumulators may live here, or they no longer fit the registers.
 ///
-/// From a place to the next in its row it is `STEP` numbers, or more if that is 0. If these are few, both see much the
-/// same pixels, and are done together: a pixel that is loaded once serves two products.
+/// If `STEP` is not 0, it is that many numbers from a place to the next in its row, and two places are done together:
+/// they see much the same pixels, of which each is loaded once for both.
 struct Multiply<T, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize> {
     tile: Tile<T>,
     sums: *mut T,
@@ -121,7 +127,7 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
                 let (picture, line) = (line / places.count[1], line % places.count[1]);
                 let mut pixel = picture * places.source[0] + line * places.source[1];
                 let mut upstream = upstream.add(picture * places.upstream[0] + line * places.upstream[1]);
-                let pairs = if Self::IN_PAIRS { places.count[2] / 2 } else { 0 };
+                let pairs = if STEP > 0 { places.count[2] / 2 } else { 0 };
                 for _ in 0..pairs {
                     self.add::<V, 2>(&mut sums, pixel, upstream);
                     pixel += 2 * places.source[2];
@@ -147,10 +153,6 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
 impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize>
     Multiply<T, STEP, RUNS, ROWS, VECTORS>
 {
-    /// Whether two places are done together: at least half of what they see must be the same. Of longer or wider tiles
-    /// the compiler would keep sums in memory.
-    const IN_PAIRS: bool = STEP > 0 && 2 * STEP <= ROWS && ROWS <= 16 && VECTORS == 1;
-
     /// Adds the products of some neighbouring places, of each sum in the order of the places.
     ///
     /// # Safety
