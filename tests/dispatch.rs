@@ -38,6 +38,8 @@ fn every_instruction_set_computes_the_same_bits() {
 /// The instruction sets of this machine, the best first.
 fn available() -> Vec<&'static str> {
     let mut sets = vec!["portable"];
+    #[cfg(target_arch = "aarch64")]
+    sets.push("neon");
     #[cfg(target_arch = "x86_64")]
     {
         let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");

@@ -16,6 +16,10 @@ pub trait Real:
     /// The type's name in Rust, such as `"f32"`.
     const NAME: &'static str;
 
+    /// A register of this type on a 64-bit ARM.
+    #[cfg(target_arch = "aarch64")]
+    type Neon: Vector<Self>;
+
     /// A register of this type on a machine with AVX-512.
     #[cfg(target_arch = "x86_64")]
     type Avx512: Vector<Self>;
@@ -60,6 +64,8 @@ pub(crate) mod sealed {
 
 impl Real for f32 {
     const NAME: &'static str = "f32";
+    #[cfg(target_arch = "aarch64")]
+    type Neon = std::arch::aarch64::float32x4_t;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = std::arch::x86_64::__m512;
     #[cfg(target_arch = "x86_64")]
@@ -88,6 +94,8 @@ impl Real for f32 {
 
 impl Real for f64 {
     const NAME: &'static str = "f64";
+    #[cfg(target_arch = "aarch64")]
+    type Neon = std::arch::aarch64::float64x2_t;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = std::arch::x86_64::__m512d;
     #[cfg(target_arch = "x86_64")]

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 
 use super::real::Real;
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -89,6 +91,8 @@ pub struct Isa(Kind);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Portable,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
@@ -97,7 +101,7 @@ enum Kind {
 
 impl Isa {
     /// The best instruction set of this machine, or the one that the environment variable `DAGRAD_ISA` names
-    /// (`avx512`, `avx2`, `portable`) if the machine has it. Looked up once.
+    /// (`avx512`, `avx2`, `neon`, `portable`) if the machine has it. Looked up once.
     pub fn detect() -> Self {
         static CHOSEN: OnceLock<Isa> = OnceLock::new();
         *CHOSEN.get_or_init(|| {
@@ -111,7 +115,9 @@ impl Isa {
     pub fn available() -> impl Iterator<Item = Isa> {
         #[cfg(target_arch = "x86_64")]
         let wide = [(x86::has_avx512(), Kind::Avx512), (x86::has_avx2(), Kind::Avx2)];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        let wide = [(true, Kind::Neon)];
+        #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
         let wide: [(bool, Kind); 0] = [];
         wide.into_iter().chain([(true, Kind::Portable)]).filter(|&(has, _)| has).map(|(_, kind)| Isa(kind))
     }
@@ -120,6 +126,8 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Portable => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -131,6 +139,8 @@ impl Isa {
     pub fn lanes<T: Real>(self) -> usize {
         match self.0 {
             Kind::Portable => <[T; 4] as Vector<T>>::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => T::Neon::LANES,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => T::Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
@@ -142,6 +152,8 @@ impl Isa {
     pub fn tile_rows<T: Real>(self) -> usize {
         match self.0 {
             Kind::Portable => <[T; 4] as Vector<T>>::TILE_ROWS,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => T::Neon::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => T::Avx2::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
@@ -155,6 +167,9 @@ impl Isa {
         match self.0 {
             // SAFETY: an array is no special register.
             Kind::Portable => unsafe { kernel.run::<[T; 4]>() },
+            // SAFETY: every processor of this architecture has NEON, and the compiler takes it for granted.
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => unsafe { kernel.run::<T::Neon>() },
             // SAFETY: an `Isa` is only made of what was detected.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { x86::run_avx2(kernel) },
@@ -195,7 +210,12 @@ pub fn prefetch_line<T>(address: *const T) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint that reads nothing; the function for it is not stable yet.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
     let _ = address;
 }
 

@@ -14,7 +14,7 @@ use crate::kernels::workers::{Parts, Workers};
 /// How many interleaved sums a dot product is.
 const SUMS: usize = MAX_LANES;
 /// How many registers of the narrowest kind hold them.
-const MAX_GROUPS: usize = 4;
+const MAX_GROUPS: usize = 8;
 /// How many numbers of the matrix make a task.
 const TASK_NUMBERS: usize = 1 << 14;
 /// More tasks than this only cost time.
