@@ -2,10 +2,11 @@
 //!
 //! Without options every workload is measured, training and answering, with 1 and with 2 threads, and then one
 //! layer at a time. `-- --workload A --mode train --threads 2 --json` prints one measurement as a line of JSON;
-//! `-- --scale` prints how time grows with batch, picture and depth, and compile time with the graph; `-- --plan`
+//! `-- --limits` adds how fast the machine could be at best, `-- --scale` prints how time grows with batch, picture and depth, and compile time with the graph; `-- --plan`
 //! shows where the time of a step goes. `docs/speed.md` says how to compare.
 
 mod layers;
+mod limits;
 mod measure;
 mod report;
 mod scale;
@@ -52,8 +53,11 @@ struct Arguments {
     /// Print the steps of the compiled plans, and the time of each, instead of measuring the whole.
     #[arg(long, conflicts_with = "json")]
     plan: bool,
+    /// Print how fast a step could be at best on this machine, and how near it comes.
+    #[arg(long, conflicts_with = "plan")]
+    limits: bool,
     /// Print how time grows with batch, picture, depth and graph.
-    #[arg(long, conflicts_with_all = ["workload", "mode", "batch", "without", "plan"])]
+    #[arg(long, conflicts_with_all = ["workload", "mode", "batch", "without", "plan", "limits"])]
     scale: bool,
     /// Print the names of the passes, one a line.
     #[arg(long)]
@@ -126,9 +130,9 @@ fn cases(arguments: &Arguments) -> Result<Vec<Case>> {
         if given.is_empty() { T::value_variants().to_vec() } else { given.to_vec() }
     }
     let mut workloads = chosen(&arguments.workload);
-    if arguments.batch.is_some() || arguments.plan || !arguments.without.is_empty() {
+    if arguments.batch.is_some() || arguments.plan || arguments.limits || !arguments.without.is_empty() {
         if arguments.workload.contains(&Workload::M) {
-            return Err("--batch, --without and --plan are for networks, not for workload M".into());
+            return Err("--batch, --limits, --plan and --without are for networks, not for workload M".into());
         }
         workloads.retain(|&workload| workload != Workload::M);
     }
@@ -153,6 +157,9 @@ fn spawn_each(cases: &[Case], arguments: &Arguments) -> Result<()> {
         }
         for pass in &arguments.without {
             child.args(["--without", pass]);
+        }
+        if arguments.limits {
+            child.arg("--limits");
         }
         if arguments.json {
             child.arg("--json");
@@ -185,7 +192,12 @@ fn measure(case: Case, arguments: &Arguments, report: &mut Report) -> Result<()>
         .text("workload", &case.workload.name(), 8)
         .text("mode", case.mode.name(), 5)
         .count("threads", case.threads)
-        .number("images_per_s", rate(timing.median()), 1)
+        .number("images_per_s", rate(timing.median()), 1);
+    if arguments.limits {
+        report.row(&limits::columns(row, &runner, case.mode, case.threads, timing.median())?);
+        return Ok(());
+    }
+    let row = row
         .number("min", rate(most), 1)
         .number("max", rate(least), 1)
         .maybe("peak_rss_mib", peak_memory(), 1)

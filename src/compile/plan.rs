@@ -133,6 +133,12 @@ impl Step {
         self.results.iter().flatten()
     }
 
+    /// Multiplications, each with its addition, of the convolution or matrix product by its definition; 0 for all else.
+    pub fn macs(&self) -> usize {
+        let operands: SmallVec<[&Meta; 4]> = self.operands.iter().map(|operand| &operand.meta).collect();
+        self.op.macs(&operands, &self.output().meta)
+    }
+
     /// The result that takes over an operand's memory.
     pub fn over(&self, operand: usize) -> Option<usize> {
         let is_over =

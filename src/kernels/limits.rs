@@ -1,0 +1,143 @@
+//! What the machine can do at best: the yardstick for every other kernel.
+//!
+//! Each figure is the best of several short measurements, with `f32` in the registers that all kernels use.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use super::simd::{Isa, Kernel, Vector};
+use super::workers::{Parts, Workers};
+
+/// How many independent chains hide the latency of an operation.
+const CHAINS: usize = 12;
+/// How many registers of each chain a measurement computes.
+const STEPS: usize = 100_000;
+/// Memory is gone through in this many parts by each thread.
+const PARTS: usize = 8;
+/// How many measurements there are.
+const MEASUREMENTS: usize = 12;
+/// How long one of them takes at least.
+const AT_LEAST: Duration = Duration::from_millis(4);
+
+/// Multiplications, each with its addition, per second.
+///
+/// ```
+/// use dagrad::kernels::{limits, workers::Workers};
+///
+/// let workers = Workers::new(1).unwrap();
+/// println!("{:.0} GFLOP/s", 2e-9 * limits::products(&workers));
+/// # assert!(limits::products(&workers) > limits::roots(&workers));
+/// ```
+pub fn products(workers: &Workers) -> f64 {
+    in_registers(workers, Operation::Product)
+}
+
+/// Divisions by a square root per second.
+pub fn roots(workers: &Workers) -> f64 {
+    in_registers(workers, Operation::Root)
+}
+
+/// How many numbers per second can be read, again and again, where there are so many of them.
+pub fn reading(workers: &Workers, numbers: usize) -> f64 {
+    through_memory(workers, numbers, false)
+}
+
+/// How many numbers per second can be read and written in place.
+pub fn rewriting(workers: &Workers, numbers: usize) -> f64 {
+    through_memory(workers, numbers, true)
+}
+
+/// How often per second something can be done of which one `task` does `each`.
+fn best(workers: &Workers, tasks: usize, each: usize, task: &(dyn Fn(usize) + Sync)) -> f64 {
+    let rate = || {
+        let (start, mut runs) = (Instant::now(), 0);
+        while start.elapsed() < AT_LEAST {
+            workers.run(tasks, &|index, _| task(index));
+            runs += 1;
+        }
+        (runs * tasks * each) as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..MEASUREMENTS).map(|_| rate()).fold(0.0, f64::max)
+}
+
+fn in_registers(workers: &Workers, operation: Operation) -> f64 {
+    let isa = Isa::detect();
+    let each = STEPS * CHAINS * isa.lanes::<f32>();
+    best(workers, workers.threads(), each, &|_| isa.dispatch(Registers { operation }))
+}
+
+fn through_memory(workers: &Workers, numbers: usize, writes: bool) -> f64 {
+    let tasks = PARTS * workers.threads();
+    let each = (numbers / tasks).next_multiple_of(CHAINS * Isa::detect().lanes::<f32>());
+    let mut memory = vec![1.0f32; tasks * each];
+    let memory = Parts::new(&mut memory);
+    best(workers, tasks, each, &|index| {
+        // SAFETY: a part for each task.
+        let part = unsafe { memory.slice(index * each, each) };
+        Isa::detect().dispatch(Memory { part, writes });
+    })
+}
+
+/// What is done in registers alone.
+#[derive(Clone, Copy)]
+enum Operation {
+    /// x · y + sum.
+    Product,
+    /// x / √y.
+    Root,
+}
+
+struct Registers {
+    operation: Operation,
+}
+
+impl Kernel<f32> for Registers {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<f32>>(self) {
+        // SAFETY: `dispatch` vouches for the instruction set.
+        unsafe {
+            let number = V::splat(black_box(1.0));
+            let mut chains = [number; CHAINS];
+            for _ in 0..STEPS {
+                for chain in &mut chains {
+                    *chain = match self.operation {
+                        Operation::Product => number.mul_add(number, *chain),
+                        Operation::Root => number.divide(chain.root()),
+                    };
+                }
+            }
+            black_box(chains);
+        }
+    }
+}
+
+struct Memory<'a> {
+    part: &'a mut [f32],
+    writes: bool,
+}
+
+impl Kernel<f32> for Memory<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<f32>>(self) {
+        // SAFETY: `dispatch` vouches for the instruction set; the chunks are as long as all chains together.
+        unsafe {
+            let number = V::splat(black_box(1.0));
+            let mut sums = [number; CHAINS];
+            for chunk in self.part.chunks_exact_mut(CHAINS * V::LANES) {
+                for (chain, sum) in sums.iter_mut().enumerate() {
+                    let place = chunk.as_mut_ptr().add(chain * V::LANES);
+                    if self.writes {
+                        V::load(place).multiply(number).store(place);
+                    } else {
+                        *sum = sum.add(V::load(place));
+                    }
+                }
+            }
+            black_box(sums);
+        }
+    }
+}
