@@ -2,6 +2,7 @@
 
     python3 benches/peers/compare.py --python VENV/bin/python          # a table of ratios
     python3 benches/peers/compare.py --ablation                        # what each pass brings; needs no peers
+    python3 benches/peers/compare.py --limits                          # what the machine could do; needs no peers
     ... --write                                                        # put the table into docs/speed.md
 
 This script needs Python 3.10 and Rust; the peers' own Python needs torch, jax and optax. See docs/speed.md.
@@ -49,6 +50,7 @@ def arguments():
     parser.add_argument("--python", default=sys.executable, help="a Python with torch, jax and optax")
     parser.add_argument("--fast", action="store_true", help="skip settings that are known to lose")
     parser.add_argument("--ablation", action="store_true", help="compare dagrad with itself, a pass left out")
+    parser.add_argument("--limits", action="store_true", help="how near dagrad comes to what the machine can do")
     parser.add_argument("--write", action="store_true", help="replace the table in docs/speed.md")
     given = parser.parse_args()
     for chosen, known in [(given.workloads, peer.WORKLOADS), (given.modes, ["train", "infer"])]:
@@ -160,6 +162,18 @@ def compare_passes(given, dagrad):
         yield [workload, sides["all"].cell(), *ratios, sides["all"].memory(), sides["memory"].memory()]
 
 
+def compare_limits(given, dagrad):
+    yield ["", "threads", "GFLOP/s of registers", "GFLOP of a step", "products, ms", "update, ms", "limit, ms",
+           "step, ms", "limit / step"]
+    for case in [(w, m, t) for w in given.workloads for m in given.modes for t in given.threads]:
+        side = Side([dagrad, "--json", "--limits"])
+        take_turns(case, {"dagrad": side}, given.rounds)
+        digits = {"peak_gflops": 0, "gflop": 3, "products_ms": 3, "update_ms": 3, "limit_ms": 3, "step_ms": 3,
+                  "reached": 2}
+        yield [f"{case[0]}, {case[1]}", case[2],
+               *("failed" if side.failed else f"{side.of(key)[0]:.{number}f}" for key, number in digits.items())]
+
+
 def processor():
     try:
         found = re.search("model name\\s*: (.*)", Path("/proc/cpuinfo").read_text())
@@ -170,7 +184,8 @@ def processor():
 
 def main():
     given = arguments()
-    mark, compare = ("passes", compare_passes) if given.ablation else ("peers", compare_peers)
+    mark, compare = (("passes", compare_passes) if given.ablation else
+                     ("limits", compare_limits) if given.limits else ("peers", compare_peers))
     rows, table = compare(given, build()), []
     for number, row in enumerate(rows):
         lines = ["| " + " | ".join(row) + " |"] + ["|" + "---|" * len(row)] * (number == 0)

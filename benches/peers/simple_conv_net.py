@@ -65,4 +65,5 @@ for epoch in range(given.epochs):
         optimizer.zero_grad(set_to_none=True)
         nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
         optimizer.step()
-    print(f"epoch {epoch + 1}: test accuracy {100 * accuracy(model, *test):.2f} %", flush=True)
+    seen = accuracy(model, images[: len(test[1])], labels[: len(test[1])])
+    print(f"epoch {epoch + 1}: train {100 * seen:.2f} %, test {100 * accuracy(model, *test):.2f} %", flush=True)

@@ -2,8 +2,9 @@
 //!
 //! Without options every workload is measured, training and answering, with 1 and with 2 threads, and then one
 //! layer at a time. `-- --workload A --mode train --threads 2 --json` prints one measurement as a line of JSON;
-//! `-- --limits` adds how fast the machine could be at best, `-- --scale` prints how time grows with batch, picture and depth, and compile time with the graph; `-- --plan`
-//! shows where the time of a step goes. `docs/speed.md` says how to compare.
+//! `-- --limits` adds how fast the machine could be at best, `-- --scale` prints how time grows with batch, picture and
+//! depth, and compile time with the graph; `-- --plan` shows where the time of a step goes. `docs/speed.md` says how to
+//! compare.
 
 mod layers;
 mod limits;
