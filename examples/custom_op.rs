@@ -4,6 +4,8 @@
 //!
 //! It shows the whole road: shape rule, kernel, gradient rule, a method on `Var`, the checker, training.
 
+use std::f64::consts::LN_2;
+
 use dagrad::error::Problem;
 use dagrad::graph::{At, Call, Gradient, Op};
 use dagrad::ops::example::normal;
@@ -11,13 +13,13 @@ use dagrad::ops::{Example, same_shape};
 use dagrad::{Graph, Init, Meta, Plan, Real, Result, Store, Var, Workspace, check, gradients};
 use ndarray::Array;
 
-/// softplus(x) = ln(1 + eˣ), a smooth relu. An operation is a value: its attributes are its fields.
+/// log_cosh(x) = ln cosh x, a smooth |x|. An operation is a value: its attributes are its fields.
 #[derive(Debug, Clone, PartialEq)]
-struct Softplus;
+struct LogCosh;
 
-impl Op for Softplus {
+impl Op for LogCosh {
     fn name(&self) -> &'static str {
-        "softplus"
+        "log_cosh"
     }
 
     /// What errors call the operands; another number of them is refused.
@@ -33,44 +35,44 @@ impl Op for Softplus {
 
     /// The kernel is written once for every precision, fills its output and allocates nothing.
     ///
-    /// As the formula stands, eˣ overflows for large x. It equals max(x, 0) + ln(1 + e^−|x|), which does not.
+    /// As the formula ln((eˣ + e⁻ˣ) / 2) stands, eˣ overflows for large x. |x| + ln(1 + e^−2|x|) − ln 2 does not.
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let x = call.real(0); // taken before the output is borrowed
         for (out, &x) in call.output.iter_mut().zip(x) {
-            *out = x.max(T::zero()) + (-x.abs()).exp().ln_1p();
+            *out = x.abs() + (x.abs() * T::of(-2.0)).exp().ln_1p() - T::of(LN_2);
         }
     }
 
-    /// The gradient rule is written in graph operations: d softplus(x) / dx = sigmoid(x), times what comes
+    /// The gradient rule is written in graph operations: d log_cosh(x) / dx = tanh(x), times what comes
     /// from above. Because the rule is more graph, the second derivative needs no line of its own.
     fn vjp<'g>(&self, _argument: usize, at: At<'g>) -> Gradient<'g> {
-        Gradient::Of(at.upstream * at.operands[0].sigmoid())
+        Gradient::Of(at.upstream * at.operands[0].tanh())
     }
 }
 
-/// An extension trait lets it read like the others: `x.softplus()`.
-trait SoftplusExt {
-    fn softplus(self) -> Self;
+/// An extension trait lets it read like the others: `x.log_cosh()`.
+trait LogCoshExt {
+    fn log_cosh(self) -> Self;
 }
 
-impl SoftplusExt for Var<'_> {
+impl LogCoshExt for Var<'_> {
     #[track_caller] // errors and listings then name the caller's line, not this one
-    fn softplus(self) -> Self {
-        self.graph().record(Softplus, &[self])
+    fn log_cosh(self) -> Self {
+        self.graph().record(LogCosh, &[self])
     }
 }
 
 fn main() -> Result<()> {
     // The checker compares kernel, plans and derivatives up to the third order with finite differences.
     // Forget the upstream gradient above and it says which element is wrong, and by how much.
-    check::example(&Example::new("softplus", [normal([3, 4])], |v| v[0].softplus()).smooth())?;
-    println!("softplus passes every check");
+    check::example(&Example::new("log_cosh", [normal([3, 4])], |v| v[0].log_cosh()).smooth())?;
+    println!("log_cosh passes every check");
 
     // The operation in use: a hidden layer of 16 learns the parabola y = x².
     let graph = Graph::new();
     let x = graph.input("x", [64, 1]);
     let hidden = x.matmul(graph.param("w1", [1, 16], Init::he(1))) + graph.param("b1", [16], Init::ZEROS);
-    let y = hidden.softplus().matmul(graph.param("w2", [16, 1], Init::he(16)));
+    let y = hidden.log_cosh().matmul(graph.param("w2", [16, 1], Init::he(16)));
     let loss = (y - x * x).powi(2).mean_all();
 
     // Gradient descent is graph code like everything else: each run moves the parameters once, at its end.

@@ -44,6 +44,26 @@ pub enum Function {
     Tanh,
     /// a raised to a whole power
     Power(i32),
+    /// |a|
+    Abs,
+    /// −1, 0 or 1; NaN stays NaN
+    Sign,
+    /// ln(1 + a), exact near 0
+    Ln1p,
+    /// eᵃ − 1, exact near 0
+    ExpM1,
+    /// sine of a
+    Sin,
+    /// cosine of a
+    Cos,
+    /// error function of a
+    Erf,
+    /// ln(1 + eᵃ)
+    Softplus,
+    /// the larger of a and a number; NaN stays NaN
+    AtLeast(f64),
+    /// the smaller of a and a number; NaN stays NaN
+    AtMost(f64),
 }
 
 impl Function {
@@ -58,13 +78,19 @@ impl Function {
                 | Self::Relu
                 | Self::Negate
                 | Self::Power(2)
+                | Self::Abs
+                | Self::AtLeast(_)
+                | Self::AtMost(_)
         )
     }
 
     /// Whether the result may be subnormal although the arguments are not. It is then 0 instead: processors are
     /// many times slower with subnormal numbers, and decaying averages would end among them.
     pub fn underflows(self) -> bool {
-        matches!(self, Self::Multiply | Self::Divide | Self::Exp | Self::Sigmoid | Self::Power(_))
+        matches!(
+            self,
+            Self::Multiply | Self::Divide | Self::Exp | Self::Sigmoid | Self::Softplus | Self::Power(_)
+        )
     }
 }
 

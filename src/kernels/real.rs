@@ -34,6 +34,9 @@ pub trait Real:
     /// The same number in double precision, exactly.
     fn wide(self) -> f64;
 
+    /// The error function 2/√π ∫₀ˣ e^(−t²) dt.
+    fn erf(self) -> Self;
+
     /// A number with these low bits, to carry an index through registers of numbers.
     fn carrying(index: u32) -> Self;
 
@@ -81,6 +84,10 @@ impl Real for f32 {
         f64::from(self)
     }
 
+    fn erf(self) -> Self {
+        libm::erff(self)
+    }
+
     #[inline(always)]
     fn carrying(index: u32) -> Self {
         Self::from_bits(index)
@@ -109,6 +116,10 @@ impl Real for f64 {
     #[inline(always)]
     fn wide(self) -> f64 {
         self
+    }
+
+    fn erf(self) -> Self {
+        libm::erf(self)
     }
 
     #[inline(always)]

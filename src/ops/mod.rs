@@ -16,7 +16,7 @@ pub use example::Example;
 macro_rules! op_families {
     ($with:ident) => {
         $with! {
-            arithmetic, avg_pool2d, broadcast, conv2d, cross_entropy, dropout, fill, im2col, matmul,
+            activations, arithmetic, avg_pool2d, broadcast, conv2d, cross_entropy, dropout, fill, im2col, matmul,
             max_pool2d, pointwise, relu, reshape, softmax, transpose
         }
     };

@@ -1,5 +1,6 @@
 //! Functions of one number, applied to each element.
 
+use std::f64::consts::FRAC_2_SQRT_PI;
 use std::ops::Neg;
 
 use super::arithmetic::same_shape;
@@ -27,9 +28,31 @@ pub enum Pointwise {
     Tanh,
     /// xⁿ
     Power(i32),
+    /// |x|
+    Abs,
+    /// −1, 0 or 1
+    Sign,
+    /// ln(1 + x)
+    Ln1p,
+    /// eˣ − 1
+    ExpM1,
+    /// sine
+    Sin,
+    /// cosine
+    Cos,
+    /// error function
+    Erf,
+    /// ln(1 + eˣ)
+    Softplus,
+    /// the larger of x and a number
+    AtLeast(f64),
+    /// the smaller of x and a number
+    AtMost(f64),
+    /// the smaller of x and 0, with the slope 1 at 0
+    Negative,
 }
 
-use Pointwise::{Exp, Ln, Negate, Power, Sigmoid, Sqrt, Tanh};
+use Pointwise::*;
 
 impl Op for Pointwise {
     fn name(&self) -> &'static str {
@@ -41,12 +64,26 @@ impl Op for Pointwise {
             Sigmoid => "sigmoid",
             Tanh => "tanh",
             Power(_) => "powi",
+            Abs => "abs",
+            Sign => "sign",
+            Ln1p => "ln_1p",
+            ExpM1 => "exp_m1",
+            Sin => "sin",
+            Cos => "cos",
+            Erf => "erf",
+            Softplus => "softplus",
+            AtLeast(_) => "at_least",
+            AtMost(_) => "at_most",
+            Negative => "negative_part",
         }
     }
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
         if *self == Power(i32::MIN) {
             return Err(Problem::new("the power is too small to have a derivative").hint("use 1.0 / x.powi(n)"));
+        }
+        if matches!(self, AtLeast(bound) | AtMost(bound) if bound.is_nan()) {
+            return Err(Problem::new("the bound is NaN").hint("an infinite bound lets every number pass"));
         }
         same_shape(operands)
     }
@@ -67,6 +104,17 @@ impl Op for Pointwise {
             Power(0) => return Gradient::Constant,
             Power(1) => upstream,
             Power(n) => upstream * (x.powi(n - 1) * f64::from(n)),
+            Abs => upstream * x.sign(),
+            Sign => return Gradient::Constant,
+            Ln1p => upstream / (x + 1.0),
+            ExpM1 => upstream * (y + 1.0),
+            Sin => upstream * x.cos(),
+            Cos => -upstream * x.sin(),
+            Erf => upstream * (-(x * x)).exp() * FRAC_2_SQRT_PI,
+            Softplus => upstream * x.sigmoid(),
+            AtLeast(bound) => upstream.gate(x - bound),
+            AtMost(bound) => upstream.gate(bound - x),
+            Negative => upstream - upstream.gate(x),
         })
     }
 
@@ -75,7 +123,11 @@ impl Op for Pointwise {
     }
 
     fn attributes(&self) -> String {
-        if let Power(n) = self { format!("power {n}") } else { String::new() }
+        match self {
+            Power(n) => format!("power {n}"),
+            AtLeast(bound) | AtMost(bound) => bound.to_string(),
+            _ => String::new(),
+        }
     }
 
     fn elementwise(&self) -> Option<Function> {
@@ -104,6 +156,17 @@ impl Pointwise {
             Sigmoid => Function::Sigmoid,
             Tanh => Function::Tanh,
             Power(n) => Function::Power(n),
+            Abs => Function::Abs,
+            Sign => Function::Sign,
+            Ln1p => Function::Ln1p,
+            ExpM1 => Function::ExpM1,
+            Sin => Function::Sin,
+            Cos => Function::Cos,
+            Erf => Function::Erf,
+            Softplus => Function::Softplus,
+            AtLeast(bound) => Function::AtLeast(bound),
+            AtMost(bound) => Function::AtMost(bound),
+            Negative => Function::AtMost(0.0),
         }
     }
 }
@@ -152,6 +215,79 @@ impl<'g> Var<'g> {
     pub fn tanh(self) -> Var<'g> {
         self.graph().record(Tanh, &[self])
     }
+
+    /// The absolute value of each element; the derivative at 0 is 0.
+    #[track_caller]
+    pub fn abs(self) -> Var<'g> {
+        self.graph().record(Abs, &[self])
+    }
+
+    /// −1, 0 or 1 by the sign of each element; NaN stays NaN. The derivative is 0.
+    #[track_caller]
+    pub fn sign(self) -> Var<'g> {
+        self.graph().record(Sign, &[self])
+    }
+
+    /// ln(1 + x) for each element, with all digits near 0: NaN below −1, −∞ at −1.
+    #[track_caller]
+    pub fn ln_1p(self) -> Var<'g> {
+        self.graph().record(Ln1p, &[self])
+    }
+
+    /// eˣ − 1 for each element, with all digits near 0.
+    #[track_caller]
+    pub fn exp_m1(self) -> Var<'g> {
+        self.graph().record(ExpM1, &[self])
+    }
+
+    /// The sine of each element, in radians.
+    #[track_caller]
+    pub fn sin(self) -> Var<'g> {
+        self.graph().record(Sin, &[self])
+    }
+
+    /// The cosine of each element, in radians.
+    #[track_caller]
+    pub fn cos(self) -> Var<'g> {
+        self.graph().record(Cos, &[self])
+    }
+
+    /// The error function 2/√π ∫₀ˣ e^(−t²) dt of each element.
+    #[track_caller]
+    pub fn erf(self) -> Var<'g> {
+        self.graph().record(Erf, &[self])
+    }
+
+    /// ln(1 + eˣ) for each element, a smooth [`relu`](Self::relu); nothing overflows.
+    #[track_caller]
+    pub fn softplus(self) -> Var<'g> {
+        self.graph().record(Softplus, &[self])
+    }
+
+    /// The larger of each element and `bound`; NaN stays NaN. The derivative at the bound is 0, as in PyTorch.
+    ///
+    /// # Errors
+    /// Recorded on the graph: a bound of NaN.
+    #[track_caller]
+    pub fn at_least(self, bound: f64) -> Var<'g> {
+        self.graph().record(AtLeast(bound), &[self])
+    }
+
+    /// The smaller of each element and `bound`; NaN stays NaN. The derivative at the bound is 0, as in PyTorch.
+    ///
+    /// # Errors
+    /// Recorded on the graph: a bound of NaN.
+    #[track_caller]
+    pub fn at_most(self, bound: f64) -> Var<'g> {
+        self.graph().record(AtMost(bound), &[self])
+    }
+
+    /// The smaller of each element and 0; NaN stays NaN. The derivative at 0 is 1, so that with [`relu`](Self::relu) it
+    /// adds up to x and to its slope.
+    #[track_caller]
+    pub fn negative_part(self) -> Var<'g> {
+        self.graph().record(Negative, &[self])
+    }
 }
 
 /// What the family's checks are made from.
@@ -166,6 +302,17 @@ pub fn examples() -> Vec<Example> {
         Example::new("inverse square", [away_from_zero([7])], |v| (v[0] * 2.0).powi(-2)).smooth(),
         Example::new("power 1", [normal([3])], |v| v[0].powi(1)).linear(),
         Example::new("power 0 beside x", [normal([3])], |v| v[0].powi(0) + v[0]).linear(),
+        Example::new("abs", [away_from_zero([2, 3])], |v| v[0].abs()),
+        Example::new("sign times x", [away_from_zero([5])], |v| v[0].sign() * v[0]),
+        Example::new("ln_1p", [positive([2, 3])], |v| v[0].ln_1p()).smooth(),
+        Example::new("exp_m1", [normal([2, 3])], |v| v[0].exp_m1()).smooth(),
+        Example::new("sin", [normal([2, 3])], |v| v[0].sin()).smooth(),
+        Example::new("cos", [normal([2, 3])], |v| v[0].cos()).smooth(),
+        Example::new("erf", [normal([2, 3])], |v| v[0].erf()).smooth(),
+        Example::new("softplus", [normal([2, 3])], |v| v[0].softplus()).smooth(),
+        Example::new("at_least", [away_from_zero([9])], |v| (v[0] + 0.5).at_least(0.5) * v[0]),
+        Example::new("at_most", [away_from_zero([9])], |v| (v[0] - 1.0).at_most(-1.0) * v[0]),
+        Example::new("negative_part", [away_from_zero([3, 2])], |v| v[0].negative_part() * v[0]),
         Example::new("a chain", [normal([2, 2])], |v| (-v[0].tanh()).exp().sqrt().ln()).smooth(),
     ]
 }

@@ -87,15 +87,35 @@ impl<T: Real> Step<T> {
                 Function::Negate => self.sweep::<V>(block, ahead, Negate),
                 Function::Sqrt => self.sweep::<V>(block, ahead, Root),
                 Function::Power(2) => self.sweep::<V>(block, ahead, Square),
-                Function::Exp => self.sweep::<V>(block, ahead, Scalar(T::exp)),
-                Function::Ln => self.sweep::<V>(block, ahead, Scalar(T::ln)),
-                Function::Sigmoid => self.sweep::<V>(block, ahead, Scalar(sigmoid)),
-                Function::Tanh => self.sweep::<V>(block, ahead, Scalar(T::tanh)),
+                Function::Abs => self.sweep::<V>(block, ahead, Abs),
+                Function::AtLeast(floor) => self.sweep::<V>(block, ahead, AtLeast(V::splat(T::of(floor)))),
+                Function::AtMost(ceiling) => self.sweep::<V>(block, ahead, AtMost(V::splat(T::of(-ceiling)))),
                 Function::Power(exponent) => {
                     self.sweep::<V>(block, ahead, Scalar(move |a: T| a.powi(exponent)))
                 }
+                Function::Exp => self.scalar::<V>(block, ahead, T::exp),
+                Function::ExpM1 => self.scalar::<V>(block, ahead, T::exp_m1),
+                Function::Ln => self.scalar::<V>(block, ahead, T::ln),
+                Function::Ln1p => self.scalar::<V>(block, ahead, T::ln_1p),
+                Function::Sigmoid => self.scalar::<V>(block, ahead, sigmoid),
+                Function::Softplus => self.scalar::<V>(block, ahead, softplus),
+                Function::Tanh => self.scalar::<V>(block, ahead, T::tanh),
+                Function::Sin => self.scalar::<V>(block, ahead, T::sin),
+                Function::Cos => self.scalar::<V>(block, ahead, T::cos),
+                Function::Erf => self.scalar::<V>(block, ahead, T::erf),
+                Function::Sign => self.scalar::<V>(block, ahead, sign),
             }
         }
+    }
+
+    /// A function that is called for every number, and so need not be compiled into a loop of its own.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    #[inline(always)]
+    unsafe fn scalar<V: Vector<T>>(&self, block: &Block, ahead: &[*const T], function: fn(T) -> T) {
+        // SAFETY: the same contract.
+        unsafe { self.sweep::<V>(block, ahead, Scalar(function)) }
     }
 
     /// # Safety
@@ -200,6 +220,35 @@ functions! {
     Negate: |a, _| a.multiply(V::splat(-T::one()));
     Root: |a, _| a.root();
     Square: |a, _| a.multiply(a);
+    // Adding 0 turns −0, which is not less than 0, into 0.
+    Abs: |a, _| a.at_least(a.multiply(V::splat(-T::one()))).add(V::splat(T::zero()));
+}
+
+/// The larger of the argument and a number.
+#[derive(Clone, Copy)]
+struct AtLeast<V>(V);
+
+impl<T: Real, V: Vector<T>> Compute<T, V> for AtLeast<V> {
+    #[inline(always)]
+    unsafe fn compute(self, a: V, _: V) -> V {
+        // SAFETY: the same contract.
+        unsafe { a.at_least(self.0) }
+    }
+}
+
+/// The smaller of the argument and a number, which is given with the other sign: min(a, c) = −max(−a, −c).
+#[derive(Clone, Copy)]
+struct AtMost<V>(V);
+
+impl<T: Real, V: Vector<T>> Compute<T, V> for AtMost<V> {
+    #[inline(always)]
+    unsafe fn compute(self, a: V, _: V) -> V {
+        // SAFETY: the same contract.
+        unsafe {
+            let minus = V::splat(-T::one());
+            a.multiply(minus).at_least(self.0).multiply(minus)
+        }
+    }
 }
 
 /// A function of one number, for which machines have no instruction.
@@ -227,4 +276,14 @@ pub fn sigmoid<T: Real>(a: T) -> T {
         let e = a.exp();
         e / (T::one() + e)
     }
+}
+
+/// ln(1 + eᵃ), with an exponential that cannot overflow.
+fn softplus<T: Real>(a: T) -> T {
+    a.max(T::zero()) + (-a.abs()).exp().ln_1p()
+}
+
+/// −1, 0 or 1. A zero and NaN stay as they are.
+fn sign<T: Real>(a: T) -> T {
+    if a == T::zero() || a.is_nan() { a } else { a.signum() }
 }
