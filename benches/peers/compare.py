@@ -49,8 +49,9 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3, help="how often each side has its turn")
     parser.add_argument("--python", default=sys.executable, help="a Python with torch, jax and optax")
     parser.add_argument("--fast", action="store_true", help="skip settings that are known to lose")
-    parser.add_argument("--ablation", action="store_true", help="compare dagrad with itself, a pass left out")
-    parser.add_argument("--limits", action="store_true", help="how near dagrad comes to what the machine can do")
+    itself = parser.add_mutually_exclusive_group()
+    itself.add_argument("--ablation", action="store_true", help="compare dagrad with itself, a pass left out")
+    itself.add_argument("--limits", action="store_true", help="how near dagrad comes to what the machine can do")
     parser.add_argument("--write", action="store_true", help="replace the table in docs/speed.md")
     given = parser.parse_args()
     for chosen, known in [(given.workloads, peer.WORKLOADS), (given.modes, ["train", "infer"])]:

@@ -21,7 +21,7 @@ impl<'g> Var<'g> {
     /// x where x > 0, else `slope` · x. The derivative at 0 is the slope, as in PyTorch.
     #[track_caller]
     pub fn leaky_relu(self, slope: f64) -> Var<'g> {
-        self.relu() + self.negative_part() * slope
+        self.relu() + self.min_zero() * slope
     }
 
     /// [`leaky_relu`](Self::leaky_relu) with learned slopes, which are broadcast: one for all, or shaped `[C, 1, 1]` one
@@ -31,13 +31,13 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that cannot be broadcast.
     #[track_caller]
     pub fn prelu(self, slope: Var<'g>) -> Var<'g> {
-        self.relu() + self.negative_part() * slope
+        self.relu() + self.min_zero() * slope
     }
 
     /// x where x > 0, else `alpha` · (eˣ − 1) (Clevert and others, *Exponential Linear Units*, 2015).
     #[track_caller]
     pub fn elu(self, alpha: f64) -> Var<'g> {
-        self.relu() + self.negative_part().exp_m1() * alpha
+        self.relu() + self.min_zero().exp_m1() * alpha
     }
 
     /// The self-normalising 1.0507 · elu(x), α = 1.6733 (Klambauer and others, *Self-Normalizing Neural Networks*, 2017).

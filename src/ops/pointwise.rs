@@ -49,7 +49,7 @@ pub enum Pointwise {
     /// the smaller of x and a number
     AtMost(f64),
     /// the smaller of x and 0, with the slope 1 at 0
-    Negative,
+    MinZero,
 }
 
 use Pointwise::*;
@@ -74,7 +74,7 @@ impl Op for Pointwise {
             Softplus => "softplus",
             AtLeast(_) => "at_least",
             AtMost(_) => "at_most",
-            Negative => "negative_part",
+            MinZero => "min_zero",
         }
     }
 
@@ -114,7 +114,7 @@ impl Op for Pointwise {
             Softplus => upstream * x.sigmoid(),
             AtLeast(bound) => upstream.gate(x - bound),
             AtMost(bound) => upstream.gate(bound - x),
-            Negative => upstream - upstream.gate(x),
+            MinZero => upstream - upstream.gate(x),
         })
     }
 
@@ -166,7 +166,7 @@ impl Pointwise {
             Softplus => Function::Softplus,
             AtLeast(bound) => Function::AtLeast(bound),
             AtMost(bound) => Function::AtMost(bound),
-            Negative => Function::AtMost(0.0),
+            MinZero => Function::AtMost(0.0),
         }
     }
 }
@@ -282,11 +282,11 @@ impl<'g> Var<'g> {
         self.graph().record(AtMost(bound), &[self])
     }
 
-    /// The smaller of each element and 0; NaN stays NaN. The derivative at 0 is 1, so that with [`relu`](Self::relu) it
-    /// adds up to x and to its slope.
+    /// The smaller of each element and 0; NaN stays NaN. Unlike that of `at_most(0.0)`, the derivative at 0 is 1, so that
+    /// with [`relu`](Self::relu) it adds up to x and to its slope.
     #[track_caller]
-    pub fn negative_part(self) -> Var<'g> {
-        self.graph().record(Negative, &[self])
+    pub(super) fn min_zero(self) -> Var<'g> {
+        self.graph().record(MinZero, &[self])
     }
 }
 
@@ -312,7 +312,7 @@ pub fn examples() -> Vec<Example> {
         Example::new("softplus", [normal([2, 3])], |v| v[0].softplus()).smooth(),
         Example::new("at_least", [away_from_zero([9])], |v| (v[0] + 0.5).at_least(0.5) * v[0]),
         Example::new("at_most", [away_from_zero([9])], |v| (v[0] - 1.0).at_most(-1.0) * v[0]),
-        Example::new("negative_part", [away_from_zero([3, 2])], |v| v[0].negative_part() * v[0]),
+        Example::new("min_zero", [away_from_zero([3, 2])], |v| v[0].min_zero() * v[0]),
         Example::new("a chain", [normal([2, 2])], |v| (-v[0].tanh()).exp().sqrt().ln()).smooth(),
     ]
 }
