@@ -34,10 +34,11 @@ pub struct Direct {
 }
 
 impl Direct {
-    /// `None` if not even one row of places, with all pixels that its windows cover, fits a thread's scratch.
+    /// `None` for groups or dilation, or if not even one row of places, with all pixels that its windows cover, fits a
+    /// thread's scratch.
     pub fn new(sizes: &Convolution) -> Option<Self> {
         let (forward, adjoint) = (Correlation::forward(sizes), Correlation::adjoint(sizes));
-        let fits = forward.fits() && adjoint.fits() && weight::fits(sizes);
+        let fits = sizes.is_dense() && forward.fits() && adjoint.fits() && weight::fits(sizes);
         fits.then_some(Self { sizes: *sizes, forward, adjoint })
     }
 

@@ -26,9 +26,11 @@ mod weight;
 pub struct Convolution {
     /// How many pictures there are.
     pub batch: usize,
-    /// How many channels each has.
+    /// Into how many groups the channels are cut: a filter sees those of its own group only.
+    pub groups: usize,
+    /// How many channels a group of a picture has.
     pub channels: usize,
-    /// How many filters there are, which is how many channels the output has.
+    /// How many filters a group has, which is how many channels a group of the output has.
     pub filters: usize,
     /// Height and width of a picture.
     pub image: [usize; 2],
@@ -44,8 +46,8 @@ impl Convolution {
         correlation::scratch(self)
     }
 
-    /// out\[n, o, y, x\] = ∑ image\[n, c, y·S + i − P, x·S + j − P\] · weight\[o, c, i, j\] over the channels c and
-    /// the taps (i, j), and the epilogue of it; the bias is per filter. Outside the picture is 0.
+    /// out\[n, o, y, x\] = ∑ image\[n, c, y·S + i·D − P, x·S + j·D − P\] · weight\[o, c, i, j\] over the channels c of
+    /// the group and the taps (i, j), and the epilogue of it; the bias is per filter. Outside the picture is 0.
     pub fn forward<T: Real>(
         &self,
         image: &[T],
@@ -71,7 +73,7 @@ impl Convolution {
             [image.len(), weight.len(), out.len()],
             [self.images(), self.weights(), self.outputs()]
         );
-        debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.filters));
+        debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.groups * self.filters));
         match Correlation::forward(self).fit::<T>() {
             Some(plan) => plan.run(isa, (image, weight), epilogue, out, scratch, workers),
             None => plain::forward(self, (image, weight), epilogue, out, workers),
@@ -120,7 +122,7 @@ impl Convolution {
     }
 
     /// The adjoint of [`forward`](Self::forward) in the weights:
-    /// out\[o, c, i, j\] = ∑ upstream\[n, o, y, x\] · image\[n, c, y·S + i − P, x·S + j − P\] over n, y and x.
+    /// out\[o, c, i, j\] = ∑ upstream\[n, o, y, x\] · image\[n, c, y·S + i·D − P, x·S + j·D − P\] over n, y and x.
     pub fn weight_adjoint<T: Real>(
         &self,
         image: &[T],
@@ -155,16 +157,21 @@ impl Convolution {
         self.channels * self.window.kernel[0] * self.window.kernel[1]
     }
 
+    /// Whether all filters see all channels, and neighbouring pixels of them.
+    pub fn is_dense(&self) -> bool {
+        self.groups == 1 && self.window.dilation == [1; 2]
+    }
+
     fn images(&self) -> usize {
-        self.batch * self.channels * self.image[0] * self.image[1]
+        self.batch * self.groups * self.channels * self.image[0] * self.image[1]
     }
 
     fn weights(&self) -> usize {
-        self.filters * self.taps()
+        self.groups * self.filters * self.taps()
     }
 
     fn outputs(&self) -> usize {
-        self.batch * self.filters * self.output[0] * self.output[1]
+        self.batch * self.groups * self.filters * self.output[0] * self.output[1]
     }
 }
 

@@ -7,6 +7,9 @@ use super::simd::vectorize;
 use super::workers::{Local, Workers};
 use crate::shape::Window;
 
+pub use average::{Average, Regions};
+
+mod average;
 mod channels_last;
 
 /// Most windows that are compared side by side.
@@ -34,16 +37,12 @@ impl Pooling {
         self.places[0] * self.places[1]
     }
 
-    /// Pixels in a window, padding included.
-    fn window_area<T: Real>(&self) -> T {
-        T::of(self.window.kernel.iter().map(|&size| size as f64).product())
-    }
-
-    /// The part of the plane along `axis` that the window covers at `place`, without padding.
-    fn covered(&self, axis: usize, place: usize) -> Range<usize> {
-        let start = place * self.window.stride[axis];
-        let end = (start + self.window.kernel[axis]).saturating_sub(self.window.padding[axis]);
-        start.saturating_sub(self.window.padding[axis]).min(self.plane[axis])..end.min(self.plane[axis])
+    /// The first pixel along `axis` that the window sees at `place`.
+    fn first(&self, axis: usize, place: usize) -> usize {
+        let Window { dilation, stride, padding, .. } = self.window;
+        let (start, padding) = (place * stride[axis], padding[axis]);
+        let skipped = padding.saturating_sub(start).div_ceil(dilation[axis]);
+        start + skipped * dilation[axis] - padding
     }
 
     /// For each place the index in its plane of the window's maximum: the first in row-major order, or the
@@ -75,7 +74,7 @@ impl Pooling {
         indices: &mut [u32],
         local: &mut Local,
     ) {
-        let Window { stride, padding, .. } = self.window;
+        let Window { dilation, stride, padding, .. } = self.window;
         let (width, count) = (self.plane[1], indices.len());
         let mut split = local.split();
         let (maxima, pixels) = (split.take::<T>(count), split.take::<T>(count));
@@ -90,7 +89,7 @@ impl Pooling {
             places.for_each(|(origin, x)| *origin = row.wrapping_add(x * stride[1]) as u32);
         }
         let (down, across) = (self.taps(0, &rows), self.taps(1, &columns));
-        for (p, q) in down.flat_map(|p| across.clone().map(move |q| (p, q))) {
+        for (p, q) in down.flat_map(|p| across.clone().map(move |q| (p * dilation[0], q * dilation[1]))) {
             for (line, y) in rows.clone().enumerate() {
                 let line = &mut pixels[line * columns.len()..][..columns.len()];
                 self.read_line(plane, [y * stride[0] + p, q], columns.clone(), line);
@@ -104,7 +103,7 @@ impl Pooling {
         // A window of nothing but −∞: its first pixel.
         for place in (0..count).filter(|&place| maxima[place] == T::neg_infinity()) {
             let (y, x) = (rows.start + place / columns.len(), columns.start + place % columns.len());
-            indices[place] = (self.covered(0, y).start * width + self.covered(1, x).start) as u32;
+            indices[place] = (self.first(0, y) * width + self.first(1, x)) as u32;
         }
     }
 
@@ -115,7 +114,7 @@ impl Pooling {
         let row = at[0].checked_sub(padding[0]).filter(|&row| row < self.plane[0]);
         let reading = self.places_reading(at[1]);
         let reading = reading.start.max(columns.start)..reading.end.min(columns.end);
-        if padding != [0, 0] {
+        if row.is_none() || reading != columns {
             line.fill(T::neg_infinity());
         }
         if let Some(row) = row.filter(|_| !reading.is_empty()) {
@@ -127,10 +126,10 @@ impl Pooling {
 
     /// The pixels of the window along `axis` that are not padding at every one of some places.
     fn taps(&self, axis: usize, places: &Range<usize>) -> Range<usize> {
-        let Window { kernel, stride, padding, .. } = self.window;
+        let Window { kernel, dilation, stride, padding, .. } = self.window;
         let start = padding[axis].saturating_sub(places.end.saturating_sub(1) * stride[axis]);
         let end = (self.plane[axis] + padding[axis]).saturating_sub(places.start * stride[axis]);
-        start..end.min(kernel[axis])
+        start.div_ceil(dilation[axis])..end.div_ceil(dilation[axis]).min(kernel[axis])
     }
 
     /// The places along a row whose window's pixel in `column` is not padding.
@@ -160,39 +159,6 @@ impl Pooling {
             }
         });
     }
-
-    /// The mean over each window; padding counts as zeros.
-    pub fn average<T: Real>(&self, data: &[T], out: &mut [T], workers: &Workers) {
-        let divisor: T = self.window_area();
-        workers.chunks(out, self.pooled(), &|number, out, _| {
-            let plane = &data[number * self.area()..][..self.area()];
-            for (place, out) in out.iter_mut().enumerate() {
-                let mut sum = T::zero();
-                self.for_each_covered(place, |at| sum += plane[at]);
-                *out = sum / divisor;
-            }
-        });
-    }
-
-    /// The adjoint of [`average`](Self::average).
-    pub fn average_adjoint<T: Real>(&self, upstream: &[T], out: &mut [T], workers: &Workers) {
-        let divisor: T = self.window_area();
-        workers.chunks(out, self.area(), &|number, plane, _| {
-            plane.fill(T::zero());
-            for (place, &value) in upstream[number * self.pooled()..][..self.pooled()].iter().enumerate() {
-                let share = value / divisor;
-                self.for_each_covered(place, |at| plane[at] += share);
-            }
-        });
-    }
-
-    #[inline(always)]
-    fn for_each_covered(&self, place: usize, mut visit: impl FnMut(usize)) {
-        let columns = self.covered(1, place % self.places[1]);
-        for row in self.covered(0, place / self.places[1]) {
-            columns.clone().for_each(|column| visit(row * self.plane[1] + column));
-        }
-    }
 }
 
 /// Compares each maximum with a pixel, whose index is its window's origin plus `offset`, and keeps the larger
@@ -212,27 +178,36 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::shape::Remainder;
 
     /// The pixels of the window at `place`, with their indices, by the definition.
     fn window(pooling: &Pooling, place: usize) -> Vec<usize> {
-        let Window { kernel, stride, padding, .. } = pooling.window;
+        let Window { kernel, dilation, stride, padding, .. } = pooling.window;
         let (y, x) = (place / pooling.places[1], place % pooling.places[1]);
         let pixels = (0..kernel[0]).flat_map(|p| (0..kernel[1]).map(move |q| (p, q)));
         let inside = pixels.filter_map(|(p, q)| {
-            let row = (y * stride[0] + p).checked_sub(padding[0]).filter(|&row| row < pooling.plane[0])?;
-            let column =
-                (x * stride[1] + q).checked_sub(padding[1]).filter(|&column| column < pooling.plane[1])?;
-            Some(row * pooling.plane[1] + column)
+            let along = |axis: usize, place: usize, tap: usize| {
+                let pixel = (place * stride[axis] + tap * dilation[axis]).checked_sub(padding[axis]);
+                pixel.filter(|&pixel| pixel < pooling.plane[axis])
+            };
+            Some(along(0, y, p)? * pooling.plane[1] + along(1, x, q)?)
         });
         inside.collect()
     }
 
     fn poolings() -> impl Strategy<Value = Pooling> {
-        let axis = (1..5_usize, 1..4_usize)
-            .prop_flat_map(|(kernel, stride)| (kernel..12, Just(kernel), Just(stride), 0..=kernel / 2));
-        (axis.clone(), axis).prop_map(|(a, b)| {
-            let (kernel, stride, padding) = ([a.1, b.1], [a.2, b.2], [a.3, b.3]);
-            let window = Window { kernel, stride, padding, exact: false };
+        let axis = (1..5_usize, 1..4_usize, 1..4_usize).prop_flat_map(|(kernel, stride, dilation)| {
+            let extent = dilation * (kernel - 1) + 1;
+            (extent.max(dilation)..14, Just(kernel), Just(stride), Just(dilation), 0..=extent / 2)
+        });
+        (axis.clone(), axis, any::<bool>(), any::<bool>()).prop_map(|(a, b, ceil, dilated)| {
+            let remainder = if ceil { Remainder::Covered } else { Remainder::Dropped };
+            let (mut dilation, mut padding) = ([a.3, b.3], [a.4, b.4]);
+            if !dilated {
+                (dilation, padding) = ([1; 2], [a.4.min(a.1 / 2), b.4.min(b.1 / 2)]);
+            }
+            let plain = Window::new([a.1, b.1], [a.2, b.2], padding);
+            let window = Window { dilation, remainder, ..plain };
             let plane = [a.0, b.0];
             Pooling { plane, places: window.places(plane).unwrap(), window }
         })
@@ -243,25 +218,19 @@ mod tests {
         fn pooling_agrees_with_its_definition(pooling in poolings(), seed in 0..1000_usize) {
             let value = |i: usize| match (i * 7919 + seed * 31) % 17 {
                 0 if seed % 3 == 0 => f64::NAN,
+                n if seed % 5 == 0 && n < 13 => f64::NEG_INFINITY,
                 n => (n % 7) as f64 - 3.0,
             };
             let data: Vec<f64> = (0..3 * pooling.area()).map(value).collect();
             let mut indices = vec![u32::MAX; 3 * pooling.pooled()];
-            let mut means = vec![f64::INFINITY; indices.len()];
             for threads in 1..=2 {
                 let workers = Workers::new(threads).unwrap();
                 pooling.argmax(&data, &mut indices, &workers);
-                pooling.average(&data, &mut means, &workers);
                 for (number, plane) in data.chunks(pooling.area()).enumerate() {
                     for place in 0..pooling.pooled() {
-                        let pixels = window(&pooling, place);
                         let larger = |a: usize, b: usize| plane[b] > plane[a] || plane[b].is_nan() && !plane[a].is_nan();
-                        let first = pixels.iter().copied().reduce(|a, b| if larger(a, b) { b } else { a });
-                        let at = number * pooling.pooled() + place;
-                        prop_assert_eq!(Some(indices[at] as usize), first);
-                        let area = (pooling.window.kernel[0] * pooling.window.kernel[1]) as f64;
-                        let mean = pixels.iter().map(|&pixel| plane[pixel]).sum::<f64>() / area;
-                        prop_assert!(mean.is_nan() && means[at].is_nan() || (mean - means[at]).abs() < 1e-12);
+                        let first = window(&pooling, place).into_iter().reduce(|a, b| if larger(a, b) { b } else { a });
+                        prop_assert_eq!(Some(indices[number * pooling.pooled() + place] as usize), first);
                     }
                 }
             }
@@ -270,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_window_of_almost_nothing_but_padding_takes_no_longer() {
-        let window = Window { kernel: [1 << 33, 3], stride: [1, 1], padding: [1 << 32, 1], exact: false };
+        let window = Window::new([1 << 33, 3], [1, 1], [1 << 32, 1]);
         let pooling = Pooling { plane: [2, 3], places: [3, 3], window };
         let mut indices = [u32::MAX; 9];
         pooling.argmax(&[1.0, 5.0, 2.0, 4.0, 3.0, 6.0], &mut indices, &Workers::new(1).unwrap());
@@ -279,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_row_longer_than_a_block_is_pooled_whole() {
-        let window = Window { kernel: [1, 2], stride: [1, 1], padding: [0, 1], exact: false };
+        let window = Window::new([1, 2], [1, 1], [0, 1]);
         let pooling = Pooling { plane: [1, 3 * BLOCK], places: [1, 3 * BLOCK + 1], window };
         let data: Vec<f32> = (0..3 * BLOCK).map(|i| i as f32).collect();
         let mut indices = vec![u32::MAX; 3 * BLOCK + 1];

@@ -58,13 +58,13 @@ macro_rules! by_window {
 }
 
 impl Winograd {
-    /// `None` unless the window is a square of 3, 5 or 7, moves by one pixel and has less padding than pixels;
+    /// `None` unless the window is a dense square of 3, 5 or 7, moves by one pixel and has less padding than pixels;
     /// and where there are so many channels that a block of tiles is too much for a thread's scratch.
     pub fn new(sizes: &Convolution) -> Option<Self> {
         let window = sizes.window;
         let [tall, wide] = window.kernel;
         let square = matches!(tall, 3 | 5 | 7) && tall == wide;
-        let slow = window.stride == [1, 1] && window.padding.iter().all(|&padding| padding < tall);
+        let slow = sizes.is_dense() && window.stride == [1, 1] && window.padding.iter().all(|&padding| padding < tall);
         // Points of a block in double precision, at most a register of channels more than there are.
         let room = SCRATCH / (LEAST_TILES * size_of::<f64>() * points(tall) * points(tall));
         let fits = sizes.channels.max(sizes.filters).saturating_add(2 * MAX_LANES) <= room;
@@ -194,13 +194,13 @@ impl Winograd {
 
     /// Forward.
     fn ahead(&self) -> Correlation {
-        let Convolution { batch, channels, filters, image, output, window } = self.sizes;
+        let Convolution { batch, channels, filters, image, output, window, .. } = self.sizes;
         Correlation { batch, channels, filters, from: image, to: output, padding: window.padding }
     }
 
     /// The adjoint in the image. The window reaches beyond the upstream by what it was not padded by.
     fn back(&self) -> Correlation {
-        let Convolution { batch, channels, filters, image, output, window } = self.sizes;
+        let Convolution { batch, channels, filters, image, output, window, .. } = self.sizes;
         let padding = window.padding.map(|padding| self.window() - 1 - padding);
         Correlation { batch, channels: filters, filters: channels, from: output, to: image, padding }
     }

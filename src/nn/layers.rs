@@ -2,7 +2,7 @@
 
 use crate::error::Problem;
 use crate::graph::{Init, Var};
-use crate::ops::Conv2dOptions;
+use crate::ops::{Conv2dOptions, Padding};
 use crate::shape::Pair;
 
 /// The filters of a convolutional layer.
@@ -29,8 +29,18 @@ impl Filters {
     }
 
     /// How many zeros are added on each side.
-    pub fn padding(self, padding: impl Into<Pair>) -> Self {
+    pub fn padding(self, padding: impl Into<Padding>) -> Self {
         Self { options: self.options.padding(padding), ..self }
+    }
+
+    /// How far apart in the picture the pixels that a filter sees are: 1 for neighbours.
+    pub fn dilation(self, dilation: impl Into<Pair>) -> Self {
+        Self { options: self.options.dilation(dilation), ..self }
+    }
+
+    /// Into how many groups channels and filters are cut. The filters of a group see the channels of that group only.
+    pub fn groups(self, groups: usize) -> Self {
+        Self { options: self.options.groups(groups), ..self }
     }
 
     /// Makes it an error if the stride leaves pixels over (by default they are not visited).

@@ -1,23 +1,24 @@
-//! The mean value under a sliding window.
+//! The mean value under a sliding window, or in equal parts of a picture.
 
 use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
-use super::max_pool2d::{picture, pooled_places, pooling};
+use super::max_pool2d::{picture, pooled_places};
 use crate::error::Problem;
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
+use crate::kernels::pool::{Average, Regions};
 use crate::kernels::real::Real;
-use crate::shape::{Order, Window};
+use crate::shape::{Pair, Shape, Window};
 
-/// The mean over each window; padding counts as zeros.
+/// The mean over each region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AvgPool2d {
-    window: Window,
+    regions: Regions,
 }
 
-/// Its adjoint: every value spread evenly over its window.
+/// Its adjoint: every value spread evenly over its region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AvgPool2dAdjoint {
-    window: Window,
+    regions: Regions,
     plane: [usize; 2],
 }
 
@@ -28,18 +29,29 @@ impl Op for AvgPool2d {
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
         let [batch, channels, height, width] = picture(operands[0])?;
-        let places = pooled_places(self.window, [height, width])?;
+        let places = match self.regions {
+            Regions::Window { window, .. } if window.dilation != [1; 2] => {
+                return Err(Problem::new("a mean is taken of neighbouring pixels, without dilation")
+                    .hint("a depthwise `conv2d` with equal weights takes dilated means"));
+            }
+            Regions::Window { window, .. } => pooled_places(window, [height, width])?,
+            Regions::Equal(places) if places.contains(&0) || height == 0 || width == 0 => {
+                let text = format!("a picture of {height}×{width} has no {}×{} parts", places[0], places[1]);
+                return Err(Problem::new(text).hint("there is at least one part, and one pixel in it"));
+            }
+            Regions::Equal(places) => places,
+        };
         Ok(Meta::real([batch, channels, places[0], places[1]]))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, Order::First, call.operand_shape(0), call.shape);
-        pooling.average(call.real(0), call.output, call.workers);
+        let average = average(self.regions, call.operand_shape(0), call.shape);
+        average.means(call.real(0), call.output, call.workers);
     }
 
     fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
         let image = at.operands[0].shape();
-        let op = AvgPool2dAdjoint { window: self.window, plane: [image[2], image[3]] };
+        let op = AvgPool2dAdjoint { regions: self.regions, plane: [image[2], image[3]] };
         Gradient::Of(at.upstream.graph().record(op, &[at.upstream]))
     }
 
@@ -48,11 +60,11 @@ impl Op for AvgPool2d {
     }
 
     fn window(&self) -> Option<Window> {
-        Some(self.window)
+        if let Regions::Window { window, .. } = self.regions { Some(window) } else { None }
     }
 
     fn attributes(&self) -> String {
-        self.window.to_string()
+        describe(self.regions)
     }
 }
 
@@ -67,12 +79,12 @@ impl Op for AvgPool2dAdjoint {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, Order::First, call.shape, call.operand_shape(0));
-        pooling.average_adjoint(call.real(0), call.output, call.workers);
+        let average = average(self.regions, call.shape, call.operand_shape(0));
+        average.spread(call.real(0), call.output, call.workers);
     }
 
     fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        let op = AvgPool2d { window: self.window };
+        let op = AvgPool2d { regions: self.regions };
         Gradient::Of(at.upstream.graph().record(op, &[at.upstream]))
     }
 
@@ -81,18 +93,60 @@ impl Op for AvgPool2dAdjoint {
     }
 
     fn attributes(&self) -> String {
-        self.window.to_string()
+        describe(self.regions)
+    }
+}
+
+/// The kernel's view of an image of shape `image` pooled to shape `pooled`.
+fn average(regions: Regions, image: &Shape, pooled: &Shape) -> Average {
+    Average { plane: [image[2], image[3]], places: [pooled[2], pooled[3]], regions }
+}
+
+fn describe(regions: Regions) -> String {
+    match regions {
+        Regions::Window { window, count_include_pad: true } => window.to_string(),
+        Regions::Window { window, .. } => format!("{window}, of true pixels"),
+        Regions::Equal([tall, wide]) => format!("{tall}×{wide} parts"),
     }
 }
 
 impl<'g> Var<'g> {
     /// The mean of each window over images `[N, C, H, W]`, giving `[N, C, H', W']` with
-    /// H' = ⌊(H + 2P − F) / S⌋ + 1.
+    /// H' = ⌊(H + 2P − F) / S⌋ + 1, rounded up in [`ceil_mode`](Pool2dOptions::ceil_mode).
     ///
-    /// Padding counts as zeros: every window divides by its full size, as PyTorch does by default.
+    /// Padding counts as zeros, as in PyTorch by default: every window divides by its full size (in ceil mode, by what of
+    /// it lies in the padded picture). With [`count_include_pad(false)`](Pool2dOptions::count_include_pad) it divides by
+    /// the number of true pixels.
+    ///
+    /// # Errors
+    /// Recorded on the graph: no picture, a window larger than the padded one, padding of more than half the window, a
+    /// stride of 0, dilation, or pixels left over where [`exact`](Pool2dOptions::exact) forbids it.
     #[track_caller]
     pub fn avg_pool2d(self, options: impl Into<Pool2dOptions>) -> Var<'g> {
-        self.graph().record(AvgPool2d { window: options.into().window() }, &[self])
+        let options = options.into();
+        let regions =
+            Regions::Window { window: options.window(), count_include_pad: options.counts_padding() };
+        self.graph().record(AvgPool2d { regions }, &[self])
+    }
+
+    /// The means over H'×W' equal parts of images `[N, C, H, W]`, giving `[N, C, H', W']` whatever H and W are. Parts share
+    /// a row or column of pixels where the border between them would cut it, as in PyTorch: place i has the rows from
+    /// ⌊i H / H'⌋ up to ⌈(i + 1) H / H'⌉.
+    ///
+    /// # Errors
+    /// Recorded on the graph: no picture, or one without pixels; no parts.
+    #[track_caller]
+    pub fn adaptive_avg_pool2d(self, places: impl Into<Pair>) -> Var<'g> {
+        self.graph().record(AvgPool2d { regions: Regions::Equal(places.into().0) }, &[self])
+    }
+
+    /// The mean of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.
+    ///
+    /// # Errors
+    /// Recorded on the graph: no picture, or one without pixels.
+    #[track_caller]
+    pub fn global_avg_pool2d(self) -> Var<'g> {
+        self.adaptive_avg_pool2d(1)
     }
 }
 
@@ -101,13 +155,24 @@ pub fn examples() -> Vec<Example> {
     let pool = |name: &str, image: [usize; 4], options: Pool2dOptions| {
         Example::new(name, [normal(image)], move |v| v[0].avg_pool2d(options)).linear()
     };
+    let adaptive = |name: &str, image: [usize; 4], places: [usize; 2]| {
+        Example::new(name, [normal(image)], move |v| v[0].adaptive_avg_pool2d(places)).linear()
+    };
+    let padded = Pool2dOptions::new([3, 2]).stride([2, 1]).padding([1, 1]);
     vec![
         pool("halving", [2, 3, 4, 6], 2.into()),
         pool("pixels left over", [1, 2, 5, 7], 2.into()),
         pool("overlapping", [2, 1, 5, 6], Pool2dOptions::new([3, 2]).stride(1)),
-        pool("padding", [1, 2, 4, 5], Pool2dOptions::new([3, 2]).stride([2, 1]).padding([1, 1])),
+        pool("padding", [1, 2, 4, 5], padded),
+        pool("padding that does not count", [1, 2, 4, 5], padded.count_include_pad(false)),
         pool("stride beyond the window", [1, 1, 7, 8], Pool2dOptions::new([2, 1]).stride([3, 4])),
-        pool("global", [2, 3, 3, 4], [3, 4].into()),
+        pool("pixels left over, covered", [1, 2, 6, 7], Pool2dOptions::new([3, 2]).stride([2, 4]).ceil_mode()),
+        pool("covered, beyond the padding", [1, 1, 6, 5], padded.stride([3, 3]).ceil_mode()),
+        pool("covered, true pixels", [1, 1, 6, 5], padded.stride([3, 3]).ceil_mode().count_include_pad(false)),
         pool("an empty batch", [0, 2, 4, 4], 2.into()),
+        adaptive("equal parts", [2, 3, 4, 6], [2, 3]),
+        adaptive("parts that share pixels", [1, 2, 5, 7], [3, 4]),
+        adaptive("more parts than pixels", [1, 1, 2, 3], [3, 5]),
+        Example::new("global", [normal([2, 3, 3, 4])], |v| v[0].global_avg_pool2d()).linear(),
     ]
 }

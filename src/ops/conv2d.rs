@@ -1,14 +1,15 @@
 //! Convolution and its two adjoints: three views of one trilinear form.
 //!
 //! Everything here follows from one number,
-//! ⟨conv2d(x, w), u⟩ = Σ u\[n,o,i,j\] · w\[o,c,p,q\] · x\[n, c, i·s+p−P, j·s+q−P\],
+//! ⟨conv2d(x, w), u⟩ = Σ u\[n,o,i,j\] · w\[o,c,p,q\] · x\[n, c, i·S+p·D−P, j·S+q·D−P\],
 //! which is linear in the picture x, in the weight w and in the upstream gradient u. Its derivative in u is
 //! the convolution; in x, the image adjoint; in w, the weight adjoint. The gradient rule of each of the three
-//! is the other two, so derivatives of every order stay inside this file.
+//! is the other two, so derivatives of every order stay inside this file. With groups, o and c are of one group. A
+//! transposed convolution is the image adjoint under the name that its users know.
 
 use std::sync::Arc;
 
-use super::attributes::Conv2dOptions;
+use super::attributes::{Conv2dOptions, Padding};
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{Algorithm, AnyOp, ChannelsLast, Next, Samples};
@@ -20,6 +21,7 @@ use crate::kernels::real::Real;
 use crate::shape::Window;
 
 mod channels_last;
+mod variants;
 
 /// The trilinear form, solved for one of its three factors. Operands are the other two, in the order image,
 /// weight, upstream. A plan may let the convolution add a bias and rectify.
@@ -27,6 +29,7 @@ mod channels_last;
 pub struct Conv2d {
     factor: Factor,
     window: Window,
+    groups: usize,
     bias: bool,
     relu: bool,
 }
@@ -62,13 +65,13 @@ impl Op for Conv2d {
             }
         }
         let form = self.form(operands)?;
-        let [height, width] = form.image;
+        let ([height, width], [tall, wide]) = (form.image, form.output);
+        let [filters, channels] = [form.filters, form.channels].map(|each| each * form.groups);
+        let [rows, columns] = self.window.kernel;
         Ok(match self.factor {
-            Factor::Output => Meta::real([form.batch, form.filters, form.output[0], form.output[1]]),
-            Factor::Image(_) => Meta::real([form.batch, form.channels, height, width]),
-            Factor::Weight => {
-                Meta::real([form.filters, form.channels, self.window.kernel[0], self.window.kernel[1]])
-            }
+            Factor::Output => Meta::real([form.batch, filters, tall, wide]),
+            Factor::Image(_) => Meta::real([form.batch, channels, height, width]),
+            Factor::Weight => Meta::real([filters, form.channels, rows, columns]),
         })
     }
 
@@ -110,7 +113,8 @@ impl Op for Conv2d {
     fn attributes(&self) -> String {
         let bias = if self.bias { ", + bias" } else { "" };
         let relu = if self.relu { ", relu" } else { "" };
-        format!("{}{bias}{relu}", self.window)
+        let groups = if self.groups == 1 { String::new() } else { format!(", {} groups", self.groups) };
+        format!("{}{groups}{bias}{relu}", self.window)
     }
 
     fn scratch(&self, operands: &[&Meta]) -> usize {
@@ -124,7 +128,7 @@ impl Op for Conv2d {
     fn macs(&self, operands: &[&Meta], _: &Meta) -> usize {
         self.form(operands).map_or(0, |form| {
             let ([height, width], [kh, kw]) = (form.output, self.window.kernel);
-            let sizes = [form.batch, form.filters, height, width, form.channels, kh, kw];
+            let sizes = [form.batch, form.groups, form.filters, height, width, form.channels, kh, kw];
             sizes.into_iter().fold(1, usize::saturating_mul)
         })
     }
@@ -160,23 +164,37 @@ impl Op for Conv2d {
 impl Conv2d {
     /// The sizes of the trilinear form, if the two operands fit each other.
     fn form(&self, operands: &[&Meta]) -> Result<Convolution, Problem> {
-        let (a, b) = (&operands[0].shape, &operands[1].shape);
+        let (a, b, groups) = (&operands[0].shape, &operands[1].shape, self.groups);
+        // Of all groups together; a weight has the channels of one.
         let (batch, filters, channels, image) = match self.factor {
             Factor::Output => (a[0], b[0], a[1], [a[2], a[3]]),
-            Factor::Image(image) => (b[0], a[0], a[1], image),
+            Factor::Image(image) => (b[0], a[0], a[1].saturating_mul(groups), image),
             Factor::Weight => (a[0], b[1], a[1], [a[2], a[3]]),
         };
+        if groups == 0 || !channels.is_multiple_of(groups) || !filters.is_multiple_of(groups) {
+            let text = format!("{groups} groups do not divide {channels} channels and {filters} filters");
+            return Err(Problem::new(text).hint("each group has as many channels, and as many filters"));
+        }
         let output = self.window.places(image)?;
-        let form = Convolution { batch, channels, filters, image, output, window: self.window };
+        let each = channels / groups;
         let disagreement = match self.factor {
-            Factor::Output => (b[1] != channels)
-                .then(|| format!("image has {channels} channels but weight expects {}", b[1])),
+            Factor::Output if groups == 1 && b[1] != channels => {
+                Some(format!("image has {channels} channels but weight expects {}", b[1]))
+            }
+            Factor::Output => (b[1] != each).then(|| {
+                format!("image has {channels} channels, {each} in each of {groups} groups, but weight expects {}", b[1])
+            }),
             Factor::Image(_) => (b[1..] != [filters, output[0], output[1]])
                 .then(|| format!("upstream {b} is not an output of weight {a} over {image:?}")),
             Factor::Weight => (b[0] != batch || b[2..] != output)
                 .then(|| format!("upstream {b} is not an output over image {a}")),
         };
-        let hint = "a weight is [filters, channels of the image, height, width]";
+        let hint = match groups {
+            1 => "a weight is [filters, channels of the image, height, width]",
+            _ => "a weight is [filters, channels of the image in a group, height, width]",
+        };
+        let (filters, channels) = (filters / groups, each);
+        let form = Convolution { batch, groups, channels, filters, image, output, window: self.window };
         disagreement.map_or(Ok(form), |text| Err(Problem::new(text).hint(hint)))
     }
 
@@ -202,7 +220,9 @@ impl<'g> Var<'g> {
     /// The convolution (cross-correlation: filters are not turned) of a batch of images
     /// `[N, C, H, W]` with filters `[O, C, kh, kw]`, giving `[N, O, H', W']`:
     ///
-    /// y\[n,o,i,j\] = Σ x\[n, c, i·S+p−P, j·S+q−P\] · w\[o,c,p,q\], with H' = ⌊(H + 2P − kh) / S⌋ + 1.
+    /// y\[n,o,i,j\] = Σ x\[n, c, i·S+p·D−P, j·S+q·D−P\] · w\[o,c,p,q\], with H' = ⌊(H + 2P − D·(kh − 1) − 1) / S⌋ + 1,
+    /// stride S, padding P and dilation D. With G groups, weights are `[O, C/G, kh, kw]` and the c of the sum are those of
+    /// o's group; as many groups as channels make a depthwise convolution.
     ///
     /// ```
     /// use dagrad::{Conv2dOptions, Graph};
@@ -215,15 +235,22 @@ impl<'g> Var<'g> {
     /// ```
     ///
     /// # Errors
-    /// Recorded on the graph: arrays of other ranks, channels that differ, a window larger than the padded
-    /// image, a stride of 0, or pixels left over where [`exact`](Conv2dOptions::exact) forbids it.
+    /// Recorded on the graph: arrays of other ranks, channels that differ, groups that do not divide channels and
+    /// filters, a window larger than the padded image, a stride or dilation of 0, or pixels left over where
+    /// [`exact`](Conv2dOptions::exact) forbids it.
     #[track_caller]
     pub fn conv2d(self, weight: Var<'g>, options: Conv2dOptions) -> Var<'g> {
-        let shape = weight.shape();
-        let kernel = if shape.len() == 4 { [shape[2], shape[3]] } else { [1, 1] };
-        let window = options.window(kernel);
-        let op = Conv2d { factor: Factor::Output, window, bias: false, relu: false };
+        let window = options.window(plane(weight), plane(self));
+        let op = Conv2d { factor: Factor::Output, window, groups: options.groups, bias: false, relu: false };
         self.graph().record(op, &[self, weight])
+    }
+}
+
+/// Height and width of pictures or weights; anything for arrays that are neither, which the shape rule refuses.
+fn plane(pictures: Var<'_>) -> [usize; 2] {
+    match pictures.shape()[..] {
+        [_, _, height, width] => [height, width],
+        _ => [1, 1],
     }
 }
 
@@ -233,7 +260,7 @@ pub fn examples() -> Vec<Example> {
         Example::new(name, [normal(image), normal(weight)], move |v| v[0].conv2d(v[1], options)).linear()
     };
     let options = Conv2dOptions::new();
-    vec![
+    let mut examples = vec![
         conv("all axes different", [2, 3, 6, 5], [4, 3, 3, 2], options),
         conv("padding per axis", [2, 1, 4, 5], [3, 1, 3, 4], options.padding([1, 2])),
         conv("stride per axis", [1, 2, 7, 9], [3, 2, 3, 2], options.stride([2, 3])),
@@ -251,5 +278,19 @@ pub fn examples() -> Vec<Example> {
         Example::new("an image over itself", [normal([2, 2, 3, 3])], |v| {
             v[0].conv2d(v[0], Conv2dOptions::new().padding(1))
         }),
-    ]
+        conv("dilation per axis", [2, 2, 7, 9], [3, 2, 3, 2], options.dilation([2, 4])),
+        conv("dilation and stride", [1, 2, 12, 11], [2, 2, 3, 4], options.dilation([2, 3]).stride([4, 2]).padding(2)),
+        conv("padding per side", [1, 2, 4, 5], [3, 2, 3, 2], options.padding([[0, 2], [3, 1]])),
+        conv("same, of an even window", [2, 1, 5, 6], [2, 1, 4, 2], options.padding(Padding::Same)),
+        conv("same, with stride", [1, 2, 7, 6], [2, 2, 3, 3], options.padding(Padding::Same).stride([3, 2])),
+        conv("groups", [2, 6, 5, 4], [4, 3, 3, 2], options.groups(2).padding(1)),
+        conv("depthwise", [2, 3, 6, 5], [3, 1, 3, 3], options.groups(3).stride(2).padding(1)),
+        conv("depthwise, two filters each", [1, 3, 4, 5], [6, 1, 2, 3], options.groups(3).dilation([1, 2])),
+        conv("groups of an empty batch", [0, 4, 4, 4], [2, 2, 3, 3], options.groups(2)),
+        Example::new("groups with bias and relu", [normal([2, 4, 5, 4]), normal([6, 2, 3, 3]), normal([6])], |v| {
+            (v[0].conv2d(v[1], Conv2dOptions::new().groups(2)) + v[2].reshape([6, 1, 1])).sigmoid()
+        }),
+    ];
+    examples.extend(variants::examples());
+    examples
 }

@@ -99,7 +99,7 @@ fn patches(image: &Shape, window: Window) -> Result<Convolution, Problem> {
     };
     let image = [height, width];
     let output = window.places(image)?;
-    let form = Convolution { batch, channels, filters: 1, image, output, window };
+    let form = Convolution { batch, groups: 1, channels, filters: 1, image, output, window };
     let [rows, columns] = [&[batch, output[0], output[1]], &[channels, window.kernel[0], window.kernel[1]]]
         .map(|sizes| sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size)));
     match rows.zip(columns).and_then(|(rows, columns)| Shape::from([rows, columns]).checked_count()) {

@@ -82,7 +82,7 @@ impl Op for Argmax {
     }
 
     fn channels_last(&self, _: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
-        Some(follow(Self { order: Order::Last, ..self.clone() }, 1))
+        follow(self.window, Self { order: Order::Last, ..self.clone() }, 1)
     }
 
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
@@ -135,7 +135,7 @@ impl Op for Take {
     }
 
     fn channels_last(&self, _: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
-        Some(follow(Self { order: Order::Last, ..self.clone() }, 2))
+        follow(self.window, Self { order: Order::Last, ..self.clone() }, 2)
     }
 
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
@@ -186,8 +186,7 @@ impl Op for MaxPool {
 impl MaxPool {
     /// Whether the windows are 2×2 and lie side by side, without padding.
     pub(crate) fn is_of_quads(&self) -> bool {
-        let Window { kernel, stride, padding, .. } = self.window;
-        (kernel, stride, padding) == ([2; 2], [2; 2], [0; 2])
+        self.window == Window::new([2; 2], [2; 2], [0; 2])
     }
 }
 
@@ -223,7 +222,7 @@ impl Op for Put {
     }
 
     fn channels_last(&self, _: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
-        Some(follow(Self { order: Order::Last, ..self.clone() }, 2))
+        follow(self.window, Self { order: Order::Last, ..self.clone() }, 2)
     }
 
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
@@ -246,15 +245,22 @@ pub(crate) fn picture(meta: &Meta) -> Result<[usize; 4], Problem> {
     }
 }
 
-/// The places of a pooling's window. Padding of more than half the window would leave windows without a
-/// single pixel.
+/// The places of a pooling's window. Padding of more than half the window, or pixels further apart than the picture is
+/// large, would leave windows without a single pixel.
 pub(crate) fn pooled_places(window: Window, plane: [usize; 2]) -> Result<[usize; 2], Problem> {
-    if let Some(axis) = (0..2).find(|&axis| window.padding[axis] > window.kernel[axis] / 2) {
-        let (padding, kernel) = (window.padding[axis], window.kernel[axis]);
-        return Err(Problem::new(format!("a padding of {padding} is more than half the window's {kernel}"))
-            .hint("some windows would lie in the padding alone"));
+    let (extent, hint) = (window.extent(), "some windows would lie in the padding alone");
+    if let Some(axis) = (0..2).find(|&axis| window.padding[axis] > extent[axis] / 2) {
+        let (padding, extent) = (window.padding[axis], extent[axis]);
+        return Err(Problem::new(format!("a padding of {padding} is more than half the window's {extent}")).hint(hint));
     }
-    window.places(plane)
+    let places = window.places(plane)?;
+    let is_small = |&axis: &usize| window.padding[axis] > 0 && plane[axis] < window.dilation[axis];
+    if let Some(axis) = (0..2).find(is_small) {
+        let (size, dilation) = (plane[axis], window.dilation[axis]);
+        let text = format!("a padded picture of {size} pixels is smaller than the dilation {dilation}");
+        return Err(Problem::new(text).hint(hint));
+    }
+    Ok(places)
 }
 
 /// The kernel's view of an image of shape `image` pooled to shape `pooled`.
@@ -268,18 +274,19 @@ fn channels(shape: &Shape) -> usize {
     shape[3]
 }
 
-/// The same operation on pictures that have their channels last; it follows others there.
-fn follow(op: impl Op, operands: usize) -> ChannelsLast {
+/// The same operation on pictures that have their channels last; it follows others there, if its window is a plain one.
+fn follow(window: Window, op: impl Op, operands: usize) -> Option<ChannelsLast> {
     let operands = SmallVec::from_elem(Adapt::Picture, operands);
-    ChannelsLast { op: Arc::new(op), operands, output: Adapt::Picture, is_faster: false }
+    let last = ChannelsLast { op: Arc::new(op), operands, output: Adapt::Picture, is_faster: false };
+    window.is_plain().then_some(last)
 }
 
 impl<'g> Var<'g> {
     /// The largest value of each window over images `[N, C, H, W]`, giving `[N, C, H', W']` with
-    /// H' = ⌊(H + 2P − F) / S⌋ + 1.
+    /// H' = ⌊(H + 2P − D·(F − 1) − 1) / S⌋ + 1, rounded up in [`ceil_mode`](Pool2dOptions::ceil_mode).
     ///
     /// `x.max_pool2d(2)` halves both axes. Windows may overlap; padding acts as −∞ and is at most half the
-    /// window. Of equal maxima the first in row-major order receives the gradient. NaN is the maximum.
+    /// window's extent. Of equal maxima the first in row-major order receives the gradient. NaN is the maximum.
     ///
     /// ```
     /// use dagrad::{Graph, Pool2dOptions};
@@ -316,6 +323,9 @@ pub fn examples() -> Vec<Example> {
         pool("window as large as the image", [2, 2, 3, 4], [3, 4].into()),
         pool("one pixel", [1, 1, 1, 1], 1.into()),
         pool("an empty batch", [0, 2, 4, 4], 2.into()),
+        pool("dilation", [1, 2, 7, 9], Pool2dOptions::new([3, 2]).stride([1, 2]).dilation([2, 3]).padding([2, 1])),
+        pool("pixels left over, covered", [2, 1, 6, 7], Pool2dOptions::new([3, 2]).stride([2, 4]).ceil_mode()),
+        pool("the last window would see padding", [1, 1, 5, 4], Pool2dOptions::new(2).padding(1).ceil_mode()),
         Example::new("of a square", [distinct([1, 2, 4, 4])], |v| (v[0] * v[0]).max_pool2d(2)),
     ]
 }

@@ -7,7 +7,7 @@ mod attributes;
 pub mod example;
 
 pub use arithmetic::same_shape;
-pub use attributes::{Conv2dOptions, Pool2dOptions};
+pub use attributes::{Conv2dOptions, Padding, Pool2dOptions};
 pub use example::Example;
 
 /// Calls `$with!` with the one list of families. A new line here is a new module and a new set of checks.

@@ -23,8 +23,8 @@ fn convolution(
     stride: [usize; 2],
     padding: [usize; 2],
 ) -> Convolution {
-    let window = Window { kernel, stride, padding, exact: false };
-    Convolution { batch, channels, filters, image, output: window.places(image).unwrap(), window }
+    let window = Window::new(kernel, stride, padding);
+    Convolution { batch, groups: 1, channels, filters, image, output: window.places(image).unwrap(), window }
 }
 
 /// All sorts: sizes that differ along all axes, windows as large as the picture or larger, strides that leave
@@ -83,7 +83,7 @@ fn check<T: Real>(what: &str, expected: &[f64], scale: f64, kernel: impl FnOnce(
 
 /// How many numbers pictures, weights and outputs have.
 fn lengths(sizes: &Convolution) -> [usize; 3] {
-    let Convolution { batch, channels, filters, image, output, window } = *sizes;
+    let Convolution { batch, channels, filters, image, output, window, .. } = *sizes;
     let area = |[height, width]: [usize; 2]| height * width;
     [batch * channels * area(image), filters * channels * area(window.kernel), batch * filters * area(output)]
 }
@@ -91,7 +91,7 @@ fn lengths(sizes: &Convolution) -> [usize; 3] {
 /// The definition: calls `visit(place, pixel, weight, [picture, row of sums])` for every product, with the indices of
 /// the output and the picture, both channels last, of the weights, and of a sum [kh, kw, channels, filters].
 fn products(sizes: &Convolution, mut visit: impl FnMut(usize, usize, usize, [usize; 2])) {
-    let Convolution { batch, channels, filters, image, output, window } = *sizes;
+    let Convolution { batch, channels, filters, image, output, window, .. } = *sizes;
     let [tall, wide] = window.kernel;
     for n in 0..batch {
         for (y, x) in (0..output[0]).flat_map(|y| (0..output[1]).map(move |x| (y, x))) {
@@ -305,7 +305,7 @@ fn check_pooled<T: Real>(sizes: &Convolution, isa: Isa, relu: bool, workers: &Wo
     let mut whole = vec![T::zero(); outputs];
     direct.forward.run(isa, (&image, &prepared), epilogue, None, &mut whole, workers);
 
-    let window = Window { kernel: [2; 2], stride: [2; 2], padding: [0; 2], exact: false };
+    let window = Window::new([2; 2], [2; 2], [0; 2]);
     let pooling = Pooling { plane: output, places: output.map(|size| size / 2), window };
     let count = batch * pooling.places[0] * pooling.places[1] * filters;
     let (mut expected, mut places) = (vec![T::zero(); count], vec![0; count]);

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::Convolution;
 use crate::kernels::real::Real;
 use crate::kernels::workers::Workers;
+use crate::shape::Window;
 
 impl Convolution {
     /// Writes the matrix of patches: [N·OH·OW, C·kh·kw], a row per place of the window and a column per tap, in the
@@ -34,7 +35,8 @@ impl Convolution {
             for tap in rows.clone() {
                 let from = self.pixel(channel, place, [tap, columns.start]);
                 let to = &mut patch[tap * kernel_width..][columns.clone()];
-                to.copy_from_slice(&image[from..][..columns.len()]);
+                let from = image[from..].iter().step_by(self.window.dilation[1]);
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
             }
         }
     }
@@ -59,9 +61,10 @@ impl Convolution {
                     &columns[(picture * height * width + index) * self.taps() + channel * kernel..][..kernel];
                 let [rows, columns] = [0, 1].map(|axis| self.taps_inside(axis, place[axis]));
                 for tap in rows {
-                    let to = &mut out[self.pixel(0, place, [tap, columns.start])..][..columns.len()];
+                    let to = &mut out[self.pixel(0, place, [tap, columns.start])..];
                     let from = &patch[tap * kernel_width..][columns.clone()];
-                    to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+                    let to = to.iter_mut().step_by(self.window.dilation[1]);
+                    to.zip(from).for_each(|(to, &from)| *to += from);
                 }
             }
         });
@@ -69,16 +72,16 @@ impl Convolution {
 
     /// The taps along an axis that lie in the picture when the window is at `place`. For none, 0..0.
     fn taps_inside(&self, axis: usize, place: usize) -> Range<usize> {
-        let (first, padding) = (place * self.window.stride[axis], self.window.padding[axis]);
-        let start = padding.saturating_sub(first);
-        let end = (padding + self.image[axis]).saturating_sub(first).min(self.window.kernel[axis]);
+        let Window { kernel, dilation, stride, padding, .. } = self.window;
+        let tap = |pixel: usize| pixel.saturating_sub(place * stride[axis]).div_ceil(dilation[axis]);
+        let (start, end) = (tap(padding[axis]), tap(padding[axis] + self.image[axis]).min(kernel[axis]));
         if start < end { start..end } else { 0..0 }
     }
 
     /// Where the pixel lies that a tap sees. Anything valid will do if no tap along an axis sees one.
     fn pixel(&self, channel: usize, place: [usize; 2], tap: [usize; 2]) -> usize {
         let along = |axis: usize| {
-            let padded = place[axis] * self.window.stride[axis] + tap[axis];
+            let padded = place[axis] * self.window.stride[axis] + tap[axis] * self.window.dilation[axis];
             padded.saturating_sub(self.window.padding[axis]).min(self.image[axis])
         };
         (channel * self.image[0] + along(0)) * self.image[1] + along(1)

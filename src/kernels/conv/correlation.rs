@@ -6,6 +6,8 @@
 //!
 //! The adjoint deals the target's pixels out to phases, as many as the stride: the pixels of a phase are reached
 //! by the same taps, so that each phase is a convolution of the upstream by some of the weights, flipped.
+//!
+//! A group of channels is dealt with as a picture of its own.
 
 use std::ops::Range;
 
@@ -27,8 +29,9 @@ const TASK_PRODUCTS: usize = 1 << 17;
 
 /// How many numbers of scratch a correlation needs in either direction: the weights, packed.
 pub fn scratch(convolution: &Convolution) -> usize {
-    let Convolution { channels, filters, window: Window { kernel, .. }, .. } = *convolution;
+    let Convolution { groups, channels, filters, window: Window { kernel, .. }, .. } = *convolution;
     filters
+        .saturating_mul(groups)
         .saturating_mul(channels)
         .saturating_mul(kernel[0])
         .saturating_mul(kernel[1])
@@ -59,12 +62,13 @@ impl Correlation {
     /// The forward direction: the source is the picture.
     pub fn forward(convolution: &Convolution) -> Self {
         let Convolution { channels, filters, image, output, window, .. } = *convolution;
-        let reach = |axis: usize| (window.kernel[axis] - 1) / window.stride[axis];
+        let extent = window.extent();
+        let reach = |axis: usize| (extent[axis] - 1) / window.stride[axis];
         let strip = Strip {
             channels,
             source: image,
             step: window.stride,
-            phases: [0, 1].map(|axis| window.stride[axis].min(window.kernel[axis])),
+            phases: [0, 1].map(|axis| window.stride[axis].min(extent[axis])),
             origin: window.padding.map(|padding| -(padding as isize)),
             rows: output[0] + reach(0),
             pitch: output[1] + reach(1),
@@ -78,8 +82,8 @@ impl Correlation {
     /// as there are taps in a phase.
     pub fn adjoint(convolution: &Convolution) -> Self {
         let Convolution { channels, filters, image, output, window, .. } = *convolution;
-        let Window { kernel, stride, padding, .. } = window;
-        let reach = [0, 1].map(|axis| (kernel[axis] - 1) / stride[axis]);
+        let Window { stride, padding, .. } = window;
+        let reach = [0, 1].map(|axis| (window.extent()[axis] - 1) / stride[axis]);
         let first = [0, 1].map(|axis| padding[axis] / stride[axis]);
         let places = [0, 1].map(|axis| (padding[axis] + image[axis]).div_ceil(stride[axis]) - first[axis]);
         let strip = Strip {
@@ -103,7 +107,7 @@ impl Correlation {
         }
         let reach = self.strip.rows - self.rows;
         let products = self.convolution.weights().saturating_mul(self.rows).saturating_mul(self.strip.pitch);
-        let wanted = TASKS.div_ceil(self.convolution.batch.max(1)).min(products / TASK_PRODUCTS).max(1);
+        let wanted = TASKS.div_ceil(self.pictures().max(1)).min(products / TASK_PRODUCTS).max(1);
         let table = Split::bytes::<usize>(self.table());
         self.band = self.rows.div_ceil(wanted).max(1);
         loop {
@@ -131,11 +135,14 @@ impl Correlation {
             return;
         }
         let packed = &mut aligned(scratch)[..weight.len()];
-        self.pack(isa, weight, packed, workers);
+        let (groups, size) = (self.convolution.groups, weight.len() / self.convolution.groups);
+        for start in (0..groups).map(|group| group * size) {
+            self.pack(isa, &weight[start..][..size], &mut packed[start..][..size], workers);
+        }
         let bands = self.bands();
         let out = Parts::new(out);
         let packed = &*packed;
-        workers.run(self.convolution.batch * bands, &|task, local| {
+        workers.run(self.pictures() * bands, &|task, local| {
             let (picture, band) = (task / bands, task % bands);
             let rows = band * self.band..self.rows.min((band + 1) * self.band);
             let mut split = local.split();
@@ -144,9 +151,17 @@ impl Correlation {
             // SAFETY: inside the target. Pictures have targets of their own, and bands rows of their own in them.
             let target =
                 unsafe { out.start().add(picture * self.channels * self.target[0] * self.target[1]) };
-            let band = Band { plan: self, isa, rows, strip, packed, epilogue, target };
+            let group = picture % groups;
+            let packed = &packed[group * size..][..size];
+            let bias = epilogue.bias.map(|bias| &bias[group * self.channels..][..self.channels]);
+            let band = Band { plan: self, isa, rows, strip, packed, epilogue: Epilogue { bias, ..epilogue }, target };
             self.phases().for_each(|phase| band.phase(&phase, table));
         });
+    }
+
+    /// How many pictures there are, if each group of channels is one.
+    fn pictures(&self) -> usize {
+        self.convolution.batch * self.convolution.groups
     }
 
     /// In how many bands the places of a picture are done.
@@ -207,12 +222,17 @@ impl Correlation {
     }
 
     fn phase(&self, phase: [usize; 2], start: usize) -> Phase {
-        let Window { kernel, stride, padding, .. } = self.convolution.window;
+        let Window { kernel, dilation, stride, padding, .. } = self.convolution.window;
         if !self.adjoint {
-            let places = self.target.map(|size| 0..size);
-            return Phase { phase, taps: kernel, start, places, step: [1, 1], first: [0, 0] };
+            let (places, one) = (self.target.map(|size| 0..size), [1, 1]);
+            return Phase { phase, taps: kernel, tap: [0, 0], every: one, start, places, step: one, first: [0, 0] };
         }
-        let taps = [0, 1].map(|axis| kernel[axis].saturating_sub(phase[axis]).div_ceil(stride[axis]));
+        // After so many taps the window comes to a pixel of the same phase again, and the first such tap.
+        let every = [0, 1].map(|axis| stride[axis] / divisor(stride[axis], dilation[axis]));
+        let is_tap = |axis: usize, tap: usize| tap * dilation[axis] % stride[axis] == phase[axis];
+        let tap = [0, 1].map(|axis| (0..every[axis].min(kernel[axis])).find(|&tap| is_tap(axis, tap)));
+        let taps = [0, 1].map(|axis| tap[axis].map_or(0, |tap| (kernel[axis] - tap).div_ceil(every[axis])));
+        let tap = tap.map(Option::unwrap_or_default);
         let origin = [0, 1].map(|axis| padding[axis] / stride[axis]);
         let place = |axis: usize, pixel: usize| {
             pixel.saturating_sub(phase[axis]).div_ceil(stride[axis]).saturating_sub(origin[axis])
@@ -221,7 +241,7 @@ impl Correlation {
             [0, 1].map(|axis| place(axis, padding[axis])..place(axis, padding[axis] + self.target[axis]));
         let first =
             [0, 1].map(|axis| (origin[axis] * stride[axis] + phase[axis]) as isize - padding[axis] as isize);
-        Phase { phase, taps, start, places, step: stride, first }
+        Phase { phase, taps, tap, every, start, places, step: stride, first }
     }
 }
 
@@ -231,6 +251,9 @@ struct Phase {
     phase: [usize; 2],
     /// How many taps reach it, vertically and horizontally.
     taps: [usize; 2],
+    /// The first of them, and from one to the next.
+    tap: [usize; 2],
+    every: [usize; 2],
     /// Where its packed weights start.
     start: usize,
     /// The rows and columns of places, counted from the start of the (first) strip, that are in the target.
@@ -239,6 +262,11 @@ struct Phase {
     step: [usize; 2],
     /// The pixel at place 0, if there is one.
     first: [isize; 2],
+}
+
+/// The greatest common divisor.
+fn divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { divisor(b, a % b) }
 }
 
 /// One step of the inner dimension.
@@ -258,17 +286,19 @@ impl Phase {
 
     /// Calls `visit(step, tap)` for all steps of the inner dimension: channel of the source, then taps, row by row.
     fn visit_taps(&self, plan: &Correlation, mut visit: impl FnMut(usize, Tap)) {
-        let Convolution { channels, window: Window { kernel, stride, .. }, .. } = plan.convolution;
+        let Convolution { channels, window, .. } = plan.convolution;
+        let Window { kernel, dilation, stride, .. } = window;
         let (size, [tall, wide]) = (kernel[0] * kernel[1], self.taps);
         for tap in (0..tall).flat_map(|row| (0..wide).map(move |column| [row, column])) {
             let mut step = tap[0] * wide + tap[1];
             let (away, weight, spacing, stride) = if plan.adjoint {
                 // A later tap sees an earlier place of the upstream.
-                let away = [0, 1].map(|axis| (kernel[axis] - 1) / stride[axis] - tap[axis]);
-                let [row, column] = [0, 1].map(|axis| self.phase[axis] + tap[axis] * stride[axis]);
-                (away, row * kernel[1] + column, channels * size, size)
+                let taps = [0, 1].map(|axis| self.tap[axis] + tap[axis] * self.every[axis]);
+                let back = |axis: usize| (taps[axis] * dilation[axis] - self.phase[axis]) / stride[axis];
+                let away = [0, 1].map(|axis| (window.extent()[axis] - 1) / stride[axis] - back(axis));
+                (away, taps[0] * kernel[1] + taps[1], channels * size, size)
             } else {
-                (tap, step, size, channels * size)
+                ([0, 1].map(|axis| tap[axis] * dilation[axis]), step, size, channels * size)
             };
             let (mut offset, mut weight) = (plan.strip.offset(0, away), weight);
             for _ in 0..plan.strip.channels {

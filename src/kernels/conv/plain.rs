@@ -15,7 +15,7 @@ pub fn forward<T: Real>(
 ) {
     let [height, width] = sizes.output;
     workers.chunks(out, height * width, &|plane, out, _| {
-        let (picture, filter) = (plane / sizes.filters, plane % sizes.filters);
+        let (picture, filter) = (plane / sizes.filters, plane % (sizes.groups * sizes.filters));
         for (place, out) in out.iter_mut().enumerate() {
             let mut sum = T::zero();
             for tap in 0..sizes.taps() {
@@ -30,7 +30,7 @@ pub fn forward<T: Real>(
     });
 }
 
-/// See [`Convolution::image_adjoint`]. A task is one picture.
+/// See [`Convolution::image_adjoint`]. A task is one group of one picture.
 pub fn image_adjoint<T: Real>(
     sizes: &Convolution,
     (weight, upstream): (&[T], &[T]),
@@ -41,11 +41,12 @@ pub fn image_adjoint<T: Real>(
     workers.chunks(out, sizes.channels * sizes.image[0] * sizes.image[1], &|picture, out, _| {
         out.fill(T::zero());
         for filter in 0..sizes.filters {
+            let weight = &weight[(picture % sizes.groups * sizes.filters + filter) * sizes.taps()..];
             for place in 0..height * width {
                 let upstream = upstream[(picture * sizes.filters + filter) * height * width + place];
                 for tap in 0..sizes.taps() {
                     if let Some(pixel) = pixel(sizes, [place / width, place % width], tap) {
-                        out[pixel] = upstream.mul_add(weight[filter * sizes.taps() + tap], out[pixel]);
+                        out[pixel] = upstream.mul_add(weight[tap], out[pixel]);
                     }
                 }
             }
@@ -61,16 +62,16 @@ pub fn weight_adjoint<T: Real>(
     workers: &Workers,
 ) {
     let [height, width] = sizes.output;
-    let plane = sizes.image[0] * sizes.image[1];
+    let area = sizes.image[0] * sizes.image[1];
     workers.chunks(out, sizes.taps(), &|filter, out, _| {
         for (tap, out) in out.iter_mut().enumerate() {
             *out = T::zero();
-            for picture in 0..sizes.batch {
-                let upstream =
-                    &upstream[(picture * sizes.filters + filter) * height * width..][..height * width];
+            for picture in (0..sizes.batch).map(|picture| picture * sizes.groups + filter / sizes.filters) {
+                let plane = (picture * sizes.filters + filter % sizes.filters) * height * width;
+                let upstream = &upstream[plane..][..height * width];
                 for (place, &upstream) in upstream.iter().enumerate() {
                     if let Some(pixel) = pixel(sizes, [place / width, place % width], tap) {
-                        *out = image[picture * sizes.channels * plane + pixel].mul_add(upstream, *out);
+                        *out = image[picture * sizes.channels * area + pixel].mul_add(upstream, *out);
                     }
                 }
             }
@@ -83,7 +84,7 @@ fn pixel(sizes: &Convolution, place: [usize; 2], tap: usize) -> Option<usize> {
     let [tall, wide] = sizes.window.kernel;
     let (channel, tap) = (tap / (tall * wide), [tap / wide % tall, tap % wide]);
     let along = |axis: usize| {
-        let padded = place[axis] * sizes.window.stride[axis] + tap[axis];
+        let padded = place[axis] * sizes.window.stride[axis] + tap[axis] * sizes.window.dilation[axis];
         padded.checked_sub(sizes.window.padding[axis]).filter(|&pixel| pixel < sizes.image[axis])
     };
     Some((channel * sizes.image[0] + along(0)?) * sizes.image[1] + along(1)?)

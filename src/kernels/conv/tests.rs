@@ -21,8 +21,8 @@ fn convolution(
     stride: [usize; 2],
     padding: [usize; 2],
 ) -> Convolution {
-    let window = Window { kernel, stride, padding, exact: false };
-    Convolution { batch, channels, filters, image, output: window.places(image).unwrap(), window }
+    let window = Window::new(kernel, stride, padding);
+    Convolution { batch, groups: 1, channels, filters, image, output: window.places(image).unwrap(), window }
 }
 
 /// All sorts: sizes that differ along all axes, windows as large as the picture or larger, strides that leave
@@ -44,6 +44,27 @@ fn grid() -> Vec<Convolution> {
         convolution([0, 2, 3], [5, 6], [3, 3], [1, 1], [1, 1]),
         convolution([2, 0, 3], [5, 6], [3, 3], [2, 1], [1, 1]),
         convolution([2, 2, 0], [5, 6], [3, 3], [1, 2], [1, 1]),
+    ]
+}
+
+/// The same with other attributes: groups, dilation, and padding after the last pixel.
+fn attributed() -> Vec<Convolution> {
+    let with = |groups: usize, dilation: [usize; 2], padding_after: [usize; 2], sizes: Convolution| {
+        let window = Window { dilation, padding_after, ..sizes.window };
+        Convolution { groups, output: window.places(sizes.image).unwrap(), window, ..sizes }
+    };
+    vec![
+        with(1, [2, 3], [0, 0], convolution([2, 3, 5], [7, 9], [3, 2], [1, 1], [0, 0])),
+        with(1, [3, 2], [2, 1], convolution([2, 2, 3], [11, 9], [3, 4], [2, 3], [1, 0])),
+        with(1, [2, 4], [1, 3], convolution([1, 2, 3], [12, 13], [3, 3], [4, 2], [2, 2])),
+        with(1, [6, 4], [0, 5], convolution([2, 1, 2], [17, 16], [3, 2], [4, 6], [5, 0])),
+        with(1, [1, 1], [2, 0], convolution([2, 3, 4], [6, 5], [2, 4], [2, 1], [0, 3])),
+        with(3, [1, 1], [0, 0], convolution([2, 2, 4], [6, 5], [3, 2], [1, 1], [0, 0])),
+        with(4, [1, 1], [1, 1], convolution([2, 1, 1], [8, 7], [3, 3], [2, 1], [1, 1])),
+        with(2, [2, 1], [2, 0], convolution([3, 3, 1], [9, 6], [3, 2], [1, 2], [2, 1])),
+        with(33, [1, 2], [1, 2], convolution([1, 1, 2], [6, 8], [3, 3], [1, 1], [1, 2])),
+        with(5, [1, 1], [1, 1], convolution([0, 2, 3], [5, 6], [3, 3], [1, 1], [1, 1])),
+        with(2, [1, 1], [1, 1], convolution([2, 0, 3], [5, 6], [3, 3], [2, 1], [1, 1])),
     ]
 }
 
@@ -77,16 +98,18 @@ fn check<T: Real>(what: &str, expected: &[f64], scale: f64, kernel: impl FnOnce(
 /// The definition, in double precision: calls `visit(place, pixel, tap)` with the indices of every product in the
 /// output, the picture and the weights.
 fn products(sizes: &Convolution, mut visit: impl FnMut(usize, usize, usize)) {
-    let Convolution { batch, channels, filters, image, output, window } = *sizes;
+    let Convolution { batch, groups, channels, filters, image, output, window } = *sizes;
+    let (all_filters, all_channels) = (groups * filters, groups * channels);
     for n in 0..batch {
-        for (o, c) in (0..filters).flat_map(|o| (0..channels).map(move |c| (o, c))) {
+        for (o, c) in (0..all_filters).flat_map(|o| (0..channels).map(move |c| (o, c))) {
             for (y, x) in (0..output[0]).flat_map(|y| (0..output[1]).map(move |x| (y, x))) {
                 for (i, j) in (0..window.kernel[0]).flat_map(|i| (0..window.kernel[1]).map(move |j| (i, j))) {
-                    let row = (y * window.stride[0] + i).wrapping_sub(window.padding[0]);
-                    let column = (x * window.stride[1] + j).wrapping_sub(window.padding[1]);
+                    let row = (y * window.stride[0] + i * window.dilation[0]).wrapping_sub(window.padding[0]);
+                    let column = (x * window.stride[1] + j * window.dilation[1]).wrapping_sub(window.padding[1]);
                     if row < image[0] && column < image[1] {
-                        let place = ((n * filters + o) * output[0] + y) * output[1] + x;
-                        let pixel = ((n * channels + c) * image[0] + row) * image[1] + column;
+                        let place = ((n * all_filters + o) * output[0] + y) * output[1] + x;
+                        let channel = n * all_channels + o / filters * channels + c;
+                        let pixel = (channel * image[0] + row) * image[1] + column;
                         visit(
                             place,
                             pixel,
@@ -103,9 +126,9 @@ fn products(sizes: &Convolution, mut visit: impl FnMut(usize, usize, usize)) {
 fn check_all<T: Real>(sizes: &Convolution, isa: Isa, workers: &Workers) {
     let what = format!("{} {} {sizes:?}", isa.name(), T::NAME);
     let (image, weight) = (numbers::<T>(sizes.images(), 1), numbers::<T>(sizes.weights(), 2));
-    let (upstream, bias) = (numbers::<T>(sizes.outputs(), 3), numbers::<T>(sizes.filters, 4));
+    let (upstream, bias) = (numbers::<T>(sizes.outputs(), 3), numbers::<T>(sizes.groups * sizes.filters, 4));
     let plane = sizes.output[0] * sizes.output[1];
-    let mut out: Vec<f64> = (0..sizes.outputs()).map(|at| bias[at / plane % sizes.filters].wide()).collect();
+    let mut out: Vec<f64> = (0..sizes.outputs()).map(|at| bias[at / plane % bias.len()].wide()).collect();
     let (mut image_out, mut weight_out) = (vec![0.0; sizes.images()], vec![0.0; sizes.weights()]);
     products(sizes, |place, pixel, tap| {
         out[place] += image[pixel].wide() * weight[tap].wide();
@@ -132,14 +155,20 @@ fn check_all<T: Real>(sizes: &Convolution, isa: Isa, workers: &Workers) {
 #[test]
 fn all_directions_do_what_their_definition_says() {
     let workers = Workers::new(2).unwrap();
-    for sizes in grid() {
+    for sizes in grid().into_iter().chain(attributed()) {
         for isa in Isa::available() {
             check_all::<f32>(&sizes, isa, &workers);
             check_all::<f64>(&sizes, isa, &workers);
         }
     }
     check_all::<f32>(&banded(), Isa::detect(), &workers);
-    check_all::<f64>(&oversized(), Isa::detect(), &workers);
+    let whole = oversized();
+    let groups = Convolution { batch: 1, groups: 2, channels: 1, filters: 1, ..whole };
+    let window = Window { kernel: [225, 324], dilation: [2, 2], ..whole.window };
+    let dilated = Convolution { output: window.places(whole.image).unwrap(), window, ..groups };
+    for sizes in [whole, dilated] {
+        check_all::<f64>(&sizes, Isa::detect(), &workers);
+    }
 }
 
 #[test]
@@ -166,7 +195,7 @@ fn all_outputs<T: Real>(sizes: &Convolution, isa: Isa, workers: &Workers) -> Vec
 #[test]
 fn neither_threads_nor_registers_change_a_bit() {
     let pools: Vec<_> = (1..=3).map(|threads| Workers::new(threads).unwrap()).collect();
-    for sizes in grid().into_iter().chain([banded()]) {
+    for sizes in grid().into_iter().chain(attributed()).chain([banded()]) {
         let expected = all_outputs::<f32>(&sizes, Isa::detect(), &pools[0]);
         for pool in &pools {
             assert!(all_outputs::<f32>(&sizes, Isa::detect(), pool) == expected, "{sizes:?}");
@@ -184,7 +213,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[test]
 fn adjoints_are_adjoint() {
     let workers = Workers::new(2).unwrap();
-    for sizes in grid() {
+    for sizes in grid().into_iter().chain(attributed()) {
         let (image, weight) = (numbers(sizes.images(), 1), numbers(sizes.weights(), 2));
         let upstream = numbers(sizes.outputs(), 3);
         let all = all_outputs::<f64>(&sizes, Isa::detect(), &workers);
@@ -200,7 +229,7 @@ fn adjoints_are_adjoint() {
 #[test]
 fn columns_hold_the_patches_and_col2im_is_their_adjoint() {
     let workers = Workers::new(2).unwrap();
-    for sizes in grid() {
+    for sizes in grid().into_iter().chain(attributed()).filter(|sizes| sizes.groups == 1) {
         let (plane, taps) = (sizes.output[0] * sizes.output[1], sizes.taps());
         let image = numbers::<f64>(sizes.images(), 1);
         let mut expected = vec![0.0; sizes.batch * plane * taps];

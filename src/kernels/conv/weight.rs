@@ -2,7 +2,8 @@
 //!
 //! Tiles have taps as rows and filters as columns; their steps are the places of the window, in as many pictures
 //! as fit a thread's scratch. The patches are read where they lie in a strip, and the upstream is transposed.
-//! The batch is cut into fixed chunks, whose sums are added in the order of the chunks.
+//! The batch is cut into fixed chunks, whose sums are added in the order of the chunks. Groups of channels are dealt
+//! with one by one.
 
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ use crate::kernels::gemm::{aligned, share};
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Isa, MAX_LANES, vectorize};
 use crate::kernels::workers::{Local, Parts, Split, Workers};
+use crate::shape::Window;
 
 /// Into how many chunks the batch is cut at most.
 const CHUNKS: usize = 8;
@@ -35,8 +37,9 @@ fn chunks(sizes: &Convolution) -> usize {
 
 /// How many numbers of scratch are needed: the sums of each chunk.
 pub fn scratch(sizes: &Convolution) -> usize {
-    let [tall, wide] = sizes.window.kernel;
-    let weights = sizes.filters.saturating_mul(sizes.channels).saturating_mul(tall).saturating_mul(wide);
+    let Convolution { groups, filters, channels, window, .. } = *sizes;
+    let counts = [filters, channels, window.kernel[0], window.kernel[1]];
+    let weights = counts.into_iter().fold(groups, usize::saturating_mul);
     // Where the weights are beyond counting, so is the batch of one chunk.
     let chunks = if weights < PARTIAL_SUMS { chunks(sizes) } else { 1 };
     weights.saturating_mul(chunks).saturating_add(MAX_LANES)
@@ -47,7 +50,7 @@ pub fn scratch(sizes: &Convolution) -> usize {
 pub struct Plan {
     sizes: Convolution,
     chunks: usize,
-    /// How many tasks share the channels of a chunk.
+    /// How many tasks share the channels of a group in a chunk.
     shares: usize,
     /// The strip of one picture's band, for as many channels as a task has at most.
     strip: Strip,
@@ -63,7 +66,7 @@ impl Plan {
     /// A plan, unless even one row of places is too much for a thread's scratch.
     pub fn new<T: Real>(sizes: &Convolution) -> Option<Self> {
         let chunks = chunks(sizes);
-        let shares = TASKS.div_ceil(chunks).min(sizes.channels).max(1);
+        let shares = TASKS.div_ceil(chunks * sizes.groups.max(1)).min(sizes.channels).max(1);
         let window = sizes.window;
         let strip = Strip {
             channels: sizes.channels.div_ceil(shares),
@@ -72,13 +75,13 @@ impl Plan {
             phases: [1, 1],
             origin: window.padding.map(|padding| -(padding as isize)),
             rows: 0,
-            pitch: (sizes.output[1].max(1) - 1) * window.stride[1] + window.kernel[1],
+            pitch: (sizes.output[1].max(1) - 1) * window.stride[1] + window.extent()[1],
         };
         let pitch = sizes.filters.next_multiple_of(MAX_LANES);
         let (sizes, band) = (*sizes, sizes.output[0].max(1));
         let mut plan = Self { sizes, chunks, shares, strip, band, pictures: 1, pitch };
         loop {
-            plan.strip.rows = (plan.band - 1) * window.stride[0] + window.kernel[0];
+            plan.strip.rows = (plan.band - 1) * window.stride[0] + window.extent()[0];
             let bytes = plan.bytes::<T>();
             if bytes <= USED_BYTES || plan.band == 1 {
                 let room = if plan.band < sizes.output[0] { 1 } else { USED_BYTES / bytes.max(1) };
@@ -120,10 +123,11 @@ impl Plan {
         }
         let sums = &mut aligned(scratch)[..self.chunks * out.len()];
         let parts = Parts::new(sums);
-        workers.run(self.chunks * self.shares, &|task, local| {
-            let (chunk, channels) =
-                (task / self.shares, share(self.sizes.channels, self.shares, task % self.shares));
-            let mut job = Job::new(self, isa, (image, upstream), &parts, chunk, channels, local);
+        let groups = self.sizes.groups;
+        workers.run(self.chunks * groups * self.shares, &|task, local| {
+            let channels = share(self.sizes.channels, self.shares, task % self.shares);
+            let (chunk, group) = (task / self.shares / groups, task / self.shares % groups);
+            let mut job = Job::new(self, isa, (image, upstream), &parts, [chunk, group], channels, local);
             job.run(share(self.sizes.batch, self.chunks, chunk));
         });
         self.reduce(isa, sums, out, workers);
@@ -131,19 +135,21 @@ impl Plan {
 
     /// Adds up the chunks in their order, and turns the sums from [taps, filters] to [filters, taps].
     fn reduce<T: Real>(&self, isa: Isa, sums: &mut [T], out: &mut [T], workers: &Workers) {
-        let (taps, filters) = (self.sizes.taps(), self.sizes.filters);
-        let (total, others) = sums.split_at_mut(taps * filters);
+        let (taps, filters, weights) = (self.sizes.taps(), self.sizes.filters, out.len());
+        let (total, others) = sums.split_at_mut(weights);
         workers.chunks(total, 1 << 14, &|index, total, _| {
-            for chunk in others.chunks_exact(taps * filters) {
+            for chunk in others.chunks_exact(weights) {
                 let others = &chunk[index << 14..][..total.len()];
                 vectorize(|| total.iter_mut().zip(others).for_each(|(total, &other)| *total += other));
             }
         });
         let filters_at_once = (1usize << 14).div_ceil(taps).next_multiple_of(MAX_LANES);
-        workers.chunks(out, filters_at_once * taps, &|index, to, _| {
-            let from = &total[index * filters_at_once..];
-            isa.dispatch(Transpose { from, stride: filters, columns: taps, width: taps, to });
-        });
+        for (out, total) in out.chunks_exact_mut(taps * filters).zip(total.chunks_exact(taps * filters)) {
+            workers.chunks(out, filters_at_once * taps, &|index, to, _| {
+                let from = &total[index * filters_at_once..];
+                isa.dispatch(Transpose { from, stride: filters, columns: taps, width: taps, to });
+            });
+        }
     }
 }
 
@@ -153,8 +159,9 @@ struct Job<'a, T> {
     isa: Isa,
     image: &'a [T],
     upstream: &'a [T],
+    group: usize,
     channels: Range<usize>,
-    /// The sums of this chunk, [taps, filters], of which this task writes the rows of its channels.
+    /// The sums of this chunk and group, [taps, filters], of which this task writes the rows of its channels.
     sums: *mut T,
     /// Scratch: the strips of some pictures one after the other, their upstream as [place, filter], and where
     /// each place lies in the strips.
@@ -169,7 +176,7 @@ impl<'a, T: Real> Job<'a, T> {
         isa: Isa,
         (image, upstream): (&'a [T], &'a [T]),
         sums: &Parts<T>,
-        chunk: usize,
+        [chunk, group]: [usize; 2],
         channels: Range<usize>,
         local: &'a mut Local,
     ) -> Self {
@@ -177,9 +184,10 @@ impl<'a, T: Real> Job<'a, T> {
         let strips = split.take(plan.pictures * plan.strip.len());
         let transposed = split.take(plan.pictures * plan.places() * plan.pitch);
         let offsets = split.take(plan.pictures * plan.places());
+        let weights = plan.sizes.weights();
         // SAFETY: the sums of a chunk are as many as the weights.
-        let sums = unsafe { sums.start().add(chunk * plan.sizes.weights()) };
-        Self { plan, isa, image, upstream, channels, sums, strips, transposed, offsets }
+        let sums = unsafe { sums.start().add(chunk * weights + group * (weights / plan.sizes.groups)) };
+        Self { plan, isa, image, upstream, group, channels, sums, strips, transposed, offsets }
     }
 
     /// Sums over some pictures, a few at a time, band after band.
@@ -208,6 +216,7 @@ impl<'a, T: Real> Job<'a, T> {
         let mut strip = Strip { channels: self.channels.len(), ..strip };
         strip.origin[0] += (rows.start * stride[0]) as isize;
         let plane = sizes.image[0] * sizes.image[1];
+        let picture = picture * sizes.groups + self.group;
         let image = &self.image[(picture * sizes.channels + self.channels.start) * plane..];
         self.isa.dispatch(Fill { strip, image, to: &mut self.strips[strip_start..] });
 
@@ -258,10 +267,11 @@ impl<'a, T: Real> Job<'a, T> {
 
     /// Where in the first strip each of some taps starts.
     fn starts(&self, taps: &Range<usize>) -> [*const T; MAX_ROWS] {
-        let [tall, wide] = self.plan.sizes.window.kernel;
+        let Window { kernel: [tall, wide], dilation, .. } = self.plan.sizes.window;
         std::array::from_fn(|row| {
             let tap = (taps.start + row).min(taps.end - 1);
-            let offset = self.plan.strip.offset(tap / (tall * wide), [tap / wide % tall, tap % wide]);
+            let away = [tap / wide % tall * dilation[0], tap % wide * dilation[1]];
+            let offset = self.plan.strip.offset(tap / (tall * wide), away);
             self.strips[offset..].as_ptr()
         })
     }

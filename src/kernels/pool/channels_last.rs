@@ -176,7 +176,7 @@ impl Pooling {
         (0..2).all(|axis| {
             let (kernel, stride) = (self.window.kernel[axis], self.window.stride[axis]);
             kernel == stride
-                && self.covered(axis, self.places[axis].saturating_sub(1)).end == self.plane[axis]
+                && self.window.covered(axis, self.places[axis].saturating_sub(1), self.plane[axis]).end == self.plane[axis]
         })
     }
 
@@ -219,7 +219,8 @@ impl Pooling {
                     // The most common window, with a size that the compiler knows.
                     visit(at, y * stride[0] * self.plane[1] + x * stride[1], [2, 2]);
                 } else {
-                    let (rows, columns) = (self.covered(0, y), self.covered(1, x));
+                    let [rows, columns] =
+                        [(0, y), (1, x)].map(|(axis, at)| self.window.covered(axis, at, self.plane[axis]));
                     visit(at, rows.start * self.plane[1] + columns.start, [rows.len(), columns.len()]);
                 }
             }

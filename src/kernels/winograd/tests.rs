@@ -21,8 +21,8 @@ fn convolution(
     kernel: usize,
     padding: [usize; 2],
 ) -> Convolution {
-    let window = Window { kernel: [kernel; 2], stride: [1, 1], padding, exact: false };
-    Convolution { batch, channels, filters, image, output: window.places(image).unwrap(), window }
+    let window = Window::new([kernel; 2], [1, 1], padding);
+    Convolution { batch, groups: 1, channels, filters, image, output: window.places(image).unwrap(), window }
 }
 
 fn winograd(sizes: [usize; 3], image: [usize; 2], kernel: usize, padding: [usize; 2]) -> Winograd {
@@ -62,7 +62,7 @@ struct Expected {
 }
 
 fn expected<T: Real>(it: &Winograd, [image, weight, upstream]: [&[T]; 3], every: usize) -> Expected {
-    let Convolution { batch, channels, filters, image: size, output, window } = it.sizes;
+    let Convolution { batch, channels, filters, image: size, output, window, .. } = it.sizes;
     let k = window.kernel[0];
     let rows = batch.div_ceil(every);
     let mut all = Expected {

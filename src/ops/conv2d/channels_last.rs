@@ -75,7 +75,7 @@ enum Kernel {
 pub fn choose(conv: &Conv2d, sizes: Convolution, algorithm: Algorithm) -> Option<ChannelsLast> {
     // Few channels would leave most lanes empty where they are the result.
     let is_narrow = matches!(conv.factor, Factor::Image(_)) && sizes.channels < FEWEST_CHANNELS;
-    if sizes.batch == 0 || is_narrow {
+    if sizes.batch == 0 || is_narrow || !sizes.is_dense() {
         return None;
     }
     let is_wide = sizes.channels.min(sizes.filters) >= WINOGRAD_CHANNELS;

@@ -6,7 +6,7 @@ use crate::shape::Window;
 
 fn poolings() -> Vec<Pooling> {
     let pooling = |plane, kernel, stride, padding| {
-        let window = Window { kernel, stride, padding, exact: false };
+        let window = Window::new(kernel, stride, padding);
         Pooling { plane, places: window.places(plane).unwrap(), window }
     };
     vec![

@@ -1,0 +1,149 @@
+//! Means over regions of a plane, and their adjoint.
+
+use std::ops::Range;
+
+use crate::kernels::real::Real;
+use crate::kernels::workers::Workers;
+use crate::shape::Window;
+
+/// What the means are taken of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Regions {
+    /// What a window of neighbouring pixels covers, with the zeros of the padding or without.
+    Window {
+        /// The window.
+        window: Window,
+        /// Whether the padding counts.
+        count_include_pad: bool,
+    },
+    /// Equal parts of the plane, so many along each axis, that share a pixel where a border runs through it: place i has
+    /// the pixels from ⌊i H / H'⌋ to ⌈(i + 1) H / H'⌉.
+    Equal([usize; 2]),
+}
+
+/// Planes of one size, and the regions in them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Average {
+    /// Height and width of each plane.
+    pub plane: [usize; 2],
+    /// How many regions there are, vertically and horizontally.
+    pub places: [usize; 2],
+    /// The regions.
+    pub regions: Regions,
+}
+
+impl Average {
+    /// The mean over each region.
+    pub fn means<T: Real>(&self, data: &[T], out: &mut [T], workers: &Workers) {
+        let area = self.plane[0] * self.plane[1];
+        workers.chunks(out, self.places[0] * self.places[1], &|number, out, _| {
+            let plane = &data[number * area..][..area];
+            for (place, out) in out.iter_mut().enumerate() {
+                let mut sum = T::zero();
+                self.for_each_pixel(place, |at| sum += plane[at]);
+                *out = sum / self.count(place);
+            }
+        });
+    }
+
+    /// The adjoint of [`means`](Self::means): each value is spread evenly over its region.
+    pub fn spread<T: Real>(&self, upstream: &[T], out: &mut [T], workers: &Workers) {
+        let places = self.places[0] * self.places[1];
+        workers.chunks(out, self.plane[0] * self.plane[1], &|number, plane, _| {
+            plane.fill(T::zero());
+            for (place, &value) in upstream[number * places..][..places].iter().enumerate() {
+                let share = value / self.count(place);
+                self.for_each_pixel(place, |at| plane[at] += share);
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn for_each_pixel(&self, place: usize, mut visit: impl FnMut(usize)) {
+        let columns = self.pixels(1, place % self.places[1]);
+        for row in self.pixels(0, place / self.places[1]) {
+            columns.clone().for_each(|column| visit(row * self.plane[1] + column));
+        }
+    }
+
+    /// The pixels of a region along `axis`, without padding.
+    fn pixels(&self, axis: usize, place: usize) -> Range<usize> {
+        let size = self.plane[axis];
+        match self.regions {
+            Regions::Window { window, .. } => window.covered(axis, place, size),
+            Regions::Equal(places) => {
+                // In steps that cannot overflow: place · size may.
+                let (whole, rest) = (size / places[axis], (size % places[axis]) as u128);
+                let part = |place: usize| (place as u128 * rest, places[axis] as u128);
+                let (start, end) = (part(place), part(place + 1));
+                whole * place + (start.0 / start.1) as usize..whole * (place + 1) + end.0.div_ceil(end.1) as usize
+            }
+        }
+    }
+
+    /// By what the sum over a region is divided.
+    fn count<T: Real>(&self, place: usize) -> T {
+        let along = |axis: usize, place: usize| match self.regions {
+            Regions::Window { window, count_include_pad: true } => {
+                // The last window may reach beyond the padding, which does not count.
+                let padded = window.padding[axis] + self.plane[axis] + window.padding_after[axis];
+                window.kernel[axis].min(padded - place * window.stride[axis])
+            }
+            _ => self.pixels(axis, place).len(),
+        };
+        T::of(along(0, place / self.places[1]) as f64 * along(1, place % self.places[1]) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::shape::Remainder;
+
+    fn windows() -> impl Strategy<Value = Average> {
+        let axis = (1..5_usize, 1..4_usize)
+            .prop_flat_map(|(kernel, stride)| (kernel..12, Just(kernel), Just(stride), 0..=kernel / 2));
+        (axis.clone(), axis, any::<bool>(), any::<bool>()).prop_map(|(a, b, ceil, count_include_pad)| {
+            let remainder = if ceil { Remainder::Covered } else { Remainder::Dropped };
+            let window = Window { remainder, ..Window::new([a.1, b.1], [a.2, b.2], [a.3, b.3]) };
+            let (plane, regions) = ([a.0, b.0], Regions::Window { window, count_include_pad });
+            Average { plane, places: window.places(plane).unwrap(), regions }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn means_of_windows_agree_with_their_definition(average in windows()) {
+            let Regions::Window { window, count_include_pad } = average.regions else { unreachable!() };
+            let ([height, width], [tall, wide]) = (average.plane, average.places);
+            let data: Vec<f64> = (0..3 * height * width).map(|i| ((i * 7919) % 17) as f64).collect();
+            let mut means = vec![f64::NAN; 3 * tall * wide];
+            average.means(&data, &mut means, &Workers::new(2).unwrap());
+            for (at, &found) in means.iter().enumerate() {
+                let place = [at / wide % tall, at % wide];
+                let (mut sum, mut true_pixels, mut padded) = (0.0, 0, 0_u32);
+                for (i, j) in (0..window.kernel[0]).flat_map(|i| (0..window.kernel[1]).map(move |j| (i, j))) {
+                    let pixel = [0, 1].map(|axis| place[axis] * window.stride[axis] + [i, j][axis]);
+                    let inside = |axis: usize| pixel[axis] < average.plane[axis] + 2 * window.padding[axis];
+                    padded += u32::from(inside(0) && inside(1));
+                    let [row, column] = [0, 1].map(|axis| pixel[axis].wrapping_sub(window.padding[axis]));
+                    if row < height && column < width {
+                        true_pixels += 1;
+                        sum += data[(at / (tall * wide) * height + row) * width + column];
+                    }
+                }
+                let mean = sum / f64::from(if count_include_pad { padded } else { true_pixels });
+                prop_assert!((mean - found).abs() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn equal_regions_share_the_pixels_on_their_borders() {
+        let average = Average { plane: [5, 2], places: [3, 4], regions: Regions::Equal([3, 4]) };
+        assert_eq!([0, 1, 2].map(|place| average.pixels(0, place)), [0..2, 1..4, 3..5]);
+        assert_eq!([0, 1, 2, 3].map(|place| average.pixels(1, place)), [0..1, 0..1, 1..2, 1..2]);
+    }
+}
