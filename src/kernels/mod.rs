@@ -8,6 +8,7 @@ pub(crate) mod channels_last;
 pub(crate) mod conv;
 pub mod elementwise;
 pub(crate) mod gemm;
+pub(crate) mod lattice;
 pub mod limits;
 pub(crate) mod pool;
 pub(crate) mod random;

@@ -1,0 +1,269 @@
+//! Parts of an array, and a part set into a larger array: each is the other's adjoint.
+
+use std::ops::{Bound, RangeBounds};
+
+use smallvec::SmallVec;
+
+use super::example::{Example, normal};
+use crate::error::Problem;
+use crate::graph::op::{Here, Rewrite};
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::kernels::lattice::{Lattice, Points};
+use crate::kernels::real::Real;
+use crate::shape::Shape;
+
+/// Every so many elements along each axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slice {
+    points: SmallVec<[Points; 6]>,
+}
+
+/// The adjoint: the elements put where they were, in an array that is `value` everywhere else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embed {
+    shape: Shape,
+    points: SmallVec<[Points; 6]>,
+    value: f64,
+}
+
+impl Op for Slice {
+    fn name(&self) -> &'static str {
+        "slice"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        if operands[0].dtype == Dtype::Index {
+            return Err(Problem::new("it takes real numbers, not indices"));
+        }
+        Ok(Meta::real(part(&self.points)))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let lattice = Lattice::new(call.operand_shape(0), &self.points);
+        lattice.read(call.real(0), call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
+        let op = Embed { shape: at.operands[0].shape(), points: self.points.clone(), value: 0.0 };
+        Gradient::Of(at.upstream.graph().record(op, &[at.upstream]))
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
+    fn attributes(&self) -> String {
+        describe(&self.points)
+    }
+
+    /// A part that is the whole.
+    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+        let whole = &here.operand(0).meta().shape;
+        let is_all = self.points.iter().zip(whole.iter()).all(|(&points, &size)| points == Points::all(size));
+        is_all.then(|| Rewrite::Node(here.operand(0).id))
+    }
+}
+
+impl Op for Embed {
+    fn name(&self) -> &'static str {
+        "embed"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        if *operands[0] != Meta::real(part(&self.points)) {
+            return Err(Problem::new(format!("{} does not fill its places", operands[0])));
+        }
+        Ok(Meta::real(&self.shape))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let lattice = Lattice::new(&self.shape, &self.points);
+        lattice.write(call.real(0), T::of(self.value), call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
+        Gradient::Of(at.upstream.graph().record(Slice { points: self.points.clone() }, &[at.upstream]))
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
+    fn attributes(&self) -> String {
+        format!("{} of {}, else {}", describe(&self.points), self.shape, self.value)
+    }
+}
+
+/// The shape of a part.
+fn part(points: &[Points]) -> Shape {
+    points.iter().map(|points| points.count).collect()
+}
+
+fn describe(points: &[Points]) -> String {
+    let axes = points.iter().map(|Points { start, step, count }| format!("{start}+{step}·{count}"));
+    axes.collect::<Vec<_>>().join(" ")
+}
+
+impl<'g> Var<'g> {
+    /// The elements of a range of one axis, as `x[:, 2:-1]` in Python: negative positions count from the end, and what
+    /// lies beyond the axis is cut off.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    ///
+    /// let graph = Graph::new();
+    /// let x = graph.input("x", [2, 7]);
+    /// assert_eq!(x.slice(1, 2..-1).shape(), [2, 4].into());
+    /// assert_eq!(x.slice(-1, -3..).shape(), [2, 3].into());
+    /// assert_eq!(x.slice_step(1, .., 3).shape(), [2, 3].into());
+    /// ```
+    ///
+    /// # Errors
+    /// Recorded on the graph: an axis that does not exist.
+    #[track_caller]
+    pub fn slice(self, axis: isize, range: impl RangeBounds<isize>) -> Var<'g> {
+        self.slice_step(axis, range, 1)
+    }
+
+    /// Every `step`-th element of a range of one axis. With a negative step the range is gone through from its last
+    /// element to its first: `slice_step(0, .., -1)` turns an axis round.
+    ///
+    /// # Errors
+    /// Recorded on the graph: an axis that does not exist, a step of 0.
+    #[track_caller]
+    pub fn slice_step(self, axis: isize, range: impl RangeBounds<isize>, step: isize) -> Var<'g> {
+        let shape = self.shape();
+        let axis = match shape.axes(&[axis]) {
+            Ok(axes) => axes[0],
+            Err(problem) => return self.graph().refuse("slice", &["x"], &[self], problem),
+        };
+        if step == 0 {
+            let problem = Problem::new("a step of 0 stays where it is").hint("a step of 1 visits every element");
+            return self.graph().refuse("slice", &["x"], &[self], problem);
+        }
+        let (start, end) = within(&range, shape[axis]);
+        let length = end.saturating_sub(start);
+        let count = length.div_ceil(step.unsigned_abs());
+        let first = if step > 0 || length == 0 { start } else { end - 1 };
+        let mut points: SmallVec<[Points; 6]> = shape.iter().map(|&size| Points::all(size)).collect();
+        points[axis] = Points { start: first, step, count };
+        self.graph().record(Slice { points }, &[self])
+    }
+
+    /// The array with some of its axes turned round.
+    ///
+    /// # Errors
+    /// Recorded on the graph: an axis that does not exist or is named twice.
+    #[track_caller]
+    pub fn flip(self, axes: &[isize]) -> Var<'g> {
+        if let Err(problem) = self.shape().axes(axes) {
+            return self.graph().refuse("flip", &["x"], &[self], problem);
+        }
+        let mut turned = self;
+        for &axis in axes {
+            turned = turned.slice_step(axis, .., -1);
+        }
+        turned
+    }
+
+    /// Consecutive parts of an axis, of these sizes; together they are the whole.
+    ///
+    /// # Errors
+    /// Recorded on the graph: an axis that does not exist, sizes that do not add up to its size.
+    #[track_caller]
+    pub fn split(self, axis: isize, sizes: &[usize]) -> Vec<Var<'g>> {
+        let shape = self.shape();
+        let total = sizes.iter().try_fold(0_usize, |total, &size| total.checked_add(size));
+        let found = shape.axes(&[axis]).and_then(|axes| match total {
+            Some(total) if total == shape[axes[0]] => Ok(()),
+            _ => {
+                let text = format!("parts of {sizes:?} do not make up the {} elements of axis {axis}", shape[axes[0]]);
+                Err(Problem::new(text).hint("the sizes of the parts add up to the size of the axis"))
+            }
+        });
+        if let Err(problem) = found {
+            let refused = self.graph().refuse("split", &["x"], &[self], problem);
+            return vec![refused; sizes.len()];
+        }
+        let mut start = 0;
+        let mut parts = Vec::with_capacity(sizes.len());
+        for &size in sizes {
+            let end = start + size as isize;
+            parts.push(self.slice(axis, start..end));
+            start = end;
+        }
+        parts
+    }
+
+    /// The array with `[before, after]` elements of `value` added along each axis.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    ///
+    /// let graph = Graph::new();
+    /// let x = graph.input("x", [2, 3]);
+    /// assert_eq!(x.pad(&[[0, 0], [1, 2]], 0.0).shape(), [2, 6].into());
+    /// ```
+    ///
+    /// # Errors
+    /// Recorded on the graph: another number of pairs than axes, a result beyond any memory.
+    #[track_caller]
+    pub fn pad(self, sides: &[[usize; 2]], value: f64) -> Var<'g> {
+        let shape = self.shape();
+        if sides.len() != shape.len() {
+            let text = format!("{} pairs of paddings are given for {} axes", sides.len(), shape.len());
+            let problem = Problem::new(text).hint("give [before, after] for each axis; [0, 0] adds nothing");
+            return self.graph().refuse("pad", &["x"], &[self], problem);
+        }
+        let point = |(&size, &[start, _]): (&usize, &[usize; 2])| Points { start, step: 1, count: size };
+        let larger = |(&size, &[before, after]): (&usize, &[usize; 2])| {
+            size.saturating_add(before).saturating_add(after)
+        };
+        let points = shape.iter().zip(sides).map(point).collect();
+        let op = Embed { shape: shape.iter().zip(sides).map(larger).collect(), points, value };
+        self.graph().record(op, &[self])
+    }
+}
+
+/// A range as Python's slices understand it: from and up to which of `size` elements.
+fn within(range: &impl RangeBounds<isize>, size: usize) -> (usize, usize) {
+    let place = |position: isize| {
+        let found = if position < 0 { position.saturating_add_unsigned(size) } else { position };
+        usize::try_from(found).unwrap_or(0).min(size)
+    };
+    // The position after one; after the last one, counted from the end, there is none.
+    let after = |position: isize| if position == -1 { size } else { place(position.saturating_add(1)) };
+    let start = match range.start_bound() {
+        Bound::Included(&position) => place(position),
+        Bound::Excluded(&position) => after(position),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&position) => after(position),
+        Bound::Excluded(&position) => place(position),
+        Bound::Unbounded => size,
+    };
+    (start, end)
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    vec![
+        Example::new("a middle part", [normal([2, 7, 3])], |v| v[0].slice(1, 2..-1)).linear(),
+        Example::new("every second", [normal([3, 7])], |v| v[0].slice_step(-1, 1.., 2)).linear(),
+        Example::new("backwards in steps", [normal([8, 2])], |v| v[0].slice_step(0, ..-1, -3)).linear(),
+        Example::new("of two axes", [normal([4, 5, 2])], |v| v[0].slice(0, 1..3).slice_step(1, .., 2)).linear(),
+        Example::new("nothing", [normal([3, 4])], |v| v[0].slice(1, 3..1)).linear(),
+        Example::new("everything", [normal([3, 4])], |v| v[0].slice(0, ..)).linear(),
+        Example::new("flip", [normal([2, 3, 4])], |v| v[0].flip(&[0, -1])).linear(),
+        Example::new("neighbours", [normal([5])], |v| v[0].slice(0, 1..) * v[0].slice(0, ..-1)).smooth(),
+        Example::new("split", [normal([2, 5])], |v| {
+            let parts = v[0].split(1, &[2, 0, 3]);
+            parts[0].sum(&[1]) * parts[2].sum(&[1]) + parts[1].sum(&[1])
+        })
+        .smooth(),
+        Example::new("pad", [normal([2, 3, 2])], |v| v[0].pad(&[[1, 0], [0, 2], [3, 1]], 0.0)).linear(),
+        Example::new("pad with a number", [normal([3, 2])], |v| v[0].pad(&[[0, 1], [2, 0]], -1.5)).smooth(),
+        Example::new("pad no elements", [normal([0, 2])], |v| v[0].pad(&[[1, 1], [0, 0]], 0.0)).linear(),
+    ]
+}
