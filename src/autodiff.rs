@@ -4,8 +4,10 @@
 //! needs nothing more than calling these functions again. Nothing here names an operation.
 
 use crate::error::{Error, Problem, Result};
+use crate::graph::checkpoint::Copies;
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{At, Gradient, Graph, Var};
+use crate::shape::Shape;
 
 /// The gradients of the single number `y` with respect to each of `xs`: ∂y/∂x, of x's shape.
 ///
@@ -64,16 +66,18 @@ pub fn vjp<'g>(outputs: &[(Var<'g>, Var<'g>)], xs: &[Var<'g>]) -> Result<Vec<Opt
     let last = outputs.iter().map(|(y, _)| y.id().index()).max().unwrap_or(0);
     let depends = dependents(&graph.dag(), xs, last);
     let mut gradient: Vec<Option<Var<'g>>> = vec![None; depends.len()];
+    let mut copies = Copies::new(graph);
     for &(y, upstream) in outputs {
         accumulate(&mut gradient[y.id().index()], upstream);
     }
     for index in (0..depends.len()).rev() {
         let (true, Some(upstream)) = (depends[index], gradient[index]) else { continue };
         let node = NodeId::new(index);
+        copies.prepare(graph, node, upstream);
         let operands = graph.dag().operands(node);
         for (position, operand) in operands.into_iter().enumerate() {
             if depends[operand.index()]
-                && let Some(of_operand) = apply_rule(graph, node, position, upstream)?
+                && let Some(of_operand) = apply_rule(graph, node, position, upstream, &copies)?
             {
                 graph.differentiate(node, || accumulate(&mut gradient[operand.index()], of_operand));
             }
@@ -110,10 +114,12 @@ fn apply_rule<'g>(
     node: NodeId,
     position: usize,
     upstream: Var<'g>,
+    copies: &Copies,
 ) -> Result<Option<Var<'g>>> {
     let Kind::Op(op) = graph.dag().node(node).kind.clone() else { return Ok(None) };
-    let operands: Vec<Var<'g>> = graph.dag().operands(node).into_iter().map(|id| graph.var(id)).collect();
-    let at = At { operands: operands.as_slice().into(), output: graph.var(node), upstream };
+    let read = |id: NodeId| graph.var(copies.of(id));
+    let operands: Vec<Var<'g>> = graph.dag().operands(node).into_iter().map(read).collect();
+    let at = At { operands: operands.as_slice().into(), output: read(node), upstream };
     let fail = |text: String| {
         let error = || graph.op_error(op.name(), op.roles(), &operands, Problem::new(text));
         Err(graph.differentiate(node, error))
@@ -134,20 +140,130 @@ fn apply_rule<'g>(
     }
 }
 
+/// Jacobian-vector products, also called forward mode: how each of `ys` changes when every x moves along its tangent,
+/// Σ ∂y/∂x · tangent over the given pairs `(x, tangent)`; `None` where a y depends on no x.
+///
+/// A vector-Jacobian product is linear in its upstream gradient; its adjoint in that is the Jacobian-vector product.
+/// So every operation has this derivative because it has the other one.
+///
+/// ```
+/// use dagrad::{Graph, jvp};
+///
+/// let graph = Graph::new();
+/// let (x, v) = (graph.input("x", [3]), graph.input("v", [3]));
+/// let along = jvp(&[x.sin()], &[(x, v)])?;    // cos(x) · v
+/// assert_eq!(along[0].map(|y| y.shape()), Some([3].into()));
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`vjp`]; a tangent whose shape is not its x's.
+#[track_caller]
+pub fn jvp<'g>(ys: &[Var<'g>], xs: &[(Var<'g>, Var<'g>)]) -> Result<Vec<Option<Var<'g>>>> {
+    let mut found = Vec::with_capacity(ys.len());
+    for &y in ys {
+        let graph = y.graph();
+        check_pairs(graph, ["jvp", "x", "tangent"], xs, &[y])?;
+        let points: Vec<Var<'g>> = xs.iter().map(|(x, _)| *x).collect();
+        // Any upstream will do: the result does not depend on it.
+        let upstream = graph.fill(y.shape(), 0.0);
+        let gradients = vjp(&[(y, upstream)], &points)?;
+        let pairs: Vec<_> = gradients.into_iter().zip(xs).filter_map(|(g, (_, v))| Some((g?, *v))).collect();
+        found.push(vjp(&pairs, &[upstream])?.into_iter().flatten().next());
+    }
+    Ok(found)
+}
+
+/// Hessian-vector products of the single number `y`: for each of the given pairs `(x, v)`, Σ ∂²y/∂x∂x' · v' over all
+/// pairs `(x', v')`, of x's shape. Costs two gradients, and no matrix is ever there. Zero where the gradient is constant.
+///
+/// # Errors
+/// As [`gradients`]; a v whose shape is not its x's.
+#[track_caller]
+pub fn hvp<'g>(y: Var<'g>, xs: &[(Var<'g>, Var<'g>)]) -> Result<Vec<Var<'g>>> {
+    let points: Vec<Var<'g>> = xs.iter().map(|(x, _)| *x).collect();
+    check_pairs(y.graph(), ["hvp", "x", "v"], xs, &[y])?;
+    let gradients = gradients(y, &points)?;
+    let pairs: Vec<_> = gradients.into_iter().zip(xs).map(|(gradient, (_, v))| (gradient, *v)).collect();
+    let products = vjp(&pairs, &points)?;
+    let zero = |x: &Var<'g>| x.graph().fill(x.shape(), 0.0);
+    Ok(products.into_iter().zip(&points).map(|(product, x)| product.unwrap_or_else(|| zero(x))).collect())
+}
+
+/// All derivatives of `y` in `x`, an array of y's axes followed by x's: one gradient for each element of y. Zero where
+/// `y` does not depend on `x`.
+///
+/// # Errors
+/// As [`vjp`]; a `y` of more than 10,000 elements, for each of which the graph would grow by a gradient.
+#[track_caller]
+pub fn jacobian<'g>(y: Var<'g>, x: Var<'g>) -> Result<Var<'g>> {
+    const MOST: usize = 10_000;
+    let (graph, count) = (y.graph(), y.shape().count());
+    check_pairs(graph, ["jacobian", "y", "x"], &[], &[y, x])?;
+    let shape: Shape = y.shape().iter().chain(x.shape().iter()).copied().collect();
+    if count > MOST {
+        let problem = Problem::new(format!("a gradient for each of {count} elements is too much graph"))
+            .hint("take `jvp` or `vjp` along the directions that matter");
+        return Err(graph.op_error("jacobian", &["y", "x"], &[y, x], problem));
+    }
+    let (flat, one) = (y.reshape([count]), graph.fill([], 1.0));
+    let mut rows = Vec::with_capacity(count);
+    for element in 0..count as isize {
+        let number = flat.slice(0, element..element + 1).sum_all();
+        let row = vjp(&[(number, one)], &[x])?.into_iter().flatten().next();
+        rows.push(match row {
+            Some(row) => row,
+            None => graph.fill(x.shape(), 0.0),
+        });
+    }
+    let found = if rows.is_empty() { graph.fill(&shape, 0.0) } else { graph.stack(&rows, 0).reshape(&shape) };
+    graph.check()?;
+    Ok(found)
+}
+
+/// All second derivatives of the single number `y` in `x`, an array of x's axes twice.
+///
+/// ```
+/// use dagrad::{Graph, hessian};
+///
+/// let graph = Graph::new();
+/// let x = graph.input("x", [2, 3]);
+/// assert_eq!(hessian((x * x).sum_all(), x)?.shape(), [2, 3, 2, 3].into());
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`gradients`] and [`jacobian`].
+#[track_caller]
+pub fn hessian<'g>(y: Var<'g>, x: Var<'g>) -> Result<Var<'g>> {
+    jacobian(gradients(y, &[x])?[0], x)
+}
+
 #[track_caller]
 fn check_arguments<'g>(graph: &'g Graph, outputs: &[(Var<'g>, Var<'g>)], xs: &[Var<'g>]) -> Result<()> {
+    check_pairs(graph, ["vjp", "y", "upstream"], outputs, xs)
+}
+
+/// Checks that all values belong to the graph, and that the two of each pair have one shape.
+#[track_caller]
+fn check_pairs<'g>(
+    graph: &'g Graph,
+    [op, value, beside]: [&str; 3],
+    pairs: &[(Var<'g>, Var<'g>)],
+    others: &[Var<'g>],
+) -> Result<()> {
     graph.check()?;
-    let all = outputs.iter().flat_map(|&(y, upstream)| [y, upstream]).chain(xs.iter().copied());
-    for var in all {
+    for var in pairs.iter().flat_map(|&(a, b)| [a, b]).chain(others.iter().copied()) {
         if !var.belongs_to(graph) {
             let problem = Problem::new(format!("{} belongs to another graph", var.name()));
-            return Err(graph.op_error("vjp", &[], &[], problem));
+            return Err(graph.op_error(op, &[], &[], problem));
         }
     }
-    for &(y, upstream) in outputs {
-        if y.meta() != upstream.meta() {
-            let problem = Problem::new("an upstream gradient has the shape of what it is the gradient of");
-            return Err(graph.op_error("vjp", &["y", "upstream"], &[y, upstream], problem));
+    for &(a, b) in pairs {
+        if a.meta() != b.meta() {
+            let problem = Problem::new(format!("the {beside} does not have the shape of its {value}"))
+                .hint("there is one number in it for each number that it goes with");
+            return Err(graph.op_error(op, &[value, beside], &[a, b], problem));
         }
     }
     Ok(())

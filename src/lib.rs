@@ -90,7 +90,7 @@ pub mod run;
 pub mod shape;
 pub mod train;
 
-pub use autodiff::{gradients, vjp};
+pub use autodiff::{gradients, hessian, hvp, jacobian, jvp, vjp};
 pub use compile::{Algorithm, Options, Plan};
 pub use error::{Error, Result};
 pub use graph::{Dtype, Graph, Init, Meta, Mode, Precision, Var};

@@ -4,7 +4,7 @@ use ndarray::ArrayD;
 
 use super::samples::{self, Drawn, Purpose, feed, inputs};
 use super::{Mismatch, Tolerance, compare};
-use crate::autodiff::vjp;
+use crate::autodiff::{jvp, vjp};
 use crate::compile::Plan;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Var};
@@ -42,6 +42,44 @@ pub(super) fn check(example: &Example) -> Result<()> {
         scalar = next;
     }
     Ok(())
+}
+
+/// Checks that forward and reverse mode are adjoint: ⟨J v, u⟩ = Σ ⟨v, Jᵀ u⟩ for random u and v.
+pub(super) fn check_forward_mode(example: &Example) -> Result<()> {
+    let graph = Graph::new();
+    let (operands, drawn) = inputs(&graph, &example.operands)?;
+    let y = (example.build)(&graph, &operands);
+    graph.check()?;
+    let mut generator = samples::generator(Purpose::Directions);
+    let upstream = graph.constant(samples::normal(&y.shape(), &mut generator));
+    let values: Vec<(Var<'_>, Drawn)> = operands.into_iter().zip(drawn).collect();
+    let mut along = Vec::new();
+    for (operand, value) in &values {
+        if let Drawn::Real(_) = value {
+            along.push((*operand, graph.constant(samples::normal(&operand.shape(), &mut generator))));
+        }
+    }
+    let points: Vec<Var<'_>> = along.iter().map(|(point, _)| *point).collect();
+    let mut forward = graph.fill([], 0.0);
+    for change in jvp(&[y], &along)?.into_iter().flatten() {
+        forward = forward + (change * upstream).sum_all();
+    }
+    let mut reverse = graph.fill([], 0.0);
+    for (gradient, (_, direction)) in vjp(&[(y, upstream)], &points)?.into_iter().zip(&along) {
+        if let Some(gradient) = gradient {
+            reverse = reverse + (gradient * *direction).sum_all();
+        }
+    }
+    let results = Runner::new()?.all(&Plan::<f64>::compile(&graph, &[forward, reverse])?, &values)?;
+    let tolerance = Tolerance { relative: 1e-10, absolute: 1e-10 };
+    compare(&results[0], &results[1], tolerance, |element, found, expected| Mismatch {
+        example: example.name.clone(),
+        check: "forward mode against reverse mode".into(),
+        of: "⟨J v, u⟩".into(),
+        element,
+        found,
+        expected,
+    })
 }
 
 /// Compares the derivatives of `scalar` with its differences. A derivative that does not exist must be zero.

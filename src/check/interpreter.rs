@@ -57,14 +57,39 @@ pub(super) fn check_plans(example: &Example) -> Result<()> {
     })
 }
 
+/// Compares the example with the same as a block that its gradient computes again.
+pub(super) fn check_checkpoint(example: &Example) -> Result<()> {
+    let results = |as_block: bool| -> Result<Vec<ArrayD<f64>>> {
+        let mut results = Vec::new();
+        record(example, as_block, |graph, outputs, values| {
+            results = run(example, &Options::default().compile::<f64>(graph, outputs)?, values, 1)?;
+            Ok(())
+        })?;
+        Ok(results)
+    };
+    agree(example, "as a checkpoint against kept", &results(true)?, &results(false)?, EXACT)
+}
+
 /// Records an example with random upstream and its gradients, and hands all of it on.
 fn with_gradient(
     example: &Example,
     check: impl FnOnce(&Graph, &[Var<'_>], &[(Var<'_>, Drawn)]) -> Result<()>,
 ) -> Result<()> {
+    record(example, false, check)
+}
+
+/// The same, perhaps as a block that the gradient computes again.
+fn record(
+    example: &Example,
+    as_block: bool,
+    check: impl FnOnce(&Graph, &[Var<'_>], &[(Var<'_>, Drawn)]) -> Result<()>,
+) -> Result<()> {
     let graph = Graph::new();
     let (operands, drawn) = inputs(&graph, &example.operands)?;
-    let y = (example.build)(&graph, &operands);
+    let y = match operands.first() {
+        Some(first) if as_block => first.checkpoint(|_| (example.build)(&graph, &operands)),
+        _ => (example.build)(&graph, &operands),
+    };
     graph.check()?;
     let real: Vec<Var<'_>> = operands.iter().copied().filter(|var| var.meta().dtype == Dtype::Real).collect();
     let upstream = graph.constant(samples::normal(&y.shape(), &mut samples::generator(Purpose::Directions)));

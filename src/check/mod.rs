@@ -32,15 +32,17 @@ use crate::error::{Error, Result};
 use crate::ops::Example;
 
 /// Runs every check on one example: kernels write exactly their outputs; compiled plans agree with one
-/// operation at a time; results do not depend on threads or repetition; derivatives of every order agree
-/// with finite differences.
+/// operation at a time; results do not depend on threads, repetition or checkpoints; derivatives of every order agree
+/// with finite differences, and forward mode with reverse mode.
 ///
 /// # Errors
 /// [`Error::Check`] with the worst element, or any error of recording and running.
 pub fn example(example: &Example) -> Result<()> {
     interpreter::check_kernels(example)?;
     interpreter::check_plans(example)?;
-    derivatives::check(example)
+    interpreter::check_checkpoint(example)?;
+    derivatives::check(example)?;
+    derivatives::check_forward_mode(example)
 }
 
 /// Checks all examples of a family of operations; see [`example`].

@@ -1,6 +1,7 @@
 //! Recording: operations, the graph they append themselves to, and the handles that users hold.
 
 pub mod byproduct;
+pub(crate) mod checkpoint;
 pub mod dag;
 mod init;
 pub mod op;

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,6 +44,8 @@ pub struct Graph {
     names: RefCell<HashMap<Arc<str>, NodeId>>,
     updates: RefCell<Vec<Update>>,
     error: RefCell<Option<Error>>,
+    /// Nodes that are computed again for gradients; see [`Var::checkpoint`].
+    blocks: RefCell<Vec<Range<usize>>>,
     /// The forward node whose gradient rule is being recorded now.
     differentiating: Cell<Option<NodeId>>,
     mode: Mode,
@@ -79,6 +82,7 @@ impl Graph {
             names: RefCell::default(),
             updates: RefCell::default(),
             error: RefCell::default(),
+            blocks: RefCell::default(),
             differentiating: Cell::new(None),
             mode,
             identity: GRAPHS.fetch_add(1, Ordering::Relaxed),
@@ -200,6 +204,16 @@ impl Graph {
         self.dag.borrow_mut().set_label(id, label.into());
     }
 
+    /// The blocks that are computed again for gradients.
+    pub(crate) fn blocks(&self) -> Vec<Range<usize>> {
+        self.blocks.borrow().clone()
+    }
+
+    /// Marks nodes as such a block.
+    pub(crate) fn keep_block(&self, block: Range<usize>) {
+        self.blocks.borrow_mut().push(block);
+    }
+
     /// Keeps `error` if it is the first.
     pub(crate) fn fail(&self, error: Error) {
         self.error.borrow_mut().get_or_insert(error);
@@ -279,7 +293,7 @@ impl Graph {
     }
 
     #[track_caller]
-    fn push(&self, kind: Kind, meta: Meta, label: Option<Arc<str>>, operands: &[NodeId]) -> Var<'_> {
+    pub(crate) fn push(&self, kind: Kind, meta: Meta, label: Option<Arc<str>>, operands: &[NodeId]) -> Var<'_> {
         let gradient_of = self.differentiating.get();
         let mut dag = self.dag.borrow_mut();
         let here = Site::caller(); // not from a closure, which would not know the caller

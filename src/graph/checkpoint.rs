@@ -1,0 +1,156 @@
+//! Blocks of a graph that are computed again for the gradient instead of being kept until then.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::dag::{Dag, Kind, NodeId, Operands};
+use super::op::{Adapt, Algorithm, At, Call, ChannelsLast, Gradient, Meta, Op};
+use super::recorder::Graph;
+use super::var::Var;
+use crate::error::Problem;
+use crate::kernels::real::Real;
+
+/// Its first operand, once the second one is there. What is computed from it is not merged with what was computed from
+/// the operand itself, and not earlier than it is asked for.
+#[derive(Debug, Clone, PartialEq)]
+struct Again;
+
+impl Op for Again {
+    fn name(&self) -> &'static str {
+        "again"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        Ok(operands[0].clone())
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        // Reached only where memory cannot be shared.
+        if call.indices.is_empty() {
+            call.output.copy_from_slice(call.real(0));
+        } else {
+            call.indices.copy_from_slice(call.indices_of(0));
+        }
+    }
+
+    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+        if argument == 0 { Gradient::Of(at.upstream) } else { Gradient::Constant }
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["x", "after"]
+    }
+
+    fn is_alias(&self) -> bool {
+        true
+    }
+
+    /// It follows pictures into their order.
+    fn channels_last(&self, operands: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
+        let operands = (operands[0].shape.len() == 4).then(|| smallvec![Adapt::Picture, Adapt::Keep])?;
+        Some(ChannelsLast { op: std::sync::Arc::new(Again), operands, output: Adapt::Picture, is_faster: false })
+    }
+}
+
+/// Copies of blocks, made while a gradient is recorded.
+pub(crate) struct Copies {
+    blocks: Vec<Range<usize>>,
+    copies: HashMap<NodeId, NodeId>,
+}
+
+impl Copies {
+    /// None so far of any block of a graph.
+    pub(crate) fn new(graph: &Graph) -> Self {
+        // Of blocks within blocks, the outer ones count.
+        let mut blocks: Vec<Range<usize>> = Vec::new();
+        let mut recorded = graph.blocks();
+        recorded.sort_by_key(|block| (block.start, std::cmp::Reverse(block.end)));
+        for block in recorded {
+            if blocks.last().is_none_or(|last| block.end > last.end) {
+                blocks.push(block);
+            }
+        }
+        Self { blocks, copies: HashMap::new() }
+    }
+
+    /// What a gradient rule reads in the place of a node: its copy, if it is part of a block that has been copied.
+    pub(crate) fn of(&self, node: NodeId) -> NodeId {
+        self.copies.get(&node).copied().unwrap_or(node)
+    }
+
+    /// Makes sure that the block of `node`, if it is in one, is copied; to be computed when `upstream` is there.
+    pub(crate) fn prepare<'g>(&mut self, graph: &'g Graph, node: NodeId, upstream: Var<'g>) {
+        let at = self.blocks.partition_point(|block| block.end <= node.index());
+        let Some(block) = self.blocks.get(at).filter(|block| block.contains(&node.index())).cloned() else { return };
+        if self.copies.contains_key(&node) {
+            return;
+        }
+        for id in block.map(NodeId::new) {
+            let Kind::Op(op) = graph.dag().node(id).kind.clone() else { continue };
+            let mut operands: Operands = SmallVec::new();
+            for operand in graph.dag().operands(id) {
+                operands.push(self.again(graph, operand, upstream));
+            }
+            if operands.is_empty() && op.constant().is_none() {
+                // Nothing tells it from the one that was computed before: it only waits.
+                operands.push(upstream.id());
+            }
+            let meta = graph.dag().node(id).meta.clone();
+            let copy = graph.differentiate(id, || graph.push(Kind::Op(op), meta, None, &operands));
+            self.copies.insert(id, copy.id());
+        }
+    }
+
+    /// What a copy reads in the place of an operand: its copy, or what lies outside of the block.
+    fn again<'g>(&mut self, graph: &'g Graph, operand: NodeId, upstream: Var<'g>) -> NodeId {
+        if let Some(&copy) = self.copies.get(&operand) {
+            return copy;
+        }
+        if !is_computed(&graph.dag(), operand) {
+            return operand;
+        }
+        let again = graph.differentiate(operand, || graph.record(Again, &[graph.var(operand), upstream]));
+        self.copies.insert(operand, again.id());
+        again.id()
+    }
+}
+
+fn is_computed(dag: &Dag, node: NodeId) -> bool {
+    matches!(dag.node(node).kind, Kind::Op(_))
+}
+
+impl<'g> Var<'g> {
+    /// What `block` makes of this value, without keeping anything of it for the gradient but its input: the gradient
+    /// computes the block again. That takes a second run of the block, and less memory (Chen and others, *Training Deep
+    /// Nets with Sublinear Memory Cost*, 2016). Results and gradients are the same to the bit, with dropout inside too.
+    ///
+    /// [`Plan::arena_bytes`](crate::Plan::arena_bytes) says what memory a plan takes.
+    ///
+    /// ```
+    /// use dagrad::{Graph, Init, Plan, Var, gradients};
+    ///
+    /// fn block(x: Var<'_>) -> Var<'_> {
+    ///     x.softmax(0).tanh().softmax(0).sin().softmax(0)
+    /// }
+    ///
+    /// fn bytes(apply: impl for<'g> Fn(Var<'g>) -> Var<'g>) -> dagrad::Result<usize> {
+    ///     let graph = Graph::new();
+    ///     let x = graph.param("x", [1000], Init::ONES);
+    ///     let y = (0..8).fold(x, |h, _| apply(h)).sum_all();
+    ///     Ok(Plan::<f32>::compile(&graph, &gradients(y, &[x])?)?.arena_bytes())
+    /// }
+    /// assert!(bytes(|h| h.checkpoint(block))? < bytes(block)? / 2);
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn checkpoint(self, block: impl FnOnce(Var<'g>) -> Var<'g>) -> Var<'g> {
+        let graph = self.graph();
+        let start = graph.dag().len();
+        let result = block(self);
+        let end = graph.dag().len();
+        graph.keep_block(start..end);
+        result
+    }
+}
