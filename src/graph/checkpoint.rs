@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
-use super::dag::{Dag, Kind, NodeId, Operands};
+use super::dag::{Kind, NodeId};
 use super::op::{Adapt, Algorithm, At, Call, ChannelsLast, Gradient, Meta, Op};
 use super::recorder::Graph;
 use super::var::Var;
@@ -87,11 +87,13 @@ impl Copies {
         if self.copies.contains_key(&node) {
             return;
         }
+        let mut inputs = HashMap::new();
         for id in block.map(NodeId::new) {
             let Kind::Op(op) = graph.dag().node(id).kind.clone() else { continue };
-            let mut operands: Operands = SmallVec::new();
-            for operand in graph.dag().operands(id) {
-                operands.push(self.again(graph, operand, upstream));
+            let mut operands = graph.dag().operands(id);
+            for operand in &mut operands {
+                let copy = self.copies.get(operand).copied();
+                *operand = copy.unwrap_or_else(|| again(graph, *operand, upstream, &mut inputs));
             }
             if operands.is_empty() && op.constant().is_none() {
                 // Nothing tells it from the one that was computed before: it only waits.
@@ -102,23 +104,20 @@ impl Copies {
             self.copies.insert(id, copy.id());
         }
     }
-
-    /// What a copy reads in the place of an operand: its copy, or what lies outside of the block.
-    fn again<'g>(&mut self, graph: &'g Graph, operand: NodeId, upstream: Var<'g>) -> NodeId {
-        if let Some(&copy) = self.copies.get(&operand) {
-            return copy;
-        }
-        if !is_computed(&graph.dag(), operand) {
-            return operand;
-        }
-        let again = graph.differentiate(operand, || graph.record(Again, &[graph.var(operand), upstream]));
-        self.copies.insert(operand, again.id());
-        again.id()
-    }
 }
 
-fn is_computed(dag: &Dag, node: NodeId) -> bool {
-    matches!(dag.node(node).kind, Kind::Op(_))
+/// What copies read in the place of an operand from outside of their block; a leaf as it is.
+fn again<'g>(
+    graph: &'g Graph,
+    operand: NodeId,
+    upstream: Var<'g>,
+    inputs: &mut HashMap<NodeId, NodeId>,
+) -> NodeId {
+    if !matches!(graph.dag().node(operand).kind, Kind::Op(_)) {
+        return operand;
+    }
+    let record = || graph.record(Again, &[graph.var(operand), upstream]).id();
+    *inputs.entry(operand).or_insert_with(|| graph.differentiate(operand, record))
 }
 
 impl<'g> Var<'g> {

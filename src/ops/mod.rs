@@ -17,7 +17,8 @@ macro_rules! op_families {
     ($with:ident) => {
         $with! {
             activations, arithmetic, avg_pool2d, broadcast, concat, conv2d, cross_entropy, dropout, fill, im2col, matmul,
-            max_pool2d, pointwise, relu, reshape, slice, softmax, transpose
+            max_pool2d, pointwise, relu, reshape, slice, softmax,
+            stop_gradient, transpose
         }
     };
 }
