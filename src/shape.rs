@@ -77,6 +77,13 @@ impl Shape {
         Ok(found)
     }
 
+    /// The shape with size 1 at `axes`, which may count from the end.
+    pub(crate) fn keeping(&self, axes: &[isize]) -> Option<Shape> {
+        let axes = self.axes(axes).ok()?;
+        let kept = |(axis, &size): (usize, &usize)| if axes.contains(&axis) { 1 } else { size };
+        Some(self.iter().enumerate().map(kept).collect())
+    }
+
     /// The shape that both shapes broadcast to by NumPy's rule: aligned at the last axis, sizes equal or 1.
     pub fn broadcast(&self, other: &Shape) -> Option<Shape> {
         let rank = self.len().max(other.len());

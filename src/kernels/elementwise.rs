@@ -26,6 +26,18 @@ pub enum Function {
     Multiply,
     /// a / b
     Divide,
+    /// the larger of a and b; NaN if one of them is
+    Maximum,
+    /// the smaller of a and b; NaN if one of them is
+    Minimum,
+    /// a raised to b
+    Pow,
+    /// 1 where a > b, else 0
+    Greater,
+    /// 1 where a ≥ b, else 0
+    GreaterEqual,
+    /// 1 where a = b, else 0
+    Equal,
     /// a where b > 0, else 0; a NaN in b lets a pass, so that relu(NaN) = gate(NaN, NaN) = NaN.
     Gate,
     /// a where a > 0, else 0; NaN stays NaN.
@@ -89,7 +101,7 @@ impl Function {
     pub fn underflows(self) -> bool {
         matches!(
             self,
-            Self::Multiply | Self::Divide | Self::Exp | Self::Sigmoid | Self::Softplus | Self::Power(_)
+            Self::Multiply | Self::Divide | Self::Exp | Self::Sigmoid | Self::Softplus | Self::Power(_) | Self::Pow
         )
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod buffer;
 pub(crate) mod channels_last;
 pub(crate) mod conv;
 pub mod elementwise;
+pub(crate) mod gather;
 pub(crate) mod gemm;
 pub(crate) mod lattice;
 pub mod limits;

@@ -1,8 +1,9 @@
-//! Sum, difference, product and quotient of two arrays, element by element, broadcast as in NumPy.
+//! Functions and comparisons of two arrays, element by element, broadcast as in NumPy.
 
 use std::ops::{Add, Div, Mul, Sub};
 
-use super::example::{Example, normal, positive};
+use super::example::{Example, away_from_zero, distinct, normal, positive};
+use super::pointwise::Pointwise;
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
@@ -20,9 +21,21 @@ pub enum Arithmetic {
     Multiply,
     /// a / b
     Divide,
+    /// the larger of a and b
+    Maximum,
+    /// the smaller of a and b
+    Minimum,
+    /// aᵇ
+    Power,
+    /// 1 where a > b, else 0
+    Greater,
+    /// 1 where a ≥ b, else 0
+    GreaterEqual,
+    /// 1 where a = b, else 0
+    Equal,
 }
 
-use Arithmetic::{Add as Plus, Divide, Multiply, Subtract};
+use Arithmetic::{Add as Plus, Divide, Equal, Greater, GreaterEqual, Maximum, Minimum, Multiply, Power, Subtract};
 
 impl Op for Arithmetic {
     fn name(&self) -> &'static str {
@@ -31,6 +44,12 @@ impl Op for Arithmetic {
             Subtract => "sub",
             Multiply => "mul",
             Divide => "div",
+            Maximum => "maximum",
+            Minimum => "minimum",
+            Power => "pow",
+            Greater => "greater",
+            GreaterEqual => "greater_equal",
+            Equal => "equal",
         }
     }
 
@@ -43,13 +62,24 @@ impl Op for Arithmetic {
     }
 
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
-        let upstream = at.upstream;
+        let (upstream, [a, b]) = (at.upstream, [at.operands[0], at.operands[1]]);
+        // At a tie both have half of the slope; a NaN lets it pass.
+        let share = |is_smaller: Var<'g>| upstream * (1.0 - is_smaller - a.equal(b) * 0.5);
         Gradient::Of(match (self, argument) {
             (Plus, _) | (Subtract, 0) => upstream,
             (Subtract, _) => -upstream,
             (Multiply, _) => upstream * at.operands[1 - argument],
-            (Divide, 0) => upstream / at.operands[1],
-            (Divide, _) => -(upstream * at.output / at.operands[1]),
+            (Divide, 0) => upstream / b,
+            (Divide, _) => -(upstream * at.output / b),
+            (Maximum, 0) | (Minimum, 1) => share(b.greater(a)),
+            (Maximum, _) | (Minimum, _) => share(a.greater(b)),
+            // No slope where the exponent is 0, and none in the exponent where 0 stays 0.
+            (Power, 0) => upstream * (b * a.pow(b - 1.0)).gate(b.abs()),
+            (Power, _) => {
+                let stays = a.equal(0.0) * b.greater_equal(0.0);
+                upstream * (at.output * a.ln()).gate(1.0 - stays)
+            }
+            (Greater | GreaterEqual | Equal, _) => return Gradient::Constant,
         })
     }
 
@@ -61,8 +91,15 @@ impl Op for Arithmetic {
         Some(self.function())
     }
 
-    /// x + 0 = x − 0 = x · 1 = x / 1 = x.
+    /// x + 0 = x − 0 = x · 1 = x / 1 = x; a constant whole power is one of [`Pointwise`].
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+        if *self == Power {
+            let power = here.operand(1).constant().filter(|power| power.fract() == 0.0 && power.abs() < 1e6)?;
+            return Some(Rewrite::op_on(Pointwise::Power(power as i32), [here.operand(0).id]));
+        }
+        if !matches!(self, Plus | Subtract | Multiply | Divide) {
+            return None;
+        }
         let neutral = if matches!(self, Plus | Subtract) { 0.0 } else { 1.0 };
         let is_neutral = |position| here.operand(position).constant() == Some(neutral);
         match self {
@@ -80,6 +117,12 @@ impl Arithmetic {
             Subtract => Function::Subtract,
             Multiply => Function::Multiply,
             Divide => Function::Divide,
+            Maximum => Function::Maximum,
+            Minimum => Function::Minimum,
+            Power => Function::Pow,
+            Greater => Function::Greater,
+            GreaterEqual => Function::GreaterEqual,
+            Equal => Function::Equal,
         }
     }
 }
@@ -113,6 +156,109 @@ impl<'g> Var<'g> {
             _ => (self, other), // the shape rule says what is wrong
         };
         self.graph().record(op, &[a, b])
+    }
+}
+
+/// What an array can be compared or combined with: another array, or a number.
+pub trait Other<'g> {
+    /// It as a value on the graph of `x`, which it can be broadcast with.
+    fn beside(self, x: Var<'g>) -> Var<'g>;
+}
+
+impl<'g> Other<'g> for Var<'g> {
+    fn beside(self, _: Var<'g>) -> Var<'g> {
+        self
+    }
+}
+
+impl<'g> Other<'g> for f64 {
+    #[track_caller]
+    fn beside(self, x: Var<'g>) -> Var<'g> {
+        x.graph().fill(x.shape(), self)
+    }
+}
+
+impl<'g> Var<'g> {
+    /// The larger of two numbers. Both have half of the slope where they are equal; NaN if one of them is.
+    #[track_caller]
+    pub fn maximum(self, other: impl Other<'g>) -> Var<'g> {
+        self.arithmetic(Maximum, other.beside(self))
+    }
+
+    /// The smaller of two numbers. Both have half of the slope where they are equal; NaN if one of them is.
+    #[track_caller]
+    pub fn minimum(self, other: impl Other<'g>) -> Var<'g> {
+        self.arithmetic(Minimum, other.beside(self))
+    }
+
+    /// Each number raised to a power: NaN for a negative base and a broken exponent; x⁰ = 1 without a slope in x, and 0ᵇ
+    /// without one in b ≥ 0, as in PyTorch.
+    #[track_caller]
+    pub fn pow(self, exponent: impl Other<'g>) -> Var<'g> {
+        self.arithmetic(Power, exponent.beside(self))
+    }
+
+    /// 1 where this is greater than `other`, else 0 (also for NaN). Comparisons have no slope.
+    #[track_caller]
+    pub fn greater(self, other: impl Other<'g>) -> Var<'g> {
+        self.arithmetic(Greater, other.beside(self))
+    }
+
+    /// 1 where this is at least `other`, else 0 (also for NaN).
+    #[track_caller]
+    pub fn greater_equal(self, other: impl Other<'g>) -> Var<'g> {
+        self.arithmetic(GreaterEqual, other.beside(self))
+    }
+
+    /// 1 where this is less than `other`, else 0 (also for NaN).
+    #[track_caller]
+    pub fn less(self, other: impl Other<'g>) -> Var<'g> {
+        other.beside(self).arithmetic(Greater, self)
+    }
+
+    /// 1 where this is at most `other`, else 0 (also for NaN).
+    #[track_caller]
+    pub fn less_equal(self, other: impl Other<'g>) -> Var<'g> {
+        other.beside(self).arithmetic(GreaterEqual, self)
+    }
+
+    /// 1 where two numbers are equal, else 0 (also for NaN).
+    #[track_caller]
+    pub fn equal(self, other: impl Other<'g>) -> Var<'g> {
+        self.arithmetic(Equal, other.beside(self))
+    }
+
+    /// 1 where two numbers differ, or one of them is NaN; else 0.
+    #[track_caller]
+    pub fn not_equal(self, other: impl Other<'g>) -> Var<'g> {
+        1.0 - self.equal(other)
+    }
+
+    /// Where this mask is positive `a`, elsewhere `b` (`torch.where`); all are broadcast. What is not chosen does not
+    /// matter, be it infinite or NaN: neither to the value nor to a gradient.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    ///
+    /// let graph = Graph::new();
+    /// let x = graph.input("x", [3]);
+    /// let root = x.greater(0.0).choose(x.sqrt(), 0.0);    // no NaN below 0
+    /// # assert_eq!(root.shape(), [3].into());
+    /// ```
+    ///
+    /// # Errors
+    /// Recorded on the graph: shapes that do not broadcast.
+    #[track_caller]
+    pub fn choose(self, a: impl Other<'g>, b: impl Other<'g>) -> Var<'g> {
+        let (a, b) = (a.beside(self), b.beside(self));
+        let shape = a.shape().broadcast(&b.shape()).and_then(|shape| shape.broadcast(&self.shape()));
+        let Some(shape) = shape else {
+            let text = format!("the shapes {}, {} and {} do not broadcast", self.shape(), a.shape(), b.shape());
+            let problem = Problem::new(text).hint("axes are aligned at the last one; their sizes are equal, or 1");
+            return self.graph().refuse("choose", &["mask", "a", "b"], &[self, a, b], problem);
+        };
+        let mask = self.broadcast_to(&shape).greater(0.0);
+        a.broadcast_to(&shape).gate(mask) + b.broadcast_to(&shape).gate(1.0 - mask)
     }
 }
 
@@ -159,6 +305,22 @@ pub fn examples() -> Vec<Example> {
         Example::new("a over its own square", [positive([3])], |v| v[0] / (v[0] * v[0])),
         Example::new("numbers on both sides", [positive([2, 2])], |v| 1.0 - 2.0 / (v[0] * 3.0 + 0.5)).smooth(),
         Example::new("negation", [normal([4])], |v| -v[0]).linear(),
+        Example::new("maximum", [distinct([2, 3]), distinct([3])], |v| (v[0] + 0.02).maximum(v[1])),
+        Example::new("minimum, of a number", [distinct([2, 3])], |v| v[0].minimum(0.01) * v[0]),
+        Example::new("maximum of itself", [normal([4])], |v| v[0].maximum(v[0]) * v[0]).smooth(),
+        Example::new("a to the b", [positive([2, 3]), normal([3])], |v| v[0].pow(v[1])).smooth(),
+        Example::new("a broken power", [positive([5])], |v| v[0].pow(-2.5)).smooth(),
+        Example::new("a whole power of both signs", [away_from_zero([5])], |v| v[0].pow(3.0)).smooth(),
+        Example::new("no power", [normal([3])], |v| v[0].pow(0.0) + v[0]).linear(),
+        Example::new("comparisons", [distinct([2, 4]), normal([4])], |v| {
+            v[1] * (v[0].greater(0.0) + v[0].less_equal(-0.1) * 2.0 + v[0].not_equal(0.03) * 4.0)
+        }),
+        Example::new("chosen", [away_from_zero([2, 3]), normal([3]), normal([2, 1])], |v| {
+            v[0].greater(0.0).choose(v[1] * v[0], v[2])
+        }),
+        Example::new("chosen without the NaN of the other", [away_from_zero([9])], |v| {
+            v[0].greater(0.0).choose(v[0].ln(), v[0])
+        }),
         Example::new("no elements", [normal([0, 3]), normal([3])], |v| v[0] + v[1]).linear(),
         Example::new("a size of 1", [normal([1, 1]), normal([1])], |v| v[0] * v[1]).linear(),
     ]

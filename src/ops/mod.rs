@@ -16,7 +16,8 @@ pub use example::Example;
 macro_rules! op_families {
     ($with:ident) => {
         $with! {
-            activations, arithmetic, avg_pool2d, broadcast, concat, conv2d, cross_entropy, dropout, fill, im2col, matmul,
+            activations, arithmetic, avg_pool2d, broadcast, concat, conv2d, cross_entropy, dropout, extremum, fill,
+            gather, im2col, matmul,
             max_pool2d, pointwise, relu, reshape, slice, softmax,
             stop_gradient, transpose
         }

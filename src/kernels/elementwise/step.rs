@@ -82,6 +82,12 @@ impl<T: Real> Step<T> {
                 Function::Subtract => self.sweep::<V>(block, ahead, Subtract),
                 Function::Multiply => self.sweep::<V>(block, ahead, Multiply),
                 Function::Divide => self.sweep::<V>(block, ahead, Divide),
+                Function::Maximum => self.pairs::<V>(block, ahead, maximum),
+                Function::Minimum => self.pairs::<V>(block, ahead, |a, b| -maximum(-a, -b)),
+                Function::Pow => self.pairs::<V>(block, ahead, T::powf),
+                Function::Greater => self.pairs::<V>(block, ahead, |a, b| truth(a > b)),
+                Function::GreaterEqual => self.pairs::<V>(block, ahead, |a, b| truth(a >= b)),
+                Function::Equal => self.pairs::<V>(block, ahead, |a, b| truth(a == b)),
                 Function::Gate => self.sweep::<V>(block, ahead, Gate),
                 Function::Relu => self.sweep::<V>(block, ahead, Relu),
                 Function::Negate => self.sweep::<V>(block, ahead, Negate),
@@ -116,6 +122,16 @@ impl<T: Real> Step<T> {
     unsafe fn scalar<V: Vector<T>>(&self, block: &Block, ahead: &[*const T], function: fn(T) -> T) {
         // SAFETY: the same contract.
         unsafe { self.sweep::<V>(block, ahead, Scalar(function)) }
+    }
+
+    /// The same for a function of two numbers.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    #[inline(always)]
+    unsafe fn pairs<V: Vector<T>>(&self, block: &Block, ahead: &[*const T], function: fn(T, T) -> T) {
+        // SAFETY: the same contract.
+        unsafe { self.sweep::<V>(block, ahead, Pairs(function)) }
     }
 
     /// # Safety
@@ -266,6 +282,36 @@ impl<T: Real, V: Vector<T>, F: Fn(T) -> T + Copy> Compute<T, V> for Scalar<F> {
             V::load(lanes.as_ptr())
         }
     }
+}
+
+/// A function of two numbers, called for every pair.
+#[derive(Clone, Copy)]
+struct Pairs<T>(fn(T, T) -> T);
+
+impl<T: Real, V: Vector<T>> Compute<T, V> for Pairs<T> {
+    #[inline(always)]
+    unsafe fn compute(self, a: V, b: V) -> V {
+        let mut lanes = [[T::zero(); MAX_LANES]; 2];
+        // SAFETY: no register has more lanes than the arrays; the rest is the same contract.
+        unsafe {
+            a.store(lanes[0].as_mut_ptr());
+            b.store(lanes[1].as_mut_ptr());
+            let [first, second] = &mut lanes;
+            let pairs = first.iter_mut().zip(second).take(V::LANES);
+            pairs.for_each(|(a, b)| *a = (self.0)(*a, *b));
+            V::load(lanes[0].as_ptr())
+        }
+    }
+}
+
+/// The larger number; NaN if one of them is.
+fn maximum<T: Real>(a: T, b: T) -> T {
+    if a > b || a.is_nan() { a } else { b }
+}
+
+/// 1 for what is true, 0 for what is not.
+fn truth<T: Real>(is: bool) -> T {
+    if is { T::one() } else { T::zero() }
 }
 
 /// 1 / (1 + e⁻ᵃ), in the form whose exponential cannot overflow.

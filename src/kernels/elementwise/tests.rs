@@ -111,6 +111,12 @@ fn check_function<T: Real>(function: Function, f: &dyn Fn(T, T) -> T) {
 #[test]
 fn every_source_of_arguments_is_read() {
     check_function::<f32>(Function::Subtract, &|a, b| a - b);
+    check_function::<f32>(Function::Maximum, &|a, b| if a > b { a } else { b });
+    check_function::<f64>(Function::Minimum, &|a, b| if a < b { a } else { b });
+    check_function::<f32>(Function::Pow, &|a, b| a.powf(b));
+    check_function::<f64>(Function::Greater, &|a, b| if a > b { 1.0 } else { 0.0 });
+    check_function::<f32>(Function::GreaterEqual, &|a, b| if a >= b { 1.0 } else { 0.0 });
+    check_function::<f64>(Function::Equal, &|a, b| if a == b { 1.0 } else { 0.0 });
     check_function::<f32>(Function::Divide, &|a, b| a / b);
     check_function::<f32>(Function::Sqrt, &|a, _| a.sqrt());
     check_function::<f64>(Function::Gate, &|a, b| if b <= 0.0 { 0.0 } else { a });

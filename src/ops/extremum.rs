@@ -1,0 +1,166 @@
+//! The largest and the smallest number along axes. Where it lies is found once and then read, so that every derivative
+//! follows the same choice.
+
+use super::example::{Example, distinct};
+use crate::error::Problem;
+use crate::graph::op::Samples;
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::kernels::gather;
+use crate::kernels::real::Real;
+use crate::shape::Shape;
+
+/// The index along an axis of the largest number: the first of equal ones; a NaN counts as larger than any number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArgmaxAlong {
+    axis: usize,
+}
+
+impl Op for ArgmaxAlong {
+    fn name(&self) -> &'static str {
+        "argmax"
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let x = operands[0];
+        if x.dtype == Dtype::Index {
+            return Err(Problem::new("it takes real numbers, not indices"));
+        }
+        let size = x.shape[self.axis];
+        if size == 0 || size > u32::MAX as usize {
+            return Err(Problem::new(format!("there is no largest of {size} numbers along axis {}", self.axis))
+                .hint("there is at least one, and no more than an index counts"));
+        }
+        Ok(Meta::index(without(&x.shape, self.axis)))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let shape = call.operand_shape(0);
+        let sizes = [shape[self.axis], shape[self.axis + 1..].iter().product()];
+        gather::argmax(call.real(0), sizes, call.indices, call.workers);
+    }
+
+    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+        Gradient::Constant
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
+    fn attributes(&self) -> String {
+        format!("axis {}", self.axis)
+    }
+
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        (self.axis > 0).then(|| Samples::each(operands[0].shape[0], &[true]))
+    }
+}
+
+/// The shape of an array that has lost an axis.
+fn without(shape: &Shape, axis: usize) -> Shape {
+    shape.iter().enumerate().filter(|(other, _)| *other != axis).map(|(_, &size)| size).collect()
+}
+
+impl<'g> Var<'g> {
+    /// The index along `axis`, which disappears, of the largest number: the first of equal ones. NaN is the largest.
+    ///
+    /// # Errors
+    /// Recorded on the graph: an axis that does not exist, or has no elements.
+    #[track_caller]
+    pub fn argmax(self, axis: isize) -> Var<'g> {
+        match self.shape().axes(&[axis]) {
+            Ok(axes) => self.graph().record(ArgmaxAlong { axis: axes[0] }, &[self]),
+            Err(problem) => self.graph().refuse("argmax", &["x"], &[self], problem),
+        }
+    }
+
+    /// The index along `axis`, which disappears, of the smallest number: the first of equal ones. NaN is the smallest.
+    ///
+    /// # Errors
+    /// As [`argmax`](Self::argmax).
+    #[track_caller]
+    pub fn argmin(self, axis: isize) -> Var<'g> {
+        (-self).argmax(axis)
+    }
+
+    /// The largest number over `axes`, which disappear. Of equal ones the first, in row-major order of the axes, receives
+    /// the gradient; NaN is the largest.
+    ///
+    /// # Errors
+    /// Recorded on the graph: axes that do not exist or are named twice, and no elements.
+    #[track_caller]
+    pub fn max(self, axes: &[isize]) -> Var<'g> {
+        let shape = self.shape();
+        let summed = match shape.axes(axes) {
+            Ok(found) if found.is_empty() => return self,
+            Ok(found) => found,
+            Err(problem) => return self.graph().refuse("max", &["x"], &[self], problem),
+        };
+        let is_summed = |axis: &usize| summed.contains(axis);
+        let (inside, outside): (Vec<usize>, Vec<usize>) = (0..shape.len()).partition(is_summed);
+        let order: Vec<isize> = outside.iter().chain(&inside).map(|&axis| axis as isize).collect();
+        let kept: Shape = outside.iter().map(|&axis| shape[axis]).collect();
+        let count = inside.iter().map(|&axis| shape[axis]).product();
+        let rows = self.permute(&order).reshape([kept.count(), count]);
+        let largest = rows.argmax(1).reshape([kept.count(), 1]);
+        rows.gather(1, largest).reshape(kept)
+    }
+
+    /// [`max`](Self::max) over `axes`, which stay with size 1.
+    ///
+    /// # Errors
+    /// As [`max`](Self::max).
+    #[track_caller]
+    pub fn max_keep(self, axes: &[isize]) -> Var<'g> {
+        let found = self.max(axes);
+        match self.shape().keeping(axes) {
+            Some(kept) if kept.count() == found.shape().count() => found.reshape(kept),
+            _ => found,
+        }
+    }
+
+    /// The smallest number over `axes`, which disappear; ties and NaN as in [`max`](Self::max).
+    ///
+    /// # Errors
+    /// As [`max`](Self::max).
+    #[track_caller]
+    pub fn min(self, axes: &[isize]) -> Var<'g> {
+        -(-self).max(axes)
+    }
+
+    /// [`min`](Self::min) over `axes`, which stay with size 1.
+    ///
+    /// # Errors
+    /// As [`max`](Self::max).
+    #[track_caller]
+    pub fn min_keep(self, axes: &[isize]) -> Var<'g> {
+        -(-self).max_keep(axes)
+    }
+
+    /// The largest value of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.
+    ///
+    /// # Errors
+    /// As [`max`](Self::max).
+    #[track_caller]
+    pub fn global_max_pool2d(self) -> Var<'g> {
+        self.max_keep(&[2, 3])
+    }
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    vec![
+        Example::new("max over the middle", [distinct([2, 3, 4])], |v| v[0].max(&[1])),
+        Example::new("max over two axes", [distinct([2, 3, 4])], |v| v[0].max(&[2, 0])),
+        Example::new("max of everything", [distinct([2, 3])], |v| (v[0] * v[0]).max(&[0, 1])),
+        Example::new("max that keeps its axes", [distinct([2, 3, 2])], |v| v[0] - v[0].max_keep(&[-1])),
+        Example::new("min", [distinct([3, 4])], |v| v[0].min(&[1])),
+        Example::new("min that keeps its axes", [distinct([3, 4])], |v| v[0].min_keep(&[0]) * v[0]),
+        Example::new("global max pool", [distinct([2, 3, 3, 4])], |v| v[0].global_max_pool2d()),
+        Example::new("read at another's maximum", [distinct([3, 4]), distinct([3, 4])], |v| {
+            v[1].gather(1, v[0].argmax(1).reshape([3, 1])) * v[1].gather(1, v[0].argmin(1).reshape([3, 1]))
+        }),
+        Example::new("of one", [distinct([3, 1])], |v| v[0].max(&[1])),
+        Example::new("of an empty batch", [distinct([0, 3])], |v| v[0].max(&[1])),
+    ]
+}

@@ -1,0 +1,209 @@
+//! Reading along an axis at given indices, and adding back there: each is the other's adjoint.
+
+use super::example::{Example, labels, normal};
+use crate::error::Problem;
+use crate::graph::op::Samples;
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::kernels::gather::Gather as Kernel;
+use crate::kernels::real::Real;
+use crate::shape::Shape;
+
+/// For each index, the element there along an axis. Operands are the array and the indices.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gather {
+    axis: usize,
+    indices: Indices,
+}
+
+/// The adjoint: adds values where they were read, in an array of `size` along the axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scatter {
+    axis: usize,
+    indices: Indices,
+    size: usize,
+}
+
+/// What the indices say.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Indices {
+    /// One for each element of the result: they have its shape.
+    Elements,
+    /// One for each whole slice across the axis: they are a list.
+    Slices,
+}
+
+impl Indices {
+    /// The shape of what is read, or why the indices do not fit.
+    fn read(self, x: &Meta, indices: &Meta, axis: usize) -> Result<Shape, Problem> {
+        if indices.dtype != Dtype::Index {
+            return Err(Problem::new("the indices are real numbers")
+                .hint("indices are whole numbers: record them with `graph.labels` or `graph.indices`"));
+        }
+        if x.dtype == Dtype::Index {
+            return Err(Problem::new("it takes real numbers, not indices"));
+        }
+        match (self, &indices.shape[..]) {
+            (Self::Slices, &[count]) => {
+                Ok(x.shape.iter().enumerate().map(|(i, &size)| if i == axis { count } else { size }).collect())
+            }
+            (Self::Slices, _) => Err(Problem::new(format!("indices {} are not a list", indices.shape))
+                .hint("there is one index for each slice; `gather` takes one for each element")),
+            (Self::Elements, found) => {
+                let agrees = |i: usize| i == axis || found[i] == x.shape[i];
+                if found.len() != x.shape.len() || !(0..found.len()).all(agrees) {
+                    let text = format!("indices {} and array {} differ beside axis {axis}", indices.shape, x.shape);
+                    return Err(Problem::new(text).hint("all axes but the one that is indexed agree"));
+                }
+                Ok(indices.shape.clone())
+            }
+        }
+    }
+
+    /// The kernel for an array and what is read of it.
+    fn kernel(self, axis: usize, whole: &Shape, part: &Shape) -> Kernel {
+        let is_shared = self == Self::Slices;
+        let inner = whole[axis + 1..].iter().product();
+        Kernel { size: whole[axis], count: part[axis], inner, shared: is_shared, same: is_shared }
+    }
+}
+
+impl Op for Gather {
+    fn name(&self) -> &'static str {
+        if self.indices == Indices::Slices { "index_select" } else { "gather" }
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        Ok(Meta::real(self.indices.read(operands[0], operands[1], self.axis)?))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let kernel = self.indices.kernel(self.axis, call.operand_shape(0), call.shape);
+        kernel.read(call.real(0), call.indices_of(1), call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+        if argument == 1 {
+            return Gradient::Constant;
+        }
+        let size = at.operands[0].shape()[self.axis];
+        let op = Scatter { axis: self.axis, indices: self.indices, size };
+        Gradient::Of(at.upstream.graph().record(op, &[at.upstream, at.operands[1]]))
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["x", "indices"]
+    }
+
+    fn attributes(&self) -> String {
+        format!("axis {}", self.axis)
+    }
+
+    fn index_limit(&self, operands: &[&Meta]) -> Option<usize> {
+        Some(operands[0].shape[self.axis])
+    }
+
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        let is_apart = self.axis > 0 && self.indices == Indices::Elements;
+        is_apart.then(|| Samples::each(operands[0].shape[0], &[true, true]))
+    }
+}
+
+impl Op for Scatter {
+    fn name(&self) -> &'static str {
+        if self.indices == Indices::Slices { "index_add" } else { "scatter_add" }
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let mut shape = operands[0].shape.to_vec();
+        shape[self.axis] = self.size;
+        let whole = Meta::real(shape);
+        match self.indices.read(&whole, operands[1], self.axis)? == operands[0].shape {
+            true => Ok(whole),
+            false => Err(Problem::new(format!("{} does not have an index for each value", operands[1]))),
+        }
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let kernel = self.indices.kernel(self.axis, call.shape, call.operand_shape(0));
+        kernel.add(call.real(0), call.indices_of(1), call.output, call.workers);
+    }
+
+    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+        if argument == 1 {
+            return Gradient::Constant;
+        }
+        let op = Gather { axis: self.axis, indices: self.indices };
+        Gradient::Of(at.upstream.graph().record(op, &[at.upstream, at.operands[1]]))
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["values", "indices"]
+    }
+
+    fn attributes(&self) -> String {
+        format!("axis {} of {}", self.axis, self.size)
+    }
+
+    fn index_limit(&self, _: &[&Meta]) -> Option<usize> {
+        Some(self.size)
+    }
+
+    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+        let is_apart = self.axis > 0 && self.indices == Indices::Elements;
+        is_apart.then(|| Samples::each(operands[0].shape[0], &[true, true]))
+    }
+}
+
+impl<'g> Var<'g> {
+    /// For each index the element there along `axis`: out\[.., i, ..\] = x\[.., indices\[.., i, ..\], ..\]. In all other axes
+    /// the indices have the array's sizes (`torch.gather`, NumPy's `take_along_axis`). Elements that are read twice receive
+    /// both gradients.
+    ///
+    /// # Errors
+    /// Recorded on the graph: an axis that does not exist, indices of another shape, real numbers for indices. An index
+    /// that is out of range is an error when it is given.
+    #[track_caller]
+    pub fn gather(self, axis: isize, indices: Var<'g>) -> Var<'g> {
+        self.gathered("gather", axis, indices, Indices::Elements)
+    }
+
+    /// The slices across `axis` at a list of indices, in its order; they may repeat (`torch.index_select`). Rows of a table
+    /// are an embedding.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    ///
+    /// let graph = Graph::new();
+    /// let (table, words) = (graph.input("table", [1000, 16]), graph.labels("words", [7]));
+    /// assert_eq!(table.index_select(0, words).shape(), [7, 16].into());
+    /// ```
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather); indices that are no list.
+    #[track_caller]
+    pub fn index_select(self, axis: isize, indices: Var<'g>) -> Var<'g> {
+        self.gathered("index_select", axis, indices, Indices::Slices)
+    }
+
+    #[track_caller]
+    fn gathered(self, name: &str, axis: isize, indices: Var<'g>, kind: Indices) -> Var<'g> {
+        match self.shape().axes(&[axis]) {
+            Ok(axes) => self.graph().record(Gather { axis: axes[0], indices: kind }, &[self, indices]),
+            Err(problem) => self.graph().refuse(name, &["x", "indices"], &[self, indices], problem),
+        }
+    }
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    vec![
+        Example::new("along the middle", [normal([2, 3, 2]), labels([2, 4, 2], 3)], |v| v[0].gather(1, v[1])).linear(),
+        Example::new("along the first", [normal([3, 2]), labels([5, 2], 3)], |v| v[0].gather(0, v[1])).linear(),
+        Example::new("along the last", [normal([3, 4]), labels([3, 1], 4)], |v| v[0].gather(-1, v[1])).linear(),
+        Example::new("of a product", [normal([3, 4]), labels([3, 2], 4)], |v| (v[0] * v[0]).gather(1, v[1])).smooth(),
+        Example::new("rows of a table", [normal([4, 3]), labels([7], 4)], |v| v[0].index_select(0, v[1])).linear(),
+        Example::new("channels", [normal([2, 3, 2, 2]), labels([4], 3)], |v| v[0].index_select(1, v[1])).linear(),
+        Example::new("no rows", [normal([4, 3]), labels([0], 4)], |v| v[0].index_select(0, v[1])).linear(),
+        Example::new("an empty batch", [normal([0, 3]), labels([0, 2], 3)], |v| v[0].gather(1, v[1])).linear(),
+    ]
+}
