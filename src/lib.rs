@@ -96,7 +96,7 @@ pub use error::{Error, Result};
 pub use graph::{Dtype, Graph, Init, Meta, Mode, Precision, Var};
 pub use kernels::real::Real;
 pub use ops::im2col::{col2im, im2col};
-pub use ops::{Conv2dOptions, Padding, Pool2dOptions};
+pub use ops::{Conv2dOptions, CrossEntropy, Padding, Pool2dOptions, Reduction};
 pub use run::{Feed, Outputs, Store, Value, Workspace};
 pub use shape::Shape;
 pub use train::Trainer;

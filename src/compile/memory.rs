@@ -190,10 +190,13 @@ impl<'a, T: Precision> Layout<'a, T> {
         let is_index = dag.node(id).meta.dtype == Dtype::Index;
         let limits = dag.ids().filter(|_| is_index).filter(reads).filter_map(|consumer| {
             let op = dag.op(consumer)?;
-            Some((op.index_limit(&dag.operand_metas(consumer))?, op.name()))
+            Some((op.index_limit(&dag.operand_metas(consumer))?, op.name(), op.exempt_index()))
         });
-        let limit = limits.min();
-        self.inputs.push(Input { name, source: self.source(id), limit });
+        let limits: Vec<_> = limits.collect();
+        let limit = limits.iter().map(|&(limit, op, _)| (limit, op)).min();
+        let exempt = limits.first().and_then(|first| first.2);
+        let exempt = exempt.filter(|_| limits.iter().all(|other| other.2 == exempt));
+        self.inputs.push(Input { name, source: self.source(id), limit, exempt });
         Ok(())
     }
 

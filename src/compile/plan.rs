@@ -217,6 +217,8 @@ pub struct Input {
     pub source: Source,
     /// For indices: the first one that is out of range, and for which operation.
     pub limit: Option<(usize, &'static str)>,
+    /// The index for which that does not hold, if all who read it agree.
+    pub exempt: Option<u32>,
 }
 
 /// A parameter of a plan.

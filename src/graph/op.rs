@@ -129,6 +129,11 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
+    /// The one index for which that limit does not hold.
+    fn exempt_index(&self) -> Option<u32> {
+        None
+    }
+
     /// A cheaper way to say the same, if the neighbourhood in the graph allows one.
     fn simplify(&self, _here: Here<'_>) -> Option<Rewrite> {
         None
@@ -283,6 +288,7 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn is_alias(&self) -> bool;
     fn runs_in_place(&self, position: usize, result: usize) -> bool;
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize>;
+    fn exempt_index(&self) -> Option<u32>;
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite>;
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>>;
     fn channels_last(&self, operands: &[&Meta], algorithm: Algorithm) -> Option<ChannelsLast>;
@@ -309,6 +315,7 @@ impl<O: Op> AnyOp for O {
     fn is_alias(&self) -> bool { Op::is_alias(self) }
     fn runs_in_place(&self, position: usize, result: usize) -> bool { Op::runs_in_place(self, position, result) }
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize> { Op::index_limit(self, operands) }
+    fn exempt_index(&self) -> Option<u32> { Op::exempt_index(self) }
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> { Op::simplify(self, here) }
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> { Op::absorb(self, next) }
     fn channels_last(&self, operands: &[&Meta], algorithm: Algorithm) -> Option<ChannelsLast> { Op::channels_last(self, operands, algorithm) }

@@ -7,6 +7,8 @@ mod attributes;
 pub mod example;
 
 pub use arithmetic::same_shape;
+pub use class_losses::CrossEntropy;
+pub use losses::Reduction;
 pub use attributes::{Conv2dOptions, Padding, Pool2dOptions};
 pub use example::Example;
 
@@ -16,9 +18,9 @@ pub use example::Example;
 macro_rules! op_families {
     ($with:ident) => {
         $with! {
-            activations, arithmetic, avg_pool2d, broadcast, concat, conv2d, cross_entropy, dropout, extremum, fill,
-            gather, im2col, matmul,
-            max_pool2d, pointwise, relu, reshape, slice, softmax,
+            activations, arithmetic, avg_pool2d, broadcast, class_losses, concat, conv2d, cross_entropy, dropout, extremum, fill,
+            gather, im2col, losses, matmul,
+            max_pool2d, pointwise, relu, reshape, slice, softmax, statistics,
             stop_gradient, transpose
         }
     };

@@ -134,7 +134,8 @@ pub(super) fn copy_indices(
     let Value::Index(array) = value else { return Ok(()) };
     copy(array, target, workers, |index| index);
     if let Some((limit, op)) = input.limit
-        && let Some(sample) = target.iter().position(|&index| index as usize >= limit)
+        && let Some(sample) =
+            target.iter().position(|&index| index as usize >= limit && Some(index) != input.exempt)
     {
         let message = format!(
             "index {} at position {sample} is out of range: {op} takes 0 to {} ({limit} classes)",

@@ -1,0 +1,215 @@
+//! Losses of class labels with everything that people ask of them: smoothing, weights, ignored labels, any rank.
+
+use super::example::{Example, labels, normal, positive};
+use super::losses::Reduction;
+use crate::error::Problem;
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::kernels::real::Real;
+use crate::shape::Shape;
+
+/// Labels of which one does not count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ignore {
+    label: u32,
+    classes: usize,
+    /// Whether this is 1 for each label that counts and 0 for others; or else the labels, with class 0 for those that
+    /// do not count.
+    mask: bool,
+}
+
+impl Op for Ignore {
+    fn name(&self) -> &'static str {
+        if self.mask { "counted" } else { "labels" }
+    }
+
+    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+        let shape = &operands[0].shape;
+        Ok(if self.mask { Meta::real(shape) } else { Meta::index(shape) })
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let labels = call.indices_of(0);
+        let mask = call.output.iter_mut().zip(labels);
+        mask.for_each(|(out, &label)| *out = if label == self.label { T::zero() } else { T::one() });
+        let kept = call.indices.iter_mut().zip(labels);
+        kept.for_each(|(out, &label)| *out = if label == self.label { 0 } else { label });
+    }
+
+    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+        Gradient::Constant
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &["labels"]
+    }
+
+    fn attributes(&self) -> String {
+        format!("but {}", self.label)
+    }
+
+    fn index_limit(&self, _: &[&Meta]) -> Option<usize> {
+        Some(self.classes)
+    }
+
+    fn exempt_index(&self) -> Option<u32> {
+        Some(self.label)
+    }
+}
+
+/// How [`Var::cross_entropy`] and [`Var::nll_loss`] treat labels.
+///
+/// ```
+/// use dagrad::{CrossEntropy, Graph, Reduction};
+///
+/// let graph = Graph::new();
+/// let (logits, labels) = (graph.input("logits", [8, 21, 32, 32]), graph.labels("labels", [8, 32, 32]));
+/// let options = CrossEntropy::new().label_smoothing(0.1).ignore(255).reduction(Reduction::Sum);
+/// assert_eq!(logits.cross_entropy(labels, options).shape().len(), 0);
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CrossEntropy<'g> {
+    label_smoothing: f64,
+    weights: Option<Var<'g>>,
+    ignored: Option<u32>,
+    reduction: Reduction,
+}
+
+impl<'g> CrossEntropy<'g> {
+    /// All labels count alike, and the loss is their mean.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// This share of each label is spread evenly over all classes (Szegedy and others, *Rethinking the Inception
+    /// Architecture*, 2015).
+    pub fn label_smoothing(self, share: f64) -> Self {
+        Self { label_smoothing: share, ..self }
+    }
+
+    /// How much each class counts, `[C]`. A mean is then over the weights of the labels.
+    pub fn weights(self, weights: Var<'g>) -> Self {
+        Self { weights: Some(weights), ..self }
+    }
+
+    /// A label, perhaps beyond the classes, that does not count. The mean over no labels at all is NaN, as in PyTorch.
+    pub fn ignore(self, label: u32) -> Self {
+        Self { ignored: Some(label), ..self }
+    }
+
+    /// What becomes of the labels' losses.
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        Self { reduction, ..self }
+    }
+}
+
+impl<'g> Var<'g> {
+    /// The cross entropy of logits `[N, C]` or `[N, C, d₁, …]` and labels `[N]` or `[N, d₁, …]`, in nats: for each label
+    /// −wᵧ ln softmax(x)ᵧ, smoothed as (1 − ε) · that − ε/C Σ w ln softmax(x). What is asked of it beyond
+    /// [`softmax_cross_entropy`](Self::softmax_cross_entropy) is in the options.
+    ///
+    /// # Errors
+    /// Recorded on the graph: shapes that do not fit, real numbers for labels, weights of another shape, a share outside
+    /// of \[0, 1\], a mean over no labels. A class out of range is an error when it is given.
+    #[track_caller]
+    pub fn cross_entropy(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
+        if let Err(problem) = fit(self, labels, &options) {
+            return self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
+        }
+        self.log_softmax(1).nll_loss(labels, options)
+    }
+
+    /// [`cross_entropy`](Self::cross_entropy) of logarithms of probabilities: without the softmax.
+    ///
+    /// # Errors
+    /// As [`cross_entropy`](Self::cross_entropy).
+    #[track_caller]
+    pub fn nll_loss(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
+        let (graph, shape) = (self.graph(), self.shape());
+        if let Err(problem) = fit(self, labels, &options) {
+            return graph.refuse("nll_loss", &["log_probabilities", "labels"], &[self, labels], problem);
+        }
+        let (classes, each) = (shape[1], labels.shape());
+        let (mut at, mut counts) = (labels, graph.fill(&each, 1.0));
+        if let Some(label) = options.ignored {
+            at = graph.record(Ignore { label, classes, mask: false }, &[labels]);
+            counts = graph.record(Ignore { label, classes, mask: true }, &[labels]);
+        }
+        let one_class: Shape = shape.iter().enumerate().map(|(axis, &size)| if axis == 1 { 1 } else { size }).collect();
+        let weight = match options.weights {
+            Some(weights) => weights.index_select(0, at.reshape([each.count()])).reshape(&each).gate(counts),
+            None => counts,
+        };
+        // What does not count is cut off, not multiplied by 0: it may be infinite.
+        let picked = self.gather(1, at.reshape(one_class)).reshape(&each);
+        let mut loss = -(picked.gate(counts) * weight);
+        let share = options.label_smoothing;
+        if share > 0.0 {
+            let mut sides = vec![1; shape.len() - 1];
+            sides[0] = classes;
+            let weighted = options.weights.map_or(self, |weights| self * weights.reshape(sides));
+            let spread = weighted.sum(&[1]).gate(counts);
+            loss = loss * (1.0 - share) - spread * (share / classes as f64);
+        }
+        match options.reduction {
+            Reduction::Mean => loss.sum_all() / weight.sum_all(),
+            Reduction::Sum => loss.sum_all(),
+            Reduction::None => loss,
+        }
+    }
+}
+
+/// Whether logits, labels and options go together.
+fn fit(logits: Var<'_>, labels: Var<'_>, options: &CrossEntropy<'_>) -> Result<(), Problem> {
+    let (shape, found) = (logits.shape(), labels.shape());
+    if labels.meta().dtype != Dtype::Index {
+        return Err(Problem::new("the labels are real numbers")
+            .hint("classes are whole numbers: record them with `graph.labels`"));
+    }
+    let without_classes: Shape =
+        shape.iter().enumerate().filter(|(axis, _)| *axis != 1).map(|(_, &size)| size).collect();
+    if shape.len() < 2 || found != without_classes {
+        return Err(Problem::new(format!("labels {found} do not fit logits {shape}"))
+            .hint("logits are [batch, classes, ..], and labels the same without the classes"));
+    }
+    if let Some(weights) = options.weights.map(|weights| weights.shape())
+        && weights[..] != [shape[1]]
+    {
+        let text = format!("weights {weights} are not one for each of {} classes", shape[1]);
+        return Err(Problem::new(text).hint("give an array of one axis"));
+    }
+    if !(0.0..=1.0).contains(&options.label_smoothing) {
+        return Err(Problem::new(format!("a label smoothing of {} is no share", options.label_smoothing))
+            .hint("it lies between 0 and 1"));
+    }
+    if options.reduction == Reduction::Mean && found.count() == 0 {
+        return Err(Problem::new("the mean over an empty batch has no value").hint("take the sum"));
+    }
+    Ok(())
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    vec![
+        Example::new("smoothed", [normal([3, 4]), labels([3], 4)], |v| {
+            v[0].cross_entropy(v[1], CrossEntropy::new().label_smoothing(0.3))
+        })
+        .smooth(),
+        Example::new("weighted and smoothed", [normal([3, 4]), labels([3], 4), positive([4])], |v| {
+            v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).label_smoothing(0.2))
+        })
+        .smooth(),
+        Example::new("of pictures, one label ignored", [normal([2, 3, 2, 4]), labels([2, 2, 4], 3), positive([3])], |v| {
+            v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).ignore(1).label_smoothing(0.1))
+        }),
+        Example::new("one for each label", [normal([4, 3]), labels([4], 3)], |v| {
+            v[0].cross_entropy(v[1], CrossEntropy::new().ignore(0).reduction(Reduction::None))
+        }),
+        Example::new("sum of logarithms", [normal([4, 3]), labels([4], 3)], |v| {
+            v[0].nll_loss(v[1], CrossEntropy::new().reduction(Reduction::Sum))
+        })
+        .linear(),
+        Example::new("sum over no labels", [normal([0, 3]), labels([0], 3)], |v| {
+            v[0].cross_entropy(v[1], CrossEntropy::new().reduction(Reduction::Sum))
+        }),
+    ]
+}

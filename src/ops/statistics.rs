@@ -1,0 +1,187 @@
+//! Variance, norms and products over axes, and what is made of them: arrays of mean 0 and variance 1.
+
+use super::example::{Example, away_from_zero, normal};
+use crate::error::Problem;
+use crate::graph::Var;
+use crate::shape::Shape;
+
+impl<'g> Var<'g> {
+    /// The mean over `axes`, which stay with size 1. A mean of no elements is an error.
+    #[track_caller]
+    pub fn mean_keep(self, axes: &[isize]) -> Var<'g> {
+        self.mean(axes).kept(self, axes)
+    }
+
+    /// The variance over `axes`, which disappear: Σ (x − mean)² / (n − `correction`); 1 for that of a sample, 0 for that of
+    /// the elements themselves. The mean is taken away first, so that nothing cancels.
+    ///
+    /// # Errors
+    /// Recorded on the graph: axes that do not exist, or with no more elements than `correction`.
+    #[track_caller]
+    pub fn variance(self, axes: &[isize], correction: usize) -> Var<'g> {
+        let shape = self.shape();
+        let count = shape.axes(axes).map(|found| found.iter().map(|&axis| shape[axis]).product::<usize>());
+        let count = count.unwrap_or(usize::MAX); // `mean` says what is wrong
+        if count <= correction {
+            let text = format!("a variance of {count} elements with a correction of {correction} has no value");
+            let problem = Problem::new(text).hint("there are more elements than the correction");
+            return self.graph().refuse("variance", &["x"], &[self], problem);
+        }
+        (self - self.mean_keep(axes)).powi(2).sum(axes) / (count - correction) as f64
+    }
+
+    /// The square root of the [`variance`](Self::variance).
+    ///
+    /// # Errors
+    /// As [`variance`](Self::variance).
+    #[track_caller]
+    pub fn std_dev(self, axes: &[isize], correction: usize) -> Var<'g> {
+        self.variance(axes, correction).sqrt()
+    }
+
+    /// ln Σ eˣ over `axes`, which disappear: nothing overflows, and the sum over nothing but −∞ is −∞.
+    ///
+    /// # Errors
+    /// Recorded on the graph: axes that do not exist, and no elements.
+    #[track_caller]
+    pub fn log_sum_exp(self, axes: &[isize]) -> Var<'g> {
+        let largest = self.max_keep(axes).stop_gradient();
+        // An infinite one takes away nothing: ∞ − ∞ is no number.
+        let largest = (largest - largest).equal(0.0).choose(largest, 0.0);
+        let sum = (self - largest).exp().sum(axes).ln();
+        sum + largest.reshape(sum.shape())
+    }
+
+    /// The product over `axes`, which disappear. It is made by halves, so that its derivatives of every order are right
+    /// where factors are 0.
+    ///
+    /// # Errors
+    /// Recorded on the graph: axes that do not exist or are named twice.
+    #[track_caller]
+    pub fn prod(self, axes: &[isize]) -> Var<'g> {
+        let shape = self.shape();
+        let inside = match shape.axes(axes) {
+            Ok(found) => found,
+            Err(problem) => return self.graph().refuse("prod", &["x"], &[self], problem),
+        };
+        let outside: Vec<usize> = (0..shape.len()).filter(|axis| !inside.contains(axis)).collect();
+        let order: Vec<isize> = inside.iter().chain(&outside).map(|&axis| axis as isize).collect();
+        let kept: Shape = outside.iter().map(|&axis| shape[axis]).collect();
+        let mut count: usize = inside.iter().map(|&axis| shape[axis]).product();
+        if count == 0 {
+            return self.graph().fill(kept, 1.0);
+        }
+        let mut rows = self.permute(&order).reshape([count, kept.count()]);
+        while count > 1 {
+            let half = (count / 2) as isize;
+            let product = rows.slice(0, ..half) * rows.slice(0, half..2 * half);
+            // An odd one out goes on by itself.
+            rows = if count % 2 == 1 { self.graph().concat(&[product, rows.slice(0, 2 * half..)], 0) } else { product };
+            count = count.div_ceil(2);
+        }
+        rows.reshape(kept)
+    }
+
+    /// (x − mean) / √(variance + ε) over `axes`: mean 0 and variance 1 for each combination of the other axes.
+    ///
+    /// # Errors
+    /// Recorded on the graph: axes that do not exist, and no elements.
+    #[track_caller]
+    pub fn normalise(self, axes: &[isize], epsilon: f64) -> Var<'g> {
+        let centred = self - self.mean_keep(axes);
+        centred / (centred.powi(2).mean_keep(axes) + epsilon).sqrt()
+    }
+
+    /// [`normalise`](Self::normalise) over the last `axes` axes (Ba and others, *Layer Normalization*, 2016).
+    ///
+    /// # Errors
+    /// Recorded on the graph: more axes than there are, and no elements.
+    #[track_caller]
+    pub fn layer_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
+        self.normalise(&last(axes), epsilon)
+    }
+
+    /// x / √(mean of x² + ε) over the last `axes` axes (Zhang and Sennrich, *Root Mean Square Layer Normalization*, 2019).
+    ///
+    /// # Errors
+    /// As [`layer_norm`](Self::layer_norm).
+    #[track_caller]
+    pub fn rms_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
+        self / (self.powi(2).mean_keep(&last(axes)) + epsilon).sqrt()
+    }
+
+    /// [`normalise`](Self::normalise) over equal groups of channels of `[N, C, …]` (Wu and He, *Group Normalization*, 2018).
+    ///
+    /// # Errors
+    /// Recorded on the graph: fewer than two axes, groups that do not divide the channels, and no elements.
+    #[track_caller]
+    pub fn group_norm(self, groups: usize, epsilon: f64) -> Var<'g> {
+        let shape = self.shape();
+        let (batch, channels) = match shape[..] {
+            [batch, channels, ..] if groups > 0 && channels.is_multiple_of(groups) => (batch, channels),
+            _ => {
+                let problem = Problem::new(format!("{groups} groups do not divide the channels of {shape}"))
+                    .hint("channels are axis 1, and each group has as many");
+                return self.graph().refuse("group_norm", &["x"], &[self], problem);
+            }
+        };
+        let inside = shape[2..].iter().product::<usize>() * (channels / groups);
+        self.reshape([batch, groups, inside]).normalise(&[2], epsilon).reshape(shape)
+    }
+
+    /// x / (k + α/n Σ x²)^β with the sum over n neighbouring channels of `[N, C, H, W]`, centred on each channel
+    /// (Krizhevsky and others, *ImageNet Classification with Deep Convolutional Neural Networks*, 2012; PyTorch's
+    /// `LocalResponseNorm`).
+    ///
+    /// # Errors
+    /// Recorded on the graph: no pictures, a window of 0 channels.
+    #[track_caller]
+    pub fn local_response_norm(self, channels: usize, alpha: f64, beta: f64, k: f64) -> Var<'g> {
+        let shape = self.shape();
+        let &[batch, depth, height, width] = &shape[..] else {
+            let problem = Problem::new(format!("image {shape} is not [batch, channels, height, width]"));
+            return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
+        };
+        if channels == 0 || channels > depth.saturating_mul(2) {
+            let problem = Problem::new(format!("{channels} neighbouring channels of {depth} are none, or too many"));
+            return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
+        }
+        let sides = [[0, 0], [0, 0], [channels / 2, (channels - 1) / 2], [0, 0]];
+        let squares = self.powi(2).reshape([batch, 1, depth, height * width]).pad(&sides, 0.0);
+        let window = super::Pool2dOptions::new([channels, 1]).stride(1);
+        self / (squares.avg_pool2d(window).reshape(&shape) * alpha + k).pow(beta)
+    }
+
+    /// This, of as many elements as `x` has without `axes`, with these at size 1.
+    #[track_caller]
+    fn kept(self, x: Var<'g>, axes: &[isize]) -> Var<'g> {
+        match x.shape().keeping(axes) {
+            Some(kept) if kept.count() == self.shape().count() => self.reshape(kept),
+            _ => self,
+        }
+    }
+}
+
+/// The last so many axes, counted from the end. (A number beyond any array's is refused with them.)
+fn last(axes: usize) -> Vec<isize> {
+    (1..=axes.min(64) as isize).map(|axis| -axis).collect()
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    vec![
+        Example::new("mean that keeps its axes", [normal([2, 3, 2])], |v| v[0].mean_keep(&[0, 2])).linear(),
+        Example::new("variance", [normal([2, 3, 4])], |v| v[0].variance(&[0, -1], 1)).smooth(),
+        Example::new("standard deviation", [normal([3, 5])], |v| v[0].std_dev(&[1], 0)).smooth(),
+        Example::new("log sum exp", [normal([2, 3, 2])], |v| v[0].log_sum_exp(&[1])).smooth(),
+        Example::new("log sum exp of all", [normal([2, 3])], |v| (v[0] * 3.0).log_sum_exp(&[0, 1])).smooth(),
+        Example::new("product", [normal([2, 5, 3])], |v| v[0].prod(&[1])).smooth(),
+        Example::new("product with zeros", [away_from_zero([7])], |v| (v[0] * v[0].greater(0.5)).prod(&[0])).smooth(),
+        Example::new("normalised", [normal([2, 3, 4])], |v| v[0].normalise(&[0, 2], 0.1)).smooth(),
+        Example::new("layer norm", [normal([2, 3, 2])], |v| v[0].layer_norm(2, 1e-2)).smooth(),
+        Example::new("rms norm", [normal([2, 3, 2])], |v| v[0].rms_norm(1, 1e-2)).smooth(),
+        Example::new("group norm", [normal([2, 6, 2, 1])], |v| v[0].group_norm(2, 1e-2)).smooth(),
+        Example::new("local response norm", [normal([2, 5, 2, 1])], |v| v[0].local_response_norm(3, 0.7, 0.75, 1.5)).smooth(),
+        Example::new("of an even window", [normal([1, 5, 1, 2])], |v| v[0].local_response_norm(4, 0.7, 0.5, 2.0)),
+    ]
+}
