@@ -100,6 +100,38 @@ impl Gemm {
         self.run_on(Isa::detect(), (a, b), epilogue, c, scratch, workers);
     }
 
+    /// [`run`](Self::run) for `count` pairs of matrices that lie one after the other.
+    pub fn run_batch<T: Real>(
+        &self,
+        count: usize,
+        a: &[T],
+        b: &[T],
+        c: &mut [T],
+        scratch: &mut [T],
+        workers: &Workers,
+    ) {
+        let (isa, [m, n, k]) = (Isa::detect(), [self.m, self.n, self.k]);
+        let pair = |entry: usize| (&a[entry * m * k..][..m * k], &b[entry * k * n..][..k * n]);
+        if c.is_empty() {
+            return;
+        }
+        if self.parts() > 1 {
+            for (entry, c) in c.chunks_exact_mut(m * n).enumerate() {
+                self.run_on(isa, pair(entry), Epilogue::default(), c, scratch, workers);
+            }
+            return;
+        }
+        // All tasks of all products share the threads.
+        let tasks = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>()).tasks();
+        let c = Parts::new(c);
+        workers.run(count * tasks, &|task, local| {
+            let (entry, task) = (task / tasks, task % tasks);
+            let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
+            let ((a, b), c) = (pair(entry), c.part(entry * m * n, m * n));
+            Product { gemm: self, grid, isa, a, b, epilogue: Epilogue::default(), c }.task(task, local);
+        });
+    }
+
     fn run_on<T: Real>(
         &self,
         isa: Isa,

@@ -92,7 +92,7 @@ impl From<usize> for Units {
     }
 }
 
-/// A convolution with parameters `{name}.weight` `[O, C, kh, kw]` and `{name}.bias` `[O]`.
+/// A convolution with parameters `{name}.weight` `[O, C/G, kh, kw]` and `{name}.bias` `[O]`.
 ///
 /// ```
 /// use dagrad::{Graph, nn};
@@ -111,6 +111,7 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
         return graph.refuse("conv2d", &["image"], &[image], problem);
     };
     let Filters { count, kernel: [height, width], options, init, bias } = filters;
+    let channels = channels / options.groups.max(1); // what does not divide is refused by the convolution
     let init = init.unwrap_or_else(|| Init::he(channels.saturating_mul(height).saturating_mul(width)));
     let weight = graph.param(&format!("{name}.weight"), [count, channels, height, width], init);
     let y = image.conv2d(weight, options);

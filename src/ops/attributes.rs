@@ -49,7 +49,7 @@ pub struct Conv2dOptions {
     stride: [usize; 2],
     padding: Padding,
     dilation: [usize; 2],
-    pub(super) groups: usize,
+    pub(crate) groups: usize,
     remainder: Remainder,
 }
 

@@ -1,4 +1,4 @@
-//! The product of two matrices.
+//! The product of two matrices. (`Var::matmul`, which knows vectors and batches as well, is beside that of batches.)
 
 use std::sync::Arc;
 
@@ -143,17 +143,10 @@ impl Matmul {
     }
 }
 
+/// Records it.
 #[track_caller]
-fn product<'g>(a: Var<'g>, transpose_a: bool, b: Var<'g>, transpose_b: bool) -> Var<'g> {
+pub(super) fn product<'g>(a: Var<'g>, transpose_a: bool, b: Var<'g>, transpose_b: bool) -> Var<'g> {
     a.graph().record(Matmul { transpose_a, transpose_b, ..Matmul::default() }, &[a, b])
-}
-
-impl<'g> Var<'g> {
-    /// The matrix product of `[M, K]` by `[K, N]`: C[m, n] = Σₖ A[m, k] · B[k, n].
-    #[track_caller]
-    pub fn matmul(self, right: Var<'g>) -> Var<'g> {
-        product(self, false, right, false)
-    }
 }
 
 /// What the family's checks are made from.

@@ -136,6 +136,13 @@ impl<'a, T> Parts<'a, T> {
         self.len
     }
 
+    /// Some of the elements as parts of their own.
+    pub fn part(&self, start: usize, len: usize) -> Parts<'a, T> {
+        assert!(start <= self.len && len <= self.len - start, "a part lies inside");
+        // SAFETY: inside the slice, or at its end.
+        Parts { start: unsafe { self.start.add(start) }, len, borrow: PhantomData }
+    }
+
     /// The first element, for parts that are not in one piece. What is written through it must not overlap.
     pub fn start(&self) -> *mut T {
         self.start

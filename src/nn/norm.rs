@@ -1,0 +1,119 @@
+//! Normalisation with learned scale and shift, and running statistics.
+
+use crate::error::Problem;
+use crate::graph::{Init, Mode, Var};
+use crate::shape::Shape;
+
+/// How a batch normalisation learns; PyTorch's defaults.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNorm {
+    /// ε, added to the variance.
+    pub epsilon: f64,
+    /// How much of the batch's statistics enters the running ones at each step.
+    pub momentum: f64,
+    /// Whether a scale and a shift are learned.
+    pub affine: bool,
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        Self { epsilon: 1e-5, momentum: 0.1, affine: true }
+    }
+}
+
+/// Batch normalisation of `[N, C]` or `[N, C, …]` (Ioffe and Szegedy, *Batch Normalization*, 2015):
+/// γ (x − mean) / √(variance + ε) + β for each channel.
+///
+/// On a graph for training, mean and variance are the batch's, and a step moves the state `{name}.running_mean` and
+/// `{name}.running_var` towards them, towards the variance of a sample (n − 1). On a graph for evaluation they are the
+/// running ones. γ is the parameter `{name}.weight`, β `{name}.bias`.
+///
+/// ```
+/// use dagrad::nn::{self, BatchNorm};
+/// use dagrad::Graph;
+///
+/// let graph = Graph::new();
+/// let image = graph.input("image", [8, 3, 5, 5]);
+/// assert_eq!(nn::batch_norm(image, "bn1", BatchNorm::default()).shape(), [8, 3, 5, 5].into());
+/// ```
+///
+/// # Errors
+/// Recorded on the graph: fewer than two axes; while training, a single value for each channel, whose variance would be
+/// no estimate.
+#[track_caller]
+pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
+    let (graph, shape) = (x.graph(), x.shape());
+    let &[batch, channels, ..] = &shape[..] else {
+        let problem = Problem::new(format!("{shape} has no axis of channels")).hint("it takes [batch, channels, ..]");
+        return graph.refuse("batch_norm", &["x"], &[x], problem);
+    };
+    let count = batch * shape[2..].iter().product::<usize>();
+    // [C, 1, …] goes along the channels.
+    let along: Shape = std::iter::once(channels).chain(shape[2..].iter().map(|_| 1)).collect();
+    let mean = graph.state(&format!("{name}.running_mean"), [channels], Init::ZEROS);
+    let variance = graph.state(&format!("{name}.running_var"), [channels], Init::ONES);
+    let normalised = if graph.mode() == Mode::Evaluate {
+        (x - mean.reshape(&along)) / (variance + options.epsilon).sqrt().reshape(&along)
+    } else {
+        if count < 2 {
+            let text = format!("{count} values for each channel of {shape} have no variance");
+            let problem = Problem::new(text).hint("train on larger batches, or record the graph for evaluation");
+            return graph.refuse("batch_norm", &["x"], &[x], problem);
+        }
+        let axes: Vec<isize> = (0..shape.len() as isize).filter(|&axis| axis != 1).collect();
+        let batch_mean = x.mean(&axes);
+        let centred = x - batch_mean.reshape(&along);
+        let batch_variance = centred.powi(2).mean(&axes);
+        let unbiased = batch_variance.stop_gradient() * (count as f64 / (count - 1) as f64);
+        let (new, old) = (options.momentum, 1.0 - options.momentum);
+        mean.assign(mean * old + batch_mean.stop_gradient() * new);
+        variance.assign(variance * old + unbiased * new);
+        centred / (batch_variance + options.epsilon).sqrt().reshape(&along)
+    };
+    if options.affine { scale_and_shift(normalised, name, [channels], along) } else { normalised }
+}
+
+/// Layer normalisation over the last `axes` axes, with parameters `{name}.weight` and `{name}.bias` of their sizes; see
+/// [`Var::layer_norm`].
+///
+/// # Errors
+/// As [`Var::layer_norm`].
+#[track_caller]
+pub fn layer_norm<'g>(x: Var<'g>, name: &str, axes: usize, epsilon: f64) -> Var<'g> {
+    let shape = x.shape();
+    let sizes: Shape = shape[shape.len().saturating_sub(axes)..].into();
+    scale_and_shift(x.layer_norm(axes, epsilon), name, &sizes, &sizes)
+}
+
+/// Root mean square normalisation over the last `axes` axes, with a parameter `{name}.weight` of their sizes; see
+/// [`Var::rms_norm`].
+///
+/// # Errors
+/// As [`Var::rms_norm`].
+#[track_caller]
+pub fn rms_norm<'g>(x: Var<'g>, name: &str, axes: usize, epsilon: f64) -> Var<'g> {
+    let shape = x.shape();
+    let sizes: Shape = shape[shape.len().saturating_sub(axes)..].into();
+    x.rms_norm(axes, epsilon) * x.graph().param(&format!("{name}.weight"), sizes, Init::ONES)
+}
+
+/// Group normalisation of `[N, C, …]`, with parameters `{name}.weight` and `{name}.bias` `[C]`; see [`Var::group_norm`].
+///
+/// # Errors
+/// As [`Var::group_norm`].
+#[track_caller]
+pub fn group_norm<'g>(x: Var<'g>, name: &str, groups: usize, epsilon: f64) -> Var<'g> {
+    let shape = x.shape();
+    let normalised = x.group_norm(groups, epsilon);
+    let Some(&channels) = shape.get(1) else { return normalised };
+    let along: Shape = std::iter::once(channels).chain(shape[2..].iter().map(|_| 1)).collect();
+    scale_and_shift(normalised, name, [channels], along)
+}
+
+/// γ x + β with parameters of a shape, broadcast from another one of as many elements.
+#[track_caller]
+fn scale_and_shift<'g>(x: Var<'g>, name: &str, sizes: impl Into<Shape>, along: impl Into<Shape>) -> Var<'g> {
+    let (graph, sizes, along) = (x.graph(), sizes.into(), along.into());
+    let scale = graph.param(&format!("{name}.weight"), &sizes, Init::ONES).reshape(&along);
+    x * scale + graph.param(&format!("{name}.bias"), &sizes, Init::ZEROS).reshape(&along)
+}
