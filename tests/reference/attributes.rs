@@ -1,0 +1,247 @@
+//! The attributes of operations as the manifest writes them, and as the engine takes them.
+
+use dagrad::{Conv2dOptions, Pool2dOptions};
+use serde::Deserialize;
+
+use super::{Result, Trouble};
+
+/// `[vertical, horizontal]`.
+pub type Pair = [i64; 2];
+
+/// An operation without attributes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Convolution {
+    #[serde(default = "ones")]
+    pub stride: Pair,
+    #[serde(default)]
+    pub padding: Pair,
+    #[serde(default = "ones")]
+    pub dilation: Pair,
+    #[serde(default = "one")]
+    pub groups: i64,
+    /// Of transposed convolutions only.
+    #[serde(default)]
+    pub output_padding: Pair,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pooling {
+    pub kernel: Pair,
+    pub stride: Option<Pair>,
+    #[serde(default)]
+    pub padding: Pair,
+    #[serde(default = "ones")]
+    pub dilation: Pair,
+    #[serde(default)]
+    pub ceil_mode: bool,
+    #[serde(default = "yes")]
+    pub count_include_pad: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Along {
+    pub axis: isize,
+    #[serde(default)]
+    pub keepdim: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reduction {
+    /// All axes if absent.
+    pub axes: Option<Vec<isize>>,
+    #[serde(default)]
+    pub keepdim: bool,
+    /// Of the variance only.
+    #[serde(default = "bessel")]
+    pub correction: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loss {
+    #[serde(default = "mean")]
+    pub reduction: String,
+    pub ignore_index: Option<i64>,
+    #[serde(default)]
+    pub label_smoothing: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slices {
+    pub axes: Vec<isize>,
+    pub starts: Vec<i64>,
+    pub ends: Vec<i64>,
+    pub steps: Option<Vec<i64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Padding {
+    pub pads: Vec<Pair>,
+    #[serde(default)]
+    pub value: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    pub shape: Vec<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flattened {
+    #[serde(default)]
+    pub start_axis: isize,
+    #[serde(default = "last")]
+    pub end_axis: isize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    pub axes: Vec<isize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchNorm {
+    pub training: bool,
+    #[serde(default = "tenth")]
+    pub momentum: f64,
+    #[serde(default = "epsilon")]
+    pub eps: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerNorm {
+    #[serde(default = "one")]
+    pub ndims: i64,
+    #[serde(default = "epsilon")]
+    pub eps: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupNorm {
+    pub groups: i64,
+    #[serde(default = "epsilon")]
+    pub eps: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gelu {
+    #[serde(default = "none")]
+    pub approximate: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clamp {
+    #[serde(default = "lowest")]
+    pub min: f64,
+    #[serde(default = "highest")]
+    pub max: f64,
+}
+
+/// A number under whatever name the operation has for it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Number {
+    #[serde(alias = "slope", alias = "exponent", alias = "alpha", alias = "p")]
+    pub value: f64,
+}
+
+fn one() -> i64 {
+    1
+}
+fn ones() -> Pair {
+    [1; 2]
+}
+fn last() -> isize {
+    -1
+}
+fn yes() -> bool {
+    true
+}
+fn mean() -> String {
+    "mean".into()
+}
+fn none() -> String {
+    "none".into()
+}
+fn bessel() -> f64 {
+    1.0
+}
+fn tenth() -> f64 {
+    0.1
+}
+fn epsilon() -> f64 {
+    1e-5
+}
+fn lowest() -> f64 {
+    f64::NEG_INFINITY
+}
+fn highest() -> f64 {
+    f64::INFINITY
+}
+
+/// A size; the engine's are never negative.
+pub fn size(what: &str, given: i64) -> Result<usize> {
+    usize::try_from(given).map_err(|_| Trouble::Unsayable(format!("{what} {given}")))
+}
+
+pub fn sizes(what: &str, [vertical, horizontal]: Pair) -> Result<[usize; 2]> {
+    Ok([size(what, vertical)?, size(what, horizontal)?])
+}
+
+/// What the harness cannot run yet.
+pub fn missing<T>(what: &str) -> Result<T> {
+    Err(Trouble::Unknown(format!("{what} is missing")))
+}
+
+impl Convolution {
+    pub fn options(&self) -> Result<Conv2dOptions> {
+        let options = Conv2dOptions::new().stride(sizes("a stride of", self.stride)?);
+        if self.dilation != [1; 2] || self.groups != 1 {
+            return missing("conv2d with dilation or groups");
+        }
+        Ok(options.padding(sizes("a padding of", self.padding)?))
+    }
+}
+
+impl Pooling {
+    pub fn options(&self) -> Result<Pool2dOptions> {
+        let kernel = sizes("a window of", self.kernel)?;
+        let stride = self.stride.map_or(Ok(kernel), |stride| sizes("a stride of", stride))?;
+        if self.dilation != [1; 2] || self.ceil_mode || !self.count_include_pad {
+            return missing("a pool with dilation, ceil_mode or without the padding's count");
+        }
+        Ok(Pool2dOptions::new(kernel).stride(stride).padding(sizes("a padding of", self.padding)?))
+    }
+}
+
+impl Target {
+    /// The shape for so many elements, with the size in place of a single −1.
+    pub fn sizes(&self, count: usize) -> Result<Vec<usize>> {
+        let known = || self.shape.iter().filter(|&&size| size != -1);
+        if known().count() + 1 < self.shape.len() {
+            return Err(Trouble::Unsayable(format!("two open sizes in {:?}", self.shape)));
+        }
+        let known = known().map(|&given| size("a size of", given)).collect::<Result<Vec<_>>>()?;
+        let product = known.iter().fold(1, |product: usize, size| product.saturating_mul(*size));
+        let open = count.checked_div(product).unwrap_or(0);
+        self.shape.iter().map(|&given| if given == -1 { Ok(open) } else { size("a size of", given) }).collect()
+    }
+}
