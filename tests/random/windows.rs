@@ -51,12 +51,18 @@ impl Along {
 /// Draws one axis. The padding is at most `most` of the kernel; the picture is at least as large as needed.
 fn along(most: fn(usize) -> usize, dilations: usize, ceil: bool) -> impl Strategy<Value = Along> {
     (1..5usize, 1..4usize, 1..=dilations, 0..8usize).prop_flat_map(move |(kernel, stride, dilation, room)| {
-        (0..=most(kernel)).prop_map(move |padding| {
-            let padding = [padding; 2];
+        let padding = [0..=most(kernel), 0..=most(kernel)];
+        padding.prop_map(move |padding| {
             let along = Along { size: 0, kernel, stride, dilation, padding, ceil };
             Along { size: along.extent().saturating_sub(padding[0] + padding[1]).max(1) + room, ..along }
         })
     })
+}
+
+/// With the padding on both sides that pools have, for which the picture is large enough.
+fn as_much_after(along: Along) -> Along {
+    let padding = [along.padding[0]; 2];
+    Along { size: along.size + along.padding[1], padding, ..along }
 }
 
 /// A convolution of pictures.
@@ -73,8 +79,8 @@ pub struct Convolution {
 }
 
 pub fn convolutions() -> impl Strategy<Value = Convolution> {
-    let axis = || along(|kernel| kernel, 1, false);
-    (0..4usize, 1..7usize, 1..10usize, 1..=1usize, [axis(), axis()], any::<u64>()).prop_map(
+    let axis = || along(|kernel| kernel, 3, false);
+    (0..4usize, 1..7usize, 1..10usize, 1..4usize, [axis(), axis()], any::<u64>()).prop_map(
         |(batch, channels, filters, groups, axes, seed)| Convolution { batch, channels, filters, groups, axes, seed },
     )
 }
@@ -84,7 +90,9 @@ impl Convolution {
         let [vertical, horizontal] = self.axes;
         Conv2dOptions::new()
             .stride([vertical.stride, horizontal.stride])
-            .padding([vertical.padding[0], horizontal.padding[0]])
+            .padding([vertical.padding, horizontal.padding])
+            .dilation([vertical.dilation, horizontal.dilation])
+            .groups(self.groups)
     }
 
     pub fn image(&self) -> [usize; 4] {
@@ -133,20 +141,20 @@ pub struct Pool {
 
 /// Pools by the largest value.
 pub fn max_pools() -> impl Strategy<Value = Pool> {
-    pools(1, Just(true))
+    pools(3)
 }
 
 /// Pools by the mean.
 pub fn mean_pools() -> impl Strategy<Value = Pool> {
-    pools(1, Just(true))
+    pools(1)
 }
 
-fn pools(dilations: usize, count_padding: impl Strategy<Value = bool>) -> impl Strategy<Value = Pool> {
-    let axes = Just(false).prop_flat_map(move |ceil| {
-        let axis = || along(|kernel| kernel / 2, dilations, ceil);
+fn pools(dilations: usize) -> impl Strategy<Value = Pool> {
+    let axes = any::<bool>().prop_flat_map(move |ceil| {
+        let axis = || along(|kernel| kernel / 2, dilations, ceil).prop_map(as_much_after);
         [axis(), axis()]
     });
-    (0..4usize, 1..6usize, axes, count_padding, any::<u64>()).prop_map(
+    (0..4usize, 1..6usize, axes, any::<bool>(), any::<u64>()).prop_map(
         |(batch, channels, axes, count_padding, seed)| Pool { batch, channels, axes, count_padding, seed },
     )
 }
@@ -154,9 +162,12 @@ fn pools(dilations: usize, count_padding: impl Strategy<Value = bool>) -> impl S
 impl Pool {
     pub fn options(&self) -> Pool2dOptions {
         let [vertical, horizontal] = self.axes;
-        Pool2dOptions::new([vertical.kernel, horizontal.kernel])
+        let options = Pool2dOptions::new([vertical.kernel, horizontal.kernel])
             .stride([vertical.stride, horizontal.stride])
             .padding([vertical.padding[0], horizontal.padding[0]])
+            .dilation([vertical.dilation, horizontal.dilation])
+            .count_include_pad(self.count_padding);
+        if vertical.ceil { options.ceil_mode() } else { options }
     }
 
     pub fn image(&self) -> [usize; 4] {

@@ -1,5 +1,7 @@
 //! The attributes of operations as the manifest writes them, and as the engine takes them.
 
+use std::ops::Range;
+
 use dagrad::{Conv2dOptions, Pool2dOptions};
 use serde::Deserialize;
 
@@ -78,9 +80,9 @@ pub struct Loss {
 #[serde(deny_unknown_fields)]
 pub struct Slices {
     pub axes: Vec<isize>,
-    pub starts: Vec<i64>,
-    pub ends: Vec<i64>,
-    pub steps: Option<Vec<i64>>,
+    pub starts: Vec<isize>,
+    pub ends: Vec<isize>,
+    pub steps: Option<Vec<isize>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -213,22 +215,52 @@ pub fn missing<T>(what: &str) -> Result<T> {
 
 impl Convolution {
     pub fn options(&self) -> Result<Conv2dOptions> {
-        let options = Conv2dOptions::new().stride(sizes("a stride of", self.stride)?);
-        if self.dilation != [1; 2] || self.groups != 1 {
-            return missing("conv2d with dilation or groups");
-        }
-        Ok(options.padding(sizes("a padding of", self.padding)?))
+        Ok(Conv2dOptions::new()
+            .stride(sizes("a stride of", self.stride)?)
+            .padding(sizes("a padding of", self.padding)?)
+            .dilation(sizes("a dilation of", self.dilation)?)
+            .groups(size("a number of groups of", self.groups)?))
     }
 }
 
 impl Pooling {
     pub fn options(&self) -> Result<Pool2dOptions> {
         let kernel = sizes("a window of", self.kernel)?;
-        let stride = self.stride.map_or(Ok(kernel), |stride| sizes("a stride of", stride))?;
-        if self.dilation != [1; 2] || self.ceil_mode || !self.count_include_pad {
-            return missing("a pool with dilation, ceil_mode or without the padding's count");
+        let options = Pool2dOptions::new(kernel)
+            .stride(self.stride.map_or(Ok(kernel), |stride| sizes("a stride of", stride))?)
+            .padding(sizes("a padding of", self.padding)?)
+            .dilation(sizes("a dilation of", self.dilation)?)
+            .count_include_pad(self.count_include_pad);
+        Ok(if self.ceil_mode { options.ceil_mode() } else { options })
+    }
+}
+
+impl Slices {
+    /// The axes with their ranges and steps, as the engine counts a range that is gone through backwards: from its
+    /// first to its last element.
+    pub fn ranges(&self, shape: &[usize]) -> Result<Vec<(isize, Range<isize>, isize)>> {
+        let (axes, starts, ends) = (&self.axes, &self.starts, &self.ends);
+        let steps = self.steps.clone().unwrap_or_else(|| vec![1; axes.len()]);
+        if [starts.len(), ends.len(), steps.len()] != [axes.len(); 3] {
+            return Err(Trouble::File("a slice has another number of axes than of ranges".into()));
         }
-        Ok(Pool2dOptions::new(kernel).stride(stride).padding(sizes("a padding of", self.padding)?))
+        let range = |(number, &axis): (usize, &isize)| {
+            let (start, end, step) = (starts[number], ends[number], steps[number]);
+            if step >= 0 {
+                return (axis, start..end, step);
+            }
+            let place = if axis < 0 { axis.saturating_add_unsigned(shape.len()) } else { axis };
+            let size = shape.get(place as usize).map_or(0, |&size| size as isize);
+            let from_start = |at: isize| if at < 0 { at.saturating_add(size).max(-1) } else { at.min(size - 1) };
+            (axis, from_start(end) + 1..from_start(start) + 1, step)
+        };
+        Ok(axes.iter().enumerate().map(range).collect())
+    }
+}
+
+impl Padding {
+    pub fn sides(&self) -> Result<Vec<[usize; 2]>> {
+        self.pads.iter().map(|&pair| sizes("a padding of", pair)).collect()
     }
 }
 

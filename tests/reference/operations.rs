@@ -15,7 +15,13 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
     let result = match (node.op.as_str(), operands) {
         ("conv2d", &[x, w, ref bias @ ..]) => {
             let y = x.conv2d(w, node.attributes::<Convolution>()?.options()?);
-            add_to_channels(y, w, bias)
+            add_to_channels(y, bias)
+        }
+        ("conv_transpose2d", &[x, w, ref bias @ ..]) => {
+            let convolution: Convolution = node.attributes()?;
+            let more = sizes("an output padding of", convolution.output_padding)?;
+            let y = x.conv_transpose2d(w, convolution.options()?, more);
+            add_to_channels(y, bias)
         }
         ("max_pool2d", &[x]) => x.max_pool2d(node.attributes::<Pooling>()?.options()?),
         ("avg_pool2d", &[x]) => x.avg_pool2d(node.attributes::<Pooling>()?.options()?),
@@ -65,6 +71,15 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
             x.flatten()
         }
         ("permute", &[x]) => x.permute(&node.attributes::<Order>()?.axes),
+        ("slice", &[x]) => {
+            let ranges = node.attributes::<Slices>()?.ranges(&x.shape())?;
+            ranges.into_iter().fold(x, |x, (axis, range, step)| x.slice_step(axis, range, step))
+        }
+        ("pad", &[x]) => {
+            let padding: Padding = node.attributes()?;
+            x.pad(&padding.sides()?, padding.value)
+        }
+        ("concat", arrays) => graph.concat(arrays, node.attributes::<Along>()?.axis),
         ("sum" | "mean", &[x]) => {
             let Reduction { axes, keepdim, .. } = node.attributes()?;
             let axes = axes.unwrap_or_else(|| (0..x.shape().len() as isize).collect());
@@ -81,7 +96,6 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
             return Err(Trouble::Unknown(format!("no operation is called {} of {operands} operands", node.op)));
         }
     };
-    let _ = graph;
     Ok(vec![result])
 }
 
@@ -97,11 +111,7 @@ fn without_attributes<'g>(op: &str, operands: &[Var<'g>]) -> Option<Var<'g>> {
         ("affine", &[x, w, b]) => x.matmul(w) + b,
         ("linear", &[x, w]) => x.matmul(w.transpose()),
         ("linear", &[x, w, b]) => x.matmul(w.transpose()) + b,
-        ("global_avg_pool2d", &[x]) => {
-            let pooled = x.mean(&[2, 3]);
-            let shape = [&pooled.shape()[..], &[1, 1]].concat();
-            pooled.reshape(shape)
-        }
+        ("global_avg_pool2d", &[x]) => x.global_avg_pool2d(),
         ("relu", &[x]) => x.relu(),
         ("sigmoid", &[x]) => x.sigmoid(),
         ("tanh", &[x]) => x.tanh(),
@@ -116,9 +126,9 @@ fn without_attributes<'g>(op: &str, operands: &[Var<'g>]) -> Option<Var<'g>> {
     })
 }
 
-/// A number for each channel of pictures that a convolution by `weight` made.
-fn add_to_channels<'g>(pictures: Var<'g>, weight: Var<'g>, bias: &[Var<'g>]) -> Var<'g> {
-    match (bias, weight.shape().first()) {
+/// Pictures with a number added to each channel. (A number for all channels would broadcast; it is no bias.)
+fn add_to_channels<'g>(pictures: Var<'g>, bias: &[Var<'g>]) -> Var<'g> {
+    match (bias, pictures.shape().get(1)) {
         (&[bias], Some(&channels)) => pictures + bias.reshape([channels, 1, 1]),
         _ => pictures,
     }
