@@ -107,14 +107,27 @@ proptest! {
 ///
 /// It holds as well for what is linear as long as no choice changes, such as a maximum: A is then the choice at x.
 fn assert_adjoint(shape: &[usize], seed: u64, linear: impl for<'g> Fn(Var<'g>) -> Var<'g>) {
+    assert_adjoint_by(shape, seed, &[], |x, _| linear(x));
+}
+
+/// The same for what reads indices, too.
+fn assert_adjoint_by(
+    shape: &[usize],
+    seed: u64,
+    indices: &[u32],
+    linear: impl for<'g> Fn(Var<'g>, Var<'g>) -> Var<'g>,
+) {
     let graph = Graph::new();
     let x = graph.input("x", shape);
-    let y = linear(x);
+    let places = graph.labels("indices", [indices.len()]);
+    let y = linear(x, places);
     let (u, v) = (graph.input("u", y.shape()), graph.input("v", shape));
     let back = vjp(&[(y, u)], &[x]).unwrap()[0].unwrap();
     let again = vjp(&[(back, v)], &[u]).unwrap()[0].unwrap();
     let (at, upstream) = (numbers(shape, seed), numbers(&y.shape(), seed ^ 0x5555));
-    let found = run(&[y, back, again], &[x.feed(&at), u.feed(&upstream), v.feed(&at)]);
+    let indices = ndarray::aview1(indices);
+    let feeds = [x.feed(&at), u.feed(&upstream), v.feed(&at), places.feed(&indices)];
+    let found = run(&[y, back, again], &feeds);
     let (left, right) = (&found[0] * &upstream, &found[1] * &at);
     let scale = left.mapv(f64::abs).sum() + right.mapv(f64::abs).sum();
     let gap = (left.sum() - right.sum()).abs();
@@ -138,6 +151,20 @@ proptest! {
         assert_adjoint(&largest.image(), largest.seed, |x| x.max_pool2d(largest.options()));
         let patches = mean.options();
         assert_adjoint(&mean.image(), mean.seed, |x| x.im2col(patches));
+        assert_adjoint(&mean.image(), mean.seed, |x| x.adaptive_avg_pool2d([2, 3]));
+        assert_adjoint(&mean.image(), mean.seed, |x| x.global_avg_pool2d());
+    }
+
+    #[test]
+    fn transposed_convolutions_are_adjoint_to_their_gradients(conv in windows::convolutions()) {
+        // The pictures that a convolution makes, with as many pixels over at the end as its stride leaves.
+        let (weight, made, more) = (numbers(&conv.weight(), 2), conv.made(), conv.left_over());
+        let back = |y: Var<'_>| y.conv_transpose2d(beside(y, &weight), conv.options(), more).shape();
+        let graph = Graph::new();
+        prop_assert_eq!(back(graph.input("y", made)), dagrad::Shape::from(conv.image()));
+        assert_adjoint(&made, conv.seed, |y| y.conv_transpose2d(beside(y, &weight), conv.options(), more));
+        let image = numbers(&made, 1);
+        assert_adjoint(&conv.weight(), conv.seed, |w| beside(w, &image).conv_transpose2d(w, conv.options(), more));
     }
 
     #[test]
@@ -168,10 +195,35 @@ proptest! {
         assert_adjoint(&summed, seed, |x| x.sum(&axes));
         assert_adjoint(&summed, seed, |x| x.sum_keep(&axes));
         assert_adjoint(&summed, seed, |x| x.mean(&axes));
+        assert_adjoint(&summed, seed, |x| x.max_keep(&axes));
+        assert_adjoint(&shape, seed, |x| x.flip(&order[..order.len() / 2]));
         let both = dagrad::Shape::from(&small[..]).broadcast(&other[..].into()).unwrap();
         assert_adjoint(&small, seed, |x| x.broadcast_to(&both));
         assert_adjoint(&shape, seed, |x| x.relu());
         assert_adjoint(&shape, seed, |x| -x);
+    }
+}
+
+proptest! {
+    #![proptest_config(one_in(2))]
+
+    #[test]
+    fn parts_are_adjoint_to_their_gradients(
+        (shape, axis) in shapes::with_an_axis(),
+        (from, to) in (-5..6isize, -5..6isize),
+        step in prop_oneof![-3..0isize, 1..4isize],
+        sides in proptest::collection::vec([0..3usize, 0..3usize], 6),
+        rows in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
+        seed: u64,
+    ) {
+        assert_adjoint(&shape, seed, |x| x.slice_step(axis, from..to, step));
+        assert_adjoint(&shape, seed, |x| x.pad(&sides[..shape.len()], 0.0));
+        let other = numbers(&shape, 2);
+        assert_adjoint(&shape, seed, |x| x.graph().concat(&[x, beside(x, &other) * x, x], axis));
+        assert_adjoint(&shape, seed, |x| x.graph().stack(&[x * 2.0, x], axis));
+        let size = shape[dagrad::Shape::from(&shape[..]).axes(&[axis]).unwrap()[0]];
+        let rows: Vec<u32> = rows.iter().filter(|_| size > 0).map(|row| row.index(size.max(1)) as u32).collect();
+        assert_adjoint_by(&shape, seed, &rows, |x, rows| x.index_select(axis, rows));
     }
 }
 

@@ -10,7 +10,7 @@ pub fn shapes() -> impl Strategy<Value = Vec<usize>> {
     vec(prop_oneof![1 => Just(0usize), 9 => 1..5usize], 0..6)
 }
 
-/// A shape of one axis or more and an order of its axes, some of them counted from the end.
+/// A shape and an order of its axes, some of them counted from the end.
 pub fn orders() -> impl Strategy<Value = (Vec<usize>, Vec<isize>)> {
     shapes().prop_flat_map(|shape| {
         let axes: Vec<isize> = (0..shape.len() as isize).collect();
@@ -23,6 +23,11 @@ pub fn orders() -> impl Strategy<Value = (Vec<usize>, Vec<isize>)> {
             })
         })
     })
+}
+
+/// A shape of one axis or more, and one of its axes, perhaps counted from the end.
+pub fn with_an_axis() -> impl Strategy<Value = (Vec<usize>, isize)> {
+    orders().prop_filter_map("no axes", |(shape, order)| Some((shape, *order.first()?)))
 }
 
 /// A shape without empty axes, and some of its axes.

@@ -24,9 +24,14 @@ impl Along {
         self.dilation * (self.kernel - 1) + 1
     }
 
+    /// How far it can move.
+    fn room(&self) -> usize {
+        self.size + self.padding[0] + self.padding[1] - self.extent()
+    }
+
     /// How many places it has.
     pub fn places(&self) -> usize {
-        let room = self.size + self.padding[0] + self.padding[1] - self.extent();
+        let room = self.room();
         if !self.ceil {
             return room / self.stride + 1;
         }
@@ -105,12 +110,22 @@ impl Convolution {
         [self.groups * self.filters, self.channels, vertical.kernel, horizontal.kernel]
     }
 
+    /// The shape of the result.
+    pub fn made(&self) -> [usize; 4] {
+        let [vertical, horizontal] = self.axes;
+        [self.batch, self.groups * self.filters, vertical.places(), horizontal.places()]
+    }
+
+    /// The pixels along each axis that the stride leaves over.
+    pub fn left_over(&self) -> [usize; 2] {
+        self.axes.map(|axis| axis.room() % axis.stride)
+    }
+
     /// The definition: a sum over channels, rows and columns for each number of the result.
     pub fn defined(&self, image: &ArrayD<f64>, weight: &ArrayD<f64>) -> ArrayD<f64> {
         let (image, weight) = (view(image), view(weight));
         let [vertical, horizontal] = self.axes;
-        let shape = [self.batch, self.groups * self.filters, vertical.places(), horizontal.places()];
-        let mut result = Array4::zeros(shape);
+        let mut result = Array4::zeros(self.made());
         for ((n, filter, y, x), sum) in result.indexed_iter_mut() {
             for channel in 0..self.channels {
                 for p in 0..vertical.kernel {

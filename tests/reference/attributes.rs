@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use dagrad::{Conv2dOptions, Pool2dOptions};
+use dagrad::{Conv2dOptions, CrossEntropy, Pool2dOptions, Reduction};
 use serde::Deserialize;
 
+use super::tensors::index;
 use super::{Result, Trouble};
 
 /// `[vertical, horizontal]`.
@@ -56,14 +57,14 @@ pub struct Along {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Reduction {
+pub struct Over {
     /// All axes if absent.
     pub axes: Option<Vec<isize>>,
     #[serde(default)]
     pub keepdim: bool,
     /// Of the variance only.
-    #[serde(default = "bessel")]
-    pub correction: f64,
+    #[serde(default = "one")]
+    pub correction: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -183,9 +184,6 @@ fn mean() -> String {
 fn none() -> String {
     "none".into()
 }
-fn bessel() -> f64 {
-    1.0
-}
 fn tenth() -> f64 {
     0.1
 }
@@ -232,6 +230,27 @@ impl Pooling {
             .dilation(sizes("a dilation of", self.dilation)?)
             .count_include_pad(self.count_include_pad);
         Ok(if self.ceil_mode { options.ceil_mode() } else { options })
+    }
+}
+
+impl Loss {
+    /// Whether nothing is asked for but the mean.
+    pub fn is_plain(&self) -> bool {
+        self.reduction == "mean" && self.ignore_index.is_none() && self.label_smoothing == 0.0
+    }
+
+    pub fn options<'g>(&self) -> Result<CrossEntropy<'g>> {
+        let options = CrossEntropy::new().label_smoothing(self.label_smoothing).reduction(reduction(&self.reduction)?);
+        Ok(self.ignore_index.map_or(options, |label| options.ignore(index(label))))
+    }
+}
+
+pub fn reduction(name: &str) -> Result<Reduction> {
+    match name {
+        "mean" => Ok(Reduction::Mean),
+        "sum" => Ok(Reduction::Sum),
+        "none" => Ok(Reduction::None),
+        other => Err(Trouble::Unknown(format!("no reduction is called {other}"))),
     }
 }
 

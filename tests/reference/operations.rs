@@ -29,10 +29,7 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
         ("elu", &[x]) => x.elu(node.attributes::<Number>()?.value),
         ("mul_scalar", &[x]) => x * node.attributes::<Number>()?.value,
         ("add_scalar", &[x]) => x + node.attributes::<Number>()?.value,
-        ("pow_scalar", &[x]) => {
-            let exponent = node.attributes::<Number>()?.value;
-            if exponent.fract() == 0.0 { x.powi(exponent as i32) } else { return missing("pow") }
-        }
+        ("pow_scalar", &[x]) => x.pow(node.attributes::<Number>()?.value),
         ("clamp", &[x]) => {
             let Clamp { min, max } = node.attributes()?;
             x.clamp(min, max)
@@ -46,21 +43,21 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
         ("log_softmax", &[x]) => x.log_softmax(node.attributes::<Along>()?.axis),
         ("softmax_cross_entropy", &[x, t]) => {
             let loss: Loss = node.attributes()?;
-            if loss.reduction != "mean" || loss.ignore_index.is_some() || loss.label_smoothing != 0.0 {
-                return missing("cross entropy with attributes");
+            if loss.is_plain() && x.shape().len() == 2 {
+                x.softmax_cross_entropy(t)
+            } else {
+                x.cross_entropy(t, loss.options()?)
             }
-            if x.shape().len() != 2 {
-                return missing("cross entropy of rank other than 2");
-            }
-            x.softmax_cross_entropy(t)
         }
         ("softmax_cross_entropy_soft", &[x, p]) => {
             let loss: Loss = node.attributes()?;
-            if loss.reduction != "mean" {
-                return missing("cross entropy with attributes");
+            if loss.is_plain() && x.shape().len() == 2 {
+                x.softmax_cross_entropy(p)
+            } else {
+                reduction(&loss.reduction)?.of(-(x.log_softmax(1) * p).sum(&[1]))
             }
-            x.softmax_cross_entropy(p)
         }
+        ("mse", &[x, t]) => x.mse_loss(t, reduction(&node.attributes::<Loss>()?.reduction)?),
         ("reshape", &[x]) => x.reshape(node.attributes::<Target>()?.sizes(x.shape().count())?),
         ("broadcast_to", &[x]) => x.broadcast_to(node.attributes::<Target>()?.sizes(0)?),
         ("flatten", &[x]) => {
@@ -80,15 +77,35 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
             x.pad(&padding.sides()?, padding.value)
         }
         ("concat", arrays) => graph.concat(arrays, node.attributes::<Along>()?.axis),
-        ("sum" | "mean", &[x]) => {
-            let Reduction { axes, keepdim, .. } = node.attributes()?;
-            let axes = axes.unwrap_or_else(|| (0..x.shape().len() as isize).collect());
-            match (node.op.as_str(), keepdim) {
-                ("sum", false) => x.sum(&axes),
-                ("sum", true) => x.sum_keep(&axes),
-                (_, false) => x.mean(&axes),
-                (_, true) => return missing("mean_keep"),
-            }
+        ("sum" | "mean" | "var", &[x]) => {
+            let over: Over = node.attributes()?;
+            let axes = over.axes.unwrap_or_else(|| (0..x.shape().len() as isize).collect());
+            let y = match node.op.as_str() {
+                "sum" => x.sum(&axes),
+                "mean" => x.mean(&axes),
+                _ => x.variance(&axes, size("a correction of", over.correction)?),
+            };
+            kept(y, x, &axes, over.keepdim)
+        }
+        ("max" | "logsumexp", &[x]) => {
+            let Along { axis, keepdim } = node.attributes()?;
+            let y = if node.op == "max" { x.max(&[axis]) } else { x.log_sum_exp(&[axis]) };
+            kept(y, x, &[axis], keepdim)
+        }
+        ("gather_rows", &[x, i]) => x.index_select(0, i),
+        ("layer_norm", &[x, ref affine @ ..]) => {
+            let LayerNorm { ndims, eps } = node.attributes()?;
+            let ndims = size("a number of axes of", ndims)?;
+            let y = x.layer_norm(ndims, eps);
+            let shape = x.shape();
+            scale_and_shift(y, affine, &shape[shape.len().saturating_sub(ndims)..])
+        }
+        ("group_norm", &[x, ref affine @ ..]) => {
+            let GroupNorm { groups, eps } = node.attributes()?;
+            scale_and_shift(x.group_norm(size("a number of groups of", groups)?, eps), affine, &of_channels(x))
+        }
+        ("batch_norm", &[x, gamma, beta, mean, variance]) => {
+            return Ok(batch_norm(x, [gamma, beta], [mean, variance], node.attributes()?).to_vec());
         }
         ("dropout", &[x, mask]) => dropped(x, mask, node.attributes::<Number>()?.value),
         _ => {
@@ -122,16 +139,53 @@ fn without_attributes<'g>(op: &str, operands: &[Var<'g>]) -> Option<Var<'g>> {
         ("abs", &[x]) => x.abs(),
         ("silu", &[x]) => x.silu(),
         ("softplus", &[x]) => x.softplus(),
+        ("stop_gradient", &[x]) => x.stop_gradient(),
         _ => return None,
     })
 }
 
-/// Pictures with a number added to each channel. (A number for all channels would broadcast; it is no bias.)
-fn add_to_channels<'g>(pictures: Var<'g>, bias: &[Var<'g>]) -> Var<'g> {
-    match (bias, pictures.shape().get(1)) {
-        (&[bias], Some(&channels)) => pictures + bias.reshape([channels, 1, 1]),
-        _ => pictures,
+/// The axes that were summed away come back with size 1, if that is asked for.
+fn kept<'g>(y: Var<'g>, x: Var<'g>, axes: &[isize], keep: bool) -> Var<'g> {
+    match x.shape().axes(axes) {
+        Ok(axes) if keep => {
+            let size = |(axis, &size)| if axes.contains(&axis) { 1 } else { size };
+            y.reshape(x.shape().iter().enumerate().map(size).collect::<Vec<_>>())
+        }
+        _ => y,
     }
+}
+
+/// The shape by which a number for each channel, axis 1, meets `x`.
+fn of_channels(x: Var<'_>) -> Vec<usize> {
+    let shape = x.shape();
+    let one = |axis| if axis == 1 { shape[1] } else { 1 };
+    (1..shape.len()).map(one).collect()
+}
+
+/// Pictures with a number added to each channel. (A single number would broadcast, but is no bias.)
+fn add_to_channels<'g>(pictures: Var<'g>, bias: &[Var<'g>]) -> Var<'g> {
+    bias.iter().fold(pictures, |y, bias| y + bias.reshape(of_channels(pictures)))
+}
+
+/// Times the first of two arrays of this shape and plus the second, as far as they are given.
+fn scale_and_shift<'g>(x: Var<'g>, affine: &[Var<'g>], shape: &[usize]) -> Var<'g> {
+    let scaled = affine.first().map_or(x, |gamma| x * gamma.reshape(shape));
+    affine.get(1).map_or(scaled, |beta| scaled + beta.reshape(shape))
+}
+
+/// The normalised batch, and the two running statistics after it.
+fn batch_norm<'g>(x: Var<'g>, affine: [Var<'g>; 2], running: [Var<'g>; 2], options: BatchNorm) -> [Var<'g>; 3] {
+    let BatchNorm { training, momentum, eps } = options;
+    let [mean, variance] = running;
+    let channels = of_channels(x);
+    if !training {
+        let y = (x - mean.reshape(&channels[..])) / (variance.reshape(&channels[..]) + eps).sqrt();
+        return [scale_and_shift(y, &affine, &channels), mean, variance];
+    }
+    let others: Vec<isize> = (0..x.shape().len() as isize).filter(|&axis| axis != 1).collect();
+    let moved = |old: Var<'g>, new: Var<'g>| old * (1.0 - momentum) + new * momentum;
+    let y = scale_and_shift(x.normalise(&others, eps), &affine, &channels);
+    [y, moved(mean, x.mean(&others)), moved(variance, x.variance(&others, 1))]
 }
 
 /// What a given mask leaves, scaled up by what is dropped; of everything dropped nothing is left.
