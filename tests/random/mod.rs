@@ -1,0 +1,5 @@
+//! What property tests draw: windows over pictures, shapes, graphs; and the definitions to which results are held.
+
+pub mod graphs;
+pub mod shapes;
+pub mod windows;
