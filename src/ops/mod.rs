@@ -7,10 +7,10 @@ mod attributes;
 pub mod example;
 
 pub use arithmetic::same_shape;
-pub use class_losses::CrossEntropy;
-pub use losses::Reduction;
 pub use attributes::{Conv2dOptions, Padding, Pool2dOptions};
+pub use class_losses::CrossEntropy;
 pub use example::Example;
+pub use losses::Reduction;
 
 /// Calls `$with!` with the one list of families. A new line here is a new module and a new set of checks.
 #[doc(hidden)]
@@ -18,10 +18,9 @@ pub use example::Example;
 macro_rules! op_families {
     ($with:ident) => {
         $with! {
-            activations, arithmetic, avg_pool2d, batch_matmul, broadcast, class_losses, concat, conv2d, cross_entropy, dropout, extremum, fill,
-            gather, im2col, losses, matmul,
-            max_pool2d, pointwise, relu, reshape, slice, softmax, statistics,
-            stop_gradient, transpose
+            activations, arithmetic, avg_pool2d, batch_matmul, broadcast, class_losses, concat, conv2d,
+            cross_entropy, dropout, extremum, fill, gather, im2col, losses, matmul, max_pool2d, pointwise, relu,
+            reshape, slice, softmax, statistics, stop_gradient, transpose
         }
     };
 }

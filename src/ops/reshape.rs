@@ -95,6 +95,65 @@ impl<'g> Var<'g> {
             [batch, rest @ ..] => self.reshape([*batch, rest.iter().product()]),
         }
     }
+
+    /// Joins the axes from `first` to `last`, both included, into one.
+    ///
+    /// # Errors
+    /// Recorded on the graph: axes that do not exist, or in the other order.
+    #[track_caller]
+    pub fn flatten_axes(self, first: isize, last: isize) -> Var<'g> {
+        let shape = self.shape();
+        let found = shape.axes(&[first]).and_then(|first| Ok((first[0], shape.axes(&[last])?[0])));
+        match found {
+            Ok((first, last)) if first <= last => {
+                let joined = shape[first..=last].iter().product();
+                let sizes = shape[..first].iter().copied().chain([joined]).chain(shape[last + 1..].iter().copied());
+                self.reshape(sizes.collect::<Shape>())
+            }
+            Ok(_) => {
+                let problem = Problem::new(format!("axis {last} does not come after axis {first}"));
+                self.graph().refuse("flatten_axes", &["x"], &[self], problem)
+            }
+            Err(problem) => self.graph().refuse("flatten_axes", &["x"], &[self], problem),
+        }
+    }
+
+    /// Takes away axes of size 1.
+    ///
+    /// # Errors
+    /// Recorded on the graph: axes that do not exist, or of another size.
+    #[track_caller]
+    pub fn squeeze(self, axes: &[isize]) -> Var<'g> {
+        let shape = self.shape();
+        let found = match shape.axes(axes) {
+            Ok(found) => found,
+            Err(problem) => return self.graph().refuse("squeeze", &["x"], &[self], problem),
+        };
+        if let Some(&axis) = found.iter().find(|&&axis| shape[axis] != 1) {
+            let problem = Problem::new(format!("axis {axis} of {shape} has size {}, not 1", shape[axis]))
+                .hint("only axes of size 1 can go without their elements");
+            return self.graph().refuse("squeeze", &["x"], &[self], problem);
+        }
+        let kept = shape.iter().enumerate().filter(|(axis, _)| !found.contains(axis)).map(|(_, &size)| size);
+        self.reshape(kept.collect::<Shape>())
+    }
+
+    /// Adds an axis of size 1, which becomes axis `axis` of the result.
+    ///
+    /// # Errors
+    /// Recorded on the graph: an axis that the result does not have.
+    #[track_caller]
+    pub fn unsqueeze(self, axis: isize) -> Var<'g> {
+        let shape = self.shape();
+        let longer: Shape = shape.iter().copied().chain([1]).collect();
+        match longer.axes(&[axis]) {
+            Ok(axes) => {
+                let (before, after) = shape.split_at(axes[0]);
+                self.reshape(before.iter().copied().chain([1]).chain(after.iter().copied()).collect::<Shape>())
+            }
+            Err(problem) => self.graph().refuse("unsqueeze", &["x"], &[self], problem),
+        }
+    }
 }
 
 /// What the family's checks are made from.
@@ -104,6 +163,9 @@ pub fn examples() -> Vec<Example> {
         Example::new("flatten", [normal([2, 3, 1, 2])], |v| v[0].flatten()).linear(),
         Example::new("there and back", [normal([6])], |v| v[0].reshape([2, 3]).reshape([6])).linear(),
         Example::new("beside itself", [normal([4])], |v| v[0].reshape([2, 2]) * v[0].reshape([2, 2])).smooth(),
+        Example::new("two axes joined", [normal([2, 3, 4])], |v| v[0].flatten_axes(-2, 2)).linear(),
+        Example::new("axes taken away", [normal([1, 3, 1, 2])], |v| v[0].squeeze(&[0, -2])).linear(),
+        Example::new("an axis added", [normal([2, 3])], |v| v[0].unsqueeze(1) * v[0].unsqueeze(-1)).smooth(),
         Example::new("no elements", [normal([0, 3])], |v| v[0].reshape([3, 0])).linear(),
     ]
 }
