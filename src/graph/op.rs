@@ -134,8 +134,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
-    /// For a result of [`Dtype::Index`]: below what all its indices lie, `exempt` aside. Operations with an
-    /// [`index_limit`](Self::index_limit) take only indices that are known to lie below it.
+    /// Below what all indices of the result lie, `exempt` aside. Where there is a limit, it must be known.
     fn index_bound(&self, _operands: &[&Meta], _exempt: Option<u32>) -> Option<usize> {
         None
     }

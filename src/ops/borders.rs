@@ -104,7 +104,8 @@ pub fn examples() -> Vec<Example> {
         })
         .linear(),
         Example::new("replicated", [normal([1, 3, 2])], |v| v[0].pad_replicate(&[[2, 1], [0, 3], [1, 0]])).linear(),
-        Example::new("replicated squares", [normal([2, 3])], |v| (v[0] * v[0]).pad_replicate(&[[1, 0], [1, 2]])).smooth(),
+        Example::new("replicated squares", [normal([2, 3])], |v| (v[0] * v[0]).pad_replicate(&[[1, 0], [1, 2]]))
+            .smooth(),
         Example::new("not at all", [normal([0, 2])], |v| v[0].pad_reflect(&[[0, 0], [1, 1]])).linear(),
     ]
 }

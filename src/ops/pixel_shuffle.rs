@@ -25,7 +25,9 @@ impl<'g> Var<'g> {
         match (&shape[..], block) {
             (&[n, c, h, w], Some(block)) if c % block == 0 => {
                 let parts = self.reshape([n, c / block, factor, factor, h, w]);
-                parts.permute(&[0, 1, 4, 2, 5, 3]).reshape([n, c / block, h.saturating_mul(factor), w.saturating_mul(factor)])
+                // Beyond any number only if there are no channels; the reshape refuses it.
+                let (h, w) = (h.saturating_mul(factor), w.saturating_mul(factor));
+                parts.permute(&[0, 1, 4, 2, 5, 3]).reshape([n, c / block, h, w])
             }
             _ => {
                 let problem = Problem::new(format!("image {shape} has no pixels of {factor}×{factor} channels"))

@@ -90,9 +90,9 @@ impl Positions {
 }
 
 impl<'g> Var<'g> {
-    /// Pictures `[N, C, H, W]` in the size \[H', W'\] (one number stands for both), larger or smaller: each pixel is the one
-    /// that covers its upper left corner, ⌊i · H / H'⌋. That is PyTorch's `nearest`, which rounds H / H' to single
-    /// precision first and so reads the neighbour before at a few sizes.
+    /// Pictures `[N, C, H, W]` in the size \[H', W'\] (one number stands for both), larger or smaller: each pixel is
+    /// the one that covers its upper left corner, ⌊i · H / H'⌋. That is PyTorch's `nearest`, which rounds H / H' first
+    /// and so reads the neighbour before at a few sizes.
     ///
     /// ```
     /// use dagrad::Graph;
@@ -131,10 +131,10 @@ impl<'g> Var<'g> {
         }
     }
 
-    /// Pictures `[N, C, H, W]` in the size \[H', W'\] (one number stands for both), larger or smaller: each pixel is mixed of
-    /// the four around its place, by its distance from them. With `align_corners` the centres of the corner pixels stay
-    /// where they are, i (H − 1) / (H' − 1); without, their outer edges, max(0, (i + ½) H / H' − ½). As in PyTorch, a
-    /// smaller picture is not smoothed before.
+    /// Pictures `[N, C, H, W]` in the size \[H', W'\] (one number stands for both), larger or smaller: each pixel is
+    /// mixed of the four around its place, by its distance from them. With `align_corners` the centres of the corner
+    /// pixels stay where they are, i (H − 1) / (H' − 1); without, their outer edges, max(0, (i + ½) H / H' − ½). As in
+    /// PyTorch, a smaller picture is not smoothed before.
     ///
     /// # Errors
     /// Recorded on the graph: no picture, one without pixels, a size of 0.
