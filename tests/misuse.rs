@@ -5,7 +5,7 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{message, numbers};
-use dagrad::{Conv2dOptions, Graph, Init, Plan, Pool2dOptions, Var, gradients};
+use dagrad::{Conv2dOptions, CrossEntropy, Graph, Init, Plan, Pool2dOptions, Var, gradients};
 
 const HUGE: usize = usize::MAX;
 
@@ -239,6 +239,72 @@ fn losses_refuse_what_does_not_fit() {
     }
 }
 
+#[test]
+fn indices_refuse_what_does_not_fit() {
+    use ndarray::array;
+    misuses! { g,
+        "constant indices beyond an axis": rows(g).index_select(1, g.indices(array![0, 3]))
+            => "index_select at", "the indices of indices may reach 3, but there are 3 elements", "hint: ";
+        "the largest index": rows(g).index_select(0, g.indices(array![u32::MAX])) => "may reach 4294967295";
+        "indices beyond an axis under another shape": rows(g).gather(1, g.indices(array![0, 3]).reshape([2, 1]))
+            => "gather at", "may reach 3";
+        "indices into nothing": g.input("x", [2, 0]).index_select(1, g.indices(array![0])) => "there are 0 elements";
+        "a constant class beyond all": rows(g).softmax_cross_entropy(g.indices(array![0, 7]))
+            => "gather at", "may reach 7, but there are 3";
+        "a constant class beyond those not ignored":
+            rows(g).cross_entropy(g.indices(array![255, 3]), CrossEntropy::new().ignore(255)) => "may reach 3";
+        "an ignored label without any class":
+            g.input("x", [2, 0]).cross_entropy(digits(g), CrossEntropy::new().ignore(255)) => "there are 0 elements";
+        "the place of a maximum in a smaller array": rows(g).gather(1, g.input("y", [2, 4]).argmax(1).reshape([2, 1]))
+            => "gather at", "the indices of argmax may reach 3";
+        "the place of a minimum in a smaller array":
+            g.input("x", [1, 2]).index_select(0, rows(g).argmin(0)) => "the indices of argmax may reach 1";
+        "a one-hot row too short": g.indices(array![4]).one_hot(4) => "scatter_add at", "may reach 4";
+        "one-hot rows of real numbers": rows(g).one_hot(4) => "the indices are real numbers";
+        "one-hot rows beyond memory": digits(g).one_hot(HUGE) => "beyond any memory";
+        "values without an index each": rows(g).scatter_add(1, g.labels("l", [2, 2]), 3)
+            => "does not have an index for each value";
+        "indices scattered": digits(g).scatter_add(0, digits_again(g), 3) => "scatter_add at", "not indices";
+        "scattered along no axis": rows(g).scatter_add(2, digits(g), 3) => "scatter_add at", "axis 2 does not exist";
+        "scattered beyond memory": rows(g).scatter_add(0, g.labels("l", [2, 3]), HUGE) => "beyond any memory";
+        "indices of another rank": rows(g).gather(1, digits(g)) => "indices [2] and array [2, 3]";
+        "a table of indices": rows(g).index_select(0, g.labels("l", [2, 1])) => "are not a list";
+        "real numbers as indices": rows(g).index_select(0, g.input("l", [2])) => "`graph.labels` or `graph.indices`";
+        "the largest of nothing": g.input("x", [0]).max_all() => "no largest of 0 numbers";
+        "the smallest index of nothing": g.input("x", [2, 0]).argmin(1) => "no largest of 0 numbers";
+        "a global pool of a matrix": rows(g).global_max_pool2d() => "global_max_pool2d at", "[2, 3] is not [batch";
+        "a global pool of no pixels": g.input("x", [1, 2, 0, 3]).global_max_pool2d() => "no largest of 0";
+        "a mirror of too few": rows(g).pad_reflect(&[[0, 0], [3, 0]])
+            => "pad_reflect at", "a padding of 3 mirrors more than the 2 elements of axis 1";
+        "a mirror of everything": rows(g).pad_reflect(&[[0, HUGE], [0, 0]]) => "mirrors more than the 1";
+        "borders of other axes": rows(g).pad_replicate(&[[1, 1]]) => "pad_replicate at", "1 pairs", "2 axes";
+        "borders of nothing": g.input("x", [0, 2]).pad_replicate(&[[1, 0], [0, 0]]) => "axis 0 has no elements";
+        "borders beyond memory": rows(g).pad_replicate(&[[0, 0], [HUGE, HUGE]]) => "beyond any memory";
+        "borders of indices": digits(g).pad_reflect(&[[1, 0]]) => "not indices";
+    }
+}
+
+#[test]
+fn pictures_of_another_size_refuse_what_does_not_fit() {
+    misuses! { g,
+        "a matrix enlarged": rows(g).upsample_nearest(4) => "upsample_nearest at", "[2, 3] is not [batch";
+        "classes enlarged": g.labels("l", [1, 1, 2, 2]).upsample_bilinear(4, true) => "image index [1, 1, 2, 2]";
+        "a picture of no size": image(g).upsample_nearest([0, 4]) => "5×4 pixels cannot become 0×4", "hint: ";
+        "no picture enlarged": g.input("x", [1, 1, 0, 3]).upsample_bilinear(2, false) => "0×3 pixels cannot become";
+        "no times a picture": image(g).upsample_nearest_by([1, 0]) => "at least one pixel";
+        "a picture beyond memory": image(g).upsample_nearest(HUGE) => "beyond any memory";
+        "blocks beyond memory": image(g).upsample_nearest_by(HUGE) => "beyond any memory";
+        "a mixed picture beyond memory": image(g).upsample_bilinear([2, HUGE], true) => "beyond any memory";
+        "channels that do not make blocks": image(g).pixel_shuffle(2) => "pixel_shuffle at", "no pixels of 2×2";
+        "no blocks": image(g).pixel_shuffle(0) => "pixel_shuffle at";
+        "huge blocks": image(g).pixel_shuffle(HUGE) => "pixel_shuffle at";
+        "huge blocks of no channels": g.input("x", [1, 0, 1 << 40, 1]).pixel_shuffle(1 << 31) => "more than any memory";
+        "pixels left over": image(g).pixel_unshuffle(2) => "pixel_unshuffle at", "does not consist of blocks 2×2";
+        "blocks of no pixels": g.input("x", [1, 1, 0, 0]).pixel_unshuffle(HUGE) => "more than any memory";
+        "no factor": image(g).pixel_unshuffle(0) => "pixel_unshuffle at";
+    }
+}
+
 fn digits_again(graph: &Graph) -> Var<'_> {
     graph.labels("digits again", [2])
 }
@@ -246,7 +312,6 @@ fn digits_again(graph: &Graph) -> Var<'_> {
 #[test]
 fn operations_that_users_record_themselves_refuse_a_wrong_number_of_operands() {
     use dagrad::ops::arithmetic::Arithmetic;
-    use dagrad::ops::cross_entropy::Pick;
     use dagrad::ops::pointwise::Pointwise;
     use dagrad::ops::relu::{Gate, Relu};
     misuses! { g,
@@ -257,7 +322,6 @@ fn operations_that_users_record_themselves_refuse_a_wrong_number_of_operands() {
         "relu of two": { let x = rows(g); g.record(Relu, &[x, x]) } => "relu at";
         "a gate without a condition": g.record(Gate, &[rows(g)]) => "gate at";
         "exp of two": { let x = rows(g); g.record(Pointwise::Exp, &[x, x]) } => "exp at";
-        "a pick without labels": g.record(Pick, &[rows(g)]) => "pick at";
     }
 }
 

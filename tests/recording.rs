@@ -35,7 +35,8 @@ fn a_graph_prints_one_typed_line_for_each_value() {
 %3 = matmul %0 %1 : [2, 1]  # @4
 %4 = relu %3 as "scores" : [2, 1]  # @4
 %5 = log_softmax %4 (axis 1) : [2, 1]  # @5
-%6 = pick %5 %2 : [2]  # @5
+%6 = reshape %2 : index [2, 1]  # @5
+%7 = gather %5 %6 (axis 1) : [2, 1]  # @5
 "#,
         line,
     );

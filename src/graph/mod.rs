@@ -3,6 +3,7 @@
 pub mod byproduct;
 pub(crate) mod checkpoint;
 pub mod dag;
+mod indices;
 mod init;
 pub mod op;
 mod order;

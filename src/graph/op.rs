@@ -134,6 +134,11 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
+    /// Below what all indices of the result lie, `exempt` aside. Where there is a limit, it must be known.
+    fn index_bound(&self, _operands: &[&Meta], _exempt: Option<u32>) -> Option<usize> {
+        None
+    }
+
     /// A cheaper way to say the same, if the neighbourhood in the graph allows one.
     fn simplify(&self, _here: Here<'_>) -> Option<Rewrite> {
         None
@@ -289,6 +294,7 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn runs_in_place(&self, position: usize, result: usize) -> bool;
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize>;
     fn exempt_index(&self) -> Option<u32>;
+    fn index_bound(&self, operands: &[&Meta], exempt: Option<u32>) -> Option<usize>;
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite>;
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>>;
     fn channels_last(&self, operands: &[&Meta], algorithm: Algorithm) -> Option<ChannelsLast>;
@@ -316,6 +322,7 @@ impl<O: Op> AnyOp for O {
     fn runs_in_place(&self, position: usize, result: usize) -> bool { Op::runs_in_place(self, position, result) }
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize> { Op::index_limit(self, operands) }
     fn exempt_index(&self) -> Option<u32> { Op::exempt_index(self) }
+    fn index_bound(&self, operands: &[&Meta], exempt: Option<u32>) -> Option<usize> { Op::index_bound(self, operands, exempt) }
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> { Op::simplify(self, here) }
     fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> { Op::absorb(self, next) }
     fn channels_last(&self, operands: &[&Meta], algorithm: Algorithm) -> Option<ChannelsLast> { Op::channels_last(self, operands, algorithm) }

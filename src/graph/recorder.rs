@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::dag::{Dag, Kind, Node, NodeId};
+use super::indices;
 use super::init::Init;
 use super::op::{Dtype, Meta, Op};
 use super::var::Var;
@@ -151,19 +152,17 @@ impl Graph {
             let problem = Problem::new(format!("{given} operands are given, but it takes {takes}"));
             return self.refuse(op.name(), roles, operands, problem);
         }
+        let ids: Vec<NodeId> = operands.iter().map(|operand| operand.id()).collect();
         let inferred = {
             let dag = self.dag.borrow();
             let metas: Vec<&Meta> = operands.iter().map(|operand| &dag.node(operand.id()).meta).collect();
             op.infer(&metas).and_then(|meta| match meta.shape.checked_count() {
-                Some(_) => Ok(meta),
+                Some(_) => indices::check(&dag, &op, &ids, &metas).map(|()| meta),
                 None => Err(Problem::new(format!("the result's shape {} is beyond any memory", meta.shape))),
             })
         };
         match inferred {
-            Ok(meta) => {
-                let ids: Vec<NodeId> = operands.iter().map(|operand| operand.id()).collect();
-                self.push(Kind::Op(Arc::new(op)), meta, None, &ids)
-            }
+            Ok(meta) => self.push(Kind::Op(Arc::new(op)), meta, None, &ids),
             Err(problem) => self.refuse(op.name(), op.roles(), operands, problem),
         }
     }

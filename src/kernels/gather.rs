@@ -12,58 +12,107 @@ pub struct Gather {
     pub count: usize,
     /// Elements of all later axes together.
     pub inner: usize,
-    /// Whether all of `inner` share an index.
+    /// Whether the indices are `[count]`, shared by all of `outer` and `inner`.
     pub shared: bool,
-    /// Whether all of `outer` share their indices.
-    pub same: bool,
 }
 
+/// Elements that a task should at least touch.
+const WORK: usize = 1 << 12;
+
 impl Gather {
-    /// The index at which element `at` of `[count, inner]` reads, in outer part `part`.
-    #[inline(always)]
-    fn index(&self, indices: &[u32], part: usize, at: usize) -> usize {
-        let (at, length) = if self.shared { (at / self.inner, self.count) } else { (at, self.count * self.inner) };
-        indices[if self.same { at } else { part * length + at }] as usize
+    fn sizes(&self) -> [usize; 2] {
+        [self.size * self.inner, self.count * self.inner]
+    }
+
+    /// How many of `outer` one task does.
+    fn parts(&self) -> usize {
+        let [whole, part] = self.sizes();
+        (WORK / whole.max(part).max(1)).max(1)
+    }
+
+    /// The indices of one of `outer`.
+    fn of_part<'a>(&self, indices: &'a [u32], number: usize) -> &'a [u32] {
+        let part = self.count * self.inner;
+        if self.shared { indices } else { &indices[number * part..][..part] }
     }
 
     /// Reads.
     pub fn read<T: Real>(&self, data: &[T], indices: &[u32], out: &mut [T], workers: &Workers) {
-        let (whole, part) = (self.size * self.inner, self.count * self.inner);
-        workers.chunks(out, part, &|number, out, _| {
-            let data = &data[number * whole..][..whole];
-            for (at, out) in out.iter_mut().enumerate() {
-                *out = data[self.index(indices, number, at) * self.inner + at % self.inner];
+        let ([whole, part], parts) = (self.sizes(), self.parts());
+        workers.chunks(out, parts * part, &|task, out, _| {
+            for (number, out) in (task * parts..).zip(out.chunks_exact_mut(part)) {
+                self.read_part(&data[number * whole..][..whole], self.of_part(indices, number), out);
             }
         });
     }
 
+    fn read_part<T: Real>(&self, data: &[T], indices: &[u32], out: &mut [T]) {
+        if self.inner == 1 {
+            out.iter_mut().zip(indices).for_each(|(out, &index)| *out = data[index as usize]);
+        } else if self.shared {
+            for (out, &index) in out.chunks_exact_mut(self.inner).zip(indices) {
+                out.copy_from_slice(&data[index as usize * self.inner..][..self.inner]);
+            }
+        } else {
+            for (out, indices) in out.chunks_exact_mut(self.inner).zip(indices.chunks_exact(self.inner)) {
+                for (lane, (out, &index)) in out.iter_mut().zip(indices).enumerate() {
+                    *out = data[index as usize * self.inner + lane];
+                }
+            }
+        }
+    }
+
     /// The adjoint: adds each value where it was read, in order.
     pub fn add<T: Real>(&self, values: &[T], indices: &[u32], out: &mut [T], workers: &Workers) {
-        let (whole, part) = (self.size * self.inner, self.count * self.inner);
-        workers.chunks(out, whole, &|number, out, _| {
+        let ([whole, part], parts) = (self.sizes(), self.parts());
+        workers.chunks(out, parts * whole, &|task, out, _| {
             out.fill(T::zero());
-            for (at, &value) in values[number * part..][..part].iter().enumerate() {
-                out[self.index(indices, number, at) * self.inner + at % self.inner] += value;
+            for (number, out) in (task * parts..).zip(out.chunks_exact_mut(whole)) {
+                self.add_part(&values[number * part..][..part], self.of_part(indices, number), out);
             }
         });
+    }
+
+    fn add_part<T: Real>(&self, values: &[T], indices: &[u32], out: &mut [T]) {
+        if self.inner == 1 {
+            values.iter().zip(indices).for_each(|(&value, &index)| out[index as usize] += value);
+        } else if self.shared {
+            for (values, &index) in values.chunks_exact(self.inner).zip(indices) {
+                let out = &mut out[index as usize * self.inner..][..self.inner];
+                out.iter_mut().zip(values).for_each(|(out, &value)| *out += value);
+            }
+        } else {
+            for (values, indices) in values.chunks_exact(self.inner).zip(indices.chunks_exact(self.inner)) {
+                for (lane, (&value, &index)) in values.iter().zip(indices).enumerate() {
+                    out[index as usize * self.inner + lane] += value;
+                }
+            }
+        }
     }
 }
 
 /// Of an array seen as `[outer, size, inner]`, the index along `size` of the largest number: the first of equal ones, or
 /// the first NaN if there is one.
 pub fn argmax<T: Real>(data: &[T], [size, inner]: [usize; 2], indices: &mut [u32], workers: &Workers) {
-    workers.chunks(indices, inner, &|outer, indices, _| {
-        let data = &data[outer * size * inner..][..size * inner];
-        indices.fill(0);
-        for (index, row) in data.chunks_exact(inner).enumerate().skip(1) {
-            for (column, (&value, best)) in row.iter().zip(indices.iter_mut()).enumerate() {
-                let largest = data[*best as usize * inner + column];
-                if value > largest || value.is_nan() && !largest.is_nan() {
-                    *best = index as u32;
-                }
-            }
+    let parts = (WORK / (size * inner).max(1)).max(1);
+    workers.chunks(indices, parts * inner, &|task, indices, _| {
+        for (part, indices) in (task * parts..).zip(indices.chunks_exact_mut(inner)) {
+            argmax_part(&data[part * size * inner..][..size * inner], indices);
         }
     });
+}
+
+fn argmax_part<T: Real>(data: &[T], indices: &mut [u32]) {
+    let inner = indices.len();
+    indices.fill(0);
+    for (index, row) in data.chunks_exact(inner).enumerate().skip(1) {
+        for (column, (&value, best)) in row.iter().zip(indices.iter_mut()).enumerate() {
+            let largest = data[*best as usize * inner + column];
+            if value > largest || value.is_nan() && !largest.is_nan() {
+                *best = index as u32;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

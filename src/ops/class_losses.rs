@@ -54,6 +54,11 @@ impl Op for Ignore {
     fn exempt_index(&self) -> Option<u32> {
         Some(self.label)
     }
+
+    /// Class 0 stands for labels that do not count, even if there are no classes.
+    fn index_bound(&self, _: &[&Meta], _: Option<u32>) -> Option<usize> {
+        Some(self.classes.max(1))
+    }
 }
 
 /// How [`Var::cross_entropy`] and [`Var::nll_loss`] treat labels.

@@ -1,108 +1,21 @@
-//! Softmax cross-entropy, and the picking of one class that it rests on.
+//! Softmax cross-entropy of rows, and the picking of one class that it rests on.
 
 use super::example::{Example, labels, normal};
 use crate::error::Problem;
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::real::Real;
-
-/// `[N, C]` and a class for each row → `[N]`: each row's element at its class.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pick;
-
-/// The adjoint: `[N]` and a class for each row → `[N, C]`, zero but at the class.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Place {
-    classes: usize,
-}
-
-impl Op for Pick {
-    fn name(&self) -> &'static str {
-        "pick"
-    }
-
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let (rows, labels) = (operands[0], operands[1]);
-        if labels.dtype != Dtype::Index {
-            return Err(Problem::new("the labels are real numbers")
-                .hint("classes are whole numbers: record them with `graph.labels`"));
-        }
-        let &[count, _] = &rows.shape[..] else {
-            return Err(Problem::new(format!("{} is not [batch, classes]", rows.shape)).hint("use `flatten`"));
-        };
-        if rows.dtype != Dtype::Real || labels.shape[..] != [count] {
-            return Err(Problem::new(format!("{} labels do not fit {} rows", labels.shape, rows.shape))
-                .hint("there is one label for each row"));
-        }
-        Ok(Meta::real([count]))
-    }
-
-    fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let classes = call.operand_shape(0)[1];
-        let rows = call.real(0).chunks_exact(classes.max(1)).zip(call.indices_of(1));
-        call.output.iter_mut().zip(rows).for_each(|(out, (row, &class))| *out = row[class as usize]);
-    }
-
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
-        match argument {
-            0 => {
-                let op = Place { classes: at.operands[0].shape()[1] };
-                Gradient::Of(at.upstream.graph().record(op, &[at.upstream, at.operands[1]]))
-            }
-            _ => Gradient::Constant,
-        }
-    }
-
-    fn roles(&self) -> &'static [&'static str] {
-        &["rows", "labels"]
-    }
-
-    fn index_limit(&self, operands: &[&Meta]) -> Option<usize> {
-        Some(operands[0].shape[1])
-    }
-}
-
-impl Op for Place {
-    fn name(&self) -> &'static str {
-        "place"
-    }
-
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let [count] = operands[0].shape[..] else {
-            return Err(Problem::new(format!("{} is not one number for each row", operands[0].shape)));
-        };
-        Ok(Meta::real([count, self.classes]))
-    }
-
-    fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let (values, labels) = (call.real(0), call.indices_of(1));
-        call.output.fill(T::zero());
-        let rows = call.output.chunks_exact_mut(self.classes.max(1));
-        for (row, (&value, &class)) in rows.zip(values.iter().zip(labels)) {
-            row[class as usize] = value;
-        }
-    }
-
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
-        match argument {
-            0 => Gradient::Of(at.upstream.graph().record(Pick, &[at.upstream, at.operands[1]])),
-            _ => Gradient::Constant,
-        }
-    }
-
-    fn roles(&self) -> &'static [&'static str] {
-        &["values", "labels"]
-    }
-
-    fn index_limit(&self, _: &[&Meta]) -> Option<usize> {
-        Some(self.classes)
-    }
-}
+use crate::graph::{Dtype, Var};
 
 impl<'g> Var<'g> {
     /// Each row's element at its class: `[N, C]` and labels `[N]` give `[N]`.
+    ///
+    /// # Errors
+    /// Recorded on the graph: shapes that do not fit, real numbers for labels. A class out of range is an error when it
+    /// is given.
     #[track_caller]
     pub fn pick(self, labels: Var<'g>) -> Var<'g> {
-        self.graph().record(Pick, &[self, labels])
+        match rows(self, labels) {
+            Ok(count) => self.gather(1, labels.reshape([count, 1])).reshape([count]),
+            Err(problem) => self.graph().refuse("pick", &["rows", "labels"], &[self, labels], problem),
+        }
     }
 
     /// The mean over the batch of −ln softmax(logits)\[label\], a single number in nats.
@@ -127,6 +40,21 @@ impl<'g> Var<'g> {
             Dtype::Real => (labels * log_probabilities).sum(&[-1]),
         };
         -each.mean_all()
+    }
+}
+
+/// How many rows there are, each with its label.
+fn rows(rows: Var<'_>, labels: Var<'_>) -> Result<usize, Problem> {
+    let (shape, labels) = (rows.shape(), labels.meta());
+    if labels.dtype != Dtype::Index {
+        return Err(Problem::new("the labels are real numbers")
+            .hint("classes are whole numbers: record them with `graph.labels`"));
+    }
+    match shape[..] {
+        [count, _] if labels.shape[..] == [count] => Ok(count),
+        [_, _] => Err(Problem::new(format!("{} labels do not fit {shape} rows", labels.shape))
+            .hint("there is one label for each row")),
+        _ => Err(Problem::new(format!("{shape} is not [batch, classes]")).hint("use `flatten`")),
     }
 }
 

@@ -51,6 +51,10 @@ impl Op for ArgmaxAlong {
         format!("axis {}", self.axis)
     }
 
+    fn index_bound(&self, operands: &[&Meta], _: Option<u32>) -> Option<usize> {
+        Some(operands[0].shape[self.axis])
+    }
+
     fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
         (self.axis > 0).then(|| Samples::each(operands[0].shape[0], &[true]))
     }
@@ -137,12 +141,35 @@ impl<'g> Var<'g> {
         -(-self).max_keep(axes)
     }
 
-    /// The largest value of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.
+    /// The largest of all elements, a single number.
     ///
     /// # Errors
     /// As [`max`](Self::max).
     #[track_caller]
+    pub fn max_all(self) -> Var<'g> {
+        let axes: Vec<isize> = (0..self.shape().len() as isize).collect();
+        self.max(&axes)
+    }
+
+    /// The smallest of all elements, a single number.
+    ///
+    /// # Errors
+    /// As [`max`](Self::max).
+    #[track_caller]
+    pub fn min_all(self) -> Var<'g> {
+        -(-self).max_all()
+    }
+
+    /// The largest value of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.
+    ///
+    /// # Errors
+    /// Recorded on the graph: no picture, or one without pixels.
+    #[track_caller]
     pub fn global_max_pool2d(self) -> Var<'g> {
+        if self.shape().len() != 4 {
+            let problem = Problem::new(format!("image {} is not [batch, channels, height, width]", self.shape()));
+            return self.graph().refuse("global_max_pool2d", &["image"], &[self], problem);
+        }
         self.max_keep(&[2, 3])
     }
 }
@@ -156,6 +183,7 @@ pub fn examples() -> Vec<Example> {
         Example::new("max that keeps its axes", [distinct([2, 3, 2])], |v| v[0] - v[0].max_keep(&[-1])),
         Example::new("min", [distinct([3, 4])], |v| v[0].min(&[1])),
         Example::new("min that keeps its axes", [distinct([3, 4])], |v| v[0].min_keep(&[0]) * v[0]),
+        Example::new("max and min of all", [distinct([2, 3, 2])], |v| v[0].max_all() * v[0].min_all()),
         Example::new("global max pool", [distinct([2, 3, 3, 4])], |v| v[0].global_max_pool2d()),
         Example::new("read at another's maximum", [distinct([3, 4]), distinct([3, 4])], |v| {
             v[1].gather(1, v[0].argmax(1).reshape([3, 1])) * v[1].gather(1, v[0].argmin(1).reshape([3, 1]))

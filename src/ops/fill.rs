@@ -49,6 +49,12 @@ pub struct Constant {
     values: Arc<ArrayD<f64>>,
 }
 
+/// Indices written down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Indices {
+    values: Arc<ArrayD<u32>>,
+}
+
 /// Equal means equal bits: 0 and −0 must not become one value, because 1/x tells them apart.
 impl PartialEq for Fill {
     fn eq(&self, other: &Self) -> bool {
@@ -81,6 +87,29 @@ impl Op for Constant {
     }
 }
 
+impl Op for Indices {
+    fn name(&self) -> &'static str {
+        "indices"
+    }
+
+    fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
+        Ok(Meta::index(self.values.shape()))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        call.indices.iter_mut().zip(self.values.iter()).for_each(|(out, &value)| *out = value);
+    }
+
+    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+        Gradient::Constant
+    }
+
+    fn index_bound(&self, _: &[&Meta], exempt: Option<u32>) -> Option<usize> {
+        let counted = self.values.iter().filter(|&&index| Some(index) != exempt);
+        Some(counted.max().map_or(0, |&largest| largest as usize + 1))
+    }
+}
+
 impl Graph {
     /// An array whose elements are all `value`.
     #[track_caller]
@@ -102,6 +131,22 @@ impl Graph {
     pub fn constant<D: Dimension>(&self, values: Array<f64, D>) -> Var<'_> {
         self.record(Constant { values: Arc::new(values.into_dyn()) }, &[])
     }
+
+    /// An array of given indices. One that is out of range is an error where it is used.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    /// use ndarray::array;
+    ///
+    /// let graph = Graph::new();
+    /// let x = graph.input("x", [2, 5]);
+    /// let outer = x.index_select(1, graph.indices(array![0, 4]));
+    /// assert_eq!(outer.shape(), [2, 2].into());
+    /// ```
+    #[track_caller]
+    pub fn indices<D: Dimension>(&self, values: Array<u32, D>) -> Var<'_> {
+        self.record(Indices { values: Arc::new(values.into_dyn()) }, &[])
+    }
 }
 
 /// What the family's checks are made from.
@@ -110,6 +155,14 @@ pub fn examples() -> Vec<Example> {
         Example::on_graph("fill", [normal([2, 3])], |graph, v| v[0] * graph.fill([3], 1.5)).linear(),
         Example::on_graph("constant", [normal([2, 2])], |graph, v| {
             v[0] * graph.constant(ndarray::array![[1.0, -2.0], [0.5, 3.0]])
+        })
+        .linear(),
+        Example::on_graph("indices", [normal([4, 2])], |graph, v| {
+            v[0].index_select(0, graph.indices(ndarray::array![3, 0, 3]))
+        })
+        .linear(),
+        Example::on_graph("indices under another shape", [normal([2, 3])], |graph, v| {
+            v[0].gather(1, graph.indices(ndarray::array![2, 0, 1, 1]).reshape([2, 2]))
         })
         .linear(),
     ]

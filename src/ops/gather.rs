@@ -61,9 +61,8 @@ impl Indices {
 
     /// The kernel for an array and what is read of it.
     fn kernel(self, axis: usize, whole: &Shape, part: &Shape) -> Kernel {
-        let is_shared = self == Self::Slices;
         let inner = whole[axis + 1..].iter().product();
-        Kernel { size: whole[axis], count: part[axis], inner, shared: is_shared, same: is_shared }
+        Kernel { size: whole[axis], count: part[axis], inner, shared: self == Self::Slices }
     }
 }
 
@@ -116,7 +115,7 @@ impl Op for Scatter {
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
         let mut shape = operands[0].shape.to_vec();
         shape[self.axis] = self.size;
-        let whole = Meta::real(shape);
+        let whole = Meta { shape: shape.into(), dtype: operands[0].dtype };
         match self.indices.read(&whole, operands[1], self.axis)? == operands[0].shape {
             true => Ok(whole),
             false => Err(Problem::new(format!("{} does not have an index for each value", operands[1]))),
@@ -185,6 +184,43 @@ impl<'g> Var<'g> {
         self.gathered("index_select", axis, indices, Indices::Slices)
     }
 
+    /// The adjoint of [`gather`](Self::gather): an array of `size` along `axis`, zero but for these values added at their
+    /// indices, in order (`torch.scatter_add` to zeros).
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather); indices of another shape than the values.
+    #[track_caller]
+    pub fn scatter_add(self, axis: isize, indices: Var<'g>, size: usize) -> Var<'g> {
+        match self.shape().axes(&[axis]) {
+            Ok(axes) => {
+                let op = Scatter { axis: axes[0], indices: Indices::Elements, size };
+                self.graph().record(op, &[self, indices])
+            }
+            Err(problem) => self.graph().refuse("scatter_add", &["values", "indices"], &[self, indices], problem),
+        }
+    }
+
+    /// Classes as rows: indices `[..]` give real numbers `[.., classes]`, 1 at the index and 0 elsewhere.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    /// use ndarray::array;
+    ///
+    /// let graph = Graph::new();
+    /// let rows = graph.indices(array![2, 0]).one_hot(3);
+    /// assert_eq!(rows.eval::<f64>(&[])?, array![[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]].into_dyn());
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Recorded on the graph: real numbers for indices. An index that is out of range is an error when it is given.
+    #[track_caller]
+    pub fn one_hot(self, classes: usize) -> Var<'g> {
+        let (axis, mut single) = (self.shape().len() as isize, self.shape().to_vec());
+        single.push(1);
+        self.graph().fill(&single[..], 1.0).scatter_add(axis, self.reshape(&single[..]), classes)
+    }
+
     #[track_caller]
     fn gathered(self, name: &str, axis: isize, indices: Var<'g>, kind: Indices) -> Var<'g> {
         match self.shape().axes(&[axis]) {
@@ -203,6 +239,11 @@ pub fn examples() -> Vec<Example> {
         Example::new("of a product", [normal([3, 4]), labels([3, 2], 4)], |v| (v[0] * v[0]).gather(1, v[1])).smooth(),
         Example::new("rows of a table", [normal([4, 3]), labels([7], 4)], |v| v[0].index_select(0, v[1])).linear(),
         Example::new("channels", [normal([2, 3, 2, 2]), labels([4], 3)], |v| v[0].index_select(1, v[1])).linear(),
+        Example::new("columns", [normal([2, 3]), labels([5], 3)], |v| v[0].index_select(-1, v[1])).linear(),
+        Example::new("scattered", [normal([2, 5, 3]), labels([2, 5, 3], 4)], |v| v[0].scatter_add(1, v[1], 4)).linear(),
+        Example::new("scattered along the last", [normal([2, 5]), labels([2, 5], 3)], |v| v[0].scatter_add(-1, v[1], 3))
+            .linear(),
+        Example::new("one-hot rows", [normal([2, 3, 4]), labels([2, 3], 4)], |v| v[0] * v[1].one_hot(4)).linear(),
         Example::new("no rows", [normal([4, 3]), labels([0], 4)], |v| v[0].index_select(0, v[1])).linear(),
         Example::new("an empty batch", [normal([0, 3]), labels([0, 2], 3)], |v| v[0].gather(1, v[1])).linear(),
     ]

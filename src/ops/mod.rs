@@ -18,9 +18,10 @@ pub use losses::Reduction;
 macro_rules! op_families {
     ($with:ident) => {
         $with! {
-            activations, arithmetic, avg_pool2d, batch_matmul, broadcast, class_losses, concat, conv2d,
-            cross_entropy, dropout, extremum, fill, gather, im2col, losses, matmul, max_pool2d, pointwise, relu,
-            reshape, slice, softmax, statistics, stop_gradient, transpose
+            activations, arithmetic, avg_pool2d, batch_matmul, borders, broadcast, class_losses, concat,
+            conv2d, cross_entropy, dropout, extremum, fill, gather, im2col, losses, matmul, max_pool2d,
+            pixel_shuffle, pointwise, relu, reshape, slice, softmax, statistics, stop_gradient, transpose,
+            upsample
         }
     };
 }

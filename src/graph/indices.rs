@@ -1,0 +1,35 @@
+//! Whether indices are in range, so far as a recording can tell.
+
+use super::dag::{Dag, Kind, NodeId};
+use super::op::{AnyOp, Dtype, Meta};
+use crate::error::Problem;
+
+/// Refuses indices that may lie beyond what `op` takes. Those of an input are checked when they are given; all
+/// others must be known to lie below the limit, so that a kernel never meets one that does not.
+pub(super) fn check(dag: &Dag, op: &dyn AnyOp, operands: &[NodeId], metas: &[&Meta]) -> Result<(), Problem> {
+    let Some(limit) = op.index_limit(metas) else { return Ok(()) };
+    let sources = operands.iter().map(|&operand| origin(dag, operand));
+    let mut computed = sources.filter(|&source| dag.node(source).meta.dtype == Dtype::Index).filter_map(|source| {
+        let Kind::Op(maker) = &dag.node(source).kind else { return None };
+        Some((maker, maker.index_bound(&dag.operand_metas(source), op.exempt_index())))
+    });
+    computed.try_for_each(|(maker, bound)| match bound {
+        Some(bound) if bound <= limit => Ok(()),
+        Some(bound) => Err(Problem::new(format!(
+            "the indices of {} may reach {}, but there are {limit} elements",
+            maker.name(),
+            bound - 1
+        ))
+        .hint("indices count from 0 and lie below the size of the axis")),
+        None => Err(Problem::new(format!("nothing is known of how large the indices of {} are", maker.name()))
+            .hint("an operation that yields indices says by `index_bound` below what they lie")),
+    })
+}
+
+/// The node that the values come from: those of an alias are its operand's.
+fn origin(dag: &Dag, mut id: NodeId) -> NodeId {
+    while dag.op(id).is_some_and(|op| op.is_alias()) {
+        id = dag.operand(id, 0);
+    }
+    id
+}

@@ -1,0 +1,208 @@
+//! Pictures of another size, each pixel taken from its nearest neighbour or from the four around it.
+//!
+//! Which pixels those are, and how much of each, follows from the sizes alone; reading them is `index_select`.
+
+use super::example::{Example, normal};
+use crate::error::Problem;
+use crate::graph::{At, Call, Dtype, Gradient, Graph, Meta, Op, Var};
+use crate::kernels::real::Real;
+use crate::shape::Pair;
+
+/// For each of `to` pixels in a row, where it lies in a row of `from` pixels. There is at least one of both.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Positions {
+    from: usize,
+    to: usize,
+    rule: Rule,
+}
+
+/// What is asked about a pixel's position.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rule {
+    /// The pixel that covers it.
+    Nearest,
+    /// The pixel before it.
+    Before { align_corners: bool },
+    /// The pixel after it.
+    After { align_corners: bool },
+    /// How far it is from the pixel before to the one after, between 0 and 1.
+    Share { align_corners: bool },
+}
+
+impl Op for Positions {
+    fn name(&self) -> &'static str {
+        "positions"
+    }
+
+    fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
+        let dtype = if matches!(self.rule, Rule::Share { .. }) { Dtype::Real } else { Dtype::Index };
+        Ok(Meta { shape: [self.to].into(), dtype })
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let last = self.from - 1;
+        let before = |align_corners, i| (self.place(align_corners, i) as usize).min(last);
+        let indices = call.indices.iter_mut().enumerate();
+        match self.rule {
+            Rule::Nearest => indices.for_each(|(i, index)| *index = self.covering(i)),
+            Rule::Before { align_corners } => {
+                indices.for_each(|(i, index)| *index = before(align_corners, i) as u32)
+            }
+            Rule::After { align_corners } => {
+                indices.for_each(|(i, index)| *index = (before(align_corners, i) + 1).min(last) as u32)
+            }
+            Rule::Share { align_corners } => call.output.iter_mut().enumerate().for_each(|(i, share)| {
+                let distance = self.place(align_corners, i) - before(align_corners, i) as f64;
+                *share = T::of(distance.clamp(0.0, 1.0));
+            }),
+        }
+    }
+
+    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+        Gradient::Constant
+    }
+
+    fn attributes(&self) -> String {
+        format!("{:?} of {} in {}", self.rule, self.to, self.from)
+    }
+
+    fn index_bound(&self, _: &[&Meta], _: Option<u32>) -> Option<usize> {
+        Some(self.from)
+    }
+}
+
+impl Positions {
+    /// ⌊i · from / to⌋, without rounding.
+    fn covering(&self, i: usize) -> u32 {
+        (i as u128 * self.from as u128 / self.to as u128) as u32
+    }
+
+    /// Where pixel i lies, in pixels from the first one's centre: the corner pixels' centres lie on one another, or
+    /// else their outer edges.
+    fn place(&self, align_corners: bool, i: usize) -> f64 {
+        let (from, to, i) = (self.from as f64, self.to as f64, i as f64);
+        match align_corners {
+            true if self.to == 1 => 0.0,
+            true => i * ((from - 1.0) / (to - 1.0)),
+            false => ((i + 0.5) * (from / to) - 0.5).max(0.0),
+        }
+    }
+}
+
+impl<'g> Var<'g> {
+    /// Pictures `[N, C, H, W]` in the size \[H', W'\] (one number stands for both), larger or smaller: each pixel is
+    /// the one that covers its upper left corner, ⌊i · H / H'⌋. That is PyTorch's `nearest`, which rounds H / H' first
+    /// and so reads the neighbour before at a few sizes.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    /// use ndarray::array;
+    ///
+    /// let graph = Graph::new();
+    /// let x = graph.constant(array![[[[1.0, 2.0]]]]);
+    /// let y = x.upsample_nearest([1, 5]).eval::<f64>(&[])?;
+    /// assert_eq!(y, array![[[[1.0, 1.0, 1.0, 2.0, 2.0]]]].into_dyn());
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Recorded on the graph: no picture, one without pixels, a size of 0.
+    #[track_caller]
+    pub fn upsample_nearest(self, size: impl Into<Pair>) -> Var<'g> {
+        let size = size.into().0;
+        match picture(self, size) {
+            Ok(sizes) => self.at_nearest(2, sizes[0], size[0]).at_nearest(3, sizes[1], size[1]),
+            Err(problem) => self.graph().refuse("upsample_nearest", &["image"], &[self], problem),
+        }
+    }
+
+    /// [`upsample_nearest`](Self::upsample_nearest) to so many times the size: each pixel becomes a block.
+    ///
+    /// # Errors
+    /// As [`upsample_nearest`](Self::upsample_nearest).
+    #[track_caller]
+    pub fn upsample_nearest_by(self, factor: impl Into<Pair>) -> Var<'g> {
+        let factor = factor.into().0;
+        match picture(self, factor) {
+            Ok([height, width]) => {
+                self.upsample_nearest([height.saturating_mul(factor[0]), width.saturating_mul(factor[1])])
+            }
+            Err(problem) => self.graph().refuse("upsample_nearest", &["image"], &[self], problem),
+        }
+    }
+
+    /// Pictures `[N, C, H, W]` in the size \[H', W'\] (one number stands for both), larger or smaller: each pixel is
+    /// mixed of the four around its place, by its distance from them. With `align_corners` the centres of the corner
+    /// pixels stay where they are, i (H − 1) / (H' − 1); without, their outer edges, max(0, (i + ½) H / H' − ½). As in
+    /// PyTorch, a smaller picture is not smoothed before.
+    ///
+    /// # Errors
+    /// Recorded on the graph: no picture, one without pixels, a size of 0.
+    #[track_caller]
+    pub fn upsample_bilinear(self, size: impl Into<Pair>, align_corners: bool) -> Var<'g> {
+        let size = size.into().0;
+        match picture(self, size) {
+            Ok(sizes) => {
+                let wide = self.between(3, sizes[1], size[1], align_corners);
+                wide.between(2, sizes[0], size[0], align_corners)
+            }
+            Err(problem) => self.graph().refuse("upsample_bilinear", &["image"], &[self], problem),
+        }
+    }
+
+    /// The nearest of `from` pixels along an axis, for each of `to`.
+    #[track_caller]
+    fn at_nearest(self, axis: isize, from: usize, to: usize) -> Var<'g> {
+        self.index_select(axis, positions(self.graph(), from, to, Rule::Nearest))
+    }
+
+    /// Mixed of the two neighbours among `from` pixels along axis 2 or 3, for each of `to`.
+    #[track_caller]
+    fn between(self, axis: isize, from: usize, to: usize, align_corners: bool) -> Var<'g> {
+        let graph = self.graph();
+        let before = self.index_select(axis, positions(graph, from, to, Rule::Before { align_corners }));
+        let after = self.index_select(axis, positions(graph, from, to, Rule::After { align_corners }));
+        let share = positions(graph, from, to, Rule::Share { align_corners });
+        let share = if axis == 2 { share.reshape([to, 1]) } else { share };
+        before * (1.0 - share) + after * share
+    }
+}
+
+#[track_caller]
+fn positions(graph: &Graph, from: usize, to: usize, rule: Rule) -> Var<'_> {
+    graph.record(Positions { from, to, rule }, &[])
+}
+
+/// Height and width of a picture that can become one of `size`.
+fn picture(image: Var<'_>, size: [usize; 2]) -> Result<[usize; 2], Problem> {
+    let (&[_, _, height, width], Dtype::Real) = (&image.shape()[..], image.meta().dtype) else {
+        return Err(Problem::new(format!("image {} is not [batch, channels, height, width]", image.meta())));
+    };
+    if height.min(width).min(size[0]).min(size[1]) == 0 {
+        let text = format!("{height}×{width} pixels cannot become {}×{}", size[0], size[1]);
+        return Err(Problem::new(text).hint("there is at least one pixel before, and one after"));
+    }
+    if height.max(width) > u32::MAX as usize {
+        return Err(Problem::new(format!("{height}×{width} pixels are more in a row than an index counts")));
+    }
+    Ok([height, width])
+}
+
+/// What the family's checks are made from.
+pub fn examples() -> Vec<Example> {
+    let bilinear = |name: &str, image: [usize; 4], size: [usize; 2], align_corners: bool| {
+        Example::new(name, [normal(image)], move |v| v[0].upsample_bilinear(size, align_corners)).linear()
+    };
+    vec![
+        Example::new("nearest", [normal([2, 3, 2, 4])], |v| v[0].upsample_nearest([3, 7])).linear(),
+        Example::new("nearest of fewer", [normal([1, 2, 5, 4])], |v| v[0].upsample_nearest([2, 3])).linear(),
+        Example::new("blocks", [normal([1, 2, 2, 3])], |v| v[0].upsample_nearest_by([3, 2])).linear(),
+        Example::new("nearest of an empty batch", [normal([0, 2, 2, 3])], |v| v[0].upsample_nearest(4)).linear(),
+        bilinear("bilinear", [2, 1, 2, 3], [5, 4], false),
+        bilinear("bilinear with aligned corners", [1, 2, 3, 2], [4, 5], true),
+        bilinear("bilinear of fewer", [1, 2, 5, 4], [2, 3], false),
+        bilinear("bilinear of one pixel", [1, 2, 1, 1], [2, 3], true),
+        bilinear("bilinear to one pixel", [1, 2, 3, 4], [1, 1], true),
+        Example::new("of a square", [normal([1, 1, 2, 3])], |v| (v[0] * v[0]).upsample_bilinear(4, false)).smooth(),
+    ]
+}
