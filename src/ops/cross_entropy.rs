@@ -12,7 +12,7 @@ pub struct Pick;
 /// The adjoint: `[N]` and a class for each row → `[N, C]`, zero but at the class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
-    classes: usize,
+    pub(super) classes: usize,
 }
 
 impl Op for Pick {
