@@ -305,6 +305,108 @@ fn pictures_of_another_size_refuse_what_does_not_fit() {
     }
 }
 
+#[test]
+fn functions_of_two_arrays_refuse_what_does_not_fit() {
+    misuses! { g,
+        "a maximum of other shapes": rows(g).maximum(g.input("x", [3, 2]))
+            => "maximum at", "[2, 3] and [3, 2] do not broadcast";
+        "a minimum of classes": digits(g).minimum(1.0) => "minimum at", "not indices";
+        "a power of another shape": rows(g).pow(g.input("n", [2])) => "pow at", "[2, 3] and [2]";
+        "classes as exponents": g.input("x", [2]).pow(digits(g)) => "pow at", "not indices";
+        "classes compared": digits(g).greater(0.0) => "greater at", "not indices";
+        "classes compared with classes": digits(g).equal(digits_again(g)) => "equal at", "not indices";
+        "classes that differ": digits(g).not_equal(3.0) => "equal at", "not indices";
+        "less than another shape": rows(g).less(g.input("x", [4])) => "greater at", "do not broadcast";
+        "at most another shape": rows(g).less_equal(g.input("x", [4])) => "greater_equal at", "[4]";
+        "a mask of another shape": g.input("m", [4]).choose(rows(g), 0.0)
+            => "choose at", "the shapes [4], [2, 3] and [4] do not broadcast", "mask [4]";
+        "a choice of two shapes": rows(g).choose(g.input("x", [3, 1]), 1.0) => "choose at", "[3, 1]";
+        "classes as a mask": digits(g).choose(1.0, 0.0) => "greater at", "not indices";
+        "classes to choose": g.input("m", [2]).choose(digits(g), 0.0) => "gate at", "not indices";
+        "a comparison beyond memory": g.input("a", [1 << 40, 1]).equal(g.input("b", [1 << 40]))
+            => "broadcast_to at", "beyond any memory";
+    }
+}
+
+#[test]
+fn statistics_refuse_what_does_not_fit() {
+    misuses! { g,
+        "a variance over an axis too many": rows(g).variance(&[2], 0) => "axis 2 does not exist";
+        "a variance over an axis twice": rows(g).variance_keep(&[1, -1], 0) => "axis -1 is named twice";
+        "a variance of one": g.input("x", [3, 1]).variance(&[1], 1)
+            => "variance at", "a variance of 1 elements with a correction of 1", "hint: ";
+        "a correction beyond all": rows(g).std_dev(&[0], HUGE) => "variance at", "of 2 elements";
+        "a variance of nothing": g.input("x", [0, 3]).std_dev_keep(&[0], 0) => "variance at", "of 0 elements";
+        "a deviation of classes": digits(g).std_dev(&[0], 0) => "not indices";
+        "a length over an axis before the first": rows(g).norm(&[-3]) => "sum at", "axis -3 does not exist";
+        "a length of classes": digits(g).norm_keep(&[0]) => "powi at", "not indices";
+        "exponentials over no axis": rows(g).log_sum_exp(&[5]) => "axis 5 does not exist";
+        "no exponentials": g.input("x", [2, 0]).log_sum_exp_keep(&[1]) => "argmax at", "largest of 0 numbers";
+        "a mean over an axis twice": rows(g).mean_keep(&[0, 0]) => "axis 0 is named twice";
+    }
+}
+
+#[test]
+fn losses_of_numbers_refuse_what_does_not_fit() {
+    use dagrad::Reduction::{Mean, None, Sum};
+    fn other(graph: &Graph) -> Var<'_> {
+        graph.input("other", [2, 1])
+    }
+    fn weighted<'g>(logits: Var<'g>, weights: Var<'g>) -> Var<'g> {
+        logits.weighted_binary_cross_entropy_with_logits(logits.sigmoid(), weights, Mean)
+    }
+    misuses! { g,
+        "targets that would broadcast": rows(g).mse_loss(other(g), Mean)
+            => "mse_loss at", "targets [2, 1] do not fit [2, 3]", "not broadcast";
+        "classes as targets": g.input("x", [2]).l1_loss(digits(g), Sum) => "l1_loss at", "targets index [2]";
+        "huber of another shape": rows(g).huber_loss(other(g), 1.0, None) => "huber_loss at", "do not fit";
+        "huber without a bound": rows(g).huber_loss(rows_again(g), 0.0, Mean) => "a δ of 0 is not positive";
+        "huber of NaN": rows(g).huber_loss(rows_again(g), f64::NAN, Mean) => "a δ of NaN";
+        "smooth l1 below 0": rows(g).smooth_l1_loss(rows_again(g), -1.0, Mean)
+            => "smooth_l1_loss at", "a β of -1 is negative";
+        "smooth l1 of NaN": rows(g).smooth_l1_loss(rows_again(g), f64::NAN, Mean) => "a β of NaN";
+        "answers of another shape": rows(g).binary_cross_entropy_with_logits(other(g), Mean)
+            => "binary_cross_entropy_with_logits at", "targets [2, 1]";
+        "weights that enlarge": weighted(other(g), rows(g))
+            => "binary_cross_entropy_with_logits at", "weights [2, 3] do not broadcast to logits [2, 1]";
+        "weights of other sizes":
+            rows(g).weighted_binary_cross_entropy_with_logits(rows_again(g), g.input("w", [2]), Sum)
+            => "weights [2] do not broadcast", "hint: ";
+        "classes as weights": {
+            let x = g.input("x", [2]);
+            x.weighted_binary_cross_entropy_with_logits(x, digits(g), Sum)
+        } => "mul at", "not indices";
+        "a divergence of other shapes": rows(g).kl_divergence(other(g), Sum) => "kl_divergence at";
+        "a hinge of other shapes": rows(g).hinge_loss(other(g), Sum) => "hinge_loss at", "do not fit";
+        "cosines of other shapes": rows(g).cosine_similarity(g.input("x", [4]), 1, 1e-8)
+            => "mul at", "do not broadcast";
+        "cosines along no axis": rows(g).cosine_similarity(rows_again(g), 2, 1e-8) => "axis 2 does not exist";
+        "cosines of numbers": g.input("x", []).cosine_similarity(g.input("y", []), -1, 1e-8)
+            => "axis -1 does not exist";
+        "cosines above NaN": rows(g).cosine_similarity(rows_again(g), 1, f64::NAN) => "the bound is NaN";
+        "embeddings with too many targets": rows(g).cosine_embedding_loss(rows_again(g), g.input("targets", [2, 3]), 0.0, Mean)
+            => "cosine_embedding_loss at", "targets [2, 3] do not fit [2]";
+        "embeddings without a margin": rows(g).cosine_embedding_loss(rows_again(g), g.input("t", [2]), f64::NAN, Sum)
+            => "cosine_embedding_loss at", "the margin is NaN";
+        "margins of an image": image(g).multi_margin_loss(digits(g), 1.0, Mean)
+            => "pick at", "is not [batch, classes]";
+        "margins of too many labels": rows(g).multi_margin_loss(g.labels("l", [3]), 1.0, Mean)
+            => "pick at", "labels do not fit";
+        "margins of real labels": rows(g).multi_margin_loss(g.input("l", [2]), 1.0, Mean)
+            => "pick at", "real numbers";
+        "no margin": rows(g).multi_margin_loss(digits(g), f64::NAN, Mean)
+            => "multi_margin_loss at", "the margin is NaN";
+        "a mean of no losses": g.input("x", [0, 3]).mse_loss(g.input("t", [0, 3]), Mean)
+            => "mean at", "has no elements";
+        "after a misuse": rows(g).huber_loss(other(g), 1.0, None).cosine_similarity(rows_again(g), 3, 0.0)
+            => "huber_loss at";
+    }
+}
+
+fn rows_again(graph: &Graph) -> Var<'_> {
+    graph.input("rows again", [2, 3])
+}
+
 fn digits_again(graph: &Graph) -> Var<'_> {
     graph.labels("digits again", [2])
 }

@@ -86,6 +86,11 @@ impl Function {
             Self::Add
                 | Self::Subtract
                 | Self::Multiply
+                | Self::Maximum
+                | Self::Minimum
+                | Self::Greater
+                | Self::GreaterEqual
+                | Self::Equal
                 | Self::Gate
                 | Self::Relu
                 | Self::Negate

@@ -63,6 +63,10 @@ pub trait Vector<T>: Copy {
     /// In every lane the larger of self and `best`, which wins where they are equal, and with it its companion. A NaN
     /// is larger than any number, and nothing is larger than a NaN.
     unsafe fn larger(self, best: Self, companions: [Self; 2]) -> [Self; 2];
+    /// 1 in every lane where self > other, else 0; 0 where one of them is NaN.
+    unsafe fn greater(self, other: Self) -> Self;
+    /// 1 in every lane where self ≥ other, else 0; 0 where one of them is NaN.
+    unsafe fn greater_equal(self, other: Self) -> Self;
     /// +0 in every lane that is zero or subnormal: smaller than the smallest number of full precision. The
     /// processor is many times slower with those.
     unsafe fn flush(self) -> Self;
@@ -310,6 +314,16 @@ impl<T: Real> Vector<T> for [T; 4] {
         let choose =
             |a: Self, b: Self| std::array::from_fn(|lane| if is_larger(lane) { a[lane] } else { b[lane] });
         [choose(self, best), choose(own, bests)]
+    }
+
+    #[inline(always)]
+    unsafe fn greater(self, other: Self) -> Self {
+        std::array::from_fn(|lane| if self[lane] > other[lane] { T::one() } else { T::zero() })
+    }
+
+    #[inline(always)]
+    unsafe fn greater_equal(self, other: Self) -> Self {
+        std::array::from_fn(|lane| if self[lane] >= other[lane] { T::one() } else { T::zero() })
     }
 
     #[inline(always)]

@@ -63,8 +63,8 @@ impl Op for Arithmetic {
 
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
         let (upstream, [a, b]) = (at.upstream, [at.operands[0], at.operands[1]]);
-        // At a tie both have half of the slope; a NaN lets it pass.
-        let share = |is_smaller: Var<'g>| upstream * (1.0 - is_smaller - a.equal(b) * 0.5);
+        // At a tie both have half of the slope; a NaN lets it pass. Gated, so that 0 · ∞ makes no NaN of what is beaten.
+        let share = |is_beaten: Var<'g>| (upstream * (1.0 - a.equal(b) * 0.5)).gate(1.0 - is_beaten);
         Gradient::Of(match (self, argument) {
             (Plus, _) | (Subtract, 0) => upstream,
             (Subtract, _) => -upstream,
@@ -94,7 +94,8 @@ impl Op for Arithmetic {
     /// x + 0 = x − 0 = x · 1 = x / 1 = x; a constant whole power is one of [`Pointwise`].
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
         if *self == Power {
-            let power = here.operand(1).constant().filter(|power| power.fract() == 0.0 && power.abs() < 1e6)?;
+            // Products repeated more often would lose digits that the power itself has.
+            let power = here.operand(1).constant().filter(|power| power.fract() == 0.0 && power.abs() <= 32.0)?;
             return Some(Rewrite::op_on(Pointwise::Power(power as i32), [here.operand(0).id]));
         }
         if !matches!(self, Plus | Subtract | Multiply | Divide) {
@@ -192,7 +193,8 @@ impl<'g> Var<'g> {
     }
 
     /// Each number raised to a power: NaN for a negative base and a broken exponent; x⁰ = 1 without a slope in x, and 0ᵇ
-    /// without one in b ≥ 0, as in PyTorch.
+    /// without one in b ≥ 0, as in PyTorch. A small whole number as exponent is computed as [`powi`](Self::powi); 0.5 is
+    /// not computed as [`sqrt`](Self::sqrt), which is NaN at −∞.
     #[track_caller]
     pub fn pow(self, exponent: impl Other<'g>) -> Var<'g> {
         self.arithmetic(Power, exponent.beside(self))
@@ -234,15 +236,19 @@ impl<'g> Var<'g> {
         1.0 - self.equal(other)
     }
 
-    /// Where this mask is positive `a`, elsewhere `b` (`torch.where`); all are broadcast. What is not chosen does not
-    /// matter, be it infinite or NaN: neither to the value nor to a gradient.
+    /// Where this mask is positive `a`, elsewhere `b` (`torch.where`); all are broadcast. A NaN or an infinity that is not
+    /// chosen does not reach the value, and its gradient is 0. There is none in the mask.
+    ///
+    /// What comes before may still make NaN of that 0: the slope of √x at 0 is infinite, and 0 · ∞ = NaN. Then choose
+    /// what goes into it, too:
     ///
     /// ```
     /// use dagrad::Graph;
     ///
     /// let graph = Graph::new();
     /// let x = graph.input("x", [3]);
-    /// let root = x.greater(0.0).choose(x.sqrt(), 0.0);    // no NaN below 0
+    /// let is_positive = x.greater(0.0);
+    /// let root = is_positive.choose(is_positive.choose(x, 1.0).sqrt(), 0.0);
     /// # assert_eq!(root.shape(), [3].into());
     /// ```
     ///

@@ -1,6 +1,7 @@
 //! Losses of class labels with everything that people ask of them: smoothing, weights, ignored labels, any rank.
 
-use super::example::{Example, labels, normal, positive};
+use super::example::{Example, distinct, labels, normal, positive};
+use super::cross_entropy::Place;
 use super::losses::Reduction;
 use crate::error::Problem;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
@@ -163,6 +164,29 @@ impl<'g> Var<'g> {
     }
 }
 
+impl<'g> Var<'g> {
+    /// For scores `[N, C]` and labels y: by how much the other classes come within a margin of the right one,
+    /// Σ max(0, margin − xᵧ + xⱼ) / C over all classes j but y (PyTorch's `multi_margin_loss`). The derivative where a class
+    /// just reaches the margin is 0.
+    ///
+    /// # Errors
+    /// Recorded on the graph: shapes that do not fit, real numbers for labels, a margin of NaN, a mean over no labels.
+    #[track_caller]
+    pub fn multi_margin_loss(self, labels: Var<'g>, margin: f64, reduction: Reduction) -> Var<'g> {
+        let (graph, own) = (self.graph(), self.pick(labels));
+        let &[count, classes] = &self.shape()[..] else {
+            return own; // `pick` has said what is wrong
+        };
+        if margin.is_nan() {
+            let problem = Problem::new("the margin is NaN");
+            return graph.refuse("multi_margin_loss", &["scores", "labels"], &[self, labels], problem);
+        }
+        let is_own = graph.record(Place { classes }, &[graph.fill([count], 1.0), labels]);
+        let excess = (self - own.reshape([count, 1]) + margin).relu().gate(1.0 - is_own);
+        reduction.of(excess.sum(&[1]) / classes as f64)
+    }
+}
+
 /// Whether logits, labels and options go together.
 fn fit(logits: Var<'_>, labels: Var<'_>, options: &CrossEntropy<'_>) -> Result<(), Problem> {
     let (shape, found) = (logits.shape(), labels.shape());
@@ -213,6 +237,10 @@ pub fn examples() -> Vec<Example> {
             v[0].nll_loss(v[1], CrossEntropy::new().reduction(Reduction::Sum))
         })
         .linear(),
+        Example::new("margin", [distinct([4, 3]), labels([4], 3)], |v| v[0].multi_margin_loss(v[1], 0.95, Reduction::Mean)),
+        Example::new("margins of each", [distinct([3, 5]), labels([3], 5)], |v| {
+            v[0].multi_margin_loss(v[1], 0.15, Reduction::None) * v[0].sum(&[1])
+        }),
         Example::new("sum over no labels", [normal([0, 3]), labels([0], 3)], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().reduction(Reduction::Sum))
         }),

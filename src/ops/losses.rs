@@ -1,10 +1,21 @@
 //! Losses of real numbers, composed of other operations.
 
+use super::arithmetic::Other;
 use super::example::{Example, away_from_zero, distinct, normal, positive};
 use crate::error::Problem;
 use crate::graph::Var;
 
 /// What becomes of the losses of single elements.
+///
+/// ```
+/// use dagrad::{Graph, Reduction};
+///
+/// let graph = Graph::new();
+/// let (x, target) = (graph.input("x", [8, 3]), graph.input("target", [8, 3]));
+/// let mean = x.mse_loss(target, Reduction::Mean);
+/// let of_each_row = x.mse_loss(target, Reduction::None).sum(&[1]);
+/// # assert_eq!((mean.shape().len(), of_each_row.shape()), (0, [8].into()));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reduction {
     /// Their mean, a single number.
@@ -30,6 +41,9 @@ impl Reduction {
 
 impl<'g> Var<'g> {
     /// The squared error (x − t)² to targets of the same shape.
+    ///
+    /// # Errors
+    /// Recorded on the graph, by this and by the other losses: targets of another shape, a mean of no elements.
     #[track_caller]
     pub fn mse_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         reduction.of(self.gap(target, "mse_loss").powi(2))
@@ -50,7 +64,7 @@ impl<'g> Var<'g> {
         if delta.is_nan() || delta <= 0.0 {
             let problem = Problem::new(format!("a δ of {delta} is not positive"))
                 .hint("errors up to δ are squared, larger ones count by their size");
-            return self.graph().refuse("huber_loss", &["x", "target"], &[self, target], problem);
+            return self.refuse_loss("huber_loss", target, problem);
         }
         let gap = self.gap(target, "huber_loss").abs();
         // With m = min(|x − t|, δ): m · (|x − t| − m/2) is both branches.
@@ -58,38 +72,115 @@ impl<'g> Var<'g> {
         reduction.of(near * (gap - near * 0.5))
     }
 
-    /// The cross entropy of logits x and targets t in \[0, 1\], one yes-or-no question for each element:
-    /// −t ln σ(x) − (1 − t) ln(1 − σ(x)) = softplus(x) − x t, without overflow.
+    /// [`huber_loss`](Self::huber_loss) divided by its bound β: ½ (x − t)² / β for errors up to β, and |x − t| − β/2 for
+    /// larger ones. With β = 0 it is [`l1_loss`](Self::l1_loss).
+    ///
+    /// # Errors
+    /// Recorded on the graph: shapes that differ, a β that is negative or NaN.
+    #[track_caller]
+    pub fn smooth_l1_loss(self, target: Var<'g>, beta: f64, reduction: Reduction) -> Var<'g> {
+        if beta.is_nan() || beta < 0.0 {
+            let problem = Problem::new(format!("a β of {beta} is negative, or no number"))
+                .hint("errors up to β are squared, larger ones count by their size");
+            return self.refuse_loss("smooth_l1_loss", target, problem);
+        }
+        let gap = self.gap(target, "smooth_l1_loss").abs();
+        if beta == 0.0 {
+            return reduction.of(gap);
+        }
+        let near = gap.minimum(beta);
+        reduction.of(near / beta * (gap - near * 0.5))
+    }
+
+    /// The cross entropy of logits x and targets t, probabilities from 0 to 1, of one yes-or-no question for each element:
+    /// −t ln σ(x) − (1 − t) ln(1 − σ(x)). Nothing overflows, and all digits of a small loss are right.
     #[track_caller]
     pub fn binary_cross_entropy_with_logits(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        if let Some(refused) = self.unlike(target, "binary_cross_entropy_with_logits") {
+        self.weighted_binary_cross_entropy_with_logits(target, 1.0, reduction)
+    }
+
+    /// [`binary_cross_entropy_with_logits`](Self::binary_cross_entropy_with_logits) in which a yes counts `weight` times:
+    /// −w t ln σ(x) − (1 − t) ln(1 − σ(x)). The weight is a number, or an array that is broadcast to the logits, such as one
+    /// for each of the last axis' questions (PyTorch's `pos_weight`).
+    ///
+    /// # Errors
+    /// Recorded on the graph: targets of another shape, weights that do not broadcast to the logits.
+    #[track_caller]
+    pub fn weighted_binary_cross_entropy_with_logits(
+        self,
+        target: Var<'g>,
+        weight: impl Other<'g>,
+        reduction: Reduction,
+    ) -> Var<'g> {
+        const NAME: &str = "binary_cross_entropy_with_logits";
+        if let Some(refused) = self.unlike(target, NAME) {
             return refused;
         }
-        reduction.of(self.softplus() - self * target)
+        let (weight, shape) = (weight.beside(self), self.shape());
+        if weight.shape().broadcast(&shape).as_ref() != Some(&shape) {
+            let text = format!("weights {} do not broadcast to logits {shape}", weight.shape());
+            let problem = Problem::new(text).hint("axes are aligned at the last one; only axes of size 1 are repeated");
+            return self.graph().refuse(NAME, &["logits", "weights"], &[self, weight], problem);
+        }
+        // −ln σ(x) = softplus(−x). The shorter softplus(x) − x t would be a small difference of large numbers.
+        reduction.of(target * weight * (-self).softplus() + (1.0 - target) * self.softplus())
     }
 
     /// The divergence of Kullback and Leibler from targets t to probabilities whose logarithms these are: t (ln t − x),
-    /// which is 0 for t = 0. For the divergence of whole distributions take the sum over them (`batchmean` in PyTorch: the
-    /// sum divided by the batch).
+    /// which is 0 for t = 0, and NaN for t < 0. For the divergence of whole distributions take the sum over them
+    /// (`batchmean` in PyTorch: the sum divided by the batch).
+    ///
+    /// At t = 0, where t ln t falls infinitely steeply and PyTorch's gradient in t is NaN, the slope of t ln t counts as 0.
     #[track_caller]
     pub fn kl_divergence(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         if let Some(refused) = self.unlike(target, "kl_divergence") {
             return refused;
         }
-        let entropy = target * target.greater(0.0).choose(target.ln(), 0.0);
-        reduction.of(entropy - target * self)
+        let logarithm = target.equal(0.0).choose(1.0, target).ln();
+        reduction.of(target * logarithm - target * self)
     }
 
-    /// The cosine of the angle between vectors along an axis, which disappears: x·y / max(‖x‖ ‖y‖, ε).
+    /// The cosine of the angle between vectors along an axis, which disappears: x·y / (max(‖x‖, ε) max(‖y‖, ε)). The arrays
+    /// are broadcast. A vector shorter than ε counts as one of length ε, in the derivative too: of 0 the cosine is 0.
+    ///
+    /// # Errors
+    /// Recorded on the graph: shapes that do not broadcast, an axis that does not exist, an ε of NaN.
     #[track_caller]
     pub fn cosine_similarity(self, other: Var<'g>, axis: isize, epsilon: f64) -> Var<'g> {
-        let square = |x: Var<'g>| x.powi(2).sum(&[axis]);
-        // The root of both squares at once; of nothing smaller than ε² there is no steep slope.
-        let lengths = (square(self) * square(other)).at_least(epsilon * epsilon).sqrt();
-        (self * other).sum(&[axis]) / lengths
+        let (x, y) = match self.shape().broadcast(&other.shape()) {
+            Some(shape) => (self.broadcast_to(&shape), other.broadcast_to(&shape)),
+            None => (self, other), // the product says what is wrong
+        };
+        let product = (x * y).sum(&[axis]);
+        // One after the other: the product of two short lengths may be 0.
+        product / x.norm(&[axis]).at_least(epsilon) / y.norm(&[axis]).at_least(epsilon)
     }
 
-    /// The hinge max(0, 1 − x t) for targets ±1.
+    /// For vectors along the last axis that should be alike (target 1) or not (target −1): 1 − cos, or max(0, cos − margin).
+    /// Targets have the shape without that axis; another number than ±1 makes a loss of 0, as in PyTorch.
+    ///
+    /// # Errors
+    /// Recorded on the graph: shapes that do not fit, a margin of NaN.
+    #[track_caller]
+    pub fn cosine_embedding_loss(
+        self,
+        other: Var<'g>,
+        target: Var<'g>,
+        margin: f64,
+        reduction: Reduction,
+    ) -> Var<'g> {
+        let cosine = self.cosine_similarity(other, -1, 1e-6);
+        if let Some(refused) = cosine.unlike(target, "cosine_embedding_loss") {
+            return refused;
+        }
+        if margin.is_nan() {
+            return cosine.refuse_loss("cosine_embedding_loss", target, Problem::new("the margin is NaN"));
+        }
+        let (alike, apart) = (target.equal(1.0), target.equal(-1.0));
+        reduction.of((1.0 - cosine).gate(alike) + (cosine - margin).relu().gate(apart))
+    }
+
+    /// The hinge max(0, 1 − x t) for targets ±1. Its derivative where x t = 1 is 0.
     #[track_caller]
     pub fn hinge_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         if let Some(refused) = self.unlike(target, "hinge_loss") {
@@ -115,7 +206,12 @@ impl<'g> Var<'g> {
         }
         let problem = Problem::new(format!("targets {} do not fit {}", target.meta(), self.meta()))
             .hint("targets are real numbers of the same shape; they are not broadcast");
-        Some(self.graph().refuse(loss, &["x", "target"], &[self, target], problem))
+        Some(self.refuse_loss(loss, target, problem))
+    }
+
+    #[track_caller]
+    fn refuse_loss(self, loss: &str, target: Var<'g>, problem: Problem) -> Var<'g> {
+        self.graph().refuse(loss, &["x", "target"], &[self, target], problem)
     }
 }
 
@@ -128,9 +224,27 @@ pub fn examples() -> Vec<Example> {
         Example::new("mse of each", pair(), |v| v[0].mse_loss(v[1], None)).smooth(),
         Example::new("l1", [away_from_zero([2, 3])], |v| v[0].l1_loss(v[0] * 2.0, Sum)),
         Example::new("huber", [distinct([3, 7])], |v| v[0].huber_loss(v[0] * 0.5, 0.256, Mean)),
+        Example::new("smooth l1", [distinct([3, 7])], |v| v[0].smooth_l1_loss(v[0] * 0.5, 0.256, Sum)),
+        Example::new("smooth l1 without a bound", [away_from_zero([5])], |v| v[0].smooth_l1_loss(v[0] * 3.0, 0.0, None)),
         Example::new("binary cross entropy", pair(), |v| v[0].binary_cross_entropy_with_logits(v[1].sigmoid(), Mean)).smooth(),
-        Example::new("divergence", [normal([2, 3]), positive([2, 3])], |v| v[0].kl_divergence(v[1], Sum)),
-        Example::new("cosine", [normal([2, 3]), normal([2, 3])], |v| v[0].cosine_similarity(v[1], 1, 1e-8)).smooth(),
+        Example::new("weighted", [normal([2, 3]), normal([2, 3]), positive([3])], |v| {
+            v[0].weighted_binary_cross_entropy_with_logits(v[1].sigmoid(), v[2], Sum)
+        })
+        .smooth(),
+        Example::new("divergence", [normal([2, 3]), positive([2, 3])], |v| v[0].kl_divergence(v[1], Sum)).smooth(),
+        Example::new("cosine", pair(), |v| v[0].cosine_similarity(v[1], 1, 1e-8)).smooth(),
+        Example::new("cosine of itself", [normal([2, 3, 2])], |v| v[0].cosine_similarity(v[0], -2, 1e-8) * v[0].sum(&[1])),
+        Example::new("every cosine of two sets", [normal([2, 1, 3]), normal([4, 3])], |v| {
+            v[0].cosine_similarity(v[1], 2, 1e-8)
+        })
+        .smooth(),
+        Example::new("cosine of one number and many", [positive([2, 1]), normal([2, 3])], |v| {
+            v[0].cosine_similarity(v[1], 1, 1e-8)
+        }),
+        Example::new("cosine embedding", [normal([4, 3]), normal([4, 3]), away_from_zero([4])], |v| {
+            v[0].cosine_embedding_loss(v[1], v[2].sign(), -1.0, Mean)
+        }),
+        Example::new("of no elements", [normal([0, 3]), normal([0, 3])], |v| v[0].mse_loss(v[1], Sum)),
         Example::new("hinge", [distinct([5]), away_from_zero([5])], |v| v[0].hinge_loss(v[1].sign(), Sum)),
     ]
 }

@@ -1,4 +1,4 @@
-//! Variance, norms and products over axes, and what is made of them: arrays of mean 0 and variance 1.
+//! Variance, norms, lengths and products over axes, and what is made of them: arrays of mean 0 and variance 1.
 
 use super::example::{Example, away_from_zero, normal};
 use crate::error::Problem;
@@ -30,16 +30,61 @@ impl<'g> Var<'g> {
         (self - self.mean_keep(axes)).powi(2).sum(axes) / (count - correction) as f64
     }
 
-    /// The square root of the [`variance`](Self::variance).
+    /// [`variance`](Self::variance) over `axes`, which stay with size 1.
+    ///
+    /// # Errors
+    /// As [`variance`](Self::variance).
+    #[track_caller]
+    pub fn variance_keep(self, axes: &[isize], correction: usize) -> Var<'g> {
+        self.variance(axes, correction).kept(self, axes)
+    }
+
+    /// The square root of the [`variance`](Self::variance). Its derivative is 0 where all elements are equal, as in PyTorch.
     ///
     /// # Errors
     /// As [`variance`](Self::variance).
     #[track_caller]
     pub fn std_dev(self, axes: &[isize], correction: usize) -> Var<'g> {
-        self.variance(axes, correction).sqrt()
+        self.variance(axes, correction).root()
     }
 
-    /// ln Σ eˣ over `axes`, which disappear: nothing overflows, and the sum over nothing but −∞ is −∞.
+    /// [`std_dev`](Self::std_dev) over `axes`, which stay with size 1.
+    ///
+    /// # Errors
+    /// As [`variance`](Self::variance).
+    #[track_caller]
+    pub fn std_dev_keep(self, axes: &[isize], correction: usize) -> Var<'g> {
+        self.std_dev(axes, correction).kept(self, axes)
+    }
+
+    /// The length √Σx² over `axes`, which disappear (`torch.linalg.vector_norm`). Its derivative at 0 is 0, as in PyTorch;
+    /// the length of nothing is 0.
+    ///
+    /// # Errors
+    /// Recorded on the graph: axes that do not exist or are named twice.
+    #[track_caller]
+    pub fn norm(self, axes: &[isize]) -> Var<'g> {
+        self.powi(2).sum(axes).root()
+    }
+
+    /// [`norm`](Self::norm) over `axes`, which stay with size 1.
+    ///
+    /// # Errors
+    /// As [`norm`](Self::norm).
+    #[track_caller]
+    pub fn norm_keep(self, axes: &[isize]) -> Var<'g> {
+        self.norm(axes).kept(self, axes)
+    }
+
+    /// √x with the derivative 0 at 0 instead of an infinite one.
+    #[track_caller]
+    fn root(self) -> Var<'g> {
+        let is_zero = self.equal(0.0);
+        is_zero.choose(0.0, is_zero.choose(1.0, self).sqrt())
+    }
+
+    /// ln Σ eˣ over `axes`, which disappear: nothing overflows. It is −∞ for nothing but −∞, and +∞ for any +∞; there the
+    /// derivative is NaN, as in PyTorch.
     ///
     /// # Errors
     /// Recorded on the graph: axes that do not exist, and no elements.
@@ -50,6 +95,15 @@ impl<'g> Var<'g> {
         let largest = (largest - largest).equal(0.0).choose(largest, 0.0);
         let sum = (self - largest).exp().sum(axes).ln();
         sum + largest.reshape(sum.shape())
+    }
+
+    /// [`log_sum_exp`](Self::log_sum_exp) over `axes`, which stay with size 1.
+    ///
+    /// # Errors
+    /// As [`log_sum_exp`](Self::log_sum_exp).
+    #[track_caller]
+    pub fn log_sum_exp_keep(self, axes: &[isize]) -> Var<'g> {
+        self.log_sum_exp(axes).kept(self, axes)
     }
 
     /// The product over `axes`, which disappear. It is made by halves, so that its derivatives of every order are right
@@ -173,6 +227,12 @@ pub fn examples() -> Vec<Example> {
         Example::new("mean that keeps its axes", [normal([2, 3, 2])], |v| v[0].mean_keep(&[0, 2])).linear(),
         Example::new("variance", [normal([2, 3, 4])], |v| v[0].variance(&[0, -1], 1)).smooth(),
         Example::new("standard deviation", [normal([3, 5])], |v| v[0].std_dev(&[1], 0)).smooth(),
+        Example::new("variance that keeps its axes", [normal([2, 3])], |v| v[0] / v[0].variance_keep(&[-1], 0)).smooth(),
+        Example::new("deviation that keeps its axes", [normal([3, 2, 4])], |v| v[0].std_dev_keep(&[0, 2], 1)).smooth(),
+        Example::new("length", [normal([2, 3, 4])], |v| v[0].norm(&[0, -1])).smooth(),
+        Example::new("directions", [normal([3, 4])], |v| v[0] / v[0].norm_keep(&[1])).smooth(),
+        Example::new("length of nothing", [normal([2, 0])], |v| v[0].norm(&[1])),
+        Example::new("log sum exp that keeps its axes", [normal([2, 3])], |v| v[0] - v[0].log_sum_exp_keep(&[1])).smooth(),
         Example::new("log sum exp", [normal([2, 3, 2])], |v| v[0].log_sum_exp(&[1])).smooth(),
         Example::new("log sum exp of all", [normal([2, 3])], |v| (v[0] * 3.0).log_sum_exp(&[0, 1])).smooth(),
         Example::new("product", [normal([2, 5, 3])], |v| v[0].prod(&[1])).smooth(),

@@ -82,12 +82,12 @@ impl<T: Real> Step<T> {
                 Function::Subtract => self.sweep::<V>(block, ahead, Subtract),
                 Function::Multiply => self.sweep::<V>(block, ahead, Multiply),
                 Function::Divide => self.sweep::<V>(block, ahead, Divide),
-                Function::Maximum => self.pairs::<V>(block, ahead, maximum),
-                Function::Minimum => self.pairs::<V>(block, ahead, |a, b| -maximum(-a, -b)),
-                Function::Pow => self.pairs::<V>(block, ahead, T::powf),
-                Function::Greater => self.pairs::<V>(block, ahead, |a, b| truth(a > b)),
-                Function::GreaterEqual => self.pairs::<V>(block, ahead, |a, b| truth(a >= b)),
-                Function::Equal => self.pairs::<V>(block, ahead, |a, b| truth(a == b)),
+                Function::Maximum => self.sweep::<V>(block, ahead, Maximum),
+                Function::Minimum => self.sweep::<V>(block, ahead, Minimum),
+                Function::Pow => self.sweep::<V>(block, ahead, Pow),
+                Function::Greater => self.sweep::<V>(block, ahead, Greater),
+                Function::GreaterEqual => self.sweep::<V>(block, ahead, GreaterEqual),
+                Function::Equal => self.sweep::<V>(block, ahead, Equal),
                 Function::Gate => self.sweep::<V>(block, ahead, Gate),
                 Function::Relu => self.sweep::<V>(block, ahead, Relu),
                 Function::Negate => self.sweep::<V>(block, ahead, Negate),
@@ -122,16 +122,6 @@ impl<T: Real> Step<T> {
     unsafe fn scalar<V: Vector<T>>(&self, block: &Block, ahead: &[*const T], function: fn(T) -> T) {
         // SAFETY: the same contract.
         unsafe { self.sweep::<V>(block, ahead, Scalar(function)) }
-    }
-
-    /// The same for a function of two numbers.
-    ///
-    /// # Safety
-    /// As for [`run`](Self::run).
-    #[inline(always)]
-    unsafe fn pairs<V: Vector<T>>(&self, block: &Block, ahead: &[*const T], function: fn(T, T) -> T) {
-        // SAFETY: the same contract.
-        unsafe { self.sweep::<V>(block, ahead, Pairs(function)) }
     }
 
     /// # Safety
@@ -231,6 +221,12 @@ functions! {
     Subtract: |a, b| a.subtract(b);
     Multiply: |a, b| a.multiply(b);
     Divide: |a, b| a.divide(b);
+    Maximum: |a, b| a.larger(b, [a, b])[0];
+    // The one whose negative is larger.
+    Minimum: |a, b| a.multiply(V::splat(-T::one())).larger(b.multiply(V::splat(-T::one())), [a, b])[1];
+    Greater: |a, b| a.greater(b);
+    GreaterEqual: |a, b| a.greater_equal(b);
+    Equal: |a, b| a.greater_equal(b).multiply(b.greater_equal(a));
     Gate: |a, b| a.gate(b);
     Relu: |a, _| a.relu();
     Negate: |a, _| a.multiply(V::splat(-T::one()));
@@ -284,11 +280,11 @@ impl<T: Real, V: Vector<T>, F: Fn(T) -> T + Copy> Compute<T, V> for Scalar<F> {
     }
 }
 
-/// A function of two numbers, called for every pair.
+/// A number to the power of another, for which machines have no instruction either.
 #[derive(Clone, Copy)]
-struct Pairs<T>(fn(T, T) -> T);
+struct Pow;
 
-impl<T: Real, V: Vector<T>> Compute<T, V> for Pairs<T> {
+impl<T: Real, V: Vector<T>> Compute<T, V> for Pow {
     #[inline(always)]
     unsafe fn compute(self, a: V, b: V) -> V {
         let mut lanes = [[T::zero(); MAX_LANES]; 2];
@@ -298,20 +294,10 @@ impl<T: Real, V: Vector<T>> Compute<T, V> for Pairs<T> {
             b.store(lanes[1].as_mut_ptr());
             let [first, second] = &mut lanes;
             let pairs = first.iter_mut().zip(second).take(V::LANES);
-            pairs.for_each(|(a, b)| *a = (self.0)(*a, *b));
+            pairs.for_each(|(a, b)| *a = a.powf(*b));
             V::load(lanes[0].as_ptr())
         }
     }
-}
-
-/// The larger number; NaN if one of them is.
-fn maximum<T: Real>(a: T, b: T) -> T {
-    if a > b || a.is_nan() { a } else { b }
-}
-
-/// 1 for what is true, 0 for what is not.
-fn truth<T: Real>(is: bool) -> T {
-    if is { T::one() } else { T::zero() }
 }
 
 /// 1 / (1 + e⁻ᵃ), in the form whose exponential cannot overflow.

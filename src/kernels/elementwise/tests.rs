@@ -22,6 +22,61 @@ fn products_are_never_subnormal_but_what_moves_numbers_keeps_them() {
     assert_eq!(out[..3], [f32::MIN_POSITIVE, 1e-40, 0.0]);
 }
 
+/// Every pair of these, on every instruction set, in registers and beyond their last whole one.
+fn check_pairs<T: Real>(function: Function, f: fn(f64, f64) -> f64) {
+    let special = [f64::NAN, f64::NEG_INFINITY, -2.0, -0.0, 0.0, 0.5, 2.0, 3.0, f64::INFINITY];
+    let pairs = || special.iter().flat_map(|&a| special.map(|b| (a, b)));
+    let (a, b): (Vec<T>, Vec<T>) = pairs().map(|(a, b)| (T::of(a), T::of(b))).unzip();
+    let terms = [0, 1].map(|position| Term::plain(Argument::Operand(position)));
+    let code = [Instruction { function, terms, target: Target::Result(0) }];
+    for isa in Isa::available() {
+        let mut out = vec![T::of(9.0); a.len()];
+        let reads = [Read::Whole(&a), Read::Whole(&b)];
+        run_on(isa, (&code, 0), &reads, smallvec![&mut out[..]], &Workers::new(1).unwrap());
+        for ((a, b), out) in pairs().zip(out) {
+            let expected = T::of(f(a, b));
+            let is_right = out == expected || out.is_nan() && expected.is_nan();
+            assert!(is_right, "{function:?} of {a} and {b} is {out} on {}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn pairs_with_nan_infinities_and_zeros_of_both_signs() {
+    fn truth(is: bool) -> f64 {
+        f64::from(u8::from(is))
+    }
+    let functions: [(Function, fn(f64, f64) -> f64); 6] = [
+        (Function::Greater, |a, b| truth(a > b)),
+        (Function::GreaterEqual, |a, b| truth(a >= b)),
+        (Function::Equal, |a, b| truth(a == b)),
+        (Function::Maximum, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }),
+        (Function::Minimum, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }),
+        (Function::Pow, f64::powf),
+    ];
+    for (function, f) in functions {
+        check_pairs::<f32>(function, f);
+        check_pairs::<f64>(function, f);
+    }
+}
+
+#[test]
+fn choosing_keeps_subnormal_numbers_and_compares_them() {
+    let workers = Workers::new(1).unwrap();
+    let (tiny, half, mut out) = ([1e-40_f32; 3], [5e-41_f32, 1e-40, 2e-40], [9.0; 3]);
+    let expected = [
+        (Function::Maximum, [1e-40, 1e-40, 2e-40]),
+        (Function::Minimum, [5e-41, 1e-40, 1e-40]),
+        (Function::Greater, [1.0, 0.0, 0.0]),
+        (Function::GreaterEqual, [1.0, 1.0, 0.0]),
+        (Function::Equal, [0.0, 1.0, 0.0]),
+    ];
+    for (function, expected) in expected {
+        apply(function, &[&tiny, &half], &mut out, &workers);
+        assert_eq!(out, expected, "{function:?}");
+    }
+}
+
 #[test]
 fn sigmoid_of_huge_numbers_stays_finite() {
     assert_eq!(sigmoid(1e4_f32), 1.0);
@@ -112,11 +167,17 @@ fn check_function<T: Real>(function: Function, f: &dyn Fn(T, T) -> T) {
 fn every_source_of_arguments_is_read() {
     check_function::<f32>(Function::Subtract, &|a, b| a - b);
     check_function::<f32>(Function::Maximum, &|a, b| if a > b { a } else { b });
+    check_function::<f64>(Function::Maximum, &|a, b| if a > b { a } else { b });
+    check_function::<f32>(Function::Minimum, &|a, b| if a < b { a } else { b });
     check_function::<f64>(Function::Minimum, &|a, b| if a < b { a } else { b });
     check_function::<f32>(Function::Pow, &|a, b| a.powf(b));
     check_function::<f64>(Function::Greater, &|a, b| if a > b { 1.0 } else { 0.0 });
     check_function::<f32>(Function::GreaterEqual, &|a, b| if a >= b { 1.0 } else { 0.0 });
     check_function::<f64>(Function::Equal, &|a, b| if a == b { 1.0 } else { 0.0 });
+    check_function::<f32>(Function::Equal, &|a, b| if a == b { 1.0 } else { 0.0 });
+    check_function::<f32>(Function::Greater, &|a, b| if a > b { 1.0 } else { 0.0 });
+    check_function::<f64>(Function::GreaterEqual, &|a, b| if a >= b { 1.0 } else { 0.0 });
+    check_function::<f64>(Function::Pow, &|a, b| a.powf(b));
     check_function::<f32>(Function::Divide, &|a, b| a / b);
     check_function::<f32>(Function::Sqrt, &|a, _| a.sqrt());
     check_function::<f64>(Function::Gate, &|a, b| if b <= 0.0 { 0.0 } else { a });

@@ -112,6 +112,18 @@ macro_rules! neon {
             }
 
             #[inline(always)]
+            unsafe fn greater(self, other: Self) -> Self {
+                // SAFETY: the trait's contract. A comparison with NaN is false.
+                unsafe { $choose($below(other, self), $splat(1.0), $splat(0.0)) }
+            }
+
+            #[inline(always)]
+            unsafe fn greater_equal(self, other: Self) -> Self {
+                // SAFETY: as above.
+                unsafe { $choose($at_most(other, self), $splat(1.0), $splat(0.0)) }
+            }
+
+            #[inline(always)]
             unsafe fn flush(self) -> Self {
                 // SAFETY: the trait's contract. A comparison with NaN is false, so NaN stays.
                 unsafe {

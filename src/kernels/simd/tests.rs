@@ -56,6 +56,22 @@ impl<T: Real> Kernel<T> for Operations {
                 );
             }
             assert_eq!(lanes(a.larger(b, [a, b])[0]), lanes(b));
+            let truth = |is| if is { T::one() } else { T::zero() };
+            let third = V::splat(number(3));
+            assert_eq!(lanes(a.greater(third)), expected(&|i| truth(i > 3)));
+            assert_eq!(lanes(a.greater_equal(third)), expected(&|i| truth(i >= 3)));
+            let (infinity, nan) = (V::splat(T::infinity()), V::splat(T::nan()));
+            for (x, y, is_greater, is_equal) in [
+                (V::splat(T::neg_zero()), V::splat(T::zero()), false, true),
+                (infinity, infinity, false, true),
+                (infinity, third, true, false),
+                (nan, third, false, false),
+                (infinity, nan, false, false),
+                (nan, nan, false, false),
+            ] {
+                assert_eq!(lanes(x.greater(y)), expected(&|_| truth(is_greater)));
+                assert_eq!(lanes(x.greater_equal(y)), expected(&|_| truth(is_greater || is_equal)));
+            }
             let carried = lanes(V::splat(T::carrying(u32::MAX - 5)));
             assert!(carried.into_iter().all(|lane| lane.carried() == u32::MAX - 5));
             assert!(lanes(V::splat(T::nan()).flush())[0].is_nan());

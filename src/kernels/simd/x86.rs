@@ -145,6 +145,18 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
+            unsafe fn greater(self, other: Self) -> Self {
+                // SAFETY: the trait's contract. An ordered comparison is false for NaN.
+                unsafe { $keep($compare::<_CMP_GT_OQ>(self, other), Self::splat(1.0)) }
+            }
+
+            #[inline(always)]
+            unsafe fn greater_equal(self, other: Self) -> Self {
+                // SAFETY: as above.
+                unsafe { $keep($compare::<_CMP_GE_OQ>(self, other), Self::splat(1.0)) }
+            }
+
+            #[inline(always)]
             unsafe fn flush(self) -> Self {
                 // SAFETY: the trait's contract. Zeros and subnormals are what has an exponent of zeros.
                 unsafe {
@@ -280,6 +292,18 @@ macro_rules! avx2 {
                     let above = $and($compare::<_CMP_NLE_UQ>(self, best), $compare::<_CMP_ORD_Q>(best, best));
                     [$blend(best, self, above), $blend(bests, own, above)]
                 }
+            }
+
+            #[inline(always)]
+            unsafe fn greater(self, other: Self) -> Self {
+                // SAFETY: the trait's contract. An ordered comparison is false for NaN.
+                unsafe { $and($compare::<_CMP_GT_OQ>(self, other), Self::splat(1.0)) }
+            }
+
+            #[inline(always)]
+            unsafe fn greater_equal(self, other: Self) -> Self {
+                // SAFETY: as above.
+                unsafe { $and($compare::<_CMP_GE_OQ>(self, other), Self::splat(1.0)) }
             }
 
             #[inline(always)]
