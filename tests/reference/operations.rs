@@ -37,7 +37,7 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
         ("gelu", &[x]) => match node.attributes::<Gelu>()?.approximate.as_str() {
             "none" => x.gelu(),
             "tanh" => x.gelu_tanh(),
-            other => return missing(&format!("gelu approximated by {other}")),
+            other => return Err(Trouble::Unknown(format!("gelu approximated by {other}"))),
         },
         ("softmax", &[x]) => x.softmax(node.attributes::<Along>()?.axis),
         ("log_softmax", &[x]) => x.log_softmax(node.attributes::<Along>()?.axis),
@@ -60,13 +60,10 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
         ("mse", &[x, t]) => x.mse_loss(t, reduction(&node.attributes::<Loss>()?.reduction)?),
         ("reshape", &[x]) => x.reshape(node.attributes::<Target>()?.sizes(x.shape().count())?),
         ("broadcast_to", &[x]) => x.broadcast_to(node.attributes::<Target>()?.sizes(0)?),
-        ("flatten", &[x]) => {
-            let Flattened { start_axis, end_axis } = node.attributes()?;
-            if (start_axis, end_axis) != (1, -1) {
-                return missing("flatten_axes");
-            }
-            x.flatten()
-        }
+        ("flatten", &[x]) => match node.attributes()? {
+            Flattened { start_axis: 1, end_axis: -1 } if x.shape().len() > 1 => x.flatten(),
+            some => x.reshape(some.sizes(&x.shape())?),
+        },
         ("permute", &[x]) => x.permute(&node.attributes::<Order>()?.axes),
         ("slice", &[x]) => {
             let ranges = node.attributes::<Slices>()?.ranges(&x.shape())?;
