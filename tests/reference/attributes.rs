@@ -287,7 +287,7 @@ impl Flattened {
             return Ok(vec![1]);
         }
         let (start, end) = (place(self.start_axis)?, place(self.end_axis)?);
-        let inside = shape.get(start..=end).ok_or_else(impossible)?;
+        let inside = shape.get(start..=end).filter(|inside| !inside.is_empty()).ok_or_else(impossible)?;
         Ok([&shape[..start], &[inside.iter().product()], &shape[end + 1..]].concat())
     }
 }
