@@ -43,7 +43,8 @@ pub fn reductions() -> impl Strategy<Value = (Vec<usize>, Vec<isize>)> {
 pub fn broadcast_pairs() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
     shapes().prop_flat_map(|full| {
         let part = || (vec(any::<bool>(), full.len()), 0..=full.len());
-        (Just(full.clone()), part(), part()).prop_map(|(full, left, right)| (thinned(&full, left), thinned(&full, right)))
+        let parts = (Just(full.clone()), part(), part());
+        parts.prop_map(|(full, left, right)| (thinned(&full, left), thinned(&full, right)))
     })
 }
 
