@@ -74,7 +74,8 @@
 //! # Further reading
 //!
 //! The folder `docs/` explains the design and its reasons (`design.md`), tours the sources (`tour.md`), shows how to
-//! add an operation (`adding-an-op.md`), and says how to measure (`speed.md`).
+//! add an operation (`adding-an-op.md`), says how all of it is tested (`testing.md`) and how to
+//! measure (`speed.md`).
 #![warn(missing_docs)]
 pub mod autodiff;
 pub mod check;
@@ -112,6 +113,8 @@ mod documents {
     mod design {}
     #[doc = include_str!("../docs/speed.md")]
     mod speed {}
+    #[doc = include_str!("../docs/testing.md")]
+    mod testing {}
     #[doc = include_str!("../docs/tour.md")]
     mod tour {}
 }

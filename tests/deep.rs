@@ -21,8 +21,8 @@ fn assert_derivatives(x: f64, function: impl for<'g> Fn(Var<'g>) -> Var<'g>, exp
     }
 }
 
-/// Runs a test with 1 MiB of stack, some 50 bytes for each value of a long chain. (Kernels that were not optimised need half
-/// of it.)
+/// Runs a test with 1 MiB of stack, some 50 bytes for each value of a long chain. (Kernels that were not optimised need
+/// half of it.)
 fn on_a_small_stack(test: fn()) {
     std::thread::Builder::new().stack_size(1024 * 1024).spawn(test).unwrap().join().unwrap();
 }

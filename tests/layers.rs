@@ -2,11 +2,12 @@
 
 mod common;
 
-use common::{assert_close, assert_mentions, message, numbers, run_plan};
+use common::{array, assert_close, assert_mentions, message, numbers, run_plan};
 use dagrad::nn::{
-    self, DeepConvNet, Filters, Network, SimpleConvNet, Summary, Units, conv2d, linear, receptive_field,
+    self, BatchNorm, DeepConvNet, Filters, Network, SimpleConvNet, Summary, Units, conv2d, linear, receptive_field,
 };
 use dagrad::{Conv2dOptions, Graph, Init, Mode, Plan, Pool2dOptions, Store, Var};
+use ndarray::Axis;
 
 fn graph_of<R>(record: impl for<'g> FnOnce(&'g Graph) -> R) -> R {
     record(&Graph::with_mode(Mode::Evaluate))
@@ -228,4 +229,37 @@ fn branches_of_different_shapes_see_what_any_of_them_sees() {
         assert_eq!(receptive_field(tall + wide, image), Some([5, 7]));
         assert_eq!(receptive_field(wide + tall, image), Some([5, 7]));
     });
+}
+
+#[test]
+fn batch_normalisation_keeps_running_statistics_and_evaluates_by_them() {
+    let options = BatchNorm { epsilon: 0.25, momentum: 0.3, affine: false };
+    let image = numbers(&[3, 2, 2, 2], 1) * 2.0;
+    let mut store = Store::new(0);
+    let start = [array(&[2], &[0.5, -1.0]), array(&[2], &[2.0, 3.0])];
+    store.set("bn.running_mean", &start[0]).unwrap();
+    store.set("bn.running_var", &start[1]).unwrap();
+
+    let graph = Graph::new();
+    let x = graph.input("x", [3, 2, 2, 2]);
+    values(&[nn::batch_norm(x, "bn", options)], &mut store, (x, &image));
+    let mut expected = start;
+    for channel in 0..2 {
+        let plane = image.index_axis(Axis(1), channel);
+        let mean = plane.sum() / 12.0;
+        let variance = plane.mapv(|value| (value - mean).powi(2)).sum() / 11.0;
+        for (running, new) in expected.iter_mut().zip([mean, variance]) {
+            running[channel] = 0.7 * running[channel] + 0.3 * new;
+        }
+    }
+    assert_close(&store.get("bn.running_mean").unwrap().to_owned(), &expected[0], 1e-14);
+    assert_close(&store.get("bn.running_var").unwrap().to_owned(), &expected[1], 1e-14);
+
+    let graph = Graph::with_mode(Mode::Evaluate);
+    let x = graph.input("x", [3, 2, 2, 2]);
+    let found = values(&[nn::batch_norm(x, "bn", options)], &mut store, (x, &image)).remove(0);
+    let along = |values: &ndarray::ArrayD<f64>| array(&[2, 1, 1], &[values[0], values[1]]);
+    let root = expected[1].mapv(|variance| (variance + 0.25).sqrt());
+    assert_close(&found, &((image - along(&expected[0])) / along(&root)), 1e-14);
+    assert_close(&store.get("bn.running_mean").unwrap().to_owned(), &expected[0], 1e-14);
 }

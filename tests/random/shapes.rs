@@ -1,6 +1,6 @@
 //! Shapes of arrays: any, those that broadcast, those that multiply.
 
-use ndarray::{ArrayD, Dimension, IxDyn};
+use ndarray::{ArrayD, Axis};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::subsequence;
@@ -43,7 +43,8 @@ pub fn reductions() -> impl Strategy<Value = (Vec<usize>, Vec<isize>)> {
 pub fn broadcast_pairs() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
     shapes().prop_flat_map(|full| {
         let part = || (vec(any::<bool>(), full.len()), 0..=full.len());
-        (Just(full.clone()), part(), part()).prop_map(|(full, left, right)| (thinned(&full, left), thinned(&full, right)))
+        let parts = (Just(full.clone()), part(), part());
+        parts.prop_map(|(full, left, right)| (thinned(&full, left), thinned(&full, right)))
     })
 }
 
@@ -52,17 +53,36 @@ fn thinned(full: &[usize], (ones, missing): (Vec<bool>, usize)) -> Vec<usize> {
     sizes.skip(missing).collect()
 }
 
-/// The shapes of two operands of a matrix product.
+/// The shapes of two operands of a matrix product: matrices, with batches that broadcast, or vectors.
 pub fn products() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
     let size = || prop_oneof![1 => Just(0usize), 9 => 1..20usize];
-    (size(), size(), size()).prop_map(|(rows, inner, columns)| (vec![rows, inner], vec![inner, columns]))
+    let matrices = (size(), size(), size()).prop_map(|(rows, inner, columns)| [rows, inner, columns]);
+    let batches = broadcast_pairs().prop_filter("small", |(left, right)| left.len().max(right.len()) < 4);
+    (matrices, batches, any::<[bool; 2]>(), any::<bool>()).prop_map(|(matrices, batches, vectors, plain)| {
+        let [rows, inner, columns] = matrices;
+        let (left, right) = if plain { Default::default() } else { batches };
+        let left = if vectors[0] { vec![inner] } else { [left, vec![rows, inner]].concat() };
+        let right = if vectors[1] { vec![inner] } else { [right, vec![inner, columns]].concat() };
+        (left, right)
+    })
 }
 
-/// The definition of a matrix product.
+/// The definition of a matrix product, by NumPy's rules: a vector is a row on the left and a column on the right, and
+/// axes before the last two broadcast.
 pub fn product(a: &ArrayD<f64>, b: &ArrayD<f64>) -> ArrayD<f64> {
-    let (rows, inner, columns) = (a.shape()[0], a.shape()[1], b.shape()[1]);
-    ArrayD::from_shape_fn(IxDyn(&[rows, columns]), |at| {
-        let at = at.as_array_view();
-        (0..inner).map(|k| a[[at[0], k]] * b[[k, at[1]]]).sum()
-    })
+    let (row, column) = (a.ndim() == 1, b.ndim() == 1);
+    let a = if row { a.clone().insert_axis(Axis(0)) } else { a.clone() };
+    let b = if column { b.clone().insert_axis(Axis(1)) } else { b.clone() };
+    // [.., rows, inner, 1] times [.., 1, inner, columns], summed over the inner axis.
+    let (last, middle) = (Axis(a.ndim()), Axis(b.ndim() - 2));
+    let all = a.insert_axis(last) * b.insert_axis(middle);
+    let mut result = all.sum_axis(Axis(all.ndim() - 2));
+    let [row_axis, column_axis] = [Axis(result.ndim() - 2), Axis(result.ndim() - 1)];
+    if column {
+        result = result.index_axis_move(column_axis, 0);
+    }
+    if row {
+        result = result.index_axis_move(row_axis, 0);
+    }
+    result.as_standard_layout().to_owned()
 }

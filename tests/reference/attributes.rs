@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use dagrad::{Conv2dOptions, CrossEntropy, Pool2dOptions, Reduction};
+use dagrad::{Conv2dOptions, CrossEntropy, Pool2dOptions, Reduction, Shape};
 use serde::Deserialize;
 
 use super::tensors::index;
@@ -206,11 +206,6 @@ pub fn sizes(what: &str, [vertical, horizontal]: Pair) -> Result<[usize; 2]> {
     Ok([size(what, vertical)?, size(what, horizontal)?])
 }
 
-/// What the harness cannot run yet.
-pub fn missing<T>(what: &str) -> Result<T> {
-    Err(Trouble::Unknown(format!("{what} is missing")))
-}
-
 impl Convolution {
     pub fn options(&self) -> Result<Conv2dOptions> {
         Ok(Conv2dOptions::new()
@@ -280,6 +275,20 @@ impl Slices {
 impl Padding {
     pub fn sides(&self) -> Result<Vec<[usize; 2]>> {
         self.pads.iter().map(|&pair| sizes("a padding of", pair)).collect()
+    }
+}
+
+impl Flattened {
+    /// The shape in which some neighbouring axes are one.
+    pub fn sizes(&self, shape: &Shape) -> Result<Vec<usize>> {
+        let impossible = || Trouble::Unsayable(format!("axes {} to {} of {shape}", self.start_axis, self.end_axis));
+        let place = |axis| shape.axes(&[axis]).map(|axes| axes[0]).map_err(|_| impossible());
+        if shape.is_empty() {
+            return Ok(vec![1]);
+        }
+        let (start, end) = (place(self.start_axis)?, place(self.end_axis)?);
+        let inside = shape.get(start..=end).filter(|inside| !inside.is_empty()).ok_or_else(impossible)?;
+        Ok([&shape[..start], &[inside.iter().product()], &shape[end + 1..]].concat())
     }
 }
 

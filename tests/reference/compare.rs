@@ -72,8 +72,8 @@ fn farthest<'a>(
         let same = found == expected || found.is_nan() && expected.is_nan();
         let error = if same { 0.0 } else { (found - expected).abs() };
         let tolerance = tolerances[at.min(last)];
-        // Not `error > tolerance`, which a NaN would pass; an infinity against a number is infinitely far.
-        if !(error <= tolerance) {
+        // An infinity against a number is infinitely far, and NaN is nowhere.
+        if error.is_nan() || error > tolerance {
             return Err(format!("[{at}] is {found:e} instead of {expected:e}, off by {error:.1e}, not {tolerance:.1e}"));
         }
         if at >= last {

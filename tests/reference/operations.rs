@@ -1,6 +1,6 @@
 //! Each operation of the format as calls of the engine's methods.
 
-use dagrad::{Graph, Var};
+use dagrad::{Graph, Var, nn};
 
 use super::attributes::*;
 use super::manifest::Node;
@@ -37,7 +37,7 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
         ("gelu", &[x]) => match node.attributes::<Gelu>()?.approximate.as_str() {
             "none" => x.gelu(),
             "tanh" => x.gelu_tanh(),
-            other => return missing(&format!("gelu approximated by {other}")),
+            other => return Err(Trouble::Unknown(format!("gelu approximated by {other}"))),
         },
         ("softmax", &[x]) => x.softmax(node.attributes::<Along>()?.axis),
         ("log_softmax", &[x]) => x.log_softmax(node.attributes::<Along>()?.axis),
@@ -60,13 +60,10 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
         ("mse", &[x, t]) => x.mse_loss(t, reduction(&node.attributes::<Loss>()?.reduction)?),
         ("reshape", &[x]) => x.reshape(node.attributes::<Target>()?.sizes(x.shape().count())?),
         ("broadcast_to", &[x]) => x.broadcast_to(node.attributes::<Target>()?.sizes(0)?),
-        ("flatten", &[x]) => {
-            let Flattened { start_axis, end_axis } = node.attributes()?;
-            if (start_axis, end_axis) != (1, -1) {
-                return missing("flatten_axes");
-            }
-            x.flatten()
-        }
+        ("flatten", &[x]) => match node.attributes()? {
+            Flattened { start_axis: 1, end_axis: -1 } if x.shape().len() > 1 => x.flatten(),
+            some => x.reshape(some.sizes(&x.shape())?),
+        },
         ("permute", &[x]) => x.permute(&node.attributes::<Order>()?.axes),
         ("slice", &[x]) => {
             let ranges = node.attributes::<Slices>()?.ranges(&x.shape())?;
@@ -173,7 +170,8 @@ fn scale_and_shift<'g>(x: Var<'g>, affine: &[Var<'g>], shape: &[usize]) -> Var<'
     affine.get(1).map_or(scaled, |beta| scaled + beta.reshape(shape))
 }
 
-/// The normalised batch, and the two running statistics after it.
+/// The normalised batch, and the two running statistics after it. (Those of the layer are in its store, and begin at
+/// 0 and 1: `tests/layers.rs` looks at them.)
 fn batch_norm<'g>(x: Var<'g>, affine: [Var<'g>; 2], running: [Var<'g>; 2], options: BatchNorm) -> [Var<'g>; 3] {
     let BatchNorm { training, momentum, eps } = options;
     let [mean, variance] = running;
@@ -184,7 +182,9 @@ fn batch_norm<'g>(x: Var<'g>, affine: [Var<'g>; 2], running: [Var<'g>; 2], optio
     }
     let others: Vec<isize> = (0..x.shape().len() as isize).filter(|&axis| axis != 1).collect();
     let moved = |old: Var<'g>, new: Var<'g>| old * (1.0 - momentum) + new * momentum;
-    let y = scale_and_shift(x.normalise(&others, eps), &affine, &channels);
+    let name = format!("batch_norm{}", x.graph().dag().len());
+    let normalised = nn::batch_norm(x, &name, nn::BatchNorm { epsilon: eps, momentum, affine: false });
+    let y = scale_and_shift(normalised, &affine, &channels);
     [y, moved(mean, x.mean(&others)), moved(variance, x.variance(&others, 1))]
 }
 

@@ -1,0 +1,344 @@
+"""The planted bugs: where, what stands there, what stands there instead, what is wrong then, and who should notice.
+
+The text to find occurs exactly once in its file (`mutate.py --list` says where it no longer does). Tests are arguments
+of `cargo test`; the first that fails has caught the bug.
+"""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    file: str
+    find: str
+    replace: str
+    bug: str
+    tests: tuple
+
+
+GOLDEN = "--test golden files_pass"
+PROPERTIES = "--test properties"
+
+
+def mutants(folder, *rows):
+    """Bugs in files of one folder."""
+    return [Mutant(f"src/{folder}{file}", find, replace, bug, tests) for file, find, replace, bug, *tests in rows]
+
+
+CONV = "--test operations conv2d"
+PROPERTY_CONV = PROPERTIES + " convolution"
+CONVOLUTION = mutants(
+    "",
+    ("kernels/conv/correlation.rs", "([0, 1].map(|axis| tap[axis] * dilation[axis]), step,",
+     "([0, 1].map(|axis| (kernel[axis] - 1 - tap[axis]) * dilation[axis]), step,",
+     "filters are turned", PROPERTY_CONV),
+    ("kernels/conv/correlation.rs", "([0, 1].map(|axis| tap[axis] * dilation[axis]), step,",
+     "([0, 1].map(|axis| tap[axis] * stride[axis]), step,",
+     "the stride stands for the dilation", PROPERTY_CONV),
+    ("kernels/conv/correlation.rs", "(window.extent()[axis] - 1) / stride[axis] - back(axis));", "back(axis));",
+     "the gradient in the picture does not turn the filters", CONV),
+    ("kernels/conv/correlation.rs", "            origin: window.padding.map(|padding| -(padding as isize)),",
+     "            origin: [-(window.padding[0] as isize); 2],",
+     "the padding above stands for that on the left", CONV),
+    ("kernels/conv/correlation.rs", "rows: output[0] + reach(0),", "rows: output[0] + reach(1),",
+     "the window's width stands for its height", CONV),
+    ("kernels/conv/correlation.rs", "pixel.saturating_sub(phase[axis]).div_ceil(stride[axis])",
+     "(pixel.saturating_sub(phase[axis]) / stride[axis])",
+     "the gradient in the picture is off by one where the stride does not divide", CONV),
+    ("kernels/conv/correlation.rs", "let group = picture % groups;", "let group = groups - 1 - picture % groups;",
+     "groups in the wrong order", CONV),
+    ("kernels/conv/correlation.rs", "&bias[group * self.channels..][..self.channels]", "&bias[..self.channels]",
+     "every group has the first group's bias", CONV),
+    ("kernels/conv/weight.rs", "origin: window.padding.map(|padding| -(padding as isize)),",
+     "origin: [-(window.padding[1] as isize); 2],",
+     "the weight's gradient has the padding of the wrong axis", CONV),
+    ("kernels/conv/weight.rs", "let start = strip_start + row * stride[0] * strip.pitch;",
+     "let start = strip_start + row * stride[1] * strip.pitch;",
+     "the weight's gradient has the stride of the wrong axis", CONV),
+    ("kernels/conv/weight.rs", "job.run(share(self.sizes.batch, self.chunks, chunk));",
+     "job.run(share(self.sizes.batch.max(2) - 1, self.chunks, chunk));",
+     "the weight's gradient misses the last picture", CONV),
+    ("kernels/conv/weight.rs", "for chunk in others.chunks_exact(weights) {",
+     "for chunk in others.chunks_exact(weights).take(1) {",
+     "the weight's gradient adds up two chunks of the batch only", CONV),
+    ("kernels/conv/weight.rs", "                add = true;", "                add = false;",
+     "the sums of a band overwrite those of the bands before", CONV),
+    ("kernels/conv/weight.rs", "let picture = picture * sizes.groups + self.group;",
+     "let picture = picture * sizes.groups;",
+     "every group has the gradient of the first one's channels", CONV),
+    ("kernels/conv/plain.rs", "(picture % sizes.groups * sizes.filters + filter)", "(filter)",
+     "for huge windows, every group has the first group's filters", "--lib conv"),
+    ("ops/conv2d.rs", "(Factor::Image(_), _) => self.output(upstream, first),",
+     "(Factor::Image(_), _) => self.output(upstream * 0.5, first),",
+     "a second derivative is half as large", CONV),
+    ("ops/conv2d.rs", "next.other == Some(&[0, 1, 0, 0]);", "next.other == Some(&[0, 0, 1, 0]);",
+     "a number for each row is taken for a bias", CONV),
+    ("ops/attributes.rs", "padding_after: sides.map(|[_, after]| after)",
+     "padding_after: sides.map(|[before, _]| before)",
+     "the padding of one side on both", CONV),
+    ("ops/attributes.rs", "[total / 2, total - total / 2]", "[total - total / 2, total / 2]",
+     "'same' padding has its odd pixel on the wrong side", "--test conventions", CONV),
+    ("shape.rs", "_ => Ok(room / stride + 1),", "_ => Ok(room.div_ceil(stride) + 1),",
+     "the number of places is rounded up", CONV, PROPERTY_CONV),
+    ("kernels/channels_last/weight/finish.rs", "for row in 0..rows {", "for row in 0..rows.min(1) {",
+     "with channels last, the weight's gradient is that of the first pictures", "--test convolutions"),
+)
+
+POOL = "--test operations max_pool2d"
+PROPERTY_POOL = PROPERTIES + " pool"
+MAXIMUM = mutants(
+    "",
+    ("kernels/pool.rs", "let is_larger = (pixel > *maximum) |", "let is_larger = (pixel >= *maximum) |",
+     "the last of equal maxima has the gradient", PROPERTY_POOL),
+    ("kernels/pool.rs", "let is_larger = (pixel > *maximum) | (pixel.is_nan() & !maximum.is_nan());",
+     "let is_larger = pixel > *maximum;",
+     "NaN is dropped", GOLDEN),
+    ("kernels/pool.rs", "            line.fill(T::neg_infinity());", "            line.fill(T::zero());",
+     "padding is 0 instead of -inf", PROPERTY_POOL),
+    ("kernels/pool.rs", "plane[index as usize] += value;", "plane[index as usize] = value;",
+     "overlapping windows overwrite each other's gradient", PROPERTY_POOL),
+    ("kernels/pool.rs", "let offset = (p * width + q) as u32;", "let offset = (p * (width + 1) + q) as u32;",
+     "the index is off by one in each row", PROPERTY_POOL),
+    ("kernels/pool.rs", "*origin = row.wrapping_add(x * stride[1]) as u32",
+     "*origin = row.wrapping_add(x * stride[0]) as u32",
+     "the vertical stride stands for the horizontal one", PROPERTY_POOL),
+    ("kernels/pool.rs", "indices[place] = (self.first(0, y) * width + self.first(1, x)) as u32;", "indices[place] = 0;",
+     "a window of nothing but -inf gives its gradient to the first pixel of the picture", "--lib pool", GOLDEN),
+    ("shape.rs", "(room / stride + 1) * stride < before + size =>", "(room / stride + 1) * stride <= before + size =>",
+     "with ceil_mode, a last window of nothing but padding stays", PROPERTY_POOL),
+    ("ops/max_pool2d.rs", "window.padding[axis] > extent[axis] / 2)", "window.padding[axis] > extent[axis])",
+     "padding of more than half the window is accepted", "--test misuse"),
+    ("ops/broadcast.rs", "[2, 3].iter().all(|axis| self.axes.contains(axis));",
+     "[2, 3].iter().any(|axis| self.axes.contains(axis));",
+     "a sum over rows of a pool's gradient is taken where the gradient came from", PROPERTIES, "--test operations"),
+)
+
+AVG = "--test operations avg_pool2d"
+MEAN = mutants(
+    "kernels/pool/",
+    ("average.rs", "window.kernel[axis].min(padded - place * window.stride[axis])", "window.kernel[axis].min(padded)",
+     "what hangs over the padded picture counts in the divisor", PROPERTY_POOL),
+    ("average.rs", "            Regions::Window { window, count_include_pad: true } => {",
+     "            Regions::Window { window, count_include_pad: false } => {",
+     "the padding counts where it should not, and the other way round", PROPERTY_POOL),
+    ("average.rs", "let share = value / self.count(place);", "let share = value / self.count(0);",
+     "the gradient is divided as in the first window", AVG),
+    ("average.rs", "self.for_each_pixel(place, |at| plane[at] += share);",
+     "self.for_each_pixel(place, |at| plane[at] = share);",
+     "overlapping windows overwrite each other's gradient", AVG),
+    ("average.rs", "+ end.0.div_ceil(end.1) as usize", "+ (end.0 / end.1) as usize",
+     "parts of an adaptive pool do not share pixels", AVG, "--test conventions"),
+)
+
+SOFTMAX = "--test operations softmax"
+CROSS = "--test operations cross_entropy"
+CLASSES = "--test operations class_losses"
+LOSSES = mutants(
+    "",
+    ("kernels/softmax.rs", "values().fold(T::neg_infinity(), |a, b| if b > a { b } else { a });", "T::zero();",
+     "the maximum is not subtracted", SOFTMAX, GOLDEN),
+    ("kernels/softmax.rs", "let log_total = T::of(total.ln());", "let log_total = T::of((total + 1e-7).ln());",
+     "an epsilon inside the logarithm", SOFTMAX, GOLDEN),
+    ("kernels/softmax.rs", "values().map(|value| (value - maximum).exp().wide()).sum();",
+     "values().map(|value| f64::from((value - maximum).exp().wide() as f32)).sum();",
+     "a detour through f32 in f64", GOLDEN),
+    ("ops/softmax.rs", "upstream - y.exp() * upstream.sum_keep(axis)", "upstream - y.exp()",
+     "the gradient takes the upstream for ones", SOFTMAX),
+    ("ops/softmax.rs", "y * (upstream - (upstream * y).sum_keep(axis))", "y * (1.0 - y) * upstream",
+     "only the diagonal of softmax's derivative", SOFTMAX),
+    ("ops/cross_entropy.rs", "self.log_softmax(-1);", "self.log_softmax(0);",
+     "softmax over the batch", "--test layers", GOLDEN),
+    ("ops/cross_entropy.rs", "row[class as usize] = value;", "row[class as usize] = T::one();",
+     "the gradient takes the upstream for ones", CROSS),
+    ("ops/cross_entropy.rs", "-each.mean_all()", "-each.sum_all()",
+     "the sum instead of the mean", GOLDEN),
+    ("ops/losses.rs", "Self::Sum => each.sum_all(),", "Self::Sum => each.mean_all(),",
+     "the mean instead of the sum", "--test operations losses", "--test conventions"),
+    ("ops/class_losses.rs", "loss.sum_all() / weight.sum_all()", "loss.sum_all() / each.count() as f64",
+     "ignored labels count in the mean", "--test conventions"),
+    ("ops/class_losses.rs", "(share / classes as f64)", "(share / (classes - 1) as f64)",
+     "smoothing leaves out the label itself", "--test conventions"),
+    ("run/feed.rs", "index as usize >= limit", "index as usize > limit",
+     "a class one too large is let in", "--test misuse_at_run", GOLDEN),
+)
+
+MATMUL = "--test operations matmul"
+BROADCAST = "--test operations broadcast"
+PRODUCTS = mutants(
+    "",
+    ("ops/matmul.rs", "(0, true, b_is_transposed) => product(b, b_is_transposed, upstream, true),",
+     "(0, true, b_is_transposed) => product(b, !b_is_transposed, upstream, true),",
+     "a transposed operand is not transposed in the gradient", MATMUL),
+    ("ops/matmul.rs", "(0, false, b_is_transposed) => product(upstream, false, b, !b_is_transposed),",
+     "(0, false, b_is_transposed) => product(upstream, false, b, b_is_transposed),",
+     "the right operand is not transposed in the left one's gradient", MATMUL),
+    ("ops/batch_matmul.rs", "(_, a_is_transposed, false) => product(a, !a_is_transposed, upstream, false),",
+     "(_, a_is_transposed, false) => product(a, !a_is_transposed, upstream * 2.0, false),",
+     "the gradient of a batch of products is twice as large", "--test operations batch_matmul"),
+    ("ops/batch_matmul.rs", "kept.remove(kept.len() - if column { 1 } else { 2 });", "kept.remove(0);",
+     "the first batch axis disappears with a row", "--test properties product", GOLDEN),
+    ("kernels/gemm.rs", "let parts = self.sums[row * self.columns + column..].chunks(self.numbers);",
+     "let parts = self.sums[row * self.columns + column..].chunks(self.numbers).take(1);",
+     "a long inner dimension is summed in part", "--lib gemm"),
+    ("kernels/gemm/dots.rs", "for group in 0..(k - whole).div_ceil(V::LANES) {",
+     "for group in 0..(k - whole) / V::LANES {",
+     "dot products miss their last few terms", "--lib gemm", MATMUL),
+    ("ops/broadcast.rs", "axis < new || operand[axis - new] != self.shape[axis];", "axis < new;",
+     "what was broadcast along an axis of size 1 is not summed back", BROADCAST),
+    ("ops/broadcast.rs", "sum / count as f64", "sum / shape.count().max(1) as f64",
+     "a mean over some axes divides by all elements", PROPERTIES + " sums", "--test operations"),
+    ("ops/arithmetic.rs", "(Divide, _) => -(upstream * at.output / b),", "(Divide, _) => upstream * at.output / b,",
+     "the sign of a quotient's gradient", "--test operations arithmetic"),
+    ("ops/arithmetic.rs", "(Multiply, _) => upstream * at.operands[1 - argument],",
+     "(Multiply, _) => upstream * at.operands[argument],",
+     "a factor's gradient is the factor itself", "--test operations arithmetic"),
+    ("ops/arithmetic.rs", "(Subtract, _) => -upstream,", "(Subtract, _) => upstream,",
+     "what is subtracted has the gradient of what is added", "--test operations arithmetic"),
+    ("kernels/reduce.rs", "lanes.iter().sum::<f64>() + rest.iter().map(|value| value.wide()).sum::<f64>()",
+     "lanes.iter().sum::<f64>()",
+     "sums miss their last few terms", "--lib reduce", BROADCAST),
+)
+
+POINT = "--test operations pointwise"
+ACTIVATIONS = mutants(
+    "",
+    ("ops/relu.rs", "Gradient::Of(at.upstream.gate(at.output))",
+     "Gradient::Of(at.upstream * at.operands[0].greater_equal(0.0))",
+     "relu has the slope 1 at 0", "--test differentiation relu", GOLDEN),
+    ("ops/relu.rs", "0 => Gradient::Of(at.upstream.gate(at.operands[1])),", "0 => Gradient::Of(at.upstream),",
+     "a gate lets the whole gradient pass", "--test operations relu"),
+    ("ops/pointwise.rs", "Sigmoid => upstream * (y * (1.0 - y)),", "Sigmoid => upstream * (1.0 - y),",
+     "sigmoid's slope lacks a factor", POINT),
+    ("ops/pointwise.rs", "Tanh => upstream * (1.0 - y * y),", "Tanh => upstream * (1.0 - y),",
+     "tanh's slope lacks a square", POINT),
+    ("ops/pointwise.rs", "Abs => upstream * x.sign(),", "Abs => upstream * (x.sign() + x.equal(0.0)),",
+     "|x| has the slope 1 at 0", "--test activations", GOLDEN),
+    ("ops/pointwise.rs", "AtMost(bound) => upstream.gate(bound - x),", "AtMost(bound) => upstream.gate(x - bound),",
+     "the gradient passes beyond a bound instead of below it", POINT),
+    ("ops/activations.rs", "self.at_least(least).at_most(most)", "self.at_most(least).at_least(most)",
+     "clamp has its bounds the wrong way round", "--test activations", GOLDEN),
+    ("kernels/elementwise/step.rs", "a.max(T::zero()) + (-a.abs()).exp().ln_1p()", "a.exp().ln_1p()",
+     "softplus overflows", "--test activations"),
+    ("kernels/elementwise/step.rs", "T::one() / (T::one() + (-a).exp())\n", "a.exp() / (T::one() + a.exp())\n",
+     "sigmoid overflows to NaN", "--lib elementwise", GOLDEN),
+    ("kernels/elementwise/step.rs", "self.scalar::<V>(block, ahead, T::tanh)",
+     "self.scalar::<V>(block, ahead, |a| T::of(f64::from(a.tanh().wide() as f32)))",
+     "a detour through f32 in f64", GOLDEN),
+)
+
+GRAPH = mutants(
+    "",
+    ("autodiff.rs", "Some(sum) => sum + gradient,", "Some(_) => gradient,",
+     "fan-out overwrites instead of adding", "--test differentiation"),
+    ("autodiff.rs", "operands.into_iter().enumerate() {", "operands.into_iter().enumerate().take(1) {",
+     "only the first operand has a gradient", "--test differentiation"),
+    ("autodiff.rs", "if depends[operand.index()]\n",
+     "if depends[operand.index()]\n                && !(position == 1 && graph.dag().operand(node, 0) == operand)\n",
+     "an operand that stands twice receives one of its two gradients", "--test differentiation the_same_array"),
+    ("ops/stop_gradient.rs", "    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {\n        Gradient::Constant",
+     "    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {\n        Gradient::Of(at.upstream)",
+     "stop_gradient stops nothing", GOLDEN),
+    ("compile/passes.rs", "new.op(other).is_some_and(|other| op.same(other))",
+     "new.op(other).is_some_and(|other| op.name() == other.name())",
+     "operations with other attributes are taken for the same", "--test plans", PROPERTIES),
+    ("compile/passes.rs", "uses[id.index()] == 1;", "uses[id.index()] >= 1;",
+     "a value that others read too disappears into its first reader", "--test plans", PROPERTIES),
+    ("compile/memory.rs", "program.roots().for_each(|root| last_read[storage[root.index()]] = usize::MAX);", "",
+     "the memory of results is used again", "--test plans", PROPERTIES),
+    ("compile/memory.rs", "operands.iter().for_each(|operand| last_read[storage[operand.index()]] = id.index());",
+     "operands.iter().for_each(|operand| last_read[operand.index()] = id.index());",
+     "what is read under another shape is given back too early", "--test plans", PROPERTIES),
+    ("run/execute.rs", "            store.advance();\n", "",
+     "every step draws the same dropout mask", "--test training", "--test layers"),
+)
+
+OPTIMIZERS = mutants(
+    "optim/",
+    ("adaptive.rs", "let next = c * beta + (1.0 - beta);", "let next = c * beta + (1.0 - beta) / (1.0 - beta);",
+     "Adam's bias is not corrected", "--test optimizers"),
+    ("adaptive.rs", "g * g * (1.0 - beta2);", "g * (1.0 - beta2);",
+     "Adam's second moment is of the gradient, not its square", "--test optimizers"),
+    ("adaptive.rs", "next_v.sqrt() * inverse_root + epsilon", "(next_v + epsilon).sqrt() * inverse_root",
+     "Adam's epsilon inside the root", "--test optimizers"),
+    ("adaptive.rs", "let step = next_m / ", "let step = m / ",
+     "Adam steps by the moment before", "--test optimizers"),
+    ("adaptive.rs", "p.assign(p * (1.0 - learning_rate * self.weight_decay) - step);",
+     "p.assign(p * (1.0 - self.weight_decay) - step);",
+     "weight decay without the learning rate", "--test optimizers", GOLDEN),
+    ("adaptive.rs", "let next = h + g * g;", "let next = g * g;",
+     "AdaGrad forgets", "--test optimizers"),
+    ("momentum.rs", "v * self.momentum - g * self.learning_rate;", "v * self.momentum + g * self.learning_rate;",
+     "momentum climbs", "--test optimizers"),
+    ("momentum.rs", "p - (g + next * self.momentum) * self.learning_rate", "p - next * self.learning_rate",
+     "Nesterov without looking ahead", "--test optimizers"),
+    ("momentum.rs", "            v.assign(next);\n", "",
+     "momentum has no memory", "--test optimizers"),
+)
+
+DROPOUT = mutants(
+    "ops/",
+    ("dropout.rs", "1.0 / keep }", "1.0 }", "what is kept is not scaled up", "--test layers"),
+    ("dropout.rs", "graph.mode() == Mode::Evaluate || drop == 0.0", "drop == 0.0",
+     "dropout in evaluation", "--test layers"),
+    ("dropout.rs", "random::mask(source, keep, scale,", "random::mask(source, self.drop, scale,",
+     "what should be dropped is kept", "--test layers"),
+    ("dropout.rs", "let stream = graph.dag().len() as u64;", "let stream = 0;",
+     "all dropout layers have the same mask", "--test layers"),
+)
+
+SHAPES = mutants(
+    "",
+    ("ops/transpose.rs", "inverse[axis] = position);", "inverse[position] = axis);",
+     "the gradient is permuted the same way again", "--test operations transpose"),
+    ("ops/transpose.rs", "self.axes.iter().map(|&axis| first.axes[axis]).collect();",
+     "first.axes.iter().map(|&axis| self.axes[axis]).collect();",
+     "two permutations are joined in the wrong order", "--test operations transpose", PROPERTIES),
+    ("ops/slice.rs", "position.saturating_add_unsigned(size) } else",
+     "position.saturating_add_unsigned(size) + 1 } else",
+     "positions from the end are off by one", "--test conventions", GOLDEN),
+    ("ops/slice.rs", "points: self.points.clone(), value: 0.0 };", "points: self.points.clone(), value: 1.0 };",
+     "what was not read has the gradient 1", "--test operations slice"),
+    ("ops/concat.rs", "let start: isize = at.operands[..argument].iter().map(size).sum();",
+     "let start: isize = argument as isize;",
+     "a part of a concatenation has its neighbour's gradient", "--test operations concat"),
+    ("kernels/gather.rs", "self.inner + at % self.inner] += value;", "self.inner + at % self.inner] = value;",
+     "rows that are read twice receive one gradient", "--test operations gather", PROPERTIES + " parts"),
+    ("kernels/gather.rs", "value > largest || value.is_nan()", "value >= largest || value.is_nan()",
+     "the last of equal maxima has the gradient", "--lib gather"),
+)
+
+NORM = "--test operations statistics"
+NORMS = mutants(
+    "",
+    ("ops/statistics.rs", "(self - self.mean_keep(axes)).powi(2).sum(axes) / (count - correction) as f64",
+     "(self.powi(2).sum(axes) - self.sum(axes).powi(2) / count as f64) / (count - correction) as f64",
+     "the variance in one pass, in which digits cancel", GOLDEN, "--test conventions"),
+    ("ops/statistics.rs", "(centred.powi(2).mean_keep(axes) + epsilon).sqrt()",
+     "(centred.powi(2).mean_keep(axes).sqrt() + epsilon)",
+     "the epsilon outside the root", GOLDEN),
+    ("ops/statistics.rs", "let centred = self - self.mean_keep(axes);",
+     "let centred = self - self.mean_keep(axes).stop_gradient();",
+     "the mean is taken for a constant", NORM),
+    ("nn/norm.rs", "* (count as f64 / (count - 1) as f64);", "* 1.0;",
+     "the running variance is biased", "--test layers"),
+    ("nn/norm.rs", "let (new, old) = (options.momentum, 1.0 - options.momentum);",
+     "let (old, new) = (options.momentum, 1.0 - options.momentum);",
+     "running statistics keep what they should replace", "--test layers"),
+    ("nn/norm.rs", "if graph.mode() == Mode::Evaluate {", "if graph.mode() != Mode::Evaluate {",
+     "running statistics while training, the batch's in evaluation", "--test layers"),
+    ("nn/norm.rs", "let batch_mean = x.mean(&axes);", "let batch_mean = x.mean(&axes).stop_gradient();",
+     "batch normalisation takes the mean for a constant", GOLDEN),
+)
+
+PARTS = {
+    "Convolution": CONVOLUTION,
+    "Maximum pooling": MAXIMUM,
+    "Mean pooling": MEAN,
+    "Softmax and losses": LOSSES,
+    "Products, broadcasting, sums": PRODUCTS,
+    "Activations": ACTIVATIONS,
+    "Graph, compiler, runs": GRAPH,
+    "Optimizers": OPTIMIZERS,
+    "Dropout": DROPOUT,
+    "Shapes and selections": SHAPES,
+    "Normalisation": NORMS,
+}
