@@ -250,7 +250,10 @@ impl Window {
                 .hint("a dilation of 1 looks at neighbouring pixels"));
         }
         let padded = before.checked_add(after).and_then(|both| size.checked_add(both)).ok_or_else(|| {
-            Problem::new(format!("a padding of {} on a {name} of {size} is beyond any address", before.max(after)))
+            Problem::new(format!(
+                "a padding of {} on a {name} of {size} is beyond any address",
+                before.max(after)
+            ))
         })?;
         let extent = self.extent()[axis];
         let room = padded.checked_sub(extent).ok_or_else(|| {

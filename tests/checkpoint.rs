@@ -29,7 +29,8 @@ fn run(checkpoints: bool, inner: bool) -> dagrad::Result<(Vec<f32>, usize)> {
     wanted.push(loss);
     let plan = Plan::<f32>::compile(&graph, &wanted)?;
     let (mut store, mut workspace) = (Store::new(7), Workspace::new(2)?);
-    let values = Array4::from_shape_fn((16, 8, 12, 10), |(n, c, y, x)| ((n * 7 + c * 5 + y * 3 + x) as f64).sin());
+    let values =
+        Array4::from_shape_fn((16, 8, 12, 10), |(n, c, y, x)| ((n * 7 + c * 5 + y * 3 + x) as f64).sin());
     let outputs = plan.run(&mut store, &mut workspace, &[images.feed(&values)])?;
     let numbers = (0..outputs.len()).flat_map(|i| outputs.at(i).unwrap().iter().copied().collect::<Vec<_>>());
     Ok((numbers.collect(), plan.arena_bytes()))

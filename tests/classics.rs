@@ -20,7 +20,12 @@ fn learns(shape: [usize; 4], mode: Mode, record: impl for<'g> Fn(Var<'g>, Var<'g
     }
 }
 
-fn learns_on(graph: Graph, steps: bool, shape: [usize; 4], record: impl for<'g> Fn(Var<'g>, Var<'g>) -> Var<'g>) {
+fn learns_on(
+    graph: Graph,
+    steps: bool,
+    shape: [usize; 4],
+    record: impl for<'g> Fn(Var<'g>, Var<'g>) -> Var<'g>,
+) {
     let (images, labels) = (graph.input("images", shape), graph.labels("labels", [shape[0]]));
     let loss = record(images, labels);
     graph.check().unwrap();
@@ -72,7 +77,9 @@ fn a_residual_network() {
 
 #[test]
 fn an_autoencoder() {
-    learns([2, 1, 8, 12], Mode::Train, |images, _| nn::autoencoder(images, 3).mse_loss(images, Reduction::Mean));
+    learns([2, 1, 8, 12], Mode::Train, |images, _| {
+        nn::autoencoder(images, 3).mse_loss(images, Reduction::Mean)
+    });
 }
 
 #[test]

@@ -5,7 +5,9 @@ mod common;
 
 use std::f64::{INFINITY as INF, NAN};
 
-use common::{Pair, array, assert_mentions, assert_pair, assert_same, gradients_of_sum, message, run, try_run, value};
+use common::{
+    Pair, array, assert_mentions, assert_pair, assert_same, gradients_of_sum, message, run, try_run, value,
+};
 use dagrad::{Graph, Plan, Var};
 
 const LEFT: [f64; 10] = [1.0, 2.0, NAN, 0.0, 3.0, -0.0, INF, INF, -INF, NAN];
@@ -15,7 +17,9 @@ const RIGHT: [f64; 10] = [1.0, 3.0, 0.0, NAN, -1.0, 0.0, INF, -INF, 2.0, NAN];
 fn values(function: Pair, a: &[f64], b: &[f64]) -> Vec<f64> {
     let graph = Graph::new();
     let [x, y] = [graph.input("x", [a.len()]), graph.input("y", [b.len()])];
-    value(function(x, y), &[x.feed(&array(&[a.len()], a)), y.feed(&array(&[b.len()], b))]).into_iter().collect()
+    value(function(x, y), &[x.feed(&array(&[a.len()], a)), y.feed(&array(&[b.len()], b))])
+        .into_iter()
+        .collect()
 }
 
 #[test]
@@ -39,8 +43,10 @@ fn an_infinite_gradient_makes_no_nan_of_the_number_that_is_beaten() {
     let graph = Graph::new();
     let [a, b] = ["a", "b"].map(|name| graph.input(name, [3]));
     let (upstream, larger) = (graph.fill([3], INF), a.maximum(b));
-    let slopes: Vec<Var<'_>> = dagrad::vjp(&[(larger, upstream)], &[a, b]).unwrap().into_iter().flatten().collect();
-    let found = run(&slopes, &[a.feed(&array(&[3], &[1.0, 2.0, 3.0])), b.feed(&array(&[3], &[2.0, 2.0, 2.0]))]);
+    let slopes: Vec<Var<'_>> =
+        dagrad::vjp(&[(larger, upstream)], &[a, b]).unwrap().into_iter().flatten().collect();
+    let found =
+        run(&slopes, &[a.feed(&array(&[3], &[1.0, 2.0, 3.0])), b.feed(&array(&[3], &[2.0, 2.0, 2.0]))]);
     assert_same("left", &found[0], &[0.0, INF, INF], 0.0);
     assert_same("right", &found[1], &[INF, INF, 0.0], 0.0);
 }
@@ -130,9 +136,26 @@ fn powers_of_arrays() {
     let base = [0., 0., 0., 0., -0., -2., -2., -2., INF, -INF, -INF, NAN, 0., 1., 4., -8., 2.];
     let power = [0., 0.5, 1., 2., -1., 2., -3., 0.5, 0., 0.5, 3., 0., NAN, NAN, 0.5, 1. / 3., 40.];
     let value = [1., 0., 0., 0., -INF, 4., -0.125, NAN, 1., INF, -INF, 1., NAN, 1., 2., NAN, 1099511627776.];
-    let in_base = [0., INF, 1., 0., -INF, -4., -0.1875, NAN, 0., 0., INF, 0., NAN, NAN, 0.25, NAN, 21990232555520.];
+    let in_base =
+        [0., INF, 1., 0., -INF, -4., -0.1875, NAN, 0., 0., INF, 0., NAN, NAN, 0.25, NAN, 21990232555520.];
     let in_power = [
-        0., 0., 0., 0., INF, NAN, NAN, NAN, INF, NAN, NAN, NAN, NAN, 0., 2.772588722239781, NAN, 762123384785.8104,
+        0.,
+        0.,
+        0.,
+        0.,
+        INF,
+        NAN,
+        NAN,
+        NAN,
+        INF,
+        NAN,
+        NAN,
+        NAN,
+        NAN,
+        0.,
+        2.772588722239781,
+        NAN,
+        762123384785.8104,
     ];
     assert_pair("pow", |a, b| a.pow(b), &[17], [&base, &power], [&value, &in_base, &in_power]);
 }
@@ -243,7 +266,19 @@ fn sums_of_exponentials_reach_their_limits() {
     assert_same("value", &value(y, &[x.feed(&rows)]), &expected, 1e-15);
     // PyTorch's are off by as much as exponentials of rounded numbers are.
     let slopes = [
-        NAN, NAN, 0.0, 1.0, NAN, 0.0, NAN, 0.0, NAN, NAN, 0.7310585786293519, 0.2689414213697549, 0.4999999999999138,
+        NAN,
+        NAN,
+        0.0,
+        1.0,
+        NAN,
+        0.0,
+        NAN,
+        0.0,
+        NAN,
+        NAN,
+        0.7310585786293519,
+        0.2689414213697549,
+        0.4999999999999138,
         0.4999999999999138,
     ];
     assert_same("slope", &gradients_of_sum(y, &[x], &[x.feed(&rows)])[0], &slopes, 1e-12);

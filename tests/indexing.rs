@@ -72,7 +72,8 @@ fn borders_and_sizes_are_those_of_pytorch() {
 #[test]
 fn pixels_are_shuffled_as_in_pytorch() {
     let graph = Graph::new();
-    let channels = graph.constant(ArrayD::from_shape_fn(&[1, 4, 2, 2][..], |i| (i[1] * 4 + i[2] * 2 + i[3]) as f64));
+    let channels =
+        graph.constant(ArrayD::from_shape_fn(&[1, 4, 2, 2][..], |i| (i[1] * 4 + i[2] * 2 + i[3]) as f64));
     let expected = [0.0, 4.0, 1.0, 5.0, 8.0, 12.0, 9.0, 13.0, 2.0, 6.0, 3.0, 7.0, 10.0, 14.0, 11.0, 15.0];
     assert_eq!(value(channels.pixel_shuffle(2), &[]), array(&[1, 1, 4, 4], &expected));
     let pixels = graph.constant(ArrayD::from_shape_fn(&[1, 1, 2, 6][..], |i| (i[2] * 6 + i[3]) as f64));
@@ -87,7 +88,10 @@ fn nearest_neighbours_at_whole_factors_are_blocks() {
         let graph = Graph::new();
         let x = graph.constant(array![[[[0.0, 1.0, 2.0]]]]);
         let found = value(x.upsample_nearest_by([1, factor]), &[]);
-        assert!(found.iter().enumerate().all(|(i, &pixel)| pixel == (i / factor) as f64), "{factor}: {found}");
+        assert!(
+            found.iter().enumerate().all(|(i, &pixel)| pixel == (i / factor) as f64),
+            "{factor}: {found}"
+        );
     }
 }
 

@@ -4,7 +4,8 @@ mod common;
 
 use common::{array, assert_close, assert_mentions, message, numbers, run_plan};
 use dagrad::nn::{
-    self, BatchNorm, DeepConvNet, Filters, Network, SimpleConvNet, Summary, Units, conv2d, linear, receptive_field,
+    self, BatchNorm, DeepConvNet, Filters, Network, SimpleConvNet, Summary, Units, conv2d, linear,
+    receptive_field,
 };
 use dagrad::{Conv2dOptions, Graph, Init, Mode, Plan, Pool2dOptions, Store, Var};
 use ndarray::Axis;

@@ -53,21 +53,52 @@ const ANSWERS: [f64; 12] = [0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.
 #[test]
 fn binary_cross_entropy() {
     let values = [
-        0.6931471805599453, 0.6931471805599453, 0.0, 1e4, 1e4, 0.0, NAN, NAN, INF, NAN, 1.5269280110429724,
+        0.6931471805599453,
+        0.6931471805599453,
+        0.0,
+        1e4,
+        1e4,
+        0.0,
+        NAN,
+        NAN,
+        INF,
+        NAN,
+        1.5269280110429724,
         2.298587351573742,
     ];
-    let slopes = [0.5, -0.5, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, 1.0, NAN, 0.5807970779778824, -0.7025741268224333];
+    let slopes =
+        [0.5, -0.5, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, 1.0, NAN, 0.5807970779778824, -0.7025741268224333];
     let in_targets = [-0.0, -0.0, -1e4, 1e4, -1e4, 1e4, -INF, INF, -INF, NAN, -2.0, 3.0];
     let plain: common::Pair = |x, t| x.binary_cross_entropy_with_logits(t, NONE);
     assert_pair("plain", plain, &[12], [&LOGITS, &ANSWERS], [&values, &slopes, &in_targets]);
 
     let values = [
-        0.6931471805599453, 2.0794415416798357, 0.0, 3e4, 1e4, 0.0, NAN, NAN, INF, NAN, 1.603084817668756,
+        0.6931471805599453,
+        2.0794415416798357,
+        0.0,
+        3e4,
+        1e4,
+        0.0,
+        NAN,
+        NAN,
+        INF,
+        NAN,
+        1.603084817668756,
         6.871468378934355,
     ];
     let slopes = [0.5, -1.5, 0.0, -3.0, 1.0, 0.0, 0.0, 0.0, 1.0, NAN, 0.5092753247646116, -2.131435317056083];
     let in_targets = [
-        1.3862943611198904, 1.3862943611198904, -1e4, 3e4, -1e4, 3e4, -INF, INF, -INF, NAN, -1.746143977914055,
+        1.3862943611198904,
+        1.3862943611198904,
+        -1e4,
+        3e4,
+        -1e4,
+        3e4,
+        -INF,
+        INF,
+        -INF,
+        NAN,
+        -1.746143977914055,
         9.097174703147484,
     ];
     let weighted: common::Pair = |x, t| x.weighted_binary_cross_entropy_with_logits(t, 3.0, NONE);
@@ -81,8 +112,10 @@ fn small_binary_cross_entropies_keep_their_digits() {
     let graph = Graph::new();
     let (x, answers) = (graph.input("x", [4]), graph.constant(arr1(&[1.0, 0.0, 1.0, 1.0])));
     let loss = x.binary_cross_entropy_with_logits(answers, NONE);
-    let found = try_run::<f32>(&[loss], &[x.feed(&array(&[4], &[10.0, -10.0, 16.0, 30.0]))]).unwrap().remove(0);
-    let expected = [4.539889921686465e-5_f32, 4.539889921686465e-5, 1.1253516838717682e-7, 9.357622968839737e-14];
+    let found =
+        try_run::<f32>(&[loss], &[x.feed(&array(&[4], &[10.0, -10.0, 16.0, 30.0]))]).unwrap().remove(0);
+    let expected =
+        [4.539889921686465e-5_f32, 4.539889921686465e-5, 1.1253516838717682e-7, 9.357622968839737e-14];
     for (found, expected) in found.iter().zip(expected) {
         assert!((found - expected).abs() <= 1e-6 * expected, "{found} instead of {expected}");
     }
@@ -116,7 +149,16 @@ fn cosines() {
     let y = [1.0, 2.0, 1.0, 2.0, 0.0, 2.0, 1.0, 2.0, 1.0, 2.0];
     let values = [0.0, 0.9838699100999074, 0.0, -1.0, 0.0];
     let left = [
-        44721359.549995795, 89442719.09999159, -0.028621670111997302, 0.021466252583997952, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0,
+        44721359.549995795,
+        89442719.09999159,
+        -0.028621670111997302,
+        0.021466252583997952,
+        0.0,
+        1.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
     ];
     let right = [0.0, 0.0, 0.07155417527999322, -0.03577708763999665, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0];
     let cosine: common::Pair = |x, y| x.cosine_similarity(y, 1, 1e-8);
@@ -152,7 +194,8 @@ fn cosine_embedding() {
     }
     let x = [1.0, 2.0, 1.0, 2.0, 1.0, -2.0, 3.0, 0.0, 0.0, 0.0, 1.0, 2.0];
     let y = [2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 0.0, 2.0, 1.0, 1.0, 1.0, 2.0];
-    let left = [0.24, -0.12, -0.24, 0.12, 0.0, 0.0, 0.0, 0.0, 707106.78118654, 707106.78118654, 0.0, 0.0].map(|s| -s);
+    let left = [0.24, -0.12, -0.24, 0.12, 0.0, 0.0, 0.0, 0.0, 707106.78118654, 707106.78118654, 0.0, 0.0]
+        .map(|s| -s);
     let right = [-0.12, 0.24, 0.12, -0.24, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0].map(|s| -s);
     let (without, with) = ([0.2, 0.8, 0.0, 0.0, 1.0, 0.0], [0.2, 0.3, 0.0, 0.0, 1.0, 0.0]);
     assert_pair("margin 0", |x, y| loss(x, y, 0.0), &[6, 2], [&x, &y], [&without, &left, &right]);
@@ -166,14 +209,19 @@ fn margins_of_classes() {
     let third = 1.0 / 3.0;
     let second = [third, third, -2.0 * third];
     let cases = [
-        (1.0, [0.5 * third, 0.9666666666666668, 0.0, 0.0], [[-third, 0.0, third], second, [0.0; 3], [0.0; 3]]),
+        (
+            1.0,
+            [0.5 * third, 0.9666666666666668, 0.0, 0.0],
+            [[-third, 0.0, third], second, [0.0; 3], [0.0; 3]],
+        ),
         (0.5, [0.0, 0.6333333333333333, 0.0, 0.0], [[0.0; 3], second, [0.0; 3], [0.0; 3]]),
         (-0.5, [0.0; 4], [[0.0; 3]; 4]),
     ];
     for (margin, values, slopes) in cases {
         let graph = Graph::new();
         let (x, classes) = (graph.input("x", [4, 3]), graph.labels("classes", [4]));
-        let (loss, feeds) = (x.multi_margin_loss(classes, margin, NONE), [x.feed(&scores), classes.feed(&labels)]);
+        let (loss, feeds) =
+            (x.multi_margin_loss(classes, margin, NONE), [x.feed(&scores), classes.feed(&labels)]);
         assert_same("value", &value(loss, &feeds), &values, 1e-15);
         assert_same("slope", &gradients_of_sum(loss, &[x], &feeds)[0], &slopes.concat(), 1e-15);
     }
@@ -184,8 +232,9 @@ fn reductions() {
     let graph = Graph::new();
     let (x, t) = (graph.input("x", [2, 3]), graph.input("t", [2, 3]));
     let weights = arr1(&[1.0, 2.0, 0.5]);
-    let weighted =
-        |reduction| x.weighted_binary_cross_entropy_with_logits(t, graph.constant(weights.clone()), reduction);
+    let weighted = |reduction| {
+        x.weighted_binary_cross_entropy_with_logits(t, graph.constant(weights.clone()), reduction)
+    };
     let losses = [
         x.mse_loss(t, Reduction::Mean),
         x.mse_loss(t, Reduction::Sum),
@@ -199,7 +248,12 @@ fn reductions() {
     let targets = array(&[2, 3], &[0.2, 0.5, 0.3, 0.6, 0.3, 0.1]);
     let feeds = [x.feed(&logarithms), t.feed(&targets)];
     let expected = [
-        3.5254166666666666, 21.1525, 0.09540021017977442, 0.5724012610786465, 0.28620063053932326, 1.0197201201171324,
+        3.5254166666666666,
+        21.1525,
+        0.09540021017977442,
+        0.5724012610786465,
+        0.28620063053932326,
+        1.0197201201171324,
         6.118320720702794,
     ];
     for (found, expected) in run(&losses, &feeds).iter().zip(expected) {

@@ -238,11 +238,15 @@ struct Derived<'g> {
 
 fn derive<'g>(graph: &'g Graph, steps: &[graphs::Step]) -> Derived<'g> {
     let (inputs, results) = graphs::record(graph, steps);
-    let weighted = |(seed, value): (u64, Var<'g>)| (value * graph.constant(numbers(&value.shape(), seed))).sum_all();
-    let sum = |values: Vec<Var<'g>>| (1..).zip(values).map(weighted).fold(graph.fill([], 0.0), |sum, term| sum + term);
+    let weighted =
+        |(seed, value): (u64, Var<'g>)| (value * graph.constant(numbers(&value.shape(), seed))).sum_all();
+    let sum = |values: Vec<Var<'g>>| {
+        (1..).zip(values).map(weighted).fold(graph.fill([], 0.0), |sum, term| sum + term)
+    };
     let gradients = |y: Var<'g>| {
         let found = vjp(&[(y, graph.fill([], 1.0))], &inputs).unwrap();
-        let or_zero = |(x, found): (&Var<'g>, Option<Var<'g>>)| found.unwrap_or_else(|| graph.fill(x.shape(), 0.0));
+        let or_zero =
+            |(x, found): (&Var<'g>, Option<Var<'g>>)| found.unwrap_or_else(|| graph.fill(x.shape(), 0.0));
         inputs.iter().zip(found).map(or_zero).collect::<Vec<_>>()
     };
     let total = sum(results);

@@ -50,7 +50,12 @@ impl Op for Again {
     /// It follows pictures into their order.
     fn channels_last(&self, operands: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
         let operands = (operands[0].shape.len() == 4).then(|| smallvec![Adapt::Picture, Adapt::Keep])?;
-        Some(ChannelsLast { op: std::sync::Arc::new(Again), operands, output: Adapt::Picture, is_faster: false })
+        Some(ChannelsLast {
+            op: std::sync::Arc::new(Again),
+            operands,
+            output: Adapt::Picture,
+            is_faster: false,
+        })
     }
 }
 
@@ -83,7 +88,9 @@ impl Copies {
     /// Makes sure that the block of `node`, if it is in one, is copied; to be computed when `upstream` is there.
     pub(crate) fn prepare<'g>(&mut self, graph: &'g Graph, node: NodeId, upstream: Var<'g>) {
         let at = self.blocks.partition_point(|block| block.end <= node.index());
-        let Some(block) = self.blocks.get(at).filter(|block| block.contains(&node.index())).cloned() else { return };
+        let Some(block) = self.blocks.get(at).filter(|block| block.contains(&node.index())).cloned() else {
+            return;
+        };
         if self.copies.contains_key(&node) {
             return;
         }

@@ -9,10 +9,11 @@ use crate::error::Problem;
 pub(super) fn check(dag: &Dag, op: &dyn AnyOp, operands: &[NodeId], metas: &[&Meta]) -> Result<(), Problem> {
     let Some(limit) = op.index_limit(metas) else { return Ok(()) };
     let sources = operands.iter().map(|&operand| origin(dag, operand));
-    let mut computed = sources.filter(|&source| dag.node(source).meta.dtype == Dtype::Index).filter_map(|source| {
-        let Kind::Op(maker) = &dag.node(source).kind else { return None };
-        Some((maker, maker.index_bound(&dag.operand_metas(source), op.exempt_index())))
-    });
+    let mut computed =
+        sources.filter(|&source| dag.node(source).meta.dtype == Dtype::Index).filter_map(|source| {
+            let Kind::Op(maker) = &dag.node(source).kind else { return None };
+            Some((maker, maker.index_bound(&dag.operand_metas(source), op.exempt_index())))
+        });
     computed.try_for_each(|(maker, bound)| match bound {
         Some(bound) if bound <= limit => Ok(()),
         Some(bound) => Err(Problem::new(format!(
@@ -21,8 +22,10 @@ pub(super) fn check(dag: &Dag, op: &dyn AnyOp, operands: &[NodeId], metas: &[&Me
             bound - 1
         ))
         .hint("indices count from 0 and lie below the size of the axis")),
-        None => Err(Problem::new(format!("nothing is known of how large the indices of {} are", maker.name()))
-            .hint("an operation that yields indices says by `index_bound` below what they lie")),
+        None => {
+            Err(Problem::new(format!("nothing is known of how large the indices of {} are", maker.name()))
+                .hint("an operation that yields indices says by `index_bound` below what they lie"))
+        }
     })
 }
 

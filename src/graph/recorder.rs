@@ -292,7 +292,13 @@ impl Graph {
     }
 
     #[track_caller]
-    pub(crate) fn push(&self, kind: Kind, meta: Meta, label: Option<Arc<str>>, operands: &[NodeId]) -> Var<'_> {
+    pub(crate) fn push(
+        &self,
+        kind: Kind,
+        meta: Meta,
+        label: Option<Arc<str>>,
+        operands: &[NodeId],
+    ) -> Var<'_> {
         let gradient_of = self.differentiating.get();
         let mut dag = self.dag.borrow_mut();
         let here = Site::caller(); // not from a closure, which would not know the caller

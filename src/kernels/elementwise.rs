@@ -106,7 +106,13 @@ impl Function {
     pub fn underflows(self) -> bool {
         matches!(
             self,
-            Self::Multiply | Self::Divide | Self::Exp | Self::Sigmoid | Self::Softplus | Self::Power(_) | Self::Pow
+            Self::Multiply
+                | Self::Divide
+                | Self::Exp
+                | Self::Sigmoid
+                | Self::Softplus
+                | Self::Power(_)
+                | Self::Pow
         )
     }
 }

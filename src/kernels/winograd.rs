@@ -64,7 +64,9 @@ impl Winograd {
         let window = sizes.window;
         let [tall, wide] = window.kernel;
         let square = matches!(tall, 3 | 5 | 7) && tall == wide;
-        let slow = sizes.is_dense() && window.stride == [1, 1] && window.padding.iter().all(|&padding| padding < tall);
+        let slow = sizes.is_dense()
+            && window.stride == [1, 1]
+            && window.padding.iter().all(|&padding| padding < tall);
         // Points of a block in double precision, at most a register of channels more than there are.
         let room = SCRATCH / (LEAST_TILES * size_of::<f64>() * points(tall) * points(tall));
         let fits = sizes.channels.max(sizes.filters).saturating_add(2 * MAX_LANES) <= room;

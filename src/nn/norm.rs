@@ -44,7 +44,8 @@ impl Default for BatchNorm {
 pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
     let (graph, shape) = (x.graph(), x.shape());
     let &[batch, channels, ..] = &shape[..] else {
-        let problem = Problem::new(format!("{shape} has no axis of channels")).hint("it takes [batch, channels, ..]");
+        let problem =
+            Problem::new(format!("{shape} has no axis of channels")).hint("it takes [batch, channels, ..]");
         return graph.refuse("batch_norm", &["x"], &[x], problem);
     };
     let count = batch * shape[2..].iter().product::<usize>();
@@ -57,7 +58,8 @@ pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
     } else {
         if count < 2 {
             let text = format!("{count} values for each channel of {shape} have no variance");
-            let problem = Problem::new(text).hint("train on larger batches, or record the graph for evaluation");
+            let problem =
+                Problem::new(text).hint("train on larger batches, or record the graph for evaluation");
             return graph.refuse("batch_norm", &["x"], &[x], problem);
         }
         let axes: Vec<isize> = (0..shape.len() as isize).filter(|&axis| axis != 1).collect();

@@ -100,7 +100,11 @@ impl Conv2dOptions {
             Padding::Same => [0, 1].map(|axis| same(&window, axis, picture[axis])),
             Padding::Explicit(sides) => sides,
         };
-        Window { padding: sides.map(|[before, _]| before), padding_after: sides.map(|[_, after]| after), ..window }
+        Window {
+            padding: sides.map(|[before, _]| before),
+            padding_after: sides.map(|[_, after]| after),
+            ..window
+        }
     }
 
     /// The same along rows, for pictures of one row: what is said of the vertical axis does not count.
@@ -115,7 +119,12 @@ impl Conv2dOptions {
 
     /// The picture of which a window, so moved, makes `places`, with `more` rows and columns at the end that no window
     /// covers. `None` if it would be beyond any address, or all of it padding.
-    pub(super) fn picture(self, kernel: [usize; 2], places: [usize; 2], more: [usize; 2]) -> Option<[usize; 2]> {
+    pub(super) fn picture(
+        self,
+        kernel: [usize; 2],
+        places: [usize; 2],
+        more: [usize; 2],
+    ) -> Option<[usize; 2]> {
         let along = |axis: usize| {
             if self.padding == Padding::Same {
                 return places[axis].checked_mul(self.stride[axis]);

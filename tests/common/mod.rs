@@ -79,14 +79,22 @@ pub type Pair = for<'g> fn(Var<'g>, Var<'g>) -> Var<'g>;
 /// Compares the values of `function` and its slopes in both operands with expected ones: arrays of this shape, the values
 /// of any.
 #[track_caller]
-pub fn assert_pair(name: &str, function: Pair, shape: &[usize], operands: [&[f64]; 2], expected: [&[f64]; 3]) {
+pub fn assert_pair(
+    name: &str,
+    function: Pair,
+    shape: &[usize],
+    operands: [&[f64]; 2],
+    expected: [&[f64]; 3],
+) {
     let graph = dagrad::Graph::new();
     let arrays = operands.map(|values| array(shape, values));
     let [a, b] = [graph.input("a", shape), graph.input("b", shape)];
     let y = function(a, b);
     let slopes = dagrad::gradients(y.sum_all(), &[a, b]).unwrap_or_else(|error| panic!("{name}: {error}"));
     let found = run(&[y, slopes[0], slopes[1]], &[a.feed(&arrays[0]), b.feed(&arrays[1])]);
-    for (what, (found, expected)) in ["value", "left slope", "right slope"].iter().zip(found.iter().zip(expected)) {
+    for (what, (found, expected)) in
+        ["value", "left slope", "right slope"].iter().zip(found.iter().zip(expected))
+    {
         assert_same(&format!("{name}, {what}"), found, expected, 1e-11);
     }
 }

@@ -86,7 +86,14 @@ pub struct Convolution {
 pub fn convolutions() -> impl Strategy<Value = Convolution> {
     let axis = || along(|kernel| kernel, 3, false);
     (0..4usize, 1..7usize, 1..10usize, 1..4usize, [axis(), axis()], any::<u64>()).prop_map(
-        |(batch, channels, filters, groups, axes, seed)| Convolution { batch, channels, filters, groups, axes, seed },
+        |(batch, channels, filters, groups, axes, seed)| Convolution {
+            batch,
+            channels,
+            filters,
+            groups,
+            axes,
+            seed,
+        },
     )
 }
 

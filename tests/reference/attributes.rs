@@ -235,7 +235,8 @@ impl Loss {
     }
 
     pub fn options<'g>(&self) -> Result<CrossEntropy<'g>> {
-        let options = CrossEntropy::new().label_smoothing(self.label_smoothing).reduction(reduction(&self.reduction)?);
+        let options =
+            CrossEntropy::new().label_smoothing(self.label_smoothing).reduction(reduction(&self.reduction)?);
         Ok(self.ignore_index.map_or(options, |label| options.ignore(index(label))))
     }
 }
@@ -265,7 +266,8 @@ impl Slices {
             }
             let place = if axis < 0 { axis.saturating_add_unsigned(shape.len()) } else { axis };
             let size = shape.get(place as usize).map_or(0, |&size| size as isize);
-            let from_start = |at: isize| if at < 0 { at.saturating_add(size).max(-1) } else { at.min(size - 1) };
+            let from_start =
+                |at: isize| if at < 0 { at.saturating_add(size).max(-1) } else { at.min(size - 1) };
             (axis, from_start(end) + 1..from_start(start) + 1, step)
         };
         Ok(axes.iter().enumerate().map(range).collect())
@@ -281,7 +283,8 @@ impl Padding {
 impl Flattened {
     /// The shape in which some neighbouring axes are one.
     pub fn sizes(&self, shape: &Shape) -> Result<Vec<usize>> {
-        let impossible = || Trouble::Unsayable(format!("axes {} to {} of {shape}", self.start_axis, self.end_axis));
+        let impossible =
+            || Trouble::Unsayable(format!("axes {} to {} of {shape}", self.start_axis, self.end_axis));
         let place = |axis| shape.axes(&[axis]).map(|axes| axes[0]).map_err(|_| impossible());
         if shape.is_empty() {
             return Ok(vec![1]);
@@ -302,6 +305,9 @@ impl Target {
         let known = known().map(|&given| size("a size of", given)).collect::<Result<Vec<_>>>()?;
         let product = known.iter().fold(1, |product: usize, size| product.saturating_mul(*size));
         let open = count.checked_div(product).unwrap_or(0);
-        self.shape.iter().map(|&given| if given == -1 { Ok(open) } else { size("a size of", given) }).collect()
+        self.shape
+            .iter()
+            .map(|&given| if given == -1 { Ok(open) } else { size("a size of", given) })
+            .collect()
     }
 }

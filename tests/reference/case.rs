@@ -143,8 +143,14 @@ impl<'g, 'a> Sheet<'g, 'a> {
         let gradients = self.want_gradients("grad.", &loss, &inputs, &xs)?;
         if self.case.second {
             let sum = self.weighted_sum(&inputs, &gradients)?;
-            let (keys, extra): (Vec<_>, Vec<_>) = upstreams.iter().map(|(key, var)| (key.as_str(), *var)).unzip();
-            self.want_gradients("second.", &[sum], &[&inputs[..], &keys].concat(), &[&xs[..], &extra].concat())?;
+            let (keys, extra): (Vec<_>, Vec<_>) =
+                upstreams.iter().map(|(key, var)| (key.as_str(), *var)).unzip();
+            self.want_gradients(
+                "second.",
+                &[sum],
+                &[&inputs[..], &keys].concat(),
+                &[&xs[..], &extra].concat(),
+            )?;
         }
         if let Some(derivs) = &self.case.derivs {
             let x = self.value(&derivs.wrt)?;
@@ -225,7 +231,8 @@ impl<'g, 'a> Sheet<'g, 'a> {
         let mut workspace = Workspace::new(mode.threads)?;
         let outputs = plan.run(store, &mut workspace, &self.feeds())?;
         let value = |(position, (key, _)): (usize, &(String, Var<'g>))| {
-            let view = outputs.at(position).ok_or_else(|| Trouble::File(format!("{key} holds no numbers")))?;
+            let view =
+                outputs.at(position).ok_or_else(|| Trouble::File(format!("{key} holds no numbers")))?;
             Ok((key.clone(), view.mapv(Real::wide)))
         };
         self.wanted.iter().enumerate().map(value).collect()

@@ -28,7 +28,9 @@ pub fn compare(case: &Case, tensors: &Tensors, found: &Values, dtype: Dtype) -> 
         let stored = tensors.get(&case.id, key)?.real()?;
         let stored = if dtype == Dtype::F32 { &stored.mapv(single) } else { stored };
         let (shape, error, tolerance) = match expected {
-            Expected::Whole(tolerance) => (stored.shape(), farthest(found, stored, &[tolerance.of(dtype)?]), tolerance),
+            Expected::Whole(tolerance) => {
+                (stored.shape(), farthest(found, stored, &[tolerance.of(dtype)?]), tolerance)
+            }
             Expected::Probe { shape, samples, head64, head32 } => {
                 let head = if dtype == Dtype::F32 { head32 } else { head64 };
                 let tolerances = [&head[..], &[samples.of(dtype)?]].concat();
@@ -74,7 +76,9 @@ fn farthest<'a>(
         let tolerance = tolerances[at.min(last)];
         // An infinity against a number is infinitely far, and NaN is nowhere.
         if error.is_nan() || error > tolerance {
-            return Err(format!("[{at}] is {found:e} instead of {expected:e}, off by {error:.1e}, not {tolerance:.1e}"));
+            return Err(format!(
+                "[{at}] is {found:e} instead of {expected:e}, off by {error:.1e}, not {tolerance:.1e}"
+            ));
         }
         if at >= last {
             largest = largest.max(error);

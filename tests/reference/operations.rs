@@ -99,7 +99,11 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
         }
         ("group_norm", &[x, ref affine @ ..]) => {
             let GroupNorm { groups, eps } = node.attributes()?;
-            scale_and_shift(x.group_norm(size("a number of groups of", groups)?, eps), affine, &of_channels(x))
+            scale_and_shift(
+                x.group_norm(size("a number of groups of", groups)?, eps),
+                affine,
+                &of_channels(x),
+            )
         }
         ("batch_norm", &[x, gamma, beta, mean, variance]) => {
             return Ok(batch_norm(x, [gamma, beta], [mean, variance], node.attributes()?).to_vec());
@@ -107,7 +111,10 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
         ("dropout", &[x, mask]) => dropped(x, mask, node.attributes::<Number>()?.value),
         _ => {
             let operands = operands.len();
-            return Err(Trouble::Unknown(format!("no operation is called {} of {operands} operands", node.op)));
+            return Err(Trouble::Unknown(format!(
+                "no operation is called {} of {operands} operands",
+                node.op
+            )));
         }
     };
     Ok(vec![result])
@@ -172,7 +179,12 @@ fn scale_and_shift<'g>(x: Var<'g>, affine: &[Var<'g>], shape: &[usize]) -> Var<'
 
 /// The normalised batch, and the two running statistics after it. (Those of the layer are in its store, and begin at
 /// 0 and 1: `tests/layers.rs` looks at them.)
-fn batch_norm<'g>(x: Var<'g>, affine: [Var<'g>; 2], running: [Var<'g>; 2], options: BatchNorm) -> [Var<'g>; 3] {
+fn batch_norm<'g>(
+    x: Var<'g>,
+    affine: [Var<'g>; 2],
+    running: [Var<'g>; 2],
+    options: BatchNorm,
+) -> [Var<'g>; 3] {
     let BatchNorm { training, momentum, eps } = options;
     let [mean, variance] = running;
     let channels = of_channels(x);

@@ -52,7 +52,9 @@ fn optimizer(run: &Run) -> Result<Box<dyn Optimizer>> {
         ("adam", Some("torch")) => Box::new(adam),
         ("adam", Some("book")) => Box::new(BookAdam(adam)),
         ("adamw", _) => Box::new(AdamW { adam, weight_decay: run.weight_decay }),
-        (name, variant) => return Err(Trouble::Unknown(format!("no optimizer is called {name} {variant:?}"))),
+        (name, variant) => {
+            return Err(Trouble::Unknown(format!("no optimizer is called {name} {variant:?}")));
+        }
     })
 }
 

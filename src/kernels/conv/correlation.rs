@@ -154,7 +154,15 @@ impl Correlation {
             let group = picture % groups;
             let packed = &packed[group * size..][..size];
             let bias = epilogue.bias.map(|bias| &bias[group * self.channels..][..self.channels]);
-            let band = Band { plan: self, isa, rows, strip, packed, epilogue: Epilogue { bias, ..epilogue }, target };
+            let band = Band {
+                plan: self,
+                isa,
+                rows,
+                strip,
+                packed,
+                epilogue: Epilogue { bias, ..epilogue },
+                target,
+            };
             self.phases().for_each(|phase| band.phase(&phase, table));
         });
     }
@@ -225,7 +233,16 @@ impl Correlation {
         let Window { kernel, dilation, stride, padding, .. } = self.convolution.window;
         if !self.adjoint {
             let (places, one) = (self.target.map(|size| 0..size), [1, 1]);
-            return Phase { phase, taps: kernel, tap: [0, 0], every: one, start, places, step: one, first: [0, 0] };
+            return Phase {
+                phase,
+                taps: kernel,
+                tap: [0, 0],
+                every: one,
+                start,
+                places,
+                step: one,
+                first: [0, 0],
+            };
         }
         // After so many taps the window comes to a pixel of the same phase again, and the first such tap.
         let every = [0, 1].map(|axis| stride[axis] / divisor(stride[axis], dilation[axis]));

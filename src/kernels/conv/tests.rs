@@ -105,7 +105,8 @@ fn products(sizes: &Convolution, mut visit: impl FnMut(usize, usize, usize)) {
             for (y, x) in (0..output[0]).flat_map(|y| (0..output[1]).map(move |x| (y, x))) {
                 for (i, j) in (0..window.kernel[0]).flat_map(|i| (0..window.kernel[1]).map(move |j| (i, j))) {
                     let row = (y * window.stride[0] + i * window.dilation[0]).wrapping_sub(window.padding[0]);
-                    let column = (x * window.stride[1] + j * window.dilation[1]).wrapping_sub(window.padding[1]);
+                    let column =
+                        (x * window.stride[1] + j * window.dilation[1]).wrapping_sub(window.padding[1]);
                     if row < image[0] && column < image[1] {
                         let place = ((n * all_filters + o) * output[0] + y) * output[1] + x;
                         let channel = n * all_channels + o / filters * channels + c;

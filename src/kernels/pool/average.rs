@@ -76,7 +76,8 @@ impl Average {
                 let (whole, rest) = (size / places[axis], (size % places[axis]) as u128);
                 let part = |place: usize| (place as u128 * rest, places[axis] as u128);
                 let (start, end) = (part(place), part(place + 1));
-                whole * place + (start.0 / start.1) as usize..whole * (place + 1) + end.0.div_ceil(end.1) as usize
+                whole * place + (start.0 / start.1) as usize
+                    ..whole * (place + 1) + end.0.div_ceil(end.1) as usize
             }
         }
     }

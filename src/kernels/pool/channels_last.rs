@@ -176,7 +176,8 @@ impl Pooling {
         (0..2).all(|axis| {
             let (kernel, stride) = (self.window.kernel[axis], self.window.stride[axis]);
             kernel == stride
-                && self.window.covered(axis, self.places[axis].saturating_sub(1), self.plane[axis]).end == self.plane[axis]
+                && self.window.covered(axis, self.places[axis].saturating_sub(1), self.plane[axis]).end
+                    == self.plane[axis]
         })
     }
 
