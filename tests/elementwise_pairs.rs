@@ -3,7 +3,8 @@
 
 mod common;
 
-use std::f64::{INFINITY as INF, NAN};
+const INF: f64 = f64::INFINITY;
+const NAN: f64 = f64::NAN;
 
 use common::{
     Pair, array, assert_mentions, assert_pair, assert_same, gradients_of_sum, message, run, try_run, value,

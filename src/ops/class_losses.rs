@@ -1,7 +1,6 @@
 //! Losses of class labels with everything that people ask of them: smoothing, weights, ignored labels, any rank.
 
 use super::example::{Example, distinct, labels, normal, positive};
-use super::cross_entropy::Place;
 use super::losses::Reduction;
 use crate::error::Problem;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
@@ -181,7 +180,7 @@ impl<'g> Var<'g> {
             let problem = Problem::new("the margin is NaN");
             return graph.refuse("multi_margin_loss", &["scores", "labels"], &[self, labels], problem);
         }
-        let is_own = graph.record(Place { classes }, &[graph.fill([count], 1.0), labels]);
+        let is_own = labels.one_hot(classes);
         let excess = (self - own.reshape([count, 1]) + margin).relu().gate(1.0 - is_own);
         reduction.of(excess.sum(&[1]) / classes as f64)
     }

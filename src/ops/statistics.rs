@@ -92,7 +92,7 @@ impl<'g> Var<'g> {
     pub fn log_sum_exp(self, axes: &[isize]) -> Var<'g> {
         let largest = self.max_keep(axes).stop_gradient();
         // An infinite one takes away nothing: ∞ − ∞ is no number.
-        let largest = (largest - largest).equal(0.0).choose(largest, 0.0);
+        let largest = largest.abs().less(f64::INFINITY).choose(largest, 0.0);
         let sum = (self - largest).exp().sum(axes).ln();
         sum + largest.reshape(sum.shape())
     }

@@ -44,9 +44,9 @@ pub fn image_adjoint<T: Real>(
             let weight = &weight[(picture % sizes.groups * sizes.filters + filter) * sizes.taps()..];
             for place in 0..height * width {
                 let upstream = upstream[(picture * sizes.filters + filter) * height * width + place];
-                for tap in 0..sizes.taps() {
+                for (tap, &weight) in weight[..sizes.taps()].iter().enumerate() {
                     if let Some(pixel) = pixel(sizes, [place / width, place % width], tap) {
-                        out[pixel] = upstream.mul_add(weight[tap], out[pixel]);
+                        out[pixel] = upstream.mul_add(weight, out[pixel]);
                     }
                 }
             }

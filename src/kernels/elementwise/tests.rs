@@ -46,7 +46,8 @@ fn pairs_with_nan_infinities_and_zeros_of_both_signs() {
     fn truth(is: bool) -> f64 {
         f64::from(u8::from(is))
     }
-    let functions: [(Function, fn(f64, f64) -> f64); 6] = [
+    type Truth = fn(f64, f64) -> f64;
+    let functions: [(Function, Truth); 6] = [
         (Function::Greater, |a, b| truth(a > b)),
         (Function::GreaterEqual, |a, b| truth(a >= b)),
         (Function::Equal, |a, b| truth(a == b)),

@@ -139,5 +139,5 @@ fn the_variable_chooses_the_instruction_set() {
 fn vectorize_returns_what_the_closure_returns() {
     let squares: Vec<f32> = (0..100).map(|i| i as f32 * i as f32).collect();
     let sum = vectorize(|| squares.iter().sum::<f32>());
-    assert_eq!(sum, squares.iter().sum());
+    assert_eq!(sum, squares.iter().sum::<f32>());
 }
