@@ -19,8 +19,8 @@ macro_rules! op_families {
     ($with:ident) => {
         $with! {
             activations, arithmetic, avg_pool2d, batch_matmul, borders, broadcast, class_losses, concat,
-            conv2d, cross_entropy, dropout, extremum, fill, gather, im2col, losses, matmul, max_pool2d,
-            pixel_shuffle, pointwise, relu, reshape, slice, softmax, statistics, stop_gradient, transpose,
+            conv2d, cross_entropy, dropout, einsum, extremum, fill, gather, im2col, losses, matmul, max_pool2d,
+            pixel_shuffle, pointwise, relu, repeat, reshape, slice, softmax, statistics, stop_gradient, transpose,
             upsample
         }
     };

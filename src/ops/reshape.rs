@@ -86,6 +86,25 @@ impl<'g> Var<'g> {
         self.graph().record(Reshape { shape }, &[self])
     }
 
+    /// [`reshape`](Self::reshape), with −1 for one size that follows from the others and the number of elements.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    ///
+    /// let graph = Graph::new();
+    /// assert_eq!(graph.input("x", [4, 6]).reshape_inferred(&[3, -1, 2]).shape(), [3, 4, 2].into());
+    /// ```
+    ///
+    /// # Errors
+    /// Recorded on the graph: several sizes left open, other negative sizes, a size that does not follow.
+    #[track_caller]
+    pub fn reshape_inferred(self, sizes: &[isize]) -> Var<'g> {
+        match inferred(sizes, self.shape().count()) {
+            Ok(shape) => self.reshape(shape),
+            Err(problem) => self.graph().refuse("reshape_inferred", &["x"], &[self], problem),
+        }
+    }
+
     /// Joins all axes but the first: a batch of pictures `[N, C, H, W]` becomes rows `[N, C·H·W]`.
     #[track_caller]
     pub fn flatten(self) -> Var<'g> {
@@ -156,6 +175,25 @@ impl<'g> Var<'g> {
     }
 }
 
+/// Sizes with the one that was left open, for a number of elements.
+fn inferred(sizes: &[isize], count: usize) -> Result<Shape, Problem> {
+    if let Some(size) = sizes.iter().find(|size| **size < -1) {
+        return Err(Problem::new(format!("{size} is no size")).hint("-1 stands for a size that follows from the others"));
+    }
+    let known: Shape = sizes.iter().filter_map(|&size| usize::try_from(size).ok()).collect();
+    match sizes.len() - known.len() {
+        0 => return Ok(known),
+        1 => {}
+        open => return Err(Problem::new(format!("{open} sizes are left open")).hint("one can follow from the others")),
+    }
+    let product = known.checked_count().filter(|&product| product > 0 && count % product == 0);
+    match product.map(|product| count / product) {
+        Some(open) => Ok(sizes.iter().map(|&size| usize::try_from(size).unwrap_or(open)).collect()),
+        None => Err(Problem::new(format!("{count} elements do not make whole {known}"))
+            .hint("the other sizes multiply to a divisor of the number of elements")),
+    }
+}
+
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
@@ -164,6 +202,7 @@ pub fn examples() -> Vec<Example> {
         Example::new("there and back", [normal([6])], |v| v[0].reshape([2, 3]).reshape([6])).linear(),
         Example::new("beside itself", [normal([4])], |v| v[0].reshape([2, 2]) * v[0].reshape([2, 2])).smooth(),
         Example::new("two axes joined", [normal([2, 3, 4])], |v| v[0].flatten_axes(-2, 2)).linear(),
+        Example::new("a size inferred", [normal([2, 3, 4])], |v| v[0].reshape_inferred(&[3, -1])).linear(),
         Example::new("axes taken away", [normal([1, 3, 1, 2])], |v| v[0].squeeze(&[0, -2])).linear(),
         Example::new("an axis added", [normal([2, 3])], |v| v[0].unsqueeze(1) * v[0].unsqueeze(-1)).smooth(),
         Example::new("no elements", [normal([0, 3])], |v| v[0].reshape([3, 0])).linear(),
