@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use dagrad::data::{self, Split};
 use dagrad::nn::{Model, SimpleConvNet};
-use dagrad::optim::{AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
+use dagrad::optim::{AdaGrad, Adam, AdamW, LearningRate, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
 use dagrad::train::{Epoch, FitOptions, evaluate, fit};
 use dagrad::{Result, Workspace};
 
@@ -31,6 +31,9 @@ struct Arguments {
     /// Learning rate; by default one that suits the optimizer.
     #[arg(long)]
     learning_rate: Option<f64>,
+    /// Lets the learning rate fall to 0 along a cosine over all epochs.
+    #[arg(long)]
+    anneal: bool,
     /// What all randomness follows from.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -82,7 +85,11 @@ fn learn(
 ) -> Result<Vec<Epoch>> {
     let Arguments { epochs, batch, seed, .. } = *arguments;
     let options = FitOptions { epochs, batch, seed, ..FitOptions::default() };
-    let rate = |usual: f64| arguments.learning_rate.unwrap_or(usual);
+    let steps = (epochs * train.len().div_ceil(batch.max(1))) as u32;
+    let rate = |usual: f64| match arguments.learning_rate.unwrap_or(usual) {
+        peak if arguments.anneal => LearningRate::cosine(peak, steps),
+        rate => rate.into(),
+    };
     let optimizer: Box<dyn Optimizer> = match arguments.optimizer {
         Rule::Sgd => Box::new(Sgd::new(rate(0.1))),
         Rule::Momentum => Box::new(Momentum::new(rate(0.05))),

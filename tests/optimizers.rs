@@ -3,7 +3,9 @@
 mod common;
 
 use common::{assert_mentions, message, numbers};
-use dagrad::optim::{AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RmsProp, Sgd, minimize};
+use dagrad::optim::{
+    AdaGrad, Adam, AdamW, LearningRate, Momentum, Nesterov, Optimizer, RmsProp, Sgd, minimize,
+};
 use dagrad::{Feed, Graph, Init, Plan, Precision, Real, Store, Trainer, Var, Workspace};
 use ndarray::ArrayD;
 
@@ -74,39 +76,39 @@ fn sgd_follows_its_formula() {
 
 #[test]
 fn momentum_follows_its_formula() {
-    assert_follows(Momentum { learning_rate: 0.2, momentum: 0.8 }, |n, g| {
+    assert_follows(Momentum { learning_rate: 0.2.into(), momentum: 0.8 }, |n, g| {
         n.a = 0.8 * n.a - 0.2 * g;
         n.p += n.a;
     });
-    assert_eq!(Momentum::new(0.1), Momentum { learning_rate: 0.1, momentum: 0.9 });
+    assert_eq!(Momentum::new(0.1), Momentum { learning_rate: 0.1.into(), momentum: 0.9 });
 }
 
 #[test]
 fn nesterov_follows_its_formula_from_the_first_step_on() {
     // At the first step the memory is the gradient itself: μ · 0 + g.
-    assert_follows(Nesterov { learning_rate: 0.2, momentum: 0.8 }, |n, g| {
+    assert_follows(Nesterov { learning_rate: 0.2.into(), momentum: 0.8 }, |n, g| {
         n.a = if n.t == 1 { g } else { 0.8 * n.a + g };
         n.p -= 0.2 * (g + 0.8 * n.a);
     });
-    assert_eq!(Nesterov::new(0.1), Nesterov { learning_rate: 0.1, momentum: 0.9 });
+    assert_eq!(Nesterov::new(0.1), Nesterov { learning_rate: 0.1.into(), momentum: 0.9 });
 }
 
 #[test]
 fn adagrad_follows_its_formula() {
-    assert_follows(AdaGrad { learning_rate: 0.2, epsilon: 1e-3 }, |n, g| {
+    assert_follows(AdaGrad { learning_rate: 0.2.into(), epsilon: 1e-3 }, |n, g| {
         n.a += g * g;
         n.p -= 0.2 * g / (n.a.sqrt() + 1e-3);
     });
-    assert_eq!(AdaGrad::new(0.1), AdaGrad { learning_rate: 0.1, epsilon: 1e-10 });
+    assert_eq!(AdaGrad::new(0.1), AdaGrad { learning_rate: 0.1.into(), epsilon: 1e-10 });
 }
 
 #[test]
 fn rmsprop_follows_its_formula() {
-    assert_follows(RmsProp { learning_rate: 0.2, decay: 0.7, epsilon: 1e-3 }, |n, g| {
+    assert_follows(RmsProp { learning_rate: 0.2.into(), decay: 0.7, epsilon: 1e-3 }, |n, g| {
         n.a = 0.7 * n.a + 0.3 * g * g;
         n.p -= 0.2 * g / (n.a.sqrt() + 1e-3);
     });
-    assert_eq!(RmsProp::new(0.1), RmsProp { learning_rate: 0.1, decay: 0.99, epsilon: 1e-8 });
+    assert_eq!(RmsProp::new(0.1), RmsProp { learning_rate: 0.1.into(), decay: 0.99, epsilon: 1e-8 });
 }
 
 /// Adam's step with η = 0.2, β = 0.8 and 0.95, ε = 10⁻³.
@@ -117,21 +119,23 @@ fn adam(n: &mut Number, g: f64) {
     n.p -= 0.2 * m / (v.sqrt() + 1e-3);
 }
 
-const ADAM: Adam = Adam { learning_rate: 0.2, betas: [0.8, 0.95], epsilon: 1e-3 };
+fn adam_of_the_tests() -> Adam {
+    Adam { learning_rate: 0.2.into(), betas: [0.8, 0.95], epsilon: 1e-3 }
+}
 
 #[test]
 fn adam_follows_its_formula() {
-    assert_follows(ADAM, adam);
-    assert_eq!(Adam::new(0.1), Adam { learning_rate: 0.1, betas: [0.9, 0.999], epsilon: 1e-8 });
+    assert_follows(adam_of_the_tests(), adam);
+    assert_eq!(Adam::new(0.1), Adam { learning_rate: 0.1.into(), betas: [0.9, 0.999], epsilon: 1e-8 });
 }
 
 #[test]
 fn adamw_decays_the_parameter_first_and_then_follows_adam() {
-    assert_follows(AdamW { adam: ADAM, weight_decay: 0.1 }, |n, g| {
+    assert_follows(AdamW { adam: adam_of_the_tests(), weight_decay: 0.1 }, |n, g| {
         n.p *= 1.0 - 0.2 * 0.1;
         adam(n, g);
     });
-    assert_follows(AdamW { adam: ADAM, weight_decay: 0.0 }, adam);
+    assert_follows(AdamW { adam: adam_of_the_tests(), weight_decay: 0.0 }, adam);
     assert_eq!(AdamW::new(0.1), AdamW { adam: Adam::new(0.1), weight_decay: 0.01 });
 }
 
@@ -224,7 +228,7 @@ fn without_a_gradient_nothing_moves_and_nothing_becomes_nan() {
 fn memory_outlives_a_gradient_that_vanishes() {
     let (start, push) =
         (numbers(&[1], 1), vec![ndarray::array![1.0].into_dyn(), ndarray::array![0.0].into_dyn()]);
-    let found = after(&Momentum { learning_rate: 0.5, momentum: 0.5 }, &start, &push);
+    let found = after(&Momentum { learning_rate: 0.5.into(), momentum: 0.5 }, &start, &push);
     assert!((found[[0]] - (start[[0]] - 0.5 - 0.25)).abs() < 1e-15);
 }
 
@@ -262,6 +266,89 @@ fn a_loss_of_many_numbers_is_an_error() {
     let graph = Graph::new();
     let loss = graph.param("p", [3], Init::ONES).powi(2);
     assert_mentions(&message(Trainer::new(loss, &Sgd::new(0.1))), &["one number", "[3]", "sum_all"]);
+}
+
+#[test]
+fn schedules_follow_their_formulas() {
+    let follows = |rate: LearningRate, formula: fn(f64) -> f64| {
+        assert_follows(Sgd::new(rate), |n, g| {
+            n.p -= formula(f64::from(n.t - 1)) * g;
+        });
+        assert_follows(
+            AdamW { adam: Adam { learning_rate: rate, ..adam_of_the_tests() }, weight_decay: 0.1 },
+            |n, g| {
+                let rate = formula(f64::from(n.t - 1));
+                let mut step = Number { p: 0.0, ..*n };
+                adam(&mut step, g);
+                (n.a, n.b) = (step.a, step.b);
+                n.p = n.p * (1.0 - rate * 0.1) + step.p * rate / 0.2;
+            },
+        );
+    };
+    follows(LearningRate::cosine(0.3, 10), |t| {
+        0.15 * (1.0 + (std::f64::consts::PI * (t / 10.0).min(1.0)).cos())
+    });
+    follows(LearningRate::exponential(0.3, 0.9), |t| 0.3 * 0.9f64.powf(t));
+    follows(LearningRate::staircase(0.3, 3, 0.5), |t| 0.3 * 0.5f64.powf((t / 3.0).floor()));
+    follows(LearningRate::staircase(0.3, 0, 0.5), |t| 0.3 * 0.5f64.powf(t));
+    follows(LearningRate::from(0.3).warmup(4), |t| 0.3 * ((t + 1.0) / 4.0).min(1.0));
+    follows(LearningRate::exponential(0.3, 0.9).warmup(5), |t| {
+        0.3 * 0.9f64.powf(t) * ((t + 1.0) / 5.0).min(1.0)
+    });
+    follows(LearningRate::cosine(0.3, 0), |t| if t == 0.0 { 0.3 } else { 0.0 });
+}
+
+#[test]
+fn gradients_are_decayed_and_clipped() {
+    assert_follows(Sgd::new(0.3).weight_decay(0.1), |n, g| n.p -= 0.3 * (g + 0.1 * n.p));
+    assert_follows(adam_of_the_tests().weight_decay(0.1), |n, g| adam(n, g + 0.1 * n.p));
+    assert_follows(Sgd::new(0.3).clip_value(0.05), |n, g| n.p -= 0.3 * g.clamp(-0.05, 0.05));
+    // What is said last happens first.
+    assert_follows(Sgd::new(0.3).weight_decay(0.1).clip_value(0.05), |n, g| {
+        n.p -= 0.3 * (g.clamp(-0.05, 0.05) + 0.1 * n.p);
+    });
+    assert_follows(Sgd::new(0.3).clip_value(0.05).weight_decay(0.1), |n, g| {
+        n.p -= 0.3 * (g + 0.1 * n.p).clamp(-0.05, 0.05);
+    });
+}
+
+#[test]
+fn the_length_of_all_gradients_together_is_clipped() {
+    for (most, length) in [(2.0, 2.0 * 6.5 / (6.5 + 1e-6)), (7.0, 6.5), (0.0, 0.0)] {
+        let graph = Graph::new();
+        let (a, b) = (graph.param("a", [2], Init::ZEROS), graph.param("b", [], Init::ZEROS));
+        let slopes = numbers(&[2], 3);
+        let rest = (6.5f64 * 6.5 - slopes.mapv(|slope| slope * slope).sum()).sqrt();
+        let loss = (a * graph.input("slopes", [2])).sum_all() + b * rest;
+        let store = Store::new(0);
+        let mut trainer =
+            Trainer::<f64>::with(loss, &Sgd::new(1.0).clip_norm(most), store, Workspace::new(1).unwrap())
+                .unwrap();
+        trainer.step(&[Feed::new("slopes", &slopes)]).unwrap();
+        common::assert_close(&trainer.store().get("a").unwrap().to_owned(), &(slopes * -length / 6.5), 1e-14);
+        common::assert_close(
+            &trainer.store().get("b").unwrap().to_owned(),
+            &common::array(&[], &[-rest * length / 6.5]),
+            1e-14,
+        );
+    }
+}
+
+#[test]
+fn bounds_of_gradients_are_positive() {
+    let bounds: [(&str, &dyn Optimizer); 3] = [
+        ("weight_decay at", &Sgd::new(0.1).weight_decay(f64::NAN)),
+        ("clip_value at", &Sgd::new(0.1).clip_value(-1.0)),
+        ("clip_norm at", &Sgd::new(0.1).clip_norm(f64::NEG_INFINITY)),
+    ];
+    for (name, optimizer) in bounds {
+        let loss = Graph::new();
+        let loss = loss.param("p", [3], Init::ONES).sum_all();
+        assert_mentions(
+            &message(minimize(loss, optimizer)),
+            &[name, "is negative, or no number", "hint: ", file!()],
+        );
+    }
 }
 
 /// An optimizer of one's own: steps of one size against the sign of the gradient.

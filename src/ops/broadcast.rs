@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::example::{Example, normal, positive};
+use super::fill::Fill;
 use super::max_pool2d::Put;
 use crate::error::Problem;
 use crate::graph::op::{Adapt, Algorithm, ChannelsLast, Here, Rewrite, Samples};
@@ -56,6 +57,11 @@ impl Op for Broadcast {
 
     fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> {
         Some(strides(&operand.shape, &self.shape))
+    }
+
+    /// One number everywhere stays one number.
+    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+        Some(Rewrite::op(Fill::of(here.operand(0).constant()?, &self.shape), []))
     }
 }
 

@@ -43,6 +43,13 @@ impl Op for Fill {
     }
 }
 
+impl Fill {
+    /// `value` everywhere.
+    pub fn of(value: f64, shape: &Shape) -> Self {
+        Self { shape: shape.clone(), value }
+    }
+}
+
 /// An array written down.
 #[derive(Debug, Clone)]
 pub struct Constant {

@@ -1,31 +1,32 @@
 //! Descent with a step of its own for each number.
 
-use super::{Optimizer, state};
+use super::{LearningRate, Optimizer, state};
 use crate::graph::{Graph, Init, Var};
 
 /// AdaGrad: h ← h + g²; p ← p − η g / (√h + ε) (Duchi et al. 2011).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdaGrad {
     /// Learning rate η.
-    pub learning_rate: f64,
+    pub learning_rate: LearningRate,
     /// ε, which keeps the divisor from 0.
     pub epsilon: f64,
 }
 
 impl AdaGrad {
     /// ε = 10⁻¹⁰.
-    pub fn new(learning_rate: f64) -> Self {
-        Self { learning_rate, epsilon: 1e-10 }
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Self {
+        Self { learning_rate: learning_rate.into(), epsilon: 1e-10 }
     }
 }
 
 impl Optimizer for AdaGrad {
-    fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+    fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        let rate = self.learning_rate.record(graph);
         for &(p, g) in parameters {
             let h = state(p, "adagrad");
             let next = h + g * g;
             h.assign(next);
-            p.assign(p - g * self.learning_rate / (next.sqrt() + self.epsilon));
+            p.assign(p - g * rate / (next.sqrt() + self.epsilon));
         }
     }
 }
@@ -34,7 +35,7 @@ impl Optimizer for AdaGrad {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RmsProp {
     /// Learning rate η.
-    pub learning_rate: f64,
+    pub learning_rate: LearningRate,
     /// Decay α of the mean square.
     pub decay: f64,
     /// ε, which keeps the divisor from 0.
@@ -43,18 +44,19 @@ pub struct RmsProp {
 
 impl RmsProp {
     /// α = 0.99, ε = 10⁻⁸.
-    pub fn new(learning_rate: f64) -> Self {
-        Self { learning_rate, decay: 0.99, epsilon: 1e-8 }
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Self {
+        Self { learning_rate: learning_rate.into(), decay: 0.99, epsilon: 1e-8 }
     }
 }
 
 impl Optimizer for RmsProp {
-    fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+    fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        let rate = self.learning_rate.record(graph);
         for &(p, g) in parameters {
             let h = state(p, "rmsprop");
             let next = h * self.decay + g * g * (1.0 - self.decay);
             h.assign(next);
-            p.assign(p - g * self.learning_rate / (next.sqrt() + self.epsilon));
+            p.assign(p - g * rate / (next.sqrt() + self.epsilon));
         }
     }
 }
@@ -68,7 +70,7 @@ impl Optimizer for RmsProp {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adam {
     /// Learning rate η.
-    pub learning_rate: f64,
+    pub learning_rate: LearningRate,
     /// Decays β₁ of the mean and β₂ of the mean square.
     pub betas: [f64; 2],
     /// ε, which keeps the divisor from 0.
@@ -77,8 +79,8 @@ pub struct Adam {
 
 impl Adam {
     /// β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸.
-    pub fn new(learning_rate: f64) -> Self {
-        Self { learning_rate, betas: [0.9, 0.999], epsilon: 1e-8 }
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Self {
+        Self { learning_rate: learning_rate.into(), betas: [0.9, 0.999], epsilon: 1e-8 }
     }
 }
 
@@ -99,7 +101,7 @@ pub struct AdamW {
 
 impl AdamW {
     /// Adam's defaults and λ = 0.01.
-    pub fn new(learning_rate: f64) -> Self {
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Self {
         Self { adam: Adam::new(learning_rate), weight_decay: 0.01 }
     }
 }
@@ -109,7 +111,8 @@ impl Optimizer for AdamW {
         let Adam { learning_rate, betas: [beta1, beta2], epsilon } = self.adam;
         let correction1 = correction(graph, "adam.correction1", beta1);
         let correction2 = correction(graph, "adam.correction2", beta2);
-        let (rate, inverse_root) = (learning_rate / correction1, 1.0 / correction2.sqrt());
+        let rate = learning_rate.record(graph);
+        let (corrected, inverse_root) = (rate / correction1, 1.0 / correction2.sqrt());
         for &(p, g) in parameters {
             let (m, v) = (state(p, "adam.m"), state(p, "adam.v"));
             let next_m = m * beta1 + g * (1.0 - beta1);
@@ -117,8 +120,9 @@ impl Optimizer for AdamW {
             m.assign(next_m);
             v.assign(next_v);
             // √v̂ = √v / √(1 − β₂ᵗ): what is the same for all elements is computed once.
-            let step = next_m / (next_v.sqrt() * inverse_root + epsilon) * rate;
-            p.assign(p * (1.0 - learning_rate * self.weight_decay) - step);
+            let step = next_m / (next_v.sqrt() * inverse_root + epsilon) * corrected;
+            let kept = if self.weight_decay == 0.0 { p } else { p * (1.0 - rate * self.weight_decay) };
+            p.assign(kept - step);
         }
     }
 }

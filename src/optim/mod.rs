@@ -4,10 +4,16 @@
 //! the same run as forward and backward.
 
 mod adaptive;
+mod gradient;
 mod momentum;
+mod rate;
 
 pub use adaptive::{AdaGrad, Adam, AdamW, RmsProp};
+pub use gradient::Adjusted;
 pub use momentum::{Momentum, Nesterov, Sgd};
+pub use rate::LearningRate;
+
+use gradient::Adjustment;
 
 use crate::autodiff::gradients;
 use crate::error::Result;
@@ -18,6 +24,38 @@ pub trait Optimizer {
     /// Records what each parameter, given with its gradient, becomes at the end of a step
     /// ([`Var::assign`]), and its state likewise ([`Graph::state`]).
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]);
+
+    /// Adds λ p to the gradient of each parameter p: the gradient of λ/2 Σ p², which draws parameters towards 0.
+    /// ([`AdamW`] draws them there beside the gradient.)
+    ///
+    /// What is said last happens first: `sgd.weight_decay(1e-4).clip_norm(1.0)` clips the gradient of the loss, and then
+    /// adds the decay.
+    #[track_caller]
+    fn weight_decay(self, factor: f64) -> Adjusted<Self>
+    where
+        Self: Sized,
+    {
+        Adjusted::new(self, Adjustment::Decay(factor))
+    }
+
+    /// Bounds each number of each gradient: min(max(g, −most), most).
+    #[track_caller]
+    fn clip_value(self, most: f64) -> Adjusted<Self>
+    where
+        Self: Sized,
+    {
+        Adjusted::new(self, Adjustment::ClipValue(most))
+    }
+
+    /// Bounds the length of all gradients together: g ← g · min(1, most / (‖g‖ + 10⁻⁶)), with the root ‖g‖ of the sum of
+    /// the squares of all numbers of all gradients (Pascanu et al. 2013).
+    #[track_caller]
+    fn clip_norm(self, most: f64) -> Adjusted<Self>
+    where
+        Self: Sized,
+    {
+        Adjusted::new(self, Adjustment::ClipNorm(most))
+    }
 }
 
 /// Records the gradients of `loss` in all trainable parameters, and the optimizer's step.

@@ -1,26 +1,27 @@
 //! Descent along the gradient, with and without inertia.
 
-use super::{Optimizer, state};
+use super::{LearningRate, Optimizer, state};
 use crate::graph::{Graph, Var};
 
 /// Stochastic gradient descent: p ← p − η g.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sgd {
     /// Learning rate η.
-    pub learning_rate: f64,
+    pub learning_rate: LearningRate,
 }
 
 impl Sgd {
     /// Plain descent with a learning rate.
-    pub fn new(learning_rate: f64) -> Self {
-        Self { learning_rate }
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Self {
+        Self { learning_rate: learning_rate.into() }
     }
 }
 
 impl Optimizer for Sgd {
-    fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+    fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        let rate = self.learning_rate.record(graph);
         for &(p, g) in parameters {
-            p.assign(p - g * self.learning_rate);
+            p.assign(p - g * rate);
         }
     }
 }
@@ -29,23 +30,24 @@ impl Optimizer for Sgd {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Momentum {
     /// Learning rate η.
-    pub learning_rate: f64,
+    pub learning_rate: LearningRate,
     /// Momentum μ.
     pub momentum: f64,
 }
 
 impl Momentum {
     /// Momentum 0.9.
-    pub fn new(learning_rate: f64) -> Self {
-        Self { learning_rate, momentum: 0.9 }
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Self {
+        Self { learning_rate: learning_rate.into(), momentum: 0.9 }
     }
 }
 
 impl Optimizer for Momentum {
-    fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+    fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        let rate = self.learning_rate.record(graph);
         for &(p, g) in parameters {
             let v = state(p, "momentum");
-            let next = v * self.momentum - g * self.learning_rate;
+            let next = v * self.momentum - g * rate;
             v.assign(next);
             p.assign(p + next);
         }
@@ -57,25 +59,26 @@ impl Optimizer for Momentum {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Nesterov {
     /// Learning rate η.
-    pub learning_rate: f64,
+    pub learning_rate: LearningRate,
     /// Momentum μ.
     pub momentum: f64,
 }
 
 impl Nesterov {
     /// Momentum 0.9.
-    pub fn new(learning_rate: f64) -> Self {
-        Self { learning_rate, momentum: 0.9 }
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Self {
+        Self { learning_rate: learning_rate.into(), momentum: 0.9 }
     }
 }
 
 impl Optimizer for Nesterov {
-    fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+    fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        let rate = self.learning_rate.record(graph);
         for &(p, g) in parameters {
             let b = state(p, "nesterov");
             let next = b * self.momentum + g;
             b.assign(next);
-            p.assign(p - (g + next * self.momentum) * self.learning_rate);
+            p.assign(p - (g + next * self.momentum) * rate);
         }
     }
 }

@@ -1,0 +1,59 @@
+//! What is done to gradients before an optimizer sees them.
+
+use super::Optimizer;
+use crate::error::{OpError, Problem, Site};
+use crate::graph::{Graph, Var};
+
+/// Hands on other gradients to the optimizer within. Made by methods of [`Optimizer`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adjusted<O> {
+    optimizer: O,
+    adjustment: Adjustment,
+    /// Where the user asked for it.
+    site: Site,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Adjustment {
+    Decay(f64),
+    ClipValue(f64),
+    ClipNorm(f64),
+}
+
+use Adjustment::{ClipNorm, ClipValue, Decay};
+
+impl<O> Adjusted<O> {
+    #[track_caller]
+    pub(super) fn new(optimizer: O, adjustment: Adjustment) -> Self {
+        Self { optimizer, adjustment, site: Site::caller() }
+    }
+}
+
+impl<O: Optimizer> Optimizer for Adjusted<O> {
+    fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        let (name, bound) = match self.adjustment {
+            Decay(factor) => ("weight_decay", factor),
+            ClipValue(most) => ("clip_value", most),
+            ClipNorm(most) => ("clip_norm", most),
+        };
+        if bound.is_nan() || bound < 0.0 {
+            let problem = Problem::new(format!("{bound} is negative, or no number")).hint("it is 0 or more");
+            let error = OpError { op: name.to_owned(), site: self.site, problem, operands: Vec::new() };
+            return graph.fail(Box::new(error).into());
+        }
+        let factor = match self.adjustment {
+            ClipNorm(most) => {
+                let squares = parameters.iter().map(|(_, gradient)| gradient.powi(2).sum_all());
+                let norm = squares.fold(graph.fill([], 0.0), |sum, square| sum + square).sqrt();
+                (graph.fill([], most) / (norm + 1e-6)).at_most(1.0)
+            }
+            _ => graph.fill([], 1.0),
+        };
+        let adjusted = |&(parameter, gradient): &(Var<'g>, Var<'g>)| match self.adjustment {
+            Decay(factor) => (parameter, gradient + parameter * factor),
+            ClipValue(most) => (parameter, gradient.clamp(-most, most)),
+            ClipNorm(_) => (parameter, gradient * factor),
+        };
+        self.optimizer.step(graph, &parameters.iter().map(adjusted).collect::<Vec<_>>());
+    }
+}
