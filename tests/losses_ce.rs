@@ -95,3 +95,38 @@ fn constant_labels_may_be_ignored_beyond_the_classes() {
     let y = x.cross_entropy(graph.indices(array![1, 255]), CrossEntropy::new().ignore(255));
     assert_close(&run(&[y], &[])[0], &array(&[], &[2.0_f64.ln()]), 1e-15);
 }
+
+#[test]
+fn probabilities_have_weights_and_smoothing_too() {
+    let logits = array![[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]].into_dyn();
+    let probabilities = array![[0.2, 0.5, 0.3], [0.0, 0.9, 0.1]].into_dyn();
+    let graph = Graph::new();
+    let (x, p) = (graph.input("x", [2, 3]), graph.input("p", [2, 3]));
+    let options = CrossEntropy::new().weights(graph.constant(array![1.0, 2.0, 0.5])).label_smoothing(0.2);
+    let y = x.cross_entropy(p, options);
+    let slopes = gradients(y, &[x, p]).unwrap();
+    let sum = x.cross_entropy(p, options.reduction(Reduction::Sum));
+    let found = run(&[y, slopes[0], slopes[1], sum], &[x.feed(&logits), p.feed(&probabilities)]);
+    assert_close(&found[0], &array(&[], &[3.0775706201970556]), 1e-14);
+    let (of_logits, of_probabilities) = (
+        [
+            0.0017740241719574321,
+            -0.4409827435522486,
+            0.4392087193802912,
+            0.5821305589194123,
+            -0.6103333092420119,
+            0.028202750322599546,
+        ],
+        [
+            0.6965245186628629,
+            2.593049037325726,
+            0.04826225933143141,
+            0.13226904376288964,
+            1.2645380875257795,
+            0.5161345218814448,
+        ],
+    );
+    assert_close(&found[1], &array(&[2, 3], &of_logits), 1e-14);
+    assert_close(&found[2], &array(&[2, 3], &of_probabilities), 1e-14);
+    assert_close(&found[3], &array(&[], &[6.155141240394111]), 1e-14);
+}

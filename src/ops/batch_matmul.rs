@@ -113,6 +113,12 @@ impl<'g> Var<'g> {
             }
             _ => {}
         }
+        let (k, inner) = (a[a.len() - 1], b[b.len().max(2) - 2]);
+        if k != inner {
+            let problem = Problem::new(format!("left has {k} columns but right has {inner} rows"))
+                .hint("a vector on the left is a row, one on the right a column");
+            return self.graph().refuse("matmul", &["left", "right"], &[self, right], problem);
+        }
         let (row, column) = (a.len() == 1, b.len() == 1);
         let left = if row { self.reshape([1, a[0]]) } else { self };
         let right = if column { right.reshape([b[0], 1]) } else { right };
@@ -135,26 +141,21 @@ impl<'g> Var<'g> {
 #[track_caller]
 fn batches<'g>(left: Var<'g>, right: Var<'g>) -> Var<'g> {
     let (a, b) = (left.shape(), right.shape());
-    let ((before_a, [m, k]), (before_b, [inner, n])) = (parts(&a), parts(&b));
-    let before = Shape::from(before_a).broadcast(&before_b.into());
-    let Some(before) = before.filter(|_| k == inner) else {
-        let text = if k == inner {
-            format!("the batches {before_a:?} and {before_b:?} do not broadcast")
-        } else {
-            format!("left has {k} columns but right has {inner} rows")
-        };
-        let problem = Problem::new(text).hint("the columns of the left matrices meet the rows of the right ones");
+    let ((before_a, [m, k]), (before_b, [_, n])) = (parts(&a), parts(&b));
+    let Some(before) = Shape::from(before_a).broadcast(&before_b.into()) else {
+        let problem = Problem::new(format!("the batches {before_a:?} and {before_b:?} do not broadcast"))
+            .hint("axes before the last two are batches, aligned at the last one; only size 1 is repeated");
         return left.graph().refuse("matmul", &["left", "right"], &[left, right], problem);
     };
     let with = |sizes: [usize; 2]| -> Shape { before.iter().copied().chain(sizes).collect() };
     // One matrix for all rows of all batches, or one batch.
     if before_b.iter().all(|&size| size == 1) && Shape::from(before_a).count() == before.count() {
         let rows = left.reshape([before.count().saturating_mul(m), k]);
-        return matmul::product(rows, false, right.reshape([inner, n]), false).reshape(with([m, n]));
+        return matmul::product(rows, false, right.reshape([k, n]), false).reshape(with([m, n]));
     }
     let count = before.count();
     let left = left.broadcast_to(with([m, k])).reshape([count, m, k]);
-    let right = right.broadcast_to(with([inner, n])).reshape([count, inner, n]);
+    let right = right.broadcast_to(with([k, n])).reshape([count, k, n]);
     product(left, false, right, false).reshape(with([m, n]))
 }
 

@@ -112,9 +112,12 @@ impl<'g> Var<'g> {
     /// −wᵧ ln softmax(x)ᵧ, smoothed as (1 − ε) · that − ε/C Σ w ln softmax(x). What is asked of it beyond
     /// [`softmax_cross_entropy`](Self::softmax_cross_entropy) is in the options.
     ///
+    /// Labels may also be probabilities p of the logits' shape; then each place's loss is −Σ w p ln softmax(x), with p
+    /// smoothed to (1 − ε) p + ε/C, and the mean is over places, whatever their weights.
+    ///
     /// # Errors
-    /// Recorded on the graph: shapes that do not fit, real numbers for labels, weights of another shape, a share outside
-    /// of \[0, 1\], a mean over no labels. A class out of range is an error when it is given.
+    /// Recorded on the graph: shapes that do not fit, weights of another shape, a share outside of \[0, 1\], a label
+    /// ignored among probabilities, a mean over no labels. A class out of range is an error when it is given.
     #[track_caller]
     pub fn cross_entropy(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
         if let Err(problem) = fit(self, labels, &options) {
@@ -133,7 +136,14 @@ impl<'g> Var<'g> {
         if let Err(problem) = fit(self, labels, &options) {
             return graph.refuse("nll_loss", &["log_probabilities", "labels"], &[self, labels], problem);
         }
-        let (classes, each) = (shape[1], labels.shape());
+        let (classes, each, share) = (shape[1], labels.shape(), options.label_smoothing);
+        let mut sides = vec![1; shape.len() - 1];
+        sides[0] = classes;
+        let weighted = options.weights.map_or(self, |weights| self * weights.reshape(sides));
+        if labels.meta().dtype == Dtype::Real {
+            let smoothed = labels * (1.0 - share) + share / classes as f64;
+            return options.reduction.of(-(smoothed * weighted).sum(&[1]));
+        }
         let (mut at, mut counts) = (labels, graph.fill(&each, 1.0));
         if let Some(label) = options.ignored {
             at = graph.record(Ignore { label, classes, mask: false }, &[labels]);
@@ -147,11 +157,7 @@ impl<'g> Var<'g> {
         // What does not count is cut off, not multiplied by 0: it may be infinite.
         let picked = self.gather(1, at.reshape(one_class)).reshape(&each);
         let mut loss = -(picked.gate(counts) * weight);
-        let share = options.label_smoothing;
         if share > 0.0 {
-            let mut sides = vec![1; shape.len() - 1];
-            sides[0] = classes;
-            let weighted = options.weights.map_or(self, |weights| self * weights.reshape(sides));
             let spread = weighted.sum(&[1]).gate(counts);
             loss = loss * (1.0 - share) - spread * (share / classes as f64);
         }
@@ -189,15 +195,20 @@ impl<'g> Var<'g> {
 /// Whether logits, labels and options go together.
 fn fit(logits: Var<'_>, labels: Var<'_>, options: &CrossEntropy<'_>) -> Result<(), Problem> {
     let (shape, found) = (logits.shape(), labels.shape());
-    if labels.meta().dtype != Dtype::Index {
-        return Err(Problem::new("the labels are real numbers")
-            .hint("classes are whole numbers: record them with `graph.labels`"));
+    let is_real = labels.meta().dtype == Dtype::Real;
+    let each: Shape =
+        shape.iter().enumerate().filter(|(axis, _)| is_real || *axis != 1).map(|(_, &size)| size).collect();
+    if shape.len() < 2 || found != each {
+        let hint = if is_real {
+            "there is a probability for each logit; classes are whole numbers: record them with `graph.labels`"
+        } else {
+            "logits are [batch, classes, ..], and labels the same without the classes"
+        };
+        return Err(Problem::new(format!("labels {found} do not fit logits {shape}")).hint(hint));
     }
-    let without_classes: Shape =
-        shape.iter().enumerate().filter(|(axis, _)| *axis != 1).map(|(_, &size)| size).collect();
-    if shape.len() < 2 || found != without_classes {
-        return Err(Problem::new(format!("labels {found} do not fit logits {shape}"))
-            .hint("logits are [batch, classes, ..], and labels the same without the classes"));
+    if is_real && let Some(label) = options.ignored {
+        return Err(Problem::new(format!("a label {label} is ignored, but the labels are probabilities"))
+            .hint("probabilities of 0 count for nothing"));
     }
     if let Some(weights) = options.weights.map(|weights| weights.shape())
         && weights[..] != [shape[1]]
@@ -232,6 +243,10 @@ pub fn examples() -> Vec<Example> {
         Example::new("one for each label", [normal([4, 3]), labels([4], 3)], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().ignore(0).reduction(Reduction::None))
         }),
+        Example::new("of probabilities", [normal([2, 3, 4]), positive([2, 3, 4]), positive([3])], |v| {
+            v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).label_smoothing(0.2))
+        })
+        .smooth(),
         Example::new("sum of logarithms", [normal([4, 3]), labels([4], 3)], |v| {
             v[0].nll_loss(v[1], CrossEntropy::new().reduction(Reduction::Sum))
         })

@@ -66,7 +66,7 @@ impl Op for Slice {
 
 impl Op for Embed {
     fn name(&self) -> &'static str {
-        "embed"
+        "pad"
     }
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {

@@ -1,0 +1,33 @@
+//! Normalisations, dropped channels and blocks.
+
+use dagrad::nn::{self, BatchNorm};
+
+use super::{HUGE, digits, image, misuses, rows};
+
+#[test]
+fn normalisations_refuse_what_does_not_fit() {
+    misuses! { g,
+        "a batch of one number for each channel": nn::batch_norm(g.input("x", [1, 3]), "bn", BatchNorm::default())
+            => "batch_norm at", "1 values for each channel of [1, 3] have no variance", "evaluation";
+        "an empty batch": nn::batch_norm(g.input("x", [0, 3, 2, 2]), "bn", BatchNorm::default()) => "0 values for each";
+        "no axis of channels": nn::batch_norm(g.input("x", [3]), "bn", BatchNorm::default())
+            => "batch_norm at", "[3] has no axis of channels";
+        "one name for two sizes": {
+            nn::batch_norm(image(g), "bn", BatchNorm::default());
+            nn::batch_norm(rows(g).transpose(), "bn", BatchNorm::default())
+        } => "bn.running_mean";
+        "more axes than there are": nn::layer_norm(rows(g), "ln", 3, 1e-5) => "axis -3 does not exist";
+        "endless axes": rows(g).rms_norm(HUGE, 1e-5) => "does not exist";
+        "no groups": nn::group_norm(image(g), "gn", 0, 1e-5) => "group_norm at", "0 groups do not divide";
+        "groups that do not divide": image(g).group_norm(2, 1e-5) => "2 groups do not divide the channels of [2, 3, 5, 4]";
+        "groups of no channels": g.input("x", [4]).group_norm(2, 1e-5) => "group_norm at", "channels are axis 1";
+        "neighbours of a matrix": rows(g).local_response_norm(5, 1e-4, 0.75, 2.0)
+            => "local_response_norm at", "[2, 3] is not [batch";
+        "no neighbours": image(g).local_response_norm(0, 1e-4, 0.75, 2.0) => "0 neighbouring channels of 3";
+        "endless neighbours": image(g).local_response_norm(HUGE, 1e-4, 0.75, 2.0) => "neighbouring channels of 3";
+        "dropped channels of a matrix": rows(g).dropout2d(0.5) => "dropout2d at", "[2, 3] is not [batch", "`dropout`";
+        "dropped channels of no probability": image(g).dropout2d(1.5) => "dropout2d at", "1.5 is not a probability";
+        "classes in a block": digits(g).checkpoint(|x| x.exp()) => "exp at", "not indices";
+        "misuse in a block": image(g).checkpoint(|x| x.reshape([7]).relu()) => "reshape at", "do not fill";
+    }
+}
