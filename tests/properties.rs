@@ -9,7 +9,7 @@ use common::{array, assert_close, numbers, run, run_plan, try_run, value};
 use dagrad::{Graph, Options, Precision, Store, Var, vjp};
 use ndarray::{ArrayD, Axis};
 use proptest::prelude::*;
-use random::{graphs, shapes, windows};
+use random::{equations, graphs, shapes, windows};
 
 /// One in so many of the usual number of cases.
 fn one_in(share: u32) -> ProptestConfig {
@@ -74,6 +74,38 @@ proptest! {
         let (a, b) = (numbers(&left, seed), numbers(&right, !seed));
         let found = of(&a, |x| x.matmul(beside(x, &b)));
         assert_close(&found, &shapes::product(&a, &b), 1e-13);
+    }
+
+    #[test]
+    fn an_einstein_sum_is_its_definition(equation in equations::equations(), seed: u64) {
+        let arrays: Vec<_> = (seed..).zip(&equation.shapes).map(|(seed, shape)| numbers(shape, seed)).collect();
+        let graph = Graph::new();
+        let operands: Vec<_> = arrays.iter().map(|array| graph.constant(array.clone())).collect();
+        let found = value(graph.einsum(&equation.text, &operands), &[]);
+        assert_close(&found, &equation.defined(&arrays), 1e-13);
+    }
+
+    #[test]
+    fn a_slice_is_that_of_python((shape, axis) in shapes::with_an_axis(), from in -6..7_isize, to in -6..7_isize,
+                                 step in prop_oneof![-3..0_isize, 1..4_isize], seed: u64) {
+        let x = numbers(&shape, seed);
+        let axis_from_0 = if axis < 0 { axis + shape.len() as isize } else { axis } as usize;
+        let size = shape[axis_from_0] as isize;
+        let place = |position: isize| if position < 0 { (position + size).max(0) } else { position.min(size) };
+        let mut places: Vec<_> = (place(from)..place(to)).map(|place| place as usize).collect();
+        if step < 0 {
+            places.reverse();
+        }
+        let places: Vec<_> = places.into_iter().step_by(step.unsigned_abs()).collect();
+        let found = of(&x, |x| x.slice_step(axis, from..to, step));
+        assert_close(&found, &x.select(Axis(axis_from_0), &places), 0.0);
+        let same = |end: Var<'_>, start: Var<'_>| assert_eq!(end.shape(), start.shape());
+        let graph = Graph::new();
+        let x = graph.constant(x);
+        if to >= 0 {
+            same(x.slice(axis, from..=to), x.slice(axis, from..to + 1));
+        }
+        same(x.slice(axis, from..=-1), x.slice(axis, from..));
     }
 
     #[test]
@@ -224,6 +256,43 @@ proptest! {
         let size = shape[dagrad::Shape::from(&shape[..]).axes(&[axis]).unwrap()[0]];
         let rows: Vec<u32> = rows.iter().filter(|_| size > 0).map(|row| row.index(size.max(1)) as u32).collect();
         assert_adjoint_by(&shape, seed, &rows, |x, rows| x.index_select(axis, rows));
+        assert_adjoint(&shape, seed, |x| x.roll(axis, from));
+        assert_adjoint(&shape, seed, |x| x.repeat_interleave(axis, sides[0][0]));
+        assert_adjoint(&shape, seed, |x| x.tile(&sides.iter().map(|[times, _]| times + 1).collect::<Vec<_>>()[..3]));
+        if size > 0 {
+            let before = (0..shape.len()).map(|at| if shape[at] > 1 { sides[at].map(|side| side.min(shape[at] - 1)) } else { [0; 2] });
+            let mirrored: Vec<_> = before.collect();
+            assert_adjoint(&shape, seed, |x| x.pad_reflect(&mirrored));
+        }
+        if !shape.contains(&0) {
+            assert_adjoint(&shape, seed, |x| x.pad_replicate(&sides[..shape.len()]));
+        }
+    }
+
+    #[test]
+    fn pictures_of_other_sizes_are_adjoint_to_their_gradients(
+        [n, c, h, w] in [1..3usize, 1..3usize, 1..6usize, 1..6usize],
+        to in [1..9usize, 1..9usize],
+        factor in 1..4usize,
+        aligned: bool,
+        seed: u64,
+    ) {
+        assert_adjoint(&[n, c, h, w], seed, |x| x.upsample_nearest(to));
+        assert_adjoint(&[n, c, h, w], seed, |x| x.upsample_nearest_by(to));
+        assert_adjoint(&[n, c, h, w], seed, |x| x.upsample_bilinear(to, aligned));
+        assert_adjoint(&[n, c * factor * factor, h, w], seed, |x| x.pixel_shuffle(factor));
+        assert_adjoint(&[n, c, h * factor, w * factor], seed, |x| x.pixel_unshuffle(factor));
+    }
+
+    #[test]
+    fn einstein_sums_are_adjoint_to_their_gradients(equation in equations::equations(), seed: u64) {
+        let arrays: Vec<_> = (seed..).zip(&equation.shapes).map(|(seed, shape)| numbers(shape, seed)).collect();
+        for (at, shape) in equation.shapes.iter().enumerate() {
+            assert_adjoint(shape, seed, |x| {
+                let operand = |(other, array)| if other == at { x } else { beside(x, array) };
+                x.graph().einsum(&equation.text, &arrays.iter().enumerate().map(operand).collect::<Vec<_>>())
+            });
+        }
     }
 }
 
