@@ -186,7 +186,7 @@ fn inferred(sizes: &[isize], count: usize) -> Result<Shape, Problem> {
         1 => {}
         open => return Err(Problem::new(format!("{open} sizes are left open")).hint("one can follow from the others")),
     }
-    let product = known.checked_count().filter(|&product| product > 0 && count % product == 0);
+    let product = known.checked_count().filter(|&product| product > 0 && count.is_multiple_of(product));
     match product.map(|product| count / product) {
         Some(open) => Ok(sizes.iter().map(|&size| usize::try_from(size).unwrap_or(open)).collect()),
         None => Err(Problem::new(format!("{count} elements do not make whole {known}"))

@@ -43,7 +43,7 @@ pub fn train<T: Precision>(case: &Case, tensors: &Tensors, run: &Run, mode: &Mod
 }
 
 fn optimizer(run: &Run) -> Result<Box<dyn Optimizer>> {
-    let learning_rate = run.lr;
+    let learning_rate = run.lr.into();
     let adam = Adam { learning_rate, betas: [run.beta1, run.beta2], epsilon: run.eps };
     Ok(match (run.optimizer.as_str(), run.variant.as_deref()) {
         ("sgd", _) => Box::new(Sgd { learning_rate }),
@@ -73,7 +73,7 @@ impl Optimizer for BookAdam {
             next
         };
         let one = graph.fill([], 1.0);
-        let rate = average("seen1", b2, one).sqrt() / average("seen2", b1, one) * learning_rate;
+        let rate = average("seen1", b2, one).sqrt() / average("seen2", b1, one) * learning_rate.record(graph);
         for &(p, g) in parameters {
             let m = average(&format!("{}.m", p.name()), b1, g);
             let v = average(&format!("{}.v", p.name()), b2, g * g);
