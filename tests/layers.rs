@@ -7,7 +7,8 @@ use dagrad::nn::{
     self, BatchNorm, DeepConvNet, Filters, Network, SimpleConvNet, Summary, Units, conv2d, linear,
     receptive_field,
 };
-use dagrad::{Conv2dOptions, Graph, Init, Mode, Plan, Pool2dOptions, Store, Var};
+use dagrad::optim::Sgd;
+use dagrad::{Conv2dOptions, Graph, Init, Mode, Plan, Pool2dOptions, Store, Trainer, Var, Workspace};
 use ndarray::Axis;
 
 fn graph_of<R>(record: impl for<'g> FnOnce(&'g Graph) -> R) -> R {
@@ -263,4 +264,46 @@ fn batch_normalisation_keeps_running_statistics_and_evaluates_by_them() {
     let root = expected[1].mapv(|variance| (variance + 0.25).sqrt());
     assert_close(&found, &((image - along(&expected[0])) / along(&root)), 1e-14);
     assert_close(&store.get("bn.running_mean").unwrap().to_owned(), &expected[0], 1e-14);
+}
+
+/// 0.5 + 2 sin(0.7 i + k) for each element i.
+fn wave(k: usize) -> ndarray::ArrayD<f64> {
+    ndarray::Array::from_shape_fn((3, 2, 2, 3), |(n, c, y, x)| {
+        0.5 + 2.0 * (0.7 * (((n * 2 + c) * 2 + y) * 3 + x) as f64 + k as f64).sin()
+    })
+    .into_dyn()
+}
+
+#[test]
+fn batch_normalisation_trains_as_in_pytorch() {
+    let options = BatchNorm { epsilon: 1e-3, momentum: 0.3, affine: true };
+    let mut store = Store::new(0);
+    store.set("bn.weight", &array(&[2], &[1.5, -0.5])).unwrap();
+    store.set("bn.bias", &array(&[2], &[0.25, 1.0])).unwrap();
+    let graph = Graph::new();
+    let (x, by) = (graph.input("x", [3, 2, 2, 3]), graph.input("by", [3, 2, 2, 3]));
+    let loss = (nn::batch_norm(x, "bn", options).powi(2) * by).sum_all();
+    let mut trainer =
+        Trainer::<f64>::with(loss, &Sgd::new(0.002), store, Workspace::new(2).unwrap()).unwrap();
+    for (k, expected) in [37.500419163514636, 22.43566008526728, 9.441328155693206].into_iter().enumerate() {
+        let loss = trainer.step(&[x.feed(&wave(k)), by.feed(&wave(10 + k))]).unwrap();
+        assert!(
+            (loss - expected).abs() < 1e-12 * expected,
+            "step {k}: a loss of {loss} instead of {expected}"
+        );
+    }
+    let mut store = trainer.into_store();
+    for (name, expected) in [
+        ("bn.running_mean", [0.3331004086350168, 0.3280941490823317]),
+        ("bn.running_var", [1.7344981638057362, 1.7356297965386687]),
+        ("bn.weight", [1.4343303077307987, -0.22008012712821642]),
+        ("bn.bias", [0.5876015511769038, 0.797757361580933]),
+    ] {
+        assert_close(&store.get(name).unwrap().to_owned(), &array(&[2], &expected), 1e-12);
+    }
+    let graph = Graph::with_mode(Mode::Evaluate);
+    let x = graph.input("x", [3, 2, 2, 3]);
+    let y = (nn::batch_norm(x, "bn", options) * graph.constant(wave(6))).sum_all();
+    let found = values(&[y], &mut store, (x, &wave(5))).remove(0);
+    assert_close(&found, &array(&[], &[31.886162836148962]), 1e-12);
 }
