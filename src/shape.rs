@@ -29,6 +29,11 @@ impl Order {
         let axes = if self == Self::First { [0, 1, 2, 3] } else { [0, 2, 3, 1] };
         axes.map(|axis| sizes[axis]).into()
     }
+
+    /// The axes of height and width.
+    pub fn plane(self) -> [usize; 2] {
+        if self == Self::First { [2, 3] } else { [1, 2] }
+    }
 }
 
 /// The sizes of an array's axes, outermost first. Rows are contiguous: the last axis runs fastest.

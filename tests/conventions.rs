@@ -2,8 +2,8 @@
 //!
 //! The upstream gradient of element i is sin(1.19 i + 1.1).
 
-use dagrad::{Conv2dOptions, CrossEntropy, Graph, Plan, Reduction, Store, Var, Workspace, vjp};
-use ndarray::{ArrayD, IxDyn, arr1, arr2};
+use dagrad::{Conv2dOptions, CrossEntropy, Graph, Padding, Plan, Reduction, Store, Var, Workspace, vjp};
+use ndarray::{ArrayD, IxDyn, arr1, arr2, array};
 
 struct Row {
     name: &'static str,
@@ -118,6 +118,16 @@ fn pictures() {
         let options = Conv2dOptions::new().stride([2, 1]).padding([0, 1]).groups(2).dilation([1, 2]);
         x.conv_transpose2d(g.constant(wave(&[2, 1, 2, 3], 1.0, 2.0)), options, [1, 0])
     });
+}
+
+#[test]
+fn the_odd_row_of_an_even_window_is_added_below_and_the_odd_column_on_the_right() {
+    let graph = Graph::new();
+    let picture = graph.constant(array![[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]]);
+    let filter = graph.constant(array![[[[1.0, 10.0], [100.0, 1000.0]]]]);
+    let output = picture.conv2d(filter, Conv2dOptions::new().padding(Padding::Same));
+    let output = output.eval::<f64>(&[]).unwrap();
+    assert_eq!(output.as_slice().unwrap(), [5421.0, 6532.0, 603.0, 54.0, 65.0, 6.0]);
 }
 
 /// What PyTorch computes.

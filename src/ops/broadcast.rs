@@ -144,7 +144,7 @@ impl Op for Sum {
         if here.meta() == operand.meta() {
             return Some(Rewrite::Node(operand.id));
         }
-        let sums_planes = operand.op::<Put>().is_some() && [2, 3].iter().all(|axis| self.axes.contains(axis));
+        let sums_planes = operand.op::<Put>()?.axes().iter().all(|axis| self.axes.contains(axis));
         sums_planes.then(|| Rewrite::op_on(self.clone(), [operand.operand(0).id]))
     }
 }

@@ -190,6 +190,13 @@ impl MaxPool {
     }
 }
 
+impl Put {
+    /// The axes along which values are put: all others are those of the values.
+    pub fn axes(&self) -> [usize; 2] {
+        self.order.plane()
+    }
+}
+
 impl Op for Put {
     fn name(&self) -> &'static str {
         "max_pool2d_put"

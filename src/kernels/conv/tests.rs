@@ -41,6 +41,7 @@ fn grid() -> Vec<Convolution> {
         convolution([5, 16, 33], [12, 11], [5, 5], [1, 1], [2, 2]),
         convolution([19, 1, 30], [8, 28], [5, 5], [1, 1], [0, 0]),
         convolution([1, 40, 20], [32, 34], [3, 3], [1, 1], [1, 1]),
+        convolution([25, 2, 3], [24, 25], [2, 3], [1, 1], [0, 0]),
         convolution([0, 2, 3], [5, 6], [3, 3], [1, 1], [1, 1]),
         convolution([2, 0, 3], [5, 6], [3, 3], [2, 1], [1, 1]),
         convolution([2, 2, 0], [5, 6], [3, 3], [1, 2], [1, 1]),
@@ -177,6 +178,7 @@ fn bands_and_oversized_windows_are_what_they_are_meant_to_be() {
     assert!(Correlation::forward(&oversized()).fit::<f64>().is_none());
     assert!(Correlation::forward(&banded()).fit::<f32>().is_some_and(|plan| plan.bands() > 2));
     assert!(Correlation::forward(&banded()).fit::<f64>().is_some());
+    assert!(weight::Plan::new::<f64>(&banded()).is_some_and(|plan| plan.bands() > 1));
 }
 
 /// The three directions one after the other, in one vector.

@@ -93,6 +93,12 @@ impl Plan {
         }
     }
 
+    /// How many bands a picture is cut into.
+    #[cfg(test)]
+    pub fn bands(&self) -> usize {
+        self.sizes.output[0].div_ceil(self.band)
+    }
+
     /// Places of a band.
     fn places(&self) -> usize {
         self.band * self.sizes.output[1]
