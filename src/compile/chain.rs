@@ -173,15 +173,6 @@ impl Scaled {
     }
 }
 
-impl From<Target> for Argument {
-    fn from(target: Target) -> Self {
-        match target {
-            Target::Register(register) => Self::Register(register),
-            Target::Result(result) => Self::Result(result),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

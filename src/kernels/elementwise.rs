@@ -101,6 +101,24 @@ impl Function {
         )
     }
 
+    /// Whether it is a function of two numbers.
+    pub fn reads_two(self) -> bool {
+        matches!(
+            self,
+            Self::Add
+                | Self::Subtract
+                | Self::Multiply
+                | Self::Divide
+                | Self::Maximum
+                | Self::Minimum
+                | Self::Pow
+                | Self::Greater
+                | Self::GreaterEqual
+                | Self::Equal
+                | Self::Gate
+        )
+    }
+
     /// Whether the result may be subnormal although the arguments are not. It is then 0 instead: processors are
     /// many times slower with subnormal numbers, and decaying averages would end among them.
     pub fn underflows(self) -> bool {
@@ -172,6 +190,15 @@ pub enum Target {
     Result(usize),
 }
 
+impl From<Target> for Argument {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Register(register) => Self::Register(register),
+            Target::Result(result) => Self::Result(result),
+        }
+    }
+}
+
 /// Instructions in order. The results are all of one size.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Program {
@@ -195,9 +222,9 @@ pub enum Read<'a, T> {
 }
 
 /// Elements for which what is read along a walk is copied at a time.
-const TILE: usize = 512;
+const TILE: usize = 2048;
 /// Elements of one task.
-const CHUNK: usize = 32 * TILE;
+const CHUNK: usize = 8 * TILE;
 /// The most tiles (registers and copied operands) that a program may need.
 pub const MAX_TILES: usize = 24;
 
@@ -233,13 +260,13 @@ fn run_on<T: Real>(
     debug_assert!(out.iter().all(|out| out.len() == len));
     workers.run(len.div_ceil(CHUNK), &|index, local| {
         let elements = index * CHUNK..len.min((index + 1) * CHUNK);
-        let sizes = [operands.len() * TILE, registers * TILE, 2 * code.len() * BLOCK];
+        let sizes = [operands.len() * TILE, registers * BLOCK];
         let mut split = local.split();
-        let [copies, registers, numbers] = sizes.map(|size| split.take(size).as_mut_ptr());
+        let [copies, registers] = sizes.map(|size| split.take(size).as_mut_ptr());
         // SAFETY: every index comes once, and chunks of different indices do not overlap.
         let part = |out: &Parts<'_, T>| unsafe { out.slice(elements.start, elements.len()) }.as_mut_ptr();
         let out = out.iter().map(part).collect();
-        isa.dispatch(Chunk { code, operands, elements, out, copies, registers, numbers });
+        isa.dispatch(Chunk { code, operands, elements, out, copies, registers });
     });
 }
 

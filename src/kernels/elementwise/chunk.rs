@@ -6,11 +6,14 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::step::{BLOCK, Block, Place, REGISTERS, Step};
+use super::step::{self, BLOCK, Block, Place, REGISTERS, Source, Step};
 use super::{Argument, Instruction, MAX_RESULTS, MAX_TILES, Read, TILE, Target, Term};
 use crate::kernels::gemm::share;
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Kernel, Vector, vectorize};
+
+/// Bytes of a register on the machines that have most of them.
+const WIDEST: usize = 64;
 
 /// A program about to run over some elements of its results. Memory is given by address, because results may lie on
 /// operands; nobody else uses it meanwhile.
@@ -25,10 +28,8 @@ pub struct Chunk<'a, T> {
     pub out: SmallVec<[*mut T; MAX_RESULTS]>,
     /// A tile for each operand, of which those that are read along a walk are copied here.
     pub copies: *mut T,
-    /// A tile for each register.
+    /// A block for each register.
     pub registers: *mut T,
-    /// For each term of the code as many numbers as a block has elements, all the same.
-    pub numbers: *mut T,
 }
 
 impl<T: Real> Kernel<T> for Chunk<'_, T> {
@@ -37,17 +38,31 @@ impl<T: Real> Kernel<T> for Chunk<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
         let (tile, len) = (self.tile(), self.elements.len());
-        let (steps, streams) = (self.steps(), self.streams());
-        let carried: SmallVec<[Range<usize>; MAX_TILES]> = carried(self.code, streams.len()).collect();
+        let streams = self.streams();
+        let steps = self.steps(streams.len());
         for start in (0..len).step_by(tile) {
             let end = len.min(start + tile);
             self.fetch(&(start..end), tile);
-            for first in (start..end).step_by(REGISTERS * V::LANES) {
-                let count = (end - first).min(REGISTERS * V::LANES);
-                let block = Block { tile: start, first: first - start, count };
-                for (step, carried) in steps.iter().zip(&carried) {
-                    // SAFETY: `steps` says so; `dispatch` vouches for the instruction set.
-                    unsafe { step.run::<V>(&block, &streams[carried.clone()]) };
+            let mut first = start;
+            while first < end {
+                let registers = (end - first) / V::LANES;
+                let block = |count: usize| Block { tile: start, first: first - start, count };
+                // SAFETY: `steps` says so; `dispatch` vouches for the instruction set.
+                unsafe {
+                    if size_of::<V>() == WIDEST && registers >= REGISTERS {
+                        step::run::<T, V, REGISTERS>(&steps, &block(REGISTERS * V::LANES), &streams);
+                        first += REGISTERS * V::LANES;
+                    } else if registers >= REGISTERS / 2 {
+                        step::run::<T, V, { REGISTERS / 2 }>(
+                            &steps,
+                            &block(REGISTERS / 2 * V::LANES),
+                            &streams,
+                        );
+                        first += REGISTERS / 2 * V::LANES;
+                    } else {
+                        step::run::<T, V, 1>(&steps, &block(V::LANES.min(end - first)), &streams);
+                        first += V::LANES;
+                    }
                 }
             }
         }
@@ -68,7 +83,7 @@ impl<T: Real> Chunk<'_, T> {
 
     /// The instructions with the places of what they read and write. All places have room for the elements of a tile,
     /// or for all elements, and none is written while it is read, unless it is the same.
-    fn steps(&self) -> SmallVec<[Step<T>; MAX_TILES]> {
+    fn steps(&self, streams: usize) -> SmallVec<[Step<T>; MAX_TILES]> {
         // Which registers may hold subnormal numbers.
         let mut subnormal = [false; MAX_TILES];
         let mut underflows = |Instruction { function, terms, target }: &Instruction| {
@@ -81,47 +96,53 @@ impl<T: Real> Chunk<'_, T> {
             }
             underflows
         };
-        let steps =
-            self.code.iter().enumerate().map(|(number, step @ Instruction { function, terms, target })| {
-                Step {
-                    function: *function,
-                    arguments: [self.place(&terms[0], 2 * number), self.place(&terms[1], 2 * number + 1)],
-                    factors: [self.factor(&terms[0]), self.factor(&terms[1])],
-                    target: match *target {
-                        Target::Register(register) => self.register(register),
-                        Target::Result(result) => Place::elements(self.out[result]),
-                    },
-                    is_scaled: terms.iter().any(Term::is_scaled),
-                    flushes: underflows(step) && matches!(target, Target::Result(_)),
+        let carried = carried(self.code, streams);
+        let steps = self.code.iter().zip(carried).enumerate().map(|(number, (step, ahead))| Step {
+            function: step.function,
+            arguments: [0, 1].map(|term| self.source(number, &step.terms[term])),
+            factors: [0, 1].map(|term| self.factor(&step.terms[term])),
+            is_scaled: step.terms.iter().any(Term::is_scaled),
+            flushes: underflows(step) && matches!(step.target, Target::Result(_)),
+            target: match step.target {
+                Target::Register(register) => {
+                    self.is_read_later(number, register).then(|| self.register(register))
                 }
-            });
+                Target::Result(result) => Some(Place::elements(self.out[result])),
+            },
+            ahead,
+        });
         steps.collect()
     }
 
-    /// Where the value of a term lies; `index` counts the terms of the code.
-    fn place(&self, term: &Term, index: usize) -> Place<T> {
-        match term.value {
-            Argument::Constant(value) => self.number(T::of(value), index),
+    /// Whether an instruction behind the next reads what this one puts into a register.
+    fn is_read_later(&self, number: usize, register: usize) -> bool {
+        let writes = |step: &&Instruction| step.target == Target::Register(register);
+        let reads =
+            |step: &Instruction| step.terms.iter().any(|term| term.value == Argument::Register(register));
+        let until_written = self.code[number + 1..].iter().take_while(|step| !writes(step));
+        until_written.skip(1).any(reads)
+    }
+
+    /// Where instruction `number` finds a term.
+    fn source(&self, number: usize, term: &Term) -> Source<T> {
+        let before = number.checked_sub(1).map(|before| self.code[before].target.into());
+        let place = match term.value {
+            value if Some(value) == before => return Source::Before,
+            Argument::Constant(value) => return Source::Number(T::of(value)),
             Argument::Register(register) => self.register(register),
             Argument::Result(result) => Place::elements(self.out[result]),
             Argument::Operand(position) => match self.operands[position] {
                 Read::Whole(data) => Place::elements(data[self.elements.clone()].as_ptr().cast_mut()),
                 Read::Along(..) => Place::tile(self.copies.wrapping_add(position * TILE)),
-                Read::Single(value) => self.number(value, index),
+                Read::Single(value) => return Source::Number(value),
                 Read::InPlace(result) => Place::elements(self.out[result]),
             },
-        }
+        };
+        Source::Memory(place)
     }
 
     fn register(&self, register: usize) -> Place<T> {
-        Place::tile(self.registers.wrapping_add(register * TILE))
-    }
-
-    fn number(&self, value: T, index: usize) -> Place<T> {
-        let numbers = self.numbers.wrapping_add(index * BLOCK);
-        // SAFETY: there are as many numbers for each term.
-        (0..BLOCK).for_each(|i| unsafe { numbers.add(i).write(value) });
-        Place::block(numbers)
+        Place::block(self.registers.wrapping_add(register * BLOCK))
     }
 
     /// What a term is multiplied by.

@@ -1,17 +1,21 @@
-//! One function over block after block.
+//! Functions one after the other over block after block.
+
+use std::ops::Range;
 
 use super::Function;
 use crate::kernels::real::Real;
 use crate::kernels::simd::{MAX_LANES, Vector, prefetch_line};
 
-/// Registers of the machine in a block. So few elements of all instructions together fit what the machine looks
-/// ahead: while the slow functions of one block are under way, it computes the fast ones of the next.
-pub const REGISTERS: usize = 16;
+/// The most registers of the machine in a block: twice as many, for two arguments, are half of what AVX-512 has.
+pub const REGISTERS: usize = 8;
 
-/// The most elements in a block, and how far ahead of a block its steps ask for what is read later.
+/// The most elements in a block.
 pub const BLOCK: usize = REGISTERS * MAX_LANES;
 
-/// Where a step finds or puts its numbers.
+/// How many elements ahead of a block its steps ask for what is read later.
+const AHEAD: usize = 256;
+
+/// Where numbers for the elements of a block lie in memory.
 #[derive(Clone, Copy)]
 pub struct Place<T> {
     start: *mut T,
@@ -30,7 +34,7 @@ impl<T> Place<T> {
         Self { start, strides: [0, 1] }
     }
 
-    /// Numbers for the elements of one block, over and over.
+    /// Numbers for each element of one block, over and over.
     pub fn block(start: *mut T) -> Self {
         Self { start, strides: [0, 0] }
     }
@@ -41,7 +45,7 @@ impl<T> Place<T> {
     }
 }
 
-/// Elements that a step computes at once.
+/// Elements that are computed at once.
 pub struct Block {
     /// The first element of the tile,
     pub tile: usize,
@@ -51,253 +55,207 @@ pub struct Block {
     pub count: usize,
 }
 
+/// Where a step finds an argument.
+#[derive(Clone, Copy)]
+pub enum Source<T> {
+    /// In registers, where the step before left its results.
+    Before,
+    /// In memory.
+    Memory(Place<T>),
+    /// The same number for all elements.
+    Number(T),
+}
+
 /// One function, and where its arguments and its results are.
 pub struct Step<T> {
     /// Which function.
     pub function: Function,
     /// Its arguments; functions of one read the first.
-    pub arguments: [Place<T>; 2],
+    pub arguments: [Source<T>; 2],
     /// What they are multiplied by before,
     pub factors: [T; 2],
     /// if by anything but 1.
     pub is_scaled: bool,
-    /// Takes the results; the same as an argument, or apart from it.
-    pub target: Place<T>,
     /// Whether subnormal results become 0.
     pub flushes: bool,
+    /// Takes the results, if not only the next step reads them; the same as an argument, or apart from it.
+    pub target: Option<Place<T>>,
+    /// Which of the streams the step brings to the cache for a later block.
+    pub ahead: Range<usize>,
 }
 
-impl<T: Real> Step<T> {
-    /// Computes the results of a block.
-    ///
-    /// # Safety
-    /// All places must hold these elements, and nobody else may write to the arguments or touch the target. The
-    /// instruction set of `V` must exist.
-    #[inline(always)]
-    pub unsafe fn run<V: Vector<T>>(&self, block: &Block, ahead: &[*const T]) {
-        // SAFETY: the same contract.
-        unsafe {
-            match self.function {
-                Function::Add => self.sweep::<V>(block, ahead, Add),
-                Function::Subtract => self.sweep::<V>(block, ahead, Subtract),
-                Function::Multiply => self.sweep::<V>(block, ahead, Multiply),
-                Function::Divide => self.sweep::<V>(block, ahead, Divide),
-                Function::Maximum => self.sweep::<V>(block, ahead, Maximum),
-                Function::Minimum => self.sweep::<V>(block, ahead, Minimum),
-                Function::Pow => self.sweep::<V>(block, ahead, Pow),
-                Function::Greater => self.sweep::<V>(block, ahead, Greater),
-                Function::GreaterEqual => self.sweep::<V>(block, ahead, GreaterEqual),
-                Function::Equal => self.sweep::<V>(block, ahead, Equal),
-                Function::Gate => self.sweep::<V>(block, ahead, Gate),
-                Function::Relu => self.sweep::<V>(block, ahead, Relu),
-                Function::Negate => self.sweep::<V>(block, ahead, Negate),
-                Function::Sqrt => self.sweep::<V>(block, ahead, Root),
-                Function::Power(2) => self.sweep::<V>(block, ahead, Square),
-                Function::Abs => self.sweep::<V>(block, ahead, Abs),
-                Function::AtLeast(floor) => self.sweep::<V>(block, ahead, AtLeast(V::splat(T::of(floor)))),
-                Function::AtMost(ceiling) => self.sweep::<V>(block, ahead, AtMost(V::splat(T::of(-ceiling)))),
-                Function::Power(exponent) => {
-                    self.sweep::<V>(block, ahead, Scalar(move |a: T| a.powi(exponent)))
+/// Computes all steps for a block of `COUNT` registers, or, where that is one, of one that may not be full.
+///
+/// What a step yields stays in registers for the next, so that memory is touched only for what is needed later. The
+/// registers of a block do not wait for each other, and hide how long an operation takes.
+///
+/// # Safety
+/// All places must hold these elements, and nobody else may write to the arguments or touch the targets. The
+/// instruction set of `V` must exist.
+#[inline(always)]
+pub unsafe fn run<T: Real, V: Vector<T>, const COUNT: usize>(
+    steps: &[Step<T>],
+    block: &Block,
+    streams: &[*const T],
+) {
+    // SAFETY: the same contract.
+    unsafe {
+        let mut results = [V::splat(T::zero()); COUNT];
+        for step in steps {
+            for stream in &streams[step.ahead.clone()] {
+                let next = stream.wrapping_add(block.tile + block.first + AHEAD);
+                (0..COUNT).for_each(|register| prefetch_line(next.wrapping_add(register * V::LANES)));
+            }
+            let mut a = fetch::<T, V, COUNT>(&step.arguments[0], results, block);
+            let mut b = a;
+            if step.function.reads_two() {
+                b = fetch::<T, V, COUNT>(&step.arguments[1], results, block);
+            }
+            if step.is_scaled {
+                let factors = [V::splat(step.factors[0]), V::splat(step.factors[1])];
+                for register in 0..COUNT {
+                    a[register] = a[register].multiply(factors[0]);
+                    b[register] = b[register].multiply(factors[1]);
                 }
-                Function::Exp => self.scalar::<V>(block, ahead, T::exp),
-                Function::ExpM1 => self.scalar::<V>(block, ahead, T::exp_m1),
-                Function::Ln => self.scalar::<V>(block, ahead, T::ln),
-                Function::Ln1p => self.scalar::<V>(block, ahead, T::ln_1p),
-                Function::Sigmoid => self.scalar::<V>(block, ahead, sigmoid),
-                Function::Softplus => self.scalar::<V>(block, ahead, softplus),
-                Function::Tanh => self.scalar::<V>(block, ahead, T::tanh),
-                Function::Sin => self.scalar::<V>(block, ahead, T::sin),
-                Function::Cos => self.scalar::<V>(block, ahead, T::cos),
-                Function::Erf => self.scalar::<V>(block, ahead, T::erf),
-                Function::Sign => self.scalar::<V>(block, ahead, sign),
             }
-        }
-    }
-
-    /// A function that is called for every number, and so need not be compiled into a loop of its own.
-    ///
-    /// # Safety
-    /// As for [`run`](Self::run).
-    #[inline(always)]
-    unsafe fn scalar<V: Vector<T>>(&self, block: &Block, ahead: &[*const T], function: fn(T) -> T) {
-        // SAFETY: the same contract.
-        unsafe { self.sweep::<V>(block, ahead, Scalar(function)) }
-    }
-
-    /// # Safety
-    /// As for [`run`](Self::run).
-    #[inline(always)]
-    unsafe fn sweep<V: Vector<T>>(&self, block: &Block, ahead: &[*const T], function: impl Compute<T, V>) {
-        // SAFETY: the same contract.
-        unsafe {
-            let factors = [V::splat(self.factors[0]), V::splat(self.factors[1])];
-            match (self.is_scaled, self.flushes) {
-                (false, false) => self.apply::<V>(block, ahead, function),
-                (true, false) => self.apply::<V>(block, ahead, Scaled { function, factors }),
-                (false, true) => self.apply::<V>(block, ahead, Flushed(function)),
-                (true, true) => self.apply::<V>(block, ahead, Flushed(Scaled { function, factors })),
-            }
-        }
-    }
-
-    /// # Safety
-    /// As for [`run`](Self::run).
-    #[inline(always)]
-    unsafe fn apply<V: Vector<T>>(&self, block: &Block, ahead: &[*const T], function: impl Compute<T, V>) {
-        let [a, b] = self.arguments.map(|argument| argument.at(block));
-        let next = block.tile + block.first + BLOCK;
-        let target = self.target.at(block);
-        // SAFETY: the same contract.
-        unsafe {
-            let whole = block.count / V::LANES * V::LANES;
-            for first in (0..whole).step_by(V::LANES) {
-                for place in ahead {
-                    prefetch_line(place.wrapping_add(next + first));
+            results = compute::<T, V, COUNT>(&step.function, a, b, block);
+            if step.flushes {
+                for register in 0..COUNT {
+                    results[register] = results[register].flush();
                 }
-                let (a, b) = (V::load(a.add(first)), V::load(b.add(first)));
-                function.compute(a, b).store(target.add(first));
             }
-            let rest = block.count - whole;
-            if rest > 0 {
-                let (a, b) = (V::load_first(a.add(whole), rest), V::load_first(b.add(whole), rest));
-                function.compute(a, b).store_first(target.add(whole), rest);
+            if let Some(target) = &step.target {
+                let target = target.at(block);
+                for register in 0..COUNT {
+                    let target = target.wrapping_add(register * V::LANES);
+                    if COUNT > 1 {
+                        results[register].store(target);
+                    } else {
+                        results[register].store_first(target, block.count);
+                    }
+                }
             }
         }
     }
 }
 
-/// A function whose subnormal results become 0.
-#[derive(Clone, Copy)]
-struct Flushed<F>(F);
-
-impl<T: Real, V: Vector<T>, F: Compute<T, V>> Compute<T, V> for Flushed<F> {
-    #[inline(always)]
-    unsafe fn compute(self, a: V, b: V) -> V {
-        // SAFETY: the same contract.
-        unsafe { self.0.compute(a, b).flush() }
-    }
-}
-
-/// A function of multiples of its arguments.
-#[derive(Clone, Copy)]
-struct Scaled<F, V> {
-    function: F,
-    factors: [V; 2],
-}
-
-impl<T: Real, V: Vector<T>, F: Compute<T, V>> Compute<T, V> for Scaled<F, V> {
-    #[inline(always)]
-    unsafe fn compute(self, a: V, b: V) -> V {
-        let [s, t] = self.factors;
-        // SAFETY: the same contract.
-        unsafe { self.function.compute(a.multiply(s), b.multiply(t)) }
+/// # Safety
+/// As for [`run`].
+#[inline(always)]
+unsafe fn fetch<T: Real, V: Vector<T>, const COUNT: usize>(
+    source: &Source<T>,
+    before: [V; COUNT],
+    block: &Block,
+) -> [V; COUNT] {
+    // SAFETY: the same contract.
+    unsafe {
+        match source {
+            Source::Before => before,
+            Source::Number(number) => [V::splat(*number); COUNT],
+            Source::Memory(place) => {
+                let (start, mut found) = (place.at(block), before);
+                for register in 0..COUNT {
+                    let start = start.wrapping_add(register * V::LANES);
+                    found[register] =
+                        if COUNT > 1 { V::load(start) } else { V::load_first(start, block.count) };
+                }
+                found
+            }
+        }
     }
 }
 
 /// What a function makes of registers.
-trait Compute<T: Real, V: Vector<T>>: Copy {
-    /// # Safety
-    /// The instruction set of `V` must exist.
-    unsafe fn compute(self, a: V, b: V) -> V;
-}
-
-macro_rules! functions {
-    ($($name:ident: |$a:ident, $b:pat_param| $result:expr;)*) => {$(
-        #[derive(Clone, Copy)]
-        struct $name;
-
-        impl<T: Real, V: Vector<T>> Compute<T, V> for $name {
-            #[inline(always)]
-            unsafe fn compute(self, $a: V, $b: V) -> V {
-                // SAFETY: the same contract.
-                unsafe { $result }
+///
+/// # Safety
+/// The instruction set of `V` must exist.
+#[inline(always)]
+unsafe fn compute<T: Real, V: Vector<T>, const COUNT: usize>(
+    function: &Function,
+    mut a: [V; COUNT],
+    b: [V; COUNT],
+    block: &Block,
+) -> [V; COUNT] {
+    macro_rules! each {
+        (|$a:ident, $b:pat_param| $result:expr) => {
+            for register in 0..COUNT {
+                let ($a, $b) = (a[register], b[register]);
+                a[register] = $result;
+            }
+        };
+    }
+    // SAFETY: the same contract.
+    unsafe {
+        let minus = V::splat(-T::one());
+        match *function {
+            Function::Add => each!(|a, b| a.add(b)),
+            Function::Subtract => each!(|a, b| a.subtract(b)),
+            Function::Multiply => each!(|a, b| a.multiply(b)),
+            Function::Divide => each!(|a, b| a.divide(b)),
+            Function::Maximum => each!(|a, b| a.larger(b, [a, b])[0]),
+            // The one whose negative is larger.
+            Function::Minimum => each!(|a, b| a.multiply(minus).larger(b.multiply(minus), [a, b])[1]),
+            Function::Greater => each!(|a, b| a.greater(b)),
+            Function::GreaterEqual => each!(|a, b| a.greater_equal(b)),
+            Function::Equal => each!(|a, b| a.greater_equal(b).multiply(b.greater_equal(a))),
+            Function::Gate => each!(|a, b| a.gate(b)),
+            Function::Relu => each!(|a, _| a.relu()),
+            Function::Negate => each!(|a, _| a.multiply(minus)),
+            Function::Sqrt => each!(|a, _| a.root()),
+            Function::Power(2) => each!(|a, _| a.multiply(a)),
+            // Adding 0 turns −0, which is not less than 0, into 0.
+            Function::Abs => each!(|a, _| a.at_least(a.multiply(minus)).add(V::splat(T::zero()))),
+            Function::AtLeast(floor) => {
+                let floor = V::splat(T::of(floor));
+                each!(|a, _| a.at_least(floor));
+            }
+            // min(a, c) = −max(−a, −c)
+            Function::AtMost(ceiling) => {
+                let floor = V::splat(T::of(-ceiling));
+                each!(|a, _| a.multiply(minus).at_least(floor).multiply(minus));
+            }
+            // Functions for which machines have no instruction.
+            _ => {
+                let (mut numbers, mut others) =
+                    ([[T::zero(); MAX_LANES]; COUNT], [[T::zero(); MAX_LANES]; COUNT]);
+                for register in 0..COUNT {
+                    a[register].store(numbers[register].as_mut_ptr());
+                    b[register].store(others[register].as_mut_ptr());
+                }
+                for (numbers, others) in numbers.iter_mut().zip(&others) {
+                    one_by_one(*function, &mut numbers[..block.count.min(V::LANES)], others);
+                }
+                for register in 0..COUNT {
+                    a[register] = V::load(numbers[register].as_ptr());
+                }
             }
         }
-    )*};
-}
-
-functions! {
-    Add: |a, b| a.add(b);
-    Subtract: |a, b| a.subtract(b);
-    Multiply: |a, b| a.multiply(b);
-    Divide: |a, b| a.divide(b);
-    Maximum: |a, b| a.larger(b, [a, b])[0];
-    // The one whose negative is larger.
-    Minimum: |a, b| a.multiply(V::splat(-T::one())).larger(b.multiply(V::splat(-T::one())), [a, b])[1];
-    Greater: |a, b| a.greater(b);
-    GreaterEqual: |a, b| a.greater_equal(b);
-    Equal: |a, b| a.greater_equal(b).multiply(b.greater_equal(a));
-    Gate: |a, b| a.gate(b);
-    Relu: |a, _| a.relu();
-    Negate: |a, _| a.multiply(V::splat(-T::one()));
-    Root: |a, _| a.root();
-    Square: |a, _| a.multiply(a);
-    // Adding 0 turns −0, which is not less than 0, into 0.
-    Abs: |a, _| a.at_least(a.multiply(V::splat(-T::one()))).add(V::splat(T::zero()));
-}
-
-/// The larger of the argument and a number.
-#[derive(Clone, Copy)]
-struct AtLeast<V>(V);
-
-impl<T: Real, V: Vector<T>> Compute<T, V> for AtLeast<V> {
-    #[inline(always)]
-    unsafe fn compute(self, a: V, _: V) -> V {
-        // SAFETY: the same contract.
-        unsafe { a.at_least(self.0) }
+        a
     }
 }
 
-/// The smaller of the argument and a number, which is given with the other sign: min(a, c) = −max(−a, −c).
-#[derive(Clone, Copy)]
-struct AtMost<V>(V);
-
-impl<T: Real, V: Vector<T>> Compute<T, V> for AtMost<V> {
-    #[inline(always)]
-    unsafe fn compute(self, a: V, _: V) -> V {
-        // SAFETY: the same contract.
-        unsafe {
-            let minus = V::splat(-T::one());
-            a.multiply(minus).at_least(self.0).multiply(minus)
+/// Replaces each number by what the function makes of it, or of it and of the other.
+fn one_by_one<T: Real>(function: Function, numbers: &mut [T], others: &[T]) {
+    let numbers = numbers.iter_mut();
+    let f: fn(T) -> T = match function {
+        Function::Exp => T::exp,
+        Function::ExpM1 => T::exp_m1,
+        Function::Ln => T::ln,
+        Function::Ln1p => T::ln_1p,
+        Function::Sigmoid => sigmoid,
+        Function::Softplus => softplus,
+        Function::Tanh => T::tanh,
+        Function::Sin => T::sin,
+        Function::Cos => T::cos,
+        Function::Erf => T::erf,
+        Function::Sign => sign,
+        Function::Power(exponent) => return numbers.for_each(|number| *number = number.powi(exponent)),
+        Function::Pow => {
+            return numbers.zip(others).for_each(|(number, other)| *number = number.powf(*other));
         }
-    }
-}
-
-/// A function of one number, for which machines have no instruction.
-#[derive(Clone, Copy)]
-struct Scalar<F>(F);
-
-impl<T: Real, V: Vector<T>, F: Fn(T) -> T + Copy> Compute<T, V> for Scalar<F> {
-    #[inline(always)]
-    unsafe fn compute(self, a: V, _: V) -> V {
-        let mut lanes = [T::zero(); MAX_LANES];
-        // SAFETY: no register has more lanes than the array; the rest is the same contract.
-        unsafe {
-            a.store(lanes.as_mut_ptr());
-            lanes.iter_mut().take(V::LANES).for_each(|lane| *lane = (self.0)(*lane));
-            V::load(lanes.as_ptr())
-        }
-    }
-}
-
-/// A number to the power of another, for which machines have no instruction either.
-#[derive(Clone, Copy)]
-struct Pow;
-
-impl<T: Real, V: Vector<T>> Compute<T, V> for Pow {
-    #[inline(always)]
-    unsafe fn compute(self, a: V, b: V) -> V {
-        let mut lanes = [[T::zero(); MAX_LANES]; 2];
-        // SAFETY: no register has more lanes than the arrays; the rest is the same contract.
-        unsafe {
-            a.store(lanes[0].as_mut_ptr());
-            b.store(lanes[1].as_mut_ptr());
-            let [first, second] = &mut lanes;
-            let pairs = first.iter_mut().zip(second).take(V::LANES);
-            pairs.for_each(|(a, b)| *a = a.powf(*b));
-            V::load(lanes[0].as_ptr())
-        }
-    }
+        _ => unreachable!("{function:?} is computed in registers"),
+    };
+    numbers.for_each(|number| *number = f(*number));
 }
 
 /// 1 / (1 + e⁻ᵃ), in the form whose exponential cannot overflow.

@@ -108,7 +108,7 @@ macro_rules! common {
 /// A 512-bit register: partial loads and stores take a mask of bits.
 macro_rules! avx512 {
     ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $order:ty, $index:ident, $permute:ident,
-     $load_mask:ident, $store_mask:ident, $compare:ident, $among:ident, $keep:ident, $blend:ident, $bits:ident, $test:ident) => {
+     $load_mask:ident, $store_mask:ident, $compare:ident, $among:ident, $keep:ident, $blend:ident, $absolute:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = 14;
@@ -158,10 +158,10 @@ macro_rules! avx512 {
 
             #[inline(always)]
             unsafe fn flush(self) -> Self {
-                // SAFETY: the trait's contract. Zeros and subnormals are what has an exponent of zeros.
+                // SAFETY: the trait's contract. "Not below, or unordered" keeps NaN.
                 unsafe {
-                    let exponent = $bits(Self::splat(<$number>::INFINITY));
-                    $keep($test($bits(self), exponent), self)
+                    let smallest = Self::splat(<$number>::MIN_POSITIVE);
+                    $keep($compare::<_CMP_NLT_UQ>($absolute(self), smallest), self)
                 }
             }
 
@@ -222,8 +222,7 @@ avx512!(
     _mm512_mask_cmp_ps_mask,
     _mm512_maskz_mov_ps,
     _mm512_mask_blend_ps,
-    _mm512_castps_si512,
-    _mm512_test_epi32_mask
+    _mm512_abs_ps
 );
 
 avx512!(
@@ -253,8 +252,7 @@ avx512!(
     _mm512_mask_cmp_pd_mask,
     _mm512_maskz_mov_pd,
     _mm512_mask_blend_pd,
-    _mm512_castpd_si512,
-    _mm512_test_epi64_mask
+    _mm512_abs_pd
 );
 
 /// A 256-bit register: partial loads and stores take a register of masks.
