@@ -3,6 +3,8 @@
 //! A tile has as many sums as there are registers to hold them. One more value that is alive in its loop, or a branch
 //! behind it that reads the sums, can make the compiler keep sums in memory instead: every result is still right, but
 //! the loop takes up to three times as long. So this reads the loops of a release build, as `objdump` prints them.
+//! Elementwise programs are loops over functions, with a choice in each, and their registers must not be an array that
+//! the loop counts through.
 //! An operation on registers that is a function of its own is a fault, too: a closure somewhere between it and the
 //! kernel was not inlined, and every use of it costs a call and two ways through memory.
 //!
@@ -66,6 +68,9 @@ const KERNELS: [Kernel; 5] = [
 /// (`conv/weight.rs`), and from 11 rows on the addresses of the rows push sums out of the registers.
 const LEFT_OUT: &str = "Gathered<";
 
+/// Elementwise programs, which hand on registers from function to function.
+const PROGRAMS: &str = "elementwise::chunk::Chunk<";
+
 /// Each instruction set and type of number as the names of functions have them, and its registers.
 const SETS: [(&str, &str); 4] = [
     ("run_avx512::<f32,", "%zmm"),
@@ -122,6 +127,17 @@ fn faults(listing: &str) -> (usize, Vec<String>) {
     let functions = functions(listing);
     let mut read = 0;
     let mut faults: Vec<String> = operations(listing).map(|name| format!("{name} is not inlined")).collect();
+    for (set, _) in SETS {
+        let mut programs =
+            functions.iter().filter(|f| f.name.contains(set) && f.name.contains(PROGRAMS)).peekable();
+        if programs.peek().is_none() {
+            faults.push(format!("{set} {PROGRAMS}: there is none"));
+        }
+        for program in programs {
+            read += 1;
+            faults.extend(program.check_array().err());
+        }
+    }
     for kernel in &KERNELS {
         for ((set, register), expected) in SETS.into_iter().zip(kernel.largest) {
             let mut largest = 0;
@@ -240,6 +256,16 @@ impl Function<'_> {
         }
     }
 
+    /// Fails if a vector goes to a place on the stack that depends on a count.
+    fn check_array(&self) -> Result<(), String> {
+        let is_vector = |text: &str| ["%ymm", "%zmm"].iter().any(|name| text.contains(name));
+        let is_counted = |text: &str| is_vector(text) && text.contains("(%rsp,");
+        match self.code.iter().find(|instruction| is_counted(instruction.text)) {
+            None => Ok(()),
+            Some(found) => Err(format!("{} counts through registers: {}", self.name, found.text)),
+        }
+    }
+
     /// All loops, as the addresses of their first and last instructions: a loop ends with a jump back.
     fn loops(&self) -> Vec<(u64, u64)> {
         let start = self.code.first().map_or(0, |instruction| instruction.address);
@@ -316,6 +342,14 @@ mod reader {
     }
 
     #[test]
+    fn registers_as_an_array_are_a_fault() {
+        let check = |inner: &str| functions(&listing(inner, "nop", "nop"))[0].check_array();
+        assert_eq!(check("vmovaps %zmm1,0x40(%rsp)"), Ok(()));
+        assert!(check("vmovaps %zmm1,0x40(%rsp,%rax,8)").unwrap_err().contains("counts"));
+        assert!(check("vaddps (%rsp,%rax,1),%ymm1,%ymm2").unwrap_err().contains("counts"));
+    }
+
+    #[test]
     fn other_products_than_expected_are_a_fault() {
         assert!(check(&listing("nop", "nop", "nop"), 4, true).unwrap_err().contains("2 products"));
         assert!(check(&listing("nop", "nop", "nop"), 1, true).unwrap_err().contains("2 products"));
@@ -335,7 +369,8 @@ mod reader {
     #[test]
     fn a_kernel_that_is_not_there_is_a_fault() {
         let (read, faults) = faults("");
-        assert_eq!((read, faults.len()), (0, KERNELS.len() * SETS.len()));
-        assert!(faults[0].contains("0 registers in the largest tile, not 28"), "{}", faults[0]);
+        assert_eq!((read, faults.len()), (0, (KERNELS.len() + 1) * SETS.len()));
+        assert!(faults[0].contains("Chunk<: there is none"), "{}", faults[0]);
+        assert!(faults[4].contains("0 registers in the largest tile, not 28"), "{}", faults[4]);
     }
 }

@@ -12,8 +12,10 @@ use crate::kernels::gemm::share;
 use crate::kernels::real::Real;
 use crate::kernels::simd::{Kernel, Vector, vectorize};
 
-/// Bytes of a register on the machines that have most of them.
+/// Bytes of a register on the machines that have enough of them for the largest block,
 const WIDEST: usize = 64;
+/// and registers in a block on others, and of what is left.
+const HALF: usize = REGISTERS / 2;
 
 /// A program about to run over some elements of its results. Memory is given by address, because results may lie on
 /// operands; nobody else uses it meanwhile.
@@ -43,27 +45,23 @@ impl<T: Real> Kernel<T> for Chunk<'_, T> {
         for start in (0..len).step_by(tile) {
             let end = len.min(start + tile);
             self.fetch(&(start..end), tile);
-            let mut first = start;
-            while first < end {
-                let registers = (end - first) / V::LANES;
-                let block = |count: usize| Block { tile: start, first: first - start, count };
+            let mut block = Block { tile: start, first: 0, count: 0 };
+            while start + block.first < end {
+                let left = end - start - block.first;
                 // SAFETY: `steps` says so; `dispatch` vouches for the instruction set.
                 unsafe {
-                    if size_of::<V>() == WIDEST && registers >= REGISTERS {
-                        step::run::<T, V, REGISTERS>(&steps, &block(REGISTERS * V::LANES), &streams);
-                        first += REGISTERS * V::LANES;
-                    } else if registers >= REGISTERS / 2 {
-                        step::run::<T, V, { REGISTERS / 2 }>(
-                            &steps,
-                            &block(REGISTERS / 2 * V::LANES),
-                            &streams,
-                        );
-                        first += REGISTERS / 2 * V::LANES;
+                    if size_of::<V>() == WIDEST && left >= REGISTERS * V::LANES {
+                        block.count = REGISTERS * V::LANES;
+                        step::run::<T, V, REGISTERS>(&steps, &block, &streams);
+                    } else if left >= HALF * V::LANES {
+                        block.count = HALF * V::LANES;
+                        step::run::<T, V, HALF>(&steps, &block, &streams);
                     } else {
-                        step::run::<T, V, 1>(&steps, &block(V::LANES.min(end - first)), &streams);
-                        first += V::LANES;
+                        block.count = left.min(V::LANES);
+                        step::run::<T, V, 1>(&steps, &block, &streams);
                     }
                 }
+                block.first += block.count;
             }
         }
     }

@@ -120,18 +120,18 @@ pub unsafe fn run<T: Real, V: Vector<T>, const COUNT: usize>(
             }
             results = compute::<T, V, COUNT>(&step.function, a, b, block);
             if step.flushes {
-                for register in 0..COUNT {
-                    results[register] = results[register].flush();
+                for result in &mut results {
+                    *result = result.flush();
                 }
             }
             if let Some(target) = &step.target {
                 let target = target.at(block);
-                for register in 0..COUNT {
+                for (register, result) in results.iter().enumerate() {
                     let target = target.wrapping_add(register * V::LANES);
                     if COUNT > 1 {
-                        results[register].store(target);
+                        result.store(target);
                     } else {
-                        results[register].store_first(target, block.count);
+                        result.store_first(target, block.count);
                     }
                 }
             }
@@ -154,10 +154,9 @@ unsafe fn fetch<T: Real, V: Vector<T>, const COUNT: usize>(
             Source::Number(number) => [V::splat(*number); COUNT],
             Source::Memory(place) => {
                 let (start, mut found) = (place.at(block), before);
-                for register in 0..COUNT {
+                for (register, found) in found.iter_mut().enumerate() {
                     let start = start.wrapping_add(register * V::LANES);
-                    found[register] =
-                        if COUNT > 1 { V::load(start) } else { V::load_first(start, block.count) };
+                    *found = if COUNT > 1 { V::load(start) } else { V::load_first(start, block.count) };
                 }
                 found
             }
