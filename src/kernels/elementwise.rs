@@ -1,7 +1,8 @@
 //! Functions of single numbers, and short programs of them that run over arrays block by block.
 //!
-//! A chain such as Adam's update would read and write memory once for each operation. As one program it keeps
-//! every intermediate result in a register: a tile of memory that fits the first-level cache.
+//! A chain such as Adam's update would read and write memory once for each operation. As one program it goes
+//! through them a block at a time, and keeps what lies between in registers of the machine, or in a block of memory that
+//! fits the first-level cache.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -184,7 +185,7 @@ pub struct Instruction {
 /// Where an instruction puts what it computes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Target {
-    /// A tile that later instructions read.
+    /// A block that later instructions read.
     Register(usize),
     /// One of the program's results, which later instructions may read, too.
     Result(usize),

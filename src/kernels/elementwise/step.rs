@@ -153,7 +153,8 @@ unsafe fn fetch<T: Real, V: Vector<T>, const COUNT: usize>(
             Source::Before => before,
             Source::Number(number) => [V::splat(*number); COUNT],
             Source::Memory(place) => {
-                let (start, mut found) = (place.at(block), before);
+                let start = place.at(block);
+                let mut found = before; // all of it is overwritten
                 for (register, found) in found.iter_mut().enumerate() {
                     let start = start.wrapping_add(register * V::LANES);
                     *found = if COUNT > 1 { V::load(start) } else { V::load_first(start, block.count) };
