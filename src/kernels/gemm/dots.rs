@@ -80,7 +80,7 @@ impl<T: Real, const ROWS: usize> Kernel<T> for Rows<'_, T, ROWS> {
                         }
                     }
                 }
-                for (row, sums) in sums.into_iter().enumerate() {
+                for (row, sums) in sums.iter_mut().enumerate() {
                     let dots = epilogue.apply(total::<T, V>(sums), first, count);
                     dots.store_first(c.start().add(row * gemm.n + first), count);
                 }
@@ -131,7 +131,7 @@ impl<T: Real, const ROWS: usize> Rows<'_, T, ROWS> {
 /// # Safety
 /// The instruction set of `V` must exist.
 #[inline(always)]
-unsafe fn total<T, V: Vector<T>>(mut all: [V; SUMS]) -> V {
+unsafe fn total<T, V: Vector<T>>(all: &mut [V; SUMS]) -> V {
     // SAFETY: the caller vouches for the instruction set.
     unsafe {
         for group in all.chunks_exact_mut(V::LANES) {
