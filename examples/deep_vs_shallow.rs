@@ -13,6 +13,7 @@ use dagrad::data::{self, Split};
 use dagrad::nn::{Filters, Model, Network, Summary, conv2d, linear, receptive_field};
 use dagrad::optim::Adam;
 use dagrad::train::{FitOptions, Progress, fit};
+use dagrad::viz::{Report, Start};
 use dagrad::{Graph, Mode, Result, Var, Workspace};
 
 /// Compares stacks of small filters with single large ones on handwritten digits.
@@ -31,6 +32,9 @@ struct Arguments {
     /// Threads; by default all cores.
     #[arg(long)]
     threads: Option<usize>,
+    /// Write a page with curves, filters and graphs to this file, for a browser.
+    #[arg(long, value_name = "FILE.html", default_value = "target/deep_vs_shallow.html")]
+    report: PathBuf,
 }
 
 /// Filters in every layer.
@@ -101,9 +105,15 @@ fn run(arguments: &Arguments) -> Result<()> {
     two_against_one(&[3, 3, 3], &[7])?;
     println!();
     let stacks: [&'static [usize]; 3] = [&[7], &[5, 3], &[3, 3, 3]];
-    let rows =
-        stacks.map(|kernels| compare(Stack { kernels, classes: split.train.classes() }, &split, arguments));
-    print_table(&rows.into_iter().collect::<Result<Vec<Row>>>()?);
+    let mut report = Report::new("Deep and shallow: what sees 7×7 pixels best?");
+    let rows = stacks.map(|kernels| {
+        compare(Stack { kernels, classes: split.train.classes() }, &split, arguments, &mut report)
+    });
+    let rows = rows.into_iter().collect::<Result<Vec<Row>>>()?;
+    print_table(&rows);
+    report.table("Comparison", &COLUMNS, rows.iter().map(|row| row.cells().into()));
+    report.write(&arguments.report)?;
+    println!("\nreport: {}", arguments.report.display());
     Ok(())
 }
 
@@ -133,8 +143,8 @@ fn measure_block(stack: &Stack) -> Result<(usize, [usize; 2])> {
     Ok((Summary::of(output).weights_per_filter_pair, field))
 }
 
-/// Trains a network from several starts.
-fn compare(stack: Stack, split: &Split, arguments: &Arguments) -> Result<Row> {
+/// Trains a network from several starts. The last one is shown in the report.
+fn compare(stack: Stack, split: &Split, arguments: &Arguments, report: &mut Report) -> Result<Row> {
     let (weights_per_pair, field) = measure_block(&stack)?;
     let name = stack.name();
     let image_shape @ [channels, height, width] = split.train.image_shape();
@@ -148,7 +158,12 @@ fn compare(stack: Stack, split: &Split, arguments: &Arguments) -> Result<Row> {
         let mut model = Model::with_workspace(stack, image_shape, seed, workspace)?;
         let options =
             FitOptions { epochs: arguments.epochs as usize, batch: 100, seed, progress: Progress::Auto };
-        let epochs = fit(&mut model, &Adam::new(1e-3), &split.train, &split.test, options)?;
+        let (start, optimizer) = (Start::of(&model), Adam::new(1e-3));
+        let epochs = fit(&mut model, &optimizer, &split.train, &split.test, options)?;
+        report.run(&name, &epochs);
+        if seed + 1 == u64::from(arguments.seeds) {
+            report.network(&name, &start, &mut model, &optimizer, &split.test)?;
+        }
         accuracies.extend(epochs.last().map(|epoch| 100.0 * epoch.test_accuracy));
         seconds += epochs.iter().map(|epoch| epoch.time.as_secs_f64()).sum::<f64>();
     }
@@ -156,24 +171,31 @@ fn compare(stack: Stack, split: &Split, arguments: &Arguments) -> Result<Row> {
     Ok(Row { name, weights_per_pair, field, whole, accuracies, seconds_per_epoch })
 }
 
-fn print_table(rows: &[Row]) {
-    println!(
-        "{:<15}{:>12}{:>10}{:>12}{:>16}{:>22}{:>14}",
-        "block", "weights/pair", "sees", "parameters", "MACs per image", "test accuracy", "s per epoch"
-    );
-    for row in rows {
-        let (mean, deviation) = mean_and_deviation(&row.accuracies);
-        println!(
-            "{:<15}{:>12}{:>10}{:>12}{:>16}{:>22}{:>14.2}",
-            row.name,
-            row.weights_per_pair,
-            format!("{}×{}", row.field[0], row.field[1]),
-            row.whole.parameters,
-            row.whole.macs,
+/// The columns of the table.
+const COLUMNS: [&str; 7] =
+    ["block", "weights/pair", "sees", "parameters", "MACs per image", "test accuracy", "s per epoch"];
+
+impl Row {
+    fn cells(&self) -> [String; 7] {
+        let (mean, deviation) = mean_and_deviation(&self.accuracies);
+        [
+            self.name.clone(),
+            self.weights_per_pair.to_string(),
+            format!("{}×{}", self.field[0], self.field[1]),
+            self.whole.parameters.to_string(),
+            self.whole.macs.to_string(),
             format!("{mean:.2} ± {deviation:.2} %"),
-            row.seconds_per_epoch
-        );
+            format!("{:.2}", self.seconds_per_epoch),
+        ]
     }
+}
+
+fn print_table(rows: &[Row]) {
+    let line = |[block, pair, sees, parameters, macs, accuracy, seconds]: [String; 7]| {
+        println!("{block:<15}{pair:>12}{sees:>10}{parameters:>12}{macs:>16}{accuracy:>22}{seconds:>14}");
+    };
+    line(COLUMNS.map(str::to_string));
+    rows.iter().map(Row::cells).for_each(line);
 }
 
 /// Mean, and standard deviation of the sample (0 for a single number).

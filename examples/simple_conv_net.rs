@@ -9,7 +9,8 @@ use clap::Parser;
 use dagrad::data::{self, Split};
 use dagrad::nn::{Model, SimpleConvNet};
 use dagrad::optim::{AdaGrad, Adam, AdamW, LearningRate, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
-use dagrad::train::{Epoch, FitOptions, evaluate, fit};
+use dagrad::train::{FitOptions, evaluate, fit};
+use dagrad::viz::{Report, Start};
 use dagrad::{Result, Workspace};
 
 /// Trains conv – relu – pool – affine – relu – affine on handwritten digits.
@@ -40,6 +41,9 @@ struct Arguments {
     /// Threads; by default all cores.
     #[arg(long)]
     threads: Option<usize>,
+    /// Write a page about the run and the network to this file, for a browser.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -72,25 +76,31 @@ fn run(arguments: &Arguments) -> Result<()> {
     println!("{} training and {} test images, {} threads", train.len(), test.len(), workspace.threads());
     let mut model =
         Model::with_workspace(SimpleConvNet::default(), train.image_shape(), arguments.seed, workspace)?;
-    learn(arguments, &mut model, &train, &test)?;
+    let optimizer = optimizer(arguments, train.len());
+    let start = Start::of(&model);
+    let Arguments { epochs, batch, seed, .. } = *arguments;
+    let options = FitOptions { epochs, batch, seed, ..FitOptions::default() };
+    let epochs = fit(&mut model, &*optimizer, &train, &test, options)?;
     println!("test accuracy: {:.2} %", 100.0 * evaluate(&mut model, &test)?);
+    if let Some(file) = &arguments.report {
+        let mut report = Report::new("The book's SimpleConvNet on handwritten digits");
+        report.run("SimpleConvNet", &epochs);
+        report.network("SimpleConvNet", &start, &mut model, &*optimizer, &test)?;
+        report.write(file)?;
+        println!("report: {}", file.display());
+    }
     Ok(())
 }
 
-fn learn(
-    arguments: &Arguments,
-    model: &mut Model<SimpleConvNet>,
-    train: &data::Dataset,
-    test: &data::Dataset,
-) -> Result<Vec<Epoch>> {
-    let Arguments { epochs, batch, seed, .. } = *arguments;
-    let options = FitOptions { epochs, batch, seed, ..FitOptions::default() };
-    let steps = (epochs * train.len().div_ceil(batch.max(1))) as u32;
+/// The rule with its learning rate, which may fall over all steps of the run.
+fn optimizer(arguments: &Arguments, samples: usize) -> Box<dyn Optimizer> {
+    let Arguments { epochs, batch, .. } = *arguments;
+    let steps = (epochs * samples.div_ceil(batch.max(1))) as u32;
     let rate = |usual: f64| match arguments.learning_rate.unwrap_or(usual) {
         peak if arguments.anneal => LearningRate::cosine(peak, steps),
         rate => rate.into(),
     };
-    let optimizer: Box<dyn Optimizer> = match arguments.optimizer {
+    match arguments.optimizer {
         Rule::Sgd => Box::new(Sgd::new(rate(0.1))),
         Rule::Momentum => Box::new(Momentum::new(rate(0.05))),
         Rule::Nesterov => Box::new(Nesterov::new(rate(0.05))),
@@ -98,6 +108,5 @@ fn learn(
         Rule::Rmsprop => Box::new(RmsProp::new(rate(0.001))),
         Rule::Adam => Box::new(Adam::new(rate(0.001))),
         Rule::Adamw => Box::new(AdamW::new(rate(0.001))),
-    };
-    fit(model, &*optimizer, train, test, options)
+    }
 }

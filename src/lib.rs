@@ -69,6 +69,7 @@
 //! | [`run`] | [`Store`], [`Workspace`], and the loop over a plan's steps |
 //! | [`nn`], [`optim`] | layers and networks; optimizers in graph operations |
 //! | [`data`], [`train`] | digits and batches; training runs |
+//! | `viz` | pictures and pages about networks (feature `viz`, on by default) |
 //! | [`check`] | are these gradients right? For your own operations, losses and networks too |
 //!
 //! # Further reading
@@ -90,6 +91,8 @@ pub mod optim;
 pub mod run;
 pub mod shape;
 pub mod train;
+#[cfg(feature = "viz")]
+pub mod viz;
 
 pub use autodiff::{gradients, hessian, hvp, jacobian, jvp, vjp};
 pub use compile::{Algorithm, Options, Plan};

@@ -12,7 +12,7 @@ mod summary;
 
 pub use classics::{AlexNet, LeNet5, ResNet, Vgg, autoencoder, residual_block};
 pub use layers::{Filters, Units, conv2d, linear};
-pub(crate) use model::{IMAGES, LABELS};
+pub(crate) use model::{IMAGES, LABELS, argmax};
 pub use model::{Model, Network, network};
 pub use networks::{DeepConvNet, SimpleConvNet};
 pub use norm::{BatchNorm, batch_norm, group_norm, layer_norm, rms_norm};

@@ -11,7 +11,7 @@ use crate::compile::Plan;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Mode};
-use crate::nn::{Model, Network};
+use crate::nn::{Model, Network, argmax};
 use crate::optim::{Optimizer, minimize};
 use crate::run::Feed;
 
@@ -41,6 +41,8 @@ pub struct Epoch {
     pub number: usize,
     /// The mean loss over its samples, each measured just before the step that used it.
     pub loss: f64,
+    /// The mean loss over the test samples after it, in evaluation mode.
+    pub test_loss: f64,
     /// Accuracy on training samples: on the first ones, as many as there are test samples.
     pub train_accuracy: f64,
     /// Accuracy on the test samples.
@@ -84,13 +86,11 @@ pub fn fit<N: Network>(
             total += loss * samples.len() as f64;
             reporter.step(number, loss);
         }
-        let epoch = Epoch {
-            number,
-            loss: total / train.len() as f64,
-            time: start.elapsed(),
-            train_accuracy: evaluate_first(model, train, test.len())?,
-            test_accuracy: evaluate(model, test)?,
-        };
+        let time = start.elapsed();
+        let (train_accuracy, _) = examine(model, train, test.len())?;
+        let (test_accuracy, test_loss) = examine(model, test, test.len())?;
+        let loss = total / train.len() as f64;
+        let epoch = Epoch { number, loss, test_loss, train_accuracy, test_accuracy, time };
         reporter.epoch(&epoch);
         epochs.push(epoch);
     }
@@ -102,19 +102,32 @@ pub fn fit<N: Network>(
 /// # Errors
 /// Images that do not fit the model; no samples.
 pub fn evaluate<N: Network>(model: &mut Model<N>, data: &Dataset) -> Result<f64> {
-    evaluate_first(model, data, data.len())
+    Ok(examine(model, data, data.len())?.0)
 }
 
-fn evaluate_first<N: Network>(model: &mut Model<N>, data: &Dataset, most: usize) -> Result<f64> {
+/// Accuracy and mean loss on the first samples, in evaluation mode.
+fn examine<N: Network>(model: &mut Model<N>, data: &Dataset, most: usize) -> Result<(f64, f64)> {
     check_data(model, data, "evaluation data")?;
     let count = data.len().min(most);
     let order: Vec<usize> = (0..count).collect();
-    let mut right = 0.0;
+    let (mut right, mut loss) = (0, 0.0);
     for samples in order.chunks(EVALUATION_BATCH) {
         let (images, labels) = data.batch(samples)?;
-        right += model.accuracy(&images, &labels)? * samples.len() as f64;
+        let logits = model.predict(&images)?;
+        for (row, &label) in logits.outer_iter().zip(&labels) {
+            right += usize::from(argmax(row.iter()) == Some(label as usize));
+            loss += cross_entropy(row, label as usize);
+        }
     }
-    Ok(right / count as f64)
+    Ok((right as f64 / count as f64, loss / count as f64))
+}
+
+/// ln Σ e^x − x of the label, with the largest x taken off first so that nothing overflows.
+fn cross_entropy(logits: ArrayView1<'_, f32>, label: usize) -> f64 {
+    let logits = logits.iter().map(|&logit| f64::from(logit));
+    let largest = logits.clone().fold(f64::NEG_INFINITY, f64::max);
+    let own = logits.clone().nth(label).unwrap_or(f64::NEG_INFINITY);
+    largest + logits.map(|logit| (logit - largest).exp()).sum::<f64>().ln() - own
 }
 
 fn check_data<N: Network>(model: &Model<N>, data: &Dataset, name: &str) -> Result<()> {

@@ -37,9 +37,9 @@ impl Reporter {
     }
 
     pub(super) fn epoch(&mut self, epoch: &Epoch) {
-        let Epoch { number, loss, train_accuracy, test_accuracy, time } = epoch;
+        let Epoch { number, loss, test_loss, train_accuracy, test_accuracy, time } = epoch;
         let line = format!(
-            "epoch {number:>2}/{}  loss {loss:.4}  train {:.2} %  test {:.2} %  {:.1} s",
+            "epoch {number:>2}/{}  loss {loss:.4} (test {test_loss:.4})  train {:.2} %  test {:.2} %  {:.1} s",
             self.epochs,
             100.0 * train_accuracy,
             100.0 * test_accuracy,

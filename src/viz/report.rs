@@ -1,0 +1,214 @@
+//! A page about training runs and networks: one HTML file that needs nothing else, not even a network.
+//!
+//! The page is put together by `maud`, whose templates are checked when the crate is compiled. Each section has a file
+//! of its own.
+
+mod classes;
+mod curves;
+mod drawing;
+mod memory;
+mod network;
+mod time;
+
+use std::path::Path;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+pub use network::Start;
+
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::nn::{Model, Network};
+use crate::optim::Optimizer;
+use crate::train::Epoch;
+
+/// A page in the making.
+///
+/// ```
+/// use dagrad::nn::{Model, SimpleConvNet};
+/// use dagrad::optim::Adam;
+/// use dagrad::train::{FitOptions, fit};
+/// use dagrad::viz::{Report, Start};
+///
+/// let digits = dagrad::data::mnist_5k()?;
+/// let (train, test) = (digits.train.take(200), digits.test.take(50));
+/// let mut model = Model::new(SimpleConvNet::default(), train.image_shape(), 0)?;
+/// let (rule, options) = (Adam::new(1e-3), FitOptions { epochs: 2, ..FitOptions::default() });
+///
+/// let start = Start::of(&model);
+/// let epochs = fit(&mut model, &rule, &train, &test, options)?;
+/// let mut report = Report::new("Digits");
+/// report.run("SimpleConvNet", &epochs);
+/// report.network("SimpleConvNet", &start, &mut model, &rule, &test)?;
+/// let page = report.to_html()?; // or report.write("report.html")?
+/// # assert!(page.starts_with("<!DOCTYPE html>") && page.contains("Confusion"));
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Report {
+    title: String,
+    runs: Vec<Run>,
+    tables: Vec<Table>,
+    /// Finished sections, one for each network.
+    networks: Vec<Markup>,
+}
+
+/// One training run. Runs of the same name become one line with a band.
+#[derive(Debug)]
+struct Run {
+    name: String,
+    epochs: Vec<Epoch>,
+}
+
+#[derive(Debug)]
+struct Table {
+    caption: String,
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Report {
+    /// An empty page.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), runs: Vec::new(), tables: Vec::new(), networks: Vec::new() }
+    }
+
+    /// Adds a training run to the curves of loss and accuracy. Runs of the same name, from several seeds, are drawn as
+    /// their mean in a band from the least to the most.
+    pub fn run(&mut self, name: &str, epochs: &[Epoch]) {
+        self.runs.push(Run { name: name.to_string(), epochs: epochs.to_vec() });
+    }
+
+    /// Adds a table. Missing cells stay empty.
+    pub fn table(&mut self, caption: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+        self.tables.push(Table {
+            caption: caption.to_string(),
+            columns: columns.iter().map(|column| column.to_string()).collect(),
+            rows: rows.into_iter().collect(),
+        });
+    }
+
+    /// Adds all about a trained network: its first filters before and after, what its layers answer to an image, what
+    /// it mistakes for what, where it looks, its graph, and what a training step costs in time and memory.
+    ///
+    /// `optimizer` is only timed: the model's parameters stay as they are.
+    ///
+    /// # Errors
+    /// No images; images that do not fit the model; a misuse in the network, with its line.
+    #[track_caller]
+    pub fn network<N: Network>(
+        &mut self,
+        name: &str,
+        start: &Start,
+        model: &mut Model<N>,
+        optimizer: &dyn Optimizer,
+        test: &Dataset,
+    ) -> Result<()> {
+        let number = self.networks.len();
+        self.networks.push(network::section(number, name, start, model, optimizer, test)?);
+        Ok(())
+    }
+
+    /// The page.
+    ///
+    /// # Errors
+    /// A chart that cannot be drawn.
+    pub fn to_html(&self) -> Result<String> {
+        let curves = curves::section(&self.runs)?;
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    link rel="icon" href="data:,"; // else browsers ask for one
+                    title { (self.title) }
+                    style { (PreEscaped(include_str!("report/style.css"))) }
+                }
+                body {
+                    h1 { (self.title) }
+                    main {
+                        (curves)
+                        @for table in &self.tables { (table.markup()) }
+                        @for network in &self.networks { (network) }
+                    }
+                    footer { "Made by dagrad " (env!("CARGO_PKG_VERSION")) "." }
+                    script { (PreEscaped(include_str!("report/script.js"))) }
+                }
+            }
+        };
+        Ok(page.into_string())
+    }
+
+    /// Writes the page to a file. Folders on the way are made.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let page = self.to_html()?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(path, page))
+            .map_err(|error| Error::Data { path: path.to_path_buf(), message: error.to_string() })
+    }
+}
+
+impl Table {
+    fn markup(&self) -> Markup {
+        html! {
+            section {
+                h2 { (self.caption) }
+                div.wide {
+                    table {
+                        thead { tr { @for column in &self.columns { th { (column) } } } }
+                        tbody {
+                            @for row in &self.rows { tr { @for cell in row { td { (cell) } } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A part of a network's section, under a heading. `about` says what is to be seen.
+fn part(heading: &str, about: &str, content: Markup) -> Markup {
+    html! {
+        section class=(heading.to_lowercase().replace(' ', "-")) {
+            h3 { (heading) }
+            p { (about) }
+            (content)
+        }
+    }
+}
+
+/// A number with a thin space between thousands.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join("\u{2009}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        let apart = |number| grouped(number).replace('\u{2009}', " ");
+        assert_eq!([0, 999, 1000, 1234567].map(apart), ["0", "999", "1 000", "1 234 567"]);
+    }
+
+    #[test]
+    fn text_from_outside_is_escaped() {
+        let mut report = Report::new("<b>&");
+        report.table("a<b", &["<td>"], [vec!["x & y".to_string()]]);
+        let page = report.to_html().unwrap();
+        for escaped in ["&lt;b&gt;&amp;", "a&lt;b", "&lt;td&gt;", "x &amp; y"] {
+            assert!(page.contains(escaped), "{escaped} in {page}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Loss and accuracy against epochs: a line for each network, in a band over its runs.
+
+use std::ops::Range;
+
+use maud::{Markup, PreEscaped, html};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use super::Run;
+use crate::error::{Error, Result};
+use crate::train::Epoch;
+
+/// Colours that most people can tell apart, after Okabe and Ito.
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+];
+const SIZE: (u32, u32) = (520, 320);
+
+/// What a chart shows of an epoch: on training samples, and on test samples.
+struct Chart {
+    caption: &'static str,
+    values: [fn(&Epoch) -> f64; 2],
+}
+
+const CHARTS: [Chart; 2] = [
+    Chart { caption: "Loss", values: [|epoch| epoch.loss, |epoch| epoch.test_loss] },
+    Chart {
+        caption: "Accuracy, %",
+        values: [|epoch| 100.0 * epoch.train_accuracy, |epoch| 100.0 * epoch.test_accuracy],
+    },
+];
+
+/// For one epoch of several runs: its number, and the least, the mean and the most.
+struct Point {
+    epoch: f64,
+    low: f64,
+    mean: f64,
+    high: f64,
+}
+
+pub fn section(runs: &[Run]) -> Result<Markup> {
+    if runs.iter().all(|run| run.epochs.is_empty()) {
+        return Ok(html! {});
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for run in runs {
+        if !names.contains(&run.name.as_str()) {
+            names.push(&run.name);
+        }
+    }
+    let charts = CHARTS.iter().map(|chart| Ok((chart.caption, draw(chart, runs, &names)?)));
+    let charts = charts.collect::<Result<Vec<_>>>()?;
+    Ok(html! {
+        section.curves {
+            h2 { "Learning" }
+            p.legend {
+                @for (name, colour) in names.iter().zip(COLOURS.iter().cycle()) {
+                    span.key style=(format!("--key: rgb({} {} {})", colour.0, colour.1, colour.2)) { (name) }
+                    " "
+                }
+                "Solid: training samples; dashed: test samples; bands: from the least to the most of several runs."
+            }
+            div.columns {
+                @for (caption, svg) in &charts {
+                    figure.chart { figcaption { (caption) } (PreEscaped(svg)) }
+                }
+            }
+        }
+    })
+}
+
+fn draw(chart: &Chart, runs: &[Run], names: &[&str]) -> Result<String> {
+    let lines: Vec<[Vec<Point>; 2]> =
+        names.iter().map(|name| chart.values.map(|value| points(runs, name, value))).collect();
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+    plot(&area, &lines).map_err(|error| Error::setting("report", format!("{}: {error}", chart.caption)))?;
+    drop(area);
+    Ok(svg)
+}
+
+/// The figures of all runs of a name, epoch by epoch. What is no finite number is left out.
+fn points(runs: &[Run], name: &str, value: fn(&Epoch) -> f64) -> Vec<Point> {
+    let runs: Vec<&Run> = runs.iter().filter(|run| run.name == name).collect();
+    let longest = runs.iter().map(|run| run.epochs.len()).max().unwrap_or(0);
+    let point = |number: usize| {
+        let at = runs.iter().filter_map(|run| run.epochs.get(number));
+        let values: Vec<f64> = at.map(value).filter(|value| value.is_finite()).collect();
+        (!values.is_empty()).then(|| Point {
+            epoch: (number + 1) as f64,
+            low: values.iter().copied().fold(f64::INFINITY, f64::min),
+            mean: values.iter().sum::<f64>() / values.len() as f64,
+            high: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        })
+    };
+    (0..longest).filter_map(point).collect()
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn plot(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    lines: &[[Vec<Point>; 2]],
+) -> std::result::Result<(), Failure> {
+    let all = || lines.iter().flatten().flatten();
+    let last = all().map(|point| point.epoch).fold(1.0, f64::max);
+    let text = ("sans-serif", 15);
+    let mut chart = ChartBuilder::on(area)
+        .margin(10)
+        .x_label_area_size(38)
+        .y_label_area_size(52)
+        .build_cartesian_2d(1.0..last.max(1.5), span(all()))?;
+    chart
+        .configure_mesh()
+        .x_desc("epoch")
+        .x_labels((last as usize).clamp(2, 8))
+        .y_labels(6)
+        .x_label_formatter(&|x| if x.fract() == 0.0 { format!("{x}") } else { String::new() })
+        .label_style(text)
+        .light_line_style(TRANSPARENT)
+        .draw()?;
+    for (pair, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+        for (points, is_test) in pair.iter().zip([false, true]) {
+            let there = points.iter().map(|point| (point.epoch, point.high));
+            let back = points.iter().rev().map(|point| (point.epoch, point.low));
+            chart.draw_series([Polygon::new(there.chain(back).collect::<Vec<_>>(), colour.mix(0.15))])?;
+            let means = points.iter().map(|point| (point.epoch, point.mean));
+            let style = colour.stroke_width(2);
+            if is_test {
+                chart.draw_series(DashedLineSeries::new(means, 6, 4, style))?;
+            } else {
+                chart.draw_series(LineSeries::new(means, style))?;
+            }
+        }
+    }
+    area.present()?;
+    Ok(())
+}
+
+/// From the least to the most, with room for a line that is flat.
+fn span<'a>(points: impl Iterator<Item = &'a Point> + Clone) -> Range<f64> {
+    let low = points.clone().map(|point| point.low).fold(f64::INFINITY, f64::min);
+    let high = points.map(|point| point.high).fold(f64::NEG_INFINITY, f64::max);
+    if low > high {
+        return 0.0..1.0;
+    }
+    let margin = 0.05 * (high - low).max(1e-3 * high.abs()).max(1e-6);
+    low - margin..high + margin
+}
