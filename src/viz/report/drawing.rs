@@ -32,7 +32,11 @@ pub fn draw(graph: &Graph, image: Var<'_>) -> Markup {
         svg.graph viewBox=(format!("-4 -4 {} {}", right + 8.0, bottom + 8.0))
             width=(right + 8.0) height=(bottom + 8.0) role="img" {
             @for (from, to) in edges { (edge(places[&from], places[&to])) }
-            @for id in dag.ids() { (node(&dag, id, places[&id], receptive_field(graph.var(id), image))) }
+            @for id in dag.ids() {
+                // Which pixel is the largest is seen by whoever looks that up; what the index itself sees is not said.
+                @let field = receptive_field(graph.var(id), image);
+                (node(&dag, id, places[&id], field.filter(|_| dag.node(id).meta.dtype == Dtype::Real)))
+            }
         }
     }
 }
