@@ -136,7 +136,7 @@ fn check(found: &Value, width: u32) {
     );
     // A 3×3 filter and then a pool of 2×2 see 4×4 pixels, in the middle of 28×28.
     let details = found["details"].as_str().unwrap();
-    for fact in ["max_pool2d", "[1, 4, 13, 13]", "2\u{2009}704", "report.rs:", "sees 4×4 pixels"] {
+    for fact in ["max_pool2d", "[1, 4, 13, 13]", "2\u{202f}704", "report.rs:", "sees 4×4 pixels"] {
         assert!(details.contains(fact), "{fact} in {details}");
     }
     assert_eq!(found["frame"], Value::from([12, 12, 4, 4].map(Value::from).to_vec()));

@@ -185,11 +185,11 @@ fn part(heading: &str, about: &str, content: Markup) -> Markup {
     }
 }
 
-/// A number with a thin space between thousands.
+/// A number with a narrow space between thousands, at which lines do not break.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
-    groups.collect::<Vec<_>>().join("\u{2009}")
+    groups.collect::<Vec<_>>().join("\u{202f}")
 }
 
 #[cfg(test)]
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn thousands_stand_apart() {
-        let apart = |number| grouped(number).replace('\u{2009}', " ");
+        let apart = |number| grouped(number).replace('\u{202f}', " ");
         assert_eq!([0, 999, 1000, 1234567].map(apart), ["0", "999", "1 000", "1 234 567"]);
     }
 

@@ -129,6 +129,10 @@ fn plot(
             let there = points.iter().map(|point| (point.epoch, point.high));
             let back = points.iter().rev().map(|point| (point.epoch, point.low));
             chart.draw_series([Polygon::new(there.chain(back).collect::<Vec<_>>(), colour.mix(0.15))])?;
+            if let [only] = &points[..] {
+                let dot = Circle::new((only.epoch, only.mean), 4, colour.filled());
+                chart.draw_series([dot])?; // no line is drawn from one point
+            }
             let means = points.iter().map(|point| (point.epoch, point.mean));
             let style = colour.stroke_width(2);
             if is_test {
@@ -151,4 +155,39 @@ fn span<'a>(points: impl Iterator<Item = &'a Point> + Clone) -> Range<f64> {
     }
     let margin = 0.05 * (high - low).max(1e-3 * high.abs()).max(1e-6);
     low - margin..high + margin
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn run(losses: &[f64]) -> Run {
+        let epoch = |(number, &loss)| Epoch {
+            number,
+            loss,
+            test_loss: 2.0 * loss,
+            train_accuracy: 0.5,
+            test_accuracy: 0.25,
+            time: Duration::ZERO,
+        };
+        Run { name: "net".to_string(), epochs: losses.iter().enumerate().map(epoch).collect() }
+    }
+
+    #[test]
+    fn runs_of_a_name_become_a_mean_between_least_and_most() {
+        let runs = [run(&[3.0, 2.0]), run(&[1.0, f64::NAN, 5.0])];
+        let found = points(&runs, "net", |epoch| epoch.loss);
+        let figures: Vec<_> = found.iter().map(|p| (p.epoch, p.low, p.mean, p.high)).collect();
+        assert_eq!(figures, [(1.0, 1.0, 2.0, 3.0), (2.0, 2.0, 2.0, 2.0), (3.0, 5.0, 5.0, 5.0)]);
+    }
+
+    #[test]
+    fn a_single_epoch_is_a_dot_and_more_are_a_line() {
+        let svg = |losses: &[f64]| section(&[run(losses)]).unwrap().into_string();
+        assert_eq!(svg(&[1.0]).matches("<circle").count(), 4);
+        assert_eq!(svg(&[1.0, 2.0]).matches("<circle").count(), 0);
+        assert!(section(&[run(&[])]).unwrap().into_string().is_empty());
+    }
 }
