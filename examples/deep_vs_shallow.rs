@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dagrad::data::{self, Split};
-use dagrad::nn::{Filters, Model, Network, Summary, conv2d, linear, receptive_field};
+use dagrad::inspect::{Summary, receptive_field};
+use dagrad::nn::{Filters, Model, Network, conv2d, linear};
 use dagrad::optim::Adam;
 use dagrad::train::{FitOptions, Progress, fit};
 use dagrad::viz::{Report, Start};

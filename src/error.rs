@@ -101,10 +101,12 @@ pub struct Mismatch {
 
 /// The first NaN or infinity of a checked run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{op} at {site}{} made {value} at position {position} of {shape}", if *.is_gradient { " (its gradient)" } else { "" })]
+#[error("{op}{} at {site}{} made {value} at position {position} of {shape}", self.of_layer(), if *.is_gradient { " (its gradient)" } else { "" })]
 pub struct NotFinite {
     /// The operation; where several became one step, all of them in order.
     pub op: String,
+    /// The layer that it belongs to, if any.
+    pub layer: Option<String>,
     /// The user's line behind it.
     pub site: Site,
     /// Whether it is part of a gradient.
@@ -115,6 +117,12 @@ pub struct NotFinite {
     pub position: usize,
     /// The result's shape.
     pub shape: Shape,
+}
+
+impl NotFinite {
+    fn of_layer(&self) -> String {
+        self.layer.as_ref().map_or(String::new(), |layer| format!(" of layer {layer}"))
+    }
 }
 
 /// A line of the user's source.

@@ -69,6 +69,7 @@
 //! | [`run`] | [`Store`], [`Workspace`], and the loop over a plan's steps |
 //! | [`nn`], [`optim`] | layers and networks; optimizers in graph operations |
 //! | [`data`], [`train`] | digits and batches; training runs |
+//! | [`inspect`] | what a network is, where its time goes, and what is wrong with it |
 //! | `viz` | pictures and pages about networks (feature `viz`, on by default) |
 //! | [`check`] | are these gradients right? For your own operations, losses and networks too |
 //!
@@ -84,6 +85,7 @@ pub mod compile;
 pub mod data;
 pub mod error;
 pub mod graph;
+pub mod inspect;
 pub mod kernels;
 pub mod nn;
 pub mod ops;

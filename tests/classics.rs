@@ -1,6 +1,7 @@
 //! Well-known networks: each takes a training step in `f64`, and its whole gradient is checked.
 
-use dagrad::nn::{self, AlexNet, LeNet5, Network, ResNet, Summary, Vgg};
+use dagrad::inspect::Summary;
+use dagrad::nn::{self, AlexNet, LeNet5, Network, ResNet, Vgg};
 use dagrad::optim::{Sgd, minimize};
 use dagrad::{Graph, Mode, Plan, Reduction, Store, Var, Workspace, check};
 use ndarray::{Array1, Array4};

@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 8] = [
     &["autodiff"],
     &["compile"],
     &["run"],
-    &["nn", "optim", "data", "train", "check", "viz", "io"],
+    &["nn", "optim", "data", "train", "check", "inspect", "viz", "io"],
 ];
 
 /// The only places of `unsafe` code.

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use dagrad::nn::{Filters, Summary, conv2d, linear};
+use dagrad::inspect::Summary;
+use dagrad::nn::{Filters, conv2d, linear};
 use dagrad::{Graph, Init, Result, Var, vjp};
 
 use crate::measure::{Effort, Mode, Runner};

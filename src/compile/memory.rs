@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::Options;
 use super::gaps::{FreeList, too_large};
 use super::groups;
 use super::plan::{self, Input, Made, Parameter, Place, Plan, Source, Step};
@@ -18,9 +19,9 @@ use crate::shape::Shape;
 /// The most bytes of a value that a group's task keeps in its thread's memory.
 const MOST_LOCAL: usize = 1 << 24;
 
-/// Lays out `program`. Without `reuse`, no two values ever share memory but aliases.
-pub(super) fn lay_out<T: Precision>(program: &Program, reuse: bool) -> Result<Plan<T>> {
-    let mut layout = Layout::<T>::new(program, reuse);
+/// Lays out `program`. Unless `options` let memory be reused, no two values ever share memory but aliases.
+pub(super) fn lay_out<T: Precision>(program: &Program, options: &Options) -> Result<Plan<T>> {
+    let mut layout = Layout::<T>::new(program, options.reuse_memory);
     let mut steps = Vec::new();
     // Inputs are copied in before the first step, so all of them have their places from the start.
     for id in program.dag.ids().filter(|&id| matches!(program.dag.node(id).kind, Kind::Input)) {
@@ -41,7 +42,7 @@ pub(super) fn lay_out<T: Precision>(program: &Program, reuse: bool) -> Result<Pl
         layout.free_dead(id);
         layout.leave(id, steps.len());
     }
-    layout.finish(steps)
+    layout.finish(steps, options.clone())
 }
 
 struct Layout<'a, T> {
@@ -236,6 +237,7 @@ impl<'a, T: Precision> Layout<'a, T> {
             results,
             scratch,
             site: node.site,
+            layer: node.layer.clone(),
             is_gradient: node.gradient_of.is_some(),
             split,
             op,
@@ -359,7 +361,7 @@ impl<'a, T: Precision> Layout<'a, T> {
         }
     }
 
-    fn finish(self, steps: Vec<Step>) -> Result<Plan<T>> {
+    fn finish(self, steps: Vec<Step>, options: Options) -> Result<Plan<T>> {
         let program = self.program;
         let mut copies = Vec::new();
         for &(parameter, value) in &program.updates {
@@ -387,6 +389,7 @@ impl<'a, T: Precision> Layout<'a, T> {
             inputs: self.inputs,
             parameters: self.parameters,
             graph: program.graph,
+            options,
             precision: PhantomData,
         };
         plan.verify();

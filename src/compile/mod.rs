@@ -108,7 +108,7 @@ impl Options {
     /// The first misuse recorded on the graph, an output of another graph, or more memory than can be
     /// addressed.
     pub fn compile<T: Precision>(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Plan<T>> {
-        memory::lay_out(&self.passed::<T>(graph, outputs)?, self.reuse_memory)
+        memory::lay_out(&self.passed::<T>(graph, outputs)?, self)
     }
 
     /// The program that the passes make in single precision, for those who want to see it: it prints as a listing.
@@ -145,5 +145,37 @@ impl<T: Precision> Plan<T> {
     /// addressed.
     pub fn compile(graph: &Graph, outputs: &[Var<'_>]) -> Result<Self> {
         Options::default().compile(graph, outputs)
+    }
+
+    /// The same plan compiled anew, so that a run also hands out `var`, any value of the graph that it was compiled from:
+    /// a feature map, a gradient. What was fused away is computed on its own again.
+    ///
+    /// ```
+    /// use dagrad::{Graph, Plan, Store, Workspace};
+    /// use ndarray::array;
+    ///
+    /// let graph = Graph::new();
+    /// let x = graph.input("x", [2]);
+    /// let h = x * 3.0;
+    /// let plan = Plan::<f32>::compile(&graph, &[h.exp().sum_all()])?;
+    /// let watched = plan.watch(h)?;
+    /// let (mut store, mut workspace) = (Store::new(0), Workspace::new(1)?);
+    /// let outputs = watched.run(&mut store, &mut workspace, &[x.feed(&array![1.0, 2.0])])?;
+    /// assert_eq!(outputs.get(h).unwrap(), array![3.0, 6.0].into_dyn());
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A value of another graph; otherwise as [`compile`](Self::compile).
+    #[track_caller]
+    pub fn watch(&self, var: Var<'_>) -> Result<Self> {
+        let graph = var.graph();
+        if graph.identity() != self.graph {
+            let message = format!("{} is not on the graph that the plan was compiled from", var.name());
+            return Err(Error::setting("watch", message));
+        }
+        let mut outputs: Vec<Var<'_>> = self.results.iter().map(|result| graph.var(result.node)).collect();
+        outputs.push(var);
+        self.options.compile(graph, &outputs)
     }
 }

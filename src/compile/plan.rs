@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::Options;
 use crate::error::Site;
 use crate::graph::dag::NodeId;
 use crate::graph::op::AnyOp;
@@ -36,6 +37,8 @@ pub struct Plan<T> {
     pub(super) arena: usize,
     /// The identity of the recorded graph.
     pub(super) graph: u64,
+    /// What it was compiled with.
+    pub(super) options: Options,
     pub(super) precision: PhantomData<T>,
 }
 
@@ -104,6 +107,8 @@ pub struct Step {
     pub scratch: usize,
     /// The user's line behind it.
     pub site: Site,
+    /// The layer that it belongs to, if any.
+    pub layer: Option<Arc<str>>,
     /// Whether the step is part of a gradient.
     pub is_gradient: bool,
     /// For a step of a group: how it goes through the samples.

@@ -31,6 +31,8 @@ pub struct Node {
     pub gradient_of: Option<NodeId>,
     /// A name given by the user.
     pub label: Option<Arc<str>>,
+    /// The layer that recorded it; for gradients, the layer of what they differentiate.
+    pub layer: Option<Arc<str>>,
 }
 
 /// Where a value comes from.

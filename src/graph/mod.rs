@@ -13,5 +13,5 @@ mod var;
 
 pub use init::Init;
 pub use op::{At, Call, Dtype, Gradient, Made, Meta, Op, Operand, Precision};
-pub use recorder::{Graph, Mode, Update};
+pub use recorder::{Graph, Layer, Mode, Update};
 pub use var::Var;

@@ -49,6 +49,8 @@ pub struct Graph {
     blocks: RefCell<Vec<Range<usize>>>,
     /// The forward node whose gradient rule is being recorded now.
     differentiating: Cell<Option<NodeId>>,
+    /// The layer that is being recorded now.
+    layer: RefCell<Option<Arc<str>>>,
     mode: Mode,
     /// Tells this graph from every other one.
     identity: u64,
@@ -85,6 +87,7 @@ impl Graph {
             error: RefCell::default(),
             blocks: RefCell::default(),
             differentiating: Cell::new(None),
+            layer: RefCell::default(),
             mode,
             identity: GRAPHS.fetch_add(1, Ordering::Relaxed),
         }
@@ -132,6 +135,35 @@ impl Graph {
         let dag = self.dag.borrow();
         let trainable = |id: &NodeId| matches!(dag.node(*id).kind, Kind::Parameter { trainable: true, .. });
         dag.ids().filter(trainable).map(|id| self.var(id)).collect()
+    }
+
+    /// Says that what is recorded from now on belongs to a layer of this name, until the answer is dropped. Summaries,
+    /// profiles and errors speak of layers. A layer inside another one is called `outer/inner`.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    ///
+    /// let graph = Graph::new();
+    /// let x = graph.input("x", [2, 3]);
+    /// let y = {
+    ///     let _layer = graph.layer("square");
+    ///     x * x
+    /// };
+    /// assert_eq!(y.layer().as_deref(), Some("square"));
+    /// ```
+    pub fn layer(&self, name: &str) -> Layer<'_> {
+        let outer = self.layer.borrow().clone();
+        let name = outer.as_ref().map_or_else(|| name.into(), |outer| format!("{outer}/{name}").into());
+        self.layer.replace(Some(name));
+        Layer { graph: self, outer }
+    }
+
+    /// The same for an operation that is composed of others: inside a layer it goes by the layer's name.
+    pub(crate) fn composite(&self, name: &str) -> Layer<'_> {
+        let outer = self.layer.borrow().clone();
+        let name = outer.clone().unwrap_or_else(|| name.into());
+        self.layer.replace(Some(name));
+        Layer { graph: self, outer }
     }
 
     /// Appends an operation on `operands`. This is what every method on [`Var`] does, and the door for
@@ -182,6 +214,17 @@ impl Graph {
     /// That misuse, with the operation, the operands and the user's line.
     pub fn check(&self) -> Result<()> {
         self.error.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    /// The same recording once more, to record on it what the first is spared.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            dag: self.dag.clone(),
+            names: self.names.clone(),
+            error: self.error.clone(),
+            blocks: self.blocks.clone(),
+            ..Self::with_mode(self.mode)
+        }
     }
 
     /// The recorded nodes.
@@ -303,7 +346,9 @@ impl Graph {
         let mut dag = self.dag.borrow_mut();
         let here = Site::caller(); // not from a closure, which would not know the caller
         let site = gradient_of.map_or(here, |node| dag.node(node).site);
-        let id = dag.push(Node { kind, meta, site, gradient_of, label }, operands);
+        let layer =
+            gradient_of.map_or_else(|| self.layer.borrow().clone(), |node| dag.node(node).layer.clone());
+        let id = dag.push(Node { kind, meta, site, gradient_of, label, layer }, operands);
         self.var(id)
     }
 
@@ -320,6 +365,19 @@ impl Graph {
         let here = Site::caller();
         let site = self.differentiating.get().map_or(here, |node| self.dag().node(node).site);
         Box::new(OpError { op: op.to_string(), site, problem, operands }).into()
+    }
+}
+
+/// While it lives, what is recorded belongs to a layer; see [`Graph::layer`].
+#[must_use = "the layer ends when this is dropped"]
+pub struct Layer<'g> {
+    graph: &'g Graph,
+    outer: Option<Arc<str>>,
+}
+
+impl Drop for Layer<'_> {
+    fn drop(&mut self) {
+        *self.graph.layer.borrow_mut() = self.outer.take();
     }
 }
 

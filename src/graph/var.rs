@@ -1,5 +1,7 @@
 //! The handle of a value in a graph.
 
+use std::sync::Arc;
+
 use super::dag::{Kind, NodeId};
 use super::op::Meta;
 use super::recorder::Graph;
@@ -52,6 +54,11 @@ impl<'g> Var<'g> {
         let dag = self.graph.dag();
         let node = dag.node(self.id);
         node.label.as_ref().map_or_else(|| node.source(), |label| label.to_string())
+    }
+
+    /// The name of the layer that recorded the value, if one did; see [`Graph::layer`].
+    pub fn layer(self) -> Option<Arc<str>> {
+        self.graph.dag().node(self.id).layer.clone()
     }
 
     /// Lets this parameter take `value` at the end of each run. Until then every reader sees the old value.

@@ -206,6 +206,7 @@ pub fn autoencoder<'g>(images: Var<'g>, width: usize) -> Var<'g> {
 #[track_caller]
 fn double<'g>(x: Var<'g>, name: &str, filters: usize) -> Var<'g> {
     let (graph, channels) = (x.graph(), x.shape().get(1).copied().unwrap_or(0));
+    let _layer = graph.layer(name);
     let start = Init::he(channels.saturating_mul(9));
     let weight = graph.param(&format!("{name}.weight"), [channels, filters, 3, 3], start);
     let bias = graph.param(&format!("{name}.bias"), [filters], Init::ZEROS);

@@ -105,6 +105,7 @@ impl From<usize> for Units {
 #[track_caller]
 pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
     let graph = image.graph();
+    let _layer = graph.layer(name);
     let &[_, channels, _, _] = &image.shape()[..] else {
         let problem =
             Problem::new(format!("image {} is not [batch, channels, height, width]", image.shape()));
@@ -134,6 +135,7 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
 #[track_caller]
 pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g> {
     let graph = rows.graph();
+    let _layer = graph.layer(name);
     let &[_, inputs] = &rows.shape()[..] else {
         let problem =
             Problem::new(format!("rows {} are not [batch, inputs]", rows.shape())).hint("use `flatten`");

@@ -1,4 +1,4 @@
-//! Layers, networks and what they cost.
+//! Layers and networks.
 //!
 //! A layer is a function from values to a value that finds its parameters by name; a network is a function
 //! or a small struct ([`Network`]); a [`Model`] is a network together with its parameters.
@@ -8,7 +8,6 @@ mod layers;
 mod model;
 mod networks;
 mod norm;
-mod summary;
 
 pub use classics::{AlexNet, LeNet5, ResNet, Vgg, autoencoder, residual_block};
 pub use layers::{Filters, Units, conv2d, linear};
@@ -16,4 +15,3 @@ pub(crate) use model::{IMAGES, LABELS, argmax};
 pub use model::{Model, Network, network};
 pub use networks::{DeepConvNet, SimpleConvNet};
 pub use norm::{BatchNorm, batch_norm, group_norm, layer_norm, rms_norm};
-pub use summary::{Summary, receptive_field};

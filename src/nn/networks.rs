@@ -59,19 +59,23 @@ impl Network for SimpleConvNet {
         let graph = images.graph();
         let start = Init::Normal { std: self.weight_init_std };
         let channels = images.shape().get(1).copied().unwrap_or(0);
+        let layer = graph.layer("conv1");
         let filters = graph.param("W1", [self.filters, channels, self.filter_size, self.filter_size], start);
         let bias = graph.param("b1", [self.filters], Init::ZEROS).reshape([self.filters, 1, 1]);
         let options = Conv2dOptions::new().stride(self.stride).padding(self.padding);
 
-        let h = (images.conv2d(filters, options) + bias).relu().max_pool2d(2);
-        let h = affine(h.flatten(), ["W2", "b2"], self.hidden, start).relu();
-        affine(h, ["W3", "b3"], self.output, start)
+        let convolved = images.conv2d(filters, options) + bias;
+        drop(layer);
+        let h = convolved.relu().max_pool2d(2);
+        let h = affine(h.flatten(), "affine1", ["W2", "b2"], self.hidden, start).relu();
+        affine(h, "affine2", ["W3", "b3"], self.output, start)
     }
 }
 
 /// x · W + b with parameters of these names.
 #[track_caller]
-fn affine<'g>(x: Var<'g>, [weight, bias]: [&str; 2], units: usize, start: Init) -> Var<'g> {
+fn affine<'g>(x: Var<'g>, name: &str, [weight, bias]: [&str; 2], units: usize, start: Init) -> Var<'g> {
+    let _layer = x.graph().layer(name);
     let inputs = x.shape().last().copied().unwrap_or(0);
     let product = x.matmul(x.graph().param(weight, [inputs, units], start));
     product + x.graph().param(bias, [units], Init::ZEROS)

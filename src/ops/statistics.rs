@@ -200,6 +200,7 @@ impl<'g> Var<'g> {
             let problem = Problem::new(format!("{channels} neighbouring channels of {depth} are none, or too many"));
             return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
         }
+        let _layer = self.graph().composite("local_response_norm");
         let sides = [[0, 0], [0, 0], [channels / 2, (channels - 1) / 2], [0, 0]];
         let squares = self.powi(2).reshape([batch, 1, depth, height * width]).pad(&sides, 0.0);
         let window = super::Pool2dOptions::new([channels, 1]).stride(1);

@@ -68,6 +68,7 @@ pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
     let parameters = graph.parameters();
     let gradients = gradients(loss, &parameters)?;
     let pairs: Vec<_> = parameters.into_iter().zip(gradients).collect();
+    let _layer = graph.layer("update");
     optimizer.step(graph, &pairs);
     graph.check()
 }

@@ -1,15 +1,15 @@
 //! One run of a plan: one flat loop over its steps and groups of steps.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::feed::{self, Feed};
 use super::outputs::Outputs;
 use super::store::Store;
 use super::workspace::Workspace;
-use crate::compile::{Group, Plan};
-use crate::error::{NotFinite, Result};
+use crate::compile::Plan;
+use crate::error::{Error, NotFinite, Result};
 use crate::graph::{Dtype, Precision};
 use crate::kernels::real::Real;
 
@@ -44,9 +44,31 @@ impl<T: Precision> Plan<T> {
         workspace: &mut Workspace,
         feeds: &[Feed<'_>],
     ) -> Result<Vec<Duration>> {
-        let times: Vec<AtomicU64> = self.steps().iter().map(|_| AtomicU64::new(0)).collect();
-        self.run_steps(store, workspace, feeds, Some(&times))?;
-        Ok(times.into_iter().map(|time| Duration::from_nanos(time.into_inner())).collect())
+        let calls = self.trace(store, workspace, feeds)?;
+        let mut times = vec![Duration::ZERO; self.steps().len()];
+        calls.iter().for_each(|call| times[call.step] += call.time);
+        for group in self.groups() {
+            // Its threads took their times side by side.
+            let threads = workspace.threads().min(group.tasks()).max(1) as u32;
+            times[group.steps.clone()].iter_mut().for_each(|time| *time /= threads);
+        }
+        Ok(times)
+    }
+
+    /// Runs the plan like [`run`](Self::run) and answers every call of a kernel: one for each step, and for the steps of a
+    /// group one for each task.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn trace(
+        &self,
+        store: &mut Store<T>,
+        workspace: &mut Workspace,
+        feeds: &[Feed<'_>],
+    ) -> Result<Vec<KernelCall>> {
+        let clock = Clock { start: Instant::now(), calls: Mutex::default(), threads: Mutex::default() };
+        self.run_steps(store, workspace, feeds, Some(&clock))?;
+        Ok(clock.calls.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The loop over steps and groups.
@@ -55,7 +77,7 @@ impl<T: Precision> Plan<T> {
         store: &mut Store<T>,
         workspace: &mut Workspace,
         feeds: &[Feed<'_>],
-        times: Option<&[AtomicU64]>,
+        clock: Option<&Clock>,
     ) -> Result<()> {
         workspace.prepare(self, store)?;
         for input in self.inputs() {
@@ -71,8 +93,11 @@ impl<T: Precision> Plan<T> {
                 }
             }
         }
+        if workspace.checks_values {
+            self.check_given(store, workspace)?;
+        }
         let random = store.random();
-        let watch = Watch { times, fault: workspace.checks_values.then(Mutex::default) };
+        let watch = Watch { clock, fault: workspace.checks_values.then(Mutex::default) };
         let memory = workspace.memory(store);
         let mut groups = self.groups().iter();
         let mut next = groups.next();
@@ -81,7 +106,6 @@ impl<T: Precision> Plan<T> {
             match next {
                 Some(group) if group.steps.start == number => {
                     workspace.call_group(self, group, memory, random, &watch);
-                    watch.share_out(group, workspace.threads());
                     (number, next) = (group.steps.end, groups.next());
                 }
                 _ => {
@@ -100,12 +124,70 @@ impl<T: Precision> Plan<T> {
         workspace.turn();
         Ok(())
     }
+
+    /// Whether all that a run starts from are numbers: inputs and parameters.
+    fn check_given(&self, store: &Store<T>, workspace: &Workspace) -> Result<()> {
+        for input in self.inputs().iter().filter(|input| input.source.meta.dtype == Dtype::Real) {
+            if let Some(message) = first_fault(workspace.value::<T>(&input.source)) {
+                return Err(Error::Feed { input: input.name.to_string(), message });
+            }
+        }
+        for parameter in self.parameters() {
+            let values = store.get(&parameter.name);
+            let values = values.as_ref().and_then(|values| values.as_slice());
+            if let Some(message) = values.and_then(first_fault) {
+                return Err(Error::Parameter { name: parameter.name.to_string(), message });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with the first value that is no finite number.
+fn first_fault<T: Real>(values: &[T]) -> Option<String> {
+    let position = values.iter().position(|value| !value.is_finite())?;
+    Some(format!("it holds {} at position {position} before the run", values[position]))
+}
+
+/// One call of a kernel during a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelCall {
+    /// The plan's step.
+    pub step: usize,
+    /// The thread that called, counted from 0 in the order in which threads first called.
+    pub thread: usize,
+    /// How long after the run's start it began.
+    pub start: Duration,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// Notes when kernels are called.
+struct Clock {
+    start: Instant,
+    calls: Mutex<Vec<KernelCall>>,
+    /// Those that have called.
+    threads: Mutex<Vec<ThreadId>>,
+}
+
+impl Clock {
+    fn note(&self, step: usize, begin: Instant) {
+        let time = begin.elapsed();
+        let id = std::thread::current().id();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let thread = threads.iter().position(|known| *known == id).unwrap_or_else(|| {
+            threads.push(id);
+            threads.len() - 1
+        });
+        let call = KernelCall { step, thread, start: begin - self.start, time };
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+    }
 }
 
 /// What is observed while steps run: how long they take, or whether they make numbers, or nothing.
 pub(super) struct Watch<'a> {
-    /// Nanoseconds of each step, of all threads together.
-    times: Option<&'a [AtomicU64]>,
+    /// How long they take.
+    clock: Option<&'a Clock>,
     /// The first NaN or infinity, if they are looked for.
     fault: Option<Mutex<Option<Fault>>>,
 }
@@ -126,10 +208,10 @@ impl Watch<'_> {
         first: usize,
         values: impl FnOnce() -> V,
     ) {
-        let start = self.times.map(|_| Instant::now());
+        let clock = self.clock.map(|clock| (clock, Instant::now()));
         call();
-        if let (Some(times), Some(start)) = (self.times, start) {
-            times[step].fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        if let Some((clock, begin)) = clock {
+            clock.note(step, begin);
         }
         let Some(fault) = &self.fault else { return };
         let first_fault = values().find_map(|values| {
@@ -143,14 +225,6 @@ impl Watch<'_> {
         }
     }
 
-    /// After a group: its threads took their times side by side.
-    fn share_out(&self, group: &Group, threads: usize) {
-        let threads = threads.min(group.tasks()).max(1) as u64;
-        for time in self.times.iter().flat_map(|times| &times[group.steps.clone()]) {
-            time.store(time.load(Ordering::Relaxed) / threads, Ordering::Relaxed);
-        }
-    }
-
     /// The error for the first fault found so far.
     fn verdict<T>(&self, plan: &Plan<T>) -> Result<()> {
         let Some(fault) = &self.fault else { return Ok(()) };
@@ -158,7 +232,8 @@ impl Watch<'_> {
         let Some(Fault { step, position, value }) = found else { return Ok(()) };
         let step = &plan.steps()[step];
         let (op, site, is_gradient) = (step.to_string(), step.site, step.is_gradient);
+        let layer = step.layer.as_ref().map(|layer| layer.to_string());
         let shape = step.output().meta.shape.clone();
-        Err(Box::new(NotFinite { op, site, is_gradient, value, position, shape }).into())
+        Err(Box::new(NotFinite { op, layer, site, is_gradient, value, position, shape }).into())
     }
 }

@@ -7,6 +7,7 @@ mod outputs;
 mod store;
 mod workspace;
 
+pub use execute::KernelCall;
 pub use feed::{Element, Feed, Value};
 pub use outputs::Outputs;
 pub use store::Store;

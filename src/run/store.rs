@@ -53,6 +53,25 @@ impl<T: Real> Store<T> {
         Self { entries: Vec::new(), names: HashMap::new(), seed, step: 0 }
     }
 
+    /// The same parameters, state, seed and count once more: to come back to, or to try something on.
+    ///
+    /// # Errors
+    /// Memory that the machine refuses.
+    pub fn copy(&self) -> Result<Self> {
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for Entry { name, shape, trainable, data } in &self.entries {
+            let mut copied = Buffer::new(data.len(), "a parameter")?;
+            copied.copy_from_slice(data);
+            entries.push(Entry {
+                name: name.clone(),
+                shape: shape.clone(),
+                trainable: *trainable,
+                data: copied,
+            });
+        }
+        Ok(Self { entries, names: self.names.clone(), seed: self.seed, step: self.step })
+    }
+
     /// Adds the plan's parameters that the store does not have, with the values they start from.
     ///
     /// # Errors

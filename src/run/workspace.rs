@@ -65,7 +65,7 @@ impl Workspace {
     }
 
     /// Whether runs stop at the first step that makes a NaN or an infinity, with
-    /// [`Error::NotFinite`](Error::NotFinite). It reads every result once more, so it is off by default. In a
+    /// [`Error::NotFinite`](Error::NotFinite), and before the first if an input or a parameter holds one. It reads every result once more, so it is off by default. In a
     /// chain of functions that became one step only the chain is known; a plan compiled
     /// [`without`](crate::Options::without) `fuse` tells them apart.
     pub fn check_values(&mut self, check: bool) {
@@ -77,6 +77,11 @@ impl Workspace {
     pub(super) fn turn(&self) {
         self.workers.settle();
         self.workers.turn();
+    }
+
+    /// The threads, for measurements of what they can do.
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     /// Makes room for a plan, and finds its parameters in the store.

@@ -8,7 +8,7 @@ use rust_sugiyama::configure::Config;
 use super::grouped;
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, Var};
-use crate::nn::receptive_field;
+use crate::inspect::receptive_field;
 
 /// Width and height of a node's box.
 const BOX: (f64, f64) = (156.0, 44.0);

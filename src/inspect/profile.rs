@@ -1,0 +1,340 @@
+//! Where the time of a run goes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::table::{Table, grouped};
+use crate::compile::{Place, Plan, Step};
+use crate::error::Result;
+use crate::graph::Precision;
+use crate::kernels::limits;
+use crate::run::{Feed, KernelCall, Store, Workspace};
+
+/// How many runs are timed; the median of each step counts.
+const RUNS: usize = 9;
+/// How many steps are printed.
+const PRINTED: usize = 12;
+
+/// The time of each step of a plan. It prints as tables.
+///
+/// ```
+/// use dagrad::nn::{self, Filters};
+/// use dagrad::{Graph, Plan, Store, Workspace};
+/// use ndarray::Array4;
+///
+/// let graph = Graph::new();
+/// let image = graph.input("image", [8, 1, 28, 28]);
+/// let h = nn::conv2d(image, "conv", Filters::new(16, 3)).relu().sum_all();
+/// let plan = Plan::<f32>::compile(&graph, &[h])?;
+/// let (store, mut workspace) = (Store::new(0), Workspace::new(1)?);
+/// let images = Array4::<f32>::zeros((8, 1, 28, 28));
+///
+/// let profile = plan.profile(&store, &mut workspace, &[image.feed(&images)])?;
+/// println!("{profile}");
+/// assert_eq!(profile.steps.len(), plan.steps().len());
+/// assert!(profile.families().iter().any(|family| family.name == "conv2d"));
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+pub struct Profile {
+    /// The steps, in the order in which they run.
+    pub steps: Vec<StepProfile>,
+    /// How many threads there were.
+    pub threads: usize,
+    /// How many runs were timed.
+    pub runs: usize,
+    /// The most that these threads can do, measured beside the runs: billions of floating-point operations (a
+    /// multiplication and an addition are two) per second, in the precision `f32`.
+    pub peak_gflops: f64,
+    /// The calls of kernels in the last run.
+    #[cfg_attr(feature = "json", serde(skip))]
+    pub calls: Vec<KernelCall>,
+}
+
+/// One step of a [`Profile`].
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+pub struct StepProfile {
+    /// The operation.
+    pub operation: &'static str,
+    /// The operation with its attributes; of a chain in one step, its functions.
+    pub title: String,
+    /// Shape and type of what it makes.
+    pub output: String,
+    /// The layer that it belongs to.
+    pub layer: Option<String>,
+    /// The user's line behind it.
+    pub line: String,
+    /// Which part of a training step it belongs to.
+    pub phase: Phase,
+    /// Median time, in microseconds.
+    pub microseconds: f64,
+    /// Multiplications, each with its addition, by the operation's definition (0: it is no product).
+    pub macs: usize,
+    /// Bytes that it reads and writes, each operand and result once.
+    pub bytes: usize,
+}
+
+/// The parts of a training step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "lowercase"))]
+pub enum Phase {
+    /// Computing the results.
+    Forward,
+    /// Computing gradients.
+    Backward,
+    /// Computing what parameters become.
+    Update,
+}
+
+/// All steps of one operation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Family {
+    /// The operation.
+    pub name: &'static str,
+    /// How many steps there are.
+    pub steps: usize,
+    /// Microseconds forward, backward and in the update.
+    pub microseconds: [f64; 3],
+    /// Multiplications, each with its addition.
+    pub macs: usize,
+    /// Bytes read and written.
+    pub bytes: usize,
+}
+
+impl<T: Precision> Plan<T> {
+    /// Times each step of the plan, the median of several runs, on a copy of the store: nothing changes.
+    ///
+    /// Nothing else should run on the machine meanwhile.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn profile(
+        &self,
+        store: &Store<T>,
+        workspace: &mut Workspace,
+        feeds: &[Feed<'_>],
+    ) -> Result<Profile> {
+        let mut store = store.copy()?;
+        self.run(&mut store, workspace, feeds)?; // makes memory and starts parameters
+        let mut times = vec![Vec::with_capacity(RUNS); self.steps().len()];
+        for _ in 0..RUNS {
+            let run = self.time_steps(&mut store, workspace, feeds)?;
+            times.iter_mut().zip(run).for_each(|(times, time)| times.push(time));
+        }
+        let calls = self.trace(&mut store, workspace, feeds)?;
+        let steps = self.steps().iter().zip(times).map(|(step, times)| StepProfile::of::<T>(step, times));
+        Ok(Profile {
+            steps: steps.collect(),
+            threads: workspace.threads(),
+            runs: RUNS,
+            peak_gflops: 2e-9 * limits::products(workspace.workers()),
+            calls,
+        })
+    }
+}
+
+impl StepProfile {
+    fn of<T: Precision>(step: &Step, mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let made = step.made().map(|made| &made.source);
+        Self {
+            operation: step.op.name(),
+            title: step.to_string(),
+            output: step.output().meta.to_string(),
+            layer: step.layer.as_ref().map(|layer| layer.to_string()),
+            line: step.site.to_string(),
+            phase: Phase::of(step),
+            microseconds: 1e6 * times[times.len() / 2].as_secs_f64(),
+            macs: step.macs(),
+            bytes: step.operands.iter().chain(made).map(|source| source.bytes::<T>()).sum(),
+        }
+    }
+
+    /// Billions of floating-point operations per second, for products.
+    pub fn gflops(&self) -> Option<f64> {
+        rate(2 * self.macs, self.microseconds)
+    }
+
+    /// Billions of bytes per second.
+    pub fn gigabytes_per_second(&self) -> Option<f64> {
+        rate(self.bytes, self.microseconds)
+    }
+}
+
+impl Phase {
+    /// An update writes to a parameter, or serves one that does.
+    fn of(step: &Step) -> Self {
+        let writes = step.made().any(|made| matches!(made.source.place, Place::Parameter(_)));
+        match step.layer.as_deref() {
+            _ if writes => Self::Update,
+            _ if step.is_gradient => Self::Backward,
+            Some("update") => Self::Update,
+            _ => Self::Forward,
+        }
+    }
+}
+
+impl Family {
+    /// Microseconds of all parts together.
+    pub fn total(&self) -> f64 {
+        self.microseconds.iter().sum()
+    }
+
+    /// Billions of floating-point operations per second, for products.
+    pub fn gflops(&self) -> Option<f64> {
+        rate(2 * self.macs, self.total())
+    }
+
+    /// Billions of bytes per second.
+    pub fn gigabytes_per_second(&self) -> Option<f64> {
+        rate(self.bytes, self.total())
+    }
+}
+
+/// So many in so many microseconds, in billions per second.
+fn rate(count: usize, microseconds: f64) -> Option<f64> {
+    (count > 0 && microseconds > 0.0).then(|| 1e-3 * count as f64 / microseconds)
+}
+
+impl Profile {
+    /// Microseconds of all steps together.
+    pub fn total(&self) -> f64 {
+        self.steps.iter().map(|step| step.microseconds).sum()
+    }
+
+    /// Microseconds of a part of the training step.
+    pub fn phase(&self, phase: Phase) -> f64 {
+        self.steps.iter().filter(|step| step.phase == phase).map(|step| step.microseconds).sum()
+    }
+
+    /// All operations, the one that takes longest first.
+    pub fn families(&self) -> Vec<Family> {
+        let mut found: Vec<Family> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for step in &self.steps {
+            let place = *places.entry(step.operation).or_insert(found.len());
+            if place == found.len() {
+                let name = step.operation;
+                found.push(Family { name, steps: 0, microseconds: [0.0; 3], macs: 0, bytes: 0 });
+            }
+            let family = &mut found[place];
+            family.steps += 1;
+            family.microseconds[step.phase as usize] += step.microseconds;
+            family.macs += step.macs;
+            family.bytes += step.bytes;
+        }
+        found.sort_by(|a, b| b.total().total_cmp(&a.total()));
+        found
+    }
+
+    /// The steps that take longest, at most so many, the longest first.
+    pub fn longest(&self, most: usize) -> Vec<&StepProfile> {
+        let mut steps: Vec<&StepProfile> = self.steps.iter().collect();
+        steps.sort_by(|a, b| b.microseconds.total_cmp(&a.microseconds));
+        steps.truncate(most);
+        steps
+    }
+
+    /// The profile as JSON: an object of `threads`, `runs`, `peak_gflops` and `steps`, with the fields of
+    /// [`StepProfile`].
+    #[cfg(feature = "json")]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() // only maps with odd keys fail
+    }
+
+    /// The last run's calls of kernels in the format of Chrome's tracing, for `chrome://tracing` and
+    /// <https://ui.perfetto.dev>: a row for each thread.
+    #[cfg(feature = "json")]
+    pub fn to_chrome_trace(&self) -> String {
+        let micros = |time: Duration| 1e6 * time.as_secs_f64();
+        let event = |call: &KernelCall| {
+            let step = &self.steps[call.step];
+            serde_json::json!({
+                "name": step.title, "cat": format!("{:?}", step.phase).to_lowercase(), "ph": "X",
+                "ts": micros(call.start), "dur": micros(call.time), "pid": 0, "tid": call.thread,
+                "args": { "step": call.step, "output": step.output, "layer": step.layer, "line": step.line },
+            })
+        };
+        let events: Vec<_> = self.calls.iter().map(event).collect();
+        serde_json::json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string()
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = self.total().max(f64::MIN_POSITIVE);
+        let percent = |part: f64| format!("{:.1}", 100.0 * part);
+        let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.1}"));
+        let of_peak =
+            |value: Option<f64>| value.map_or(String::new(), |value| percent(value / self.peak_gflops));
+        writeln!(
+            f,
+            "{whole:.0} µs: forward {} %, backward {} %, update {} %; median of {} runs, {} threads, peak {:.0} GFLOP/s\n",
+            percent(self.phase(Phase::Forward) / whole),
+            percent(self.phase(Phase::Backward) / whole),
+            percent(self.phase(Phase::Update) / whole),
+            self.runs,
+            self.threads,
+            self.peak_gflops
+        )?;
+        let heading = [
+            "operation",
+            "steps",
+            "forward, µs",
+            "backward, µs",
+            "update, µs",
+            "%",
+            "GFLOP/s",
+            "% of peak",
+            "MB",
+            "GB/s",
+        ];
+        let mut table = Table::new(1, heading);
+        let megabytes = |bytes: usize| format!("{:.2}", 1e-6 * bytes as f64);
+        for family in self.families() {
+            let [forward, backward, update] =
+                family.microseconds.map(|time| if time > 0.0 { format!("{time:.1}") } else { String::new() });
+            table.row([
+                family.name.to_string(),
+                grouped(family.steps),
+                forward,
+                backward,
+                update,
+                percent(family.total() / whole),
+                number(family.gflops()),
+                of_peak(family.gflops()),
+                megabytes(family.bytes),
+                number(family.gigabytes_per_second()),
+            ]);
+        }
+        writeln!(f, "{table}")?;
+        let heading = ["longest steps", "output", "layer", "µs", "%", "GFLOP/s", "% of peak", "MB", "GB/s"];
+        let mut table = Table::new(3, heading);
+        for step in self.longest(PRINTED) {
+            table.row([
+                shortened(&step.title),
+                step.output.clone(),
+                step.layer.clone().unwrap_or_default(),
+                format!("{:.1}", step.microseconds),
+                percent(step.microseconds / whole),
+                number(step.gflops()),
+                of_peak(step.gflops()),
+                megabytes(step.bytes),
+                number(step.gigabytes_per_second()),
+            ]);
+        }
+        write!(f, "{table}")
+    }
+}
+
+/// As much of a title as a row has room for.
+fn shortened(title: &str) -> String {
+    const ROOM: usize = 56;
+    if title.chars().count() <= ROOM {
+        return title.to_string();
+    }
+    title.chars().take(ROOM - 1).chain(['…']).collect()
+}

@@ -1,0 +1,65 @@
+//! Tables for terminals.
+
+use std::fmt;
+
+/// Rows of cells under a heading; the first columns are words, the others numbers.
+pub struct Table {
+    words: usize,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table whose first `words` columns are aligned to the left and all others to the right.
+    pub fn new<const N: usize>(words: usize, heading: [&str; N]) -> Self {
+        Self { words, rows: vec![heading.map(str::to_string).into()] }
+    }
+
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.rows[0].len();
+        let length = |cell: &String| cell.chars().count();
+        let widest = |column: usize| self.rows.iter().map(|row| length(&row[column])).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(widest).collect();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let gap = if column == 0 { "" } else { "  " };
+                line += gap;
+                line +=
+                    &if column < self.words { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A number with a comma between thousands.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stand_left_and_numbers_right() {
+        let mut table = Table::new(1, ["layer", "n", "bytes"]);
+        table.row(["größe".into(), "1".into(), "1,024".into()]);
+        table.row(["a".into(), "123".into(), String::new()]);
+        assert_eq!(table.to_string(), "layer    n  bytes\ngröße    1  1,024\na      123\n");
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}
