@@ -33,6 +33,9 @@ struct Arguments {
     /// Threads; by default all cores.
     #[arg(long)]
     threads: Option<usize>,
+    /// Print nothing while training.
+    #[arg(long)]
+    quiet: bool,
     /// Write a page with curves, filters and graphs to this file, for a browser.
     #[arg(long, value_name = "FILE.html", default_value = "target/deep_vs_shallow.html")]
     report: PathBuf,
@@ -154,11 +157,13 @@ fn compare(stack: Stack, split: &Split, arguments: &Arguments, report: &mut Repo
     graph.check()?;
     let (mut accuracies, mut seconds) = (Vec::new(), 0.0);
     for seed in 0..u64::from(arguments.seeds) {
-        eprintln!("{name}, seed {seed}");
+        let progress = if arguments.quiet { Progress::Quiet } else { Progress::Auto };
+        if !arguments.quiet {
+            eprintln!("{name}, seed {seed}");
+        }
         let workspace = arguments.threads.map_or_else(Workspace::for_this_machine, Workspace::new)?;
         let mut model = Model::with_workspace(stack, image_shape, seed, workspace)?;
-        let options =
-            FitOptions { epochs: arguments.epochs as usize, batch: 100, seed, progress: Progress::Auto };
+        let options = FitOptions { epochs: arguments.epochs as usize, batch: 100, seed, progress };
         let (start, optimizer) = (Start::of(&model), Adam::new(1e-3));
         let epochs = fit(&mut model, &optimizer, &split.train, &split.test, options)?;
         report.run(&name, &epochs);

@@ -9,7 +9,7 @@ use clap::Parser;
 use dagrad::data::{self, Split};
 use dagrad::nn::{Model, SimpleConvNet};
 use dagrad::optim::{AdaGrad, Adam, AdamW, LearningRate, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
-use dagrad::train::{FitOptions, evaluate, fit};
+use dagrad::train::{FitOptions, Progress, TensorBoard, evaluate, fit, fit_observed};
 use dagrad::viz::{Report, Start};
 use dagrad::{Result, Workspace};
 
@@ -41,6 +41,12 @@ struct Arguments {
     /// Threads; by default all cores.
     #[arg(long)]
     threads: Option<usize>,
+    /// Print nothing while training.
+    #[arg(long)]
+    quiet: bool,
+    /// Write scalars and filters to a file in this folder, for `tensorboard --logdir DIR`.
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
     /// Write a page about the run and the network to this file, for a browser.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -79,8 +85,13 @@ fn run(arguments: &Arguments) -> Result<()> {
     let optimizer = optimizer(arguments, train.len());
     let start = Start::of(&model);
     let Arguments { epochs, batch, seed, .. } = *arguments;
-    let options = FitOptions { epochs, batch, seed, ..FitOptions::default() };
-    let epochs = fit(&mut model, &*optimizer, &train, &test, options)?;
+    let progress = if arguments.quiet { Progress::Quiet } else { Progress::Auto };
+    let options = FitOptions { epochs, batch, seed, progress };
+    let mut log = arguments.log.as_ref().map(TensorBoard::create).transpose()?;
+    let epochs = match &mut log {
+        Some(log) => fit_observed(&mut model, &*optimizer, &train, &test, options, log)?,
+        None => fit(&mut model, &*optimizer, &train, &test, options)?,
+    };
     println!("test accuracy: {:.2} %", 100.0 * evaluate(&mut model, &test)?);
     if let Some(file) = &arguments.report {
         let mut report = Report::new("The book's SimpleConvNet on handwritten digits");

@@ -219,10 +219,8 @@ fn kept_nodes(graph: &Graph) -> HashSet<NodeId> {
         forward.iter().copied().filter(is_end).collect()
     };
     // Which numbers flow back does not matter.
-    let pairs: Vec<_> = ends
-        .iter()
-        .map(|&end| (copy.var(end), copy.fill(copy.dag().node(end).meta.shape.clone(), 1.0)))
-        .collect();
+    let pairs: Vec<_> =
+        ends.iter().map(|&end| (copy.var(end), copy.fill(copy.var(end).shape(), 1.0))).collect();
     let Ok(found) = vjp(&pairs, &copy.parameters()) else { return HashSet::new() };
     let dag = copy.dag();
     let needed = ancestors(&dag, found.into_iter().flatten().map(|gradient| gradient.id()));

@@ -8,6 +8,7 @@ use crate::autodiff::gradients;
 use crate::compile::Plan;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Mode, Precision, Var};
+use crate::inspect::{Diagnosis, diagnose};
 use crate::run::{Element, Feed, Store, Workspace};
 
 /// A network: from a batch of images `[N, C, H, W]` to logits `[N, classes]`. Functions are networks;
@@ -201,6 +202,20 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         let below = self.loss(images, labels);
         set(self, original);
         Ok((above? - below?) / (step + step))
+    }
+
+    /// What keeps the network from learning, seen on a batch in training mode: parameters without a path, gradients that are
+    /// zero or explode, dead units; see [`diagnose`]. Nothing is changed.
+    ///
+    /// # Errors
+    /// Images or labels that do not fit.
+    #[track_caller]
+    pub fn diagnose(&mut self, images: &Array4<T>, labels: &Array1<u32>) -> Result<Diagnosis> {
+        let (graph, batch) = (Graph::with_mode(Mode::Train), images.dim().0);
+        let (_, logits) = self.record(&graph, batch);
+        let loss = logits.softmax_cross_entropy(graph.labels(LABELS, [batch]));
+        let feeds = [Feed::new(IMAGES, images), Feed::new(LABELS, labels)];
+        diagnose(loss, &mut self.store, &mut self.workspace, &feeds)
     }
 
     /// The parameters.

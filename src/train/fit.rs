@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
-use ndarray::{ArrayView1, ArrayView4};
+use ndarray::{ArrayView1, ArrayView4, Ix2};
 
+use super::observer::{Observer, Step};
 use super::progress::{Progress, Reporter};
 use crate::compile::Plan;
 use crate::data::Dataset;
@@ -68,6 +69,46 @@ pub fn fit<N: Network>(
     test: &Dataset,
     options: FitOptions,
 ) -> Result<Vec<Epoch>> {
+    fit_observed(model, optimizer, train, test, options, &mut ())
+}
+
+/// Like [`fit`], and tells `observer` of each step and epoch.
+///
+/// ```
+/// use dagrad::nn::{Model, SimpleConvNet};
+/// use dagrad::optim::Adam;
+/// use dagrad::train::{FitOptions, Observer, Progress, Step, fit_observed};
+///
+/// /// Keeps the loss of each step.
+/// struct Losses(Vec<f64>);
+///
+/// impl Observer for Losses {
+///     fn step(&mut self, step: &Step) -> dagrad::Result<()> {
+///         self.0.push(step.loss);
+///         Ok(())
+///     }
+/// }
+///
+/// let digits = dagrad::data::mnist_5k()?;
+/// let (train, test) = (digits.train.take(300), digits.test.take(50));
+/// let mut model = Model::new(SimpleConvNet::default(), train.image_shape(), 0)?;
+/// let options = FitOptions { epochs: 1, progress: Progress::Quiet, ..FitOptions::default() };
+/// let mut losses = Losses(Vec::new());
+/// fit_observed(&mut model, &Adam::new(1e-3), &train, &test, options, &mut losses)?;
+/// assert_eq!(losses.0.len(), 3);
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`fit`]; the observer's own, which end the training.
+pub fn fit_observed<N: Network>(
+    model: &mut Model<N>,
+    optimizer: &dyn Optimizer,
+    train: &Dataset,
+    test: &Dataset,
+    options: FitOptions,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Epoch>> {
     if options.batch == 0 {
         return Err(Error::setting("batch", "a batch holds at least one sample"));
     }
@@ -79,19 +120,26 @@ pub fn fit<N: Network>(
     for number in 1..=options.epochs {
         let start = Instant::now();
         train.epoch_order(options.seed, number as u64, &mut steps.order);
-        let mut total = 0.0;
+        let (mut total, mut right) = (0.0, 0);
         for first in (0..train.len()).step_by(options.batch) {
             let samples = first..(first + options.batch).min(train.len());
-            let loss = steps.step(model, optimizer, train, samples.clone())?;
+            let (loss, correct) = steps.step(model, optimizer, train, samples.clone())?;
             total += loss * samples.len() as f64;
-            reporter.step(number, loss);
+            right += correct;
+            let accuracy = right as f64 / samples.end as f64;
+            let images_per_second = samples.end as f64 / start.elapsed().as_secs_f64();
+            let step =
+                Step { epoch: number, number: model.store().step(), loss, accuracy, images_per_second };
+            reporter.step(&step);
+            observer.step(&step)?;
         }
         let time = start.elapsed();
         let (train_accuracy, _) = examine(model, train, test.len())?;
         let (test_accuracy, test_loss) = examine(model, test, test.len())?;
         let loss = total / train.len() as f64;
         let epoch = Epoch { number, loss, test_loss, train_accuracy, test_accuracy, time };
-        reporter.epoch(&epoch);
+        reporter.epoch(&epoch, train.len());
+        observer.epoch(&epoch, model.store())?;
         epochs.push(epoch);
     }
     Ok(epochs)
@@ -160,14 +208,15 @@ impl Steps {
         }
     }
 
-    /// One step on the samples at `range` in this epoch's order; answers the loss before it.
+    /// One step on the samples at `range` in this epoch's order; answers the loss before it, and how many samples were told
+    /// right.
     fn step<N: Network>(
         &mut self,
         model: &mut Model<N>,
         optimizer: &dyn Optimizer,
         data: &Dataset,
         range: std::ops::Range<usize>,
-    ) -> Result<f64> {
+    ) -> Result<(f64, usize)> {
         let batch = range.len();
         let plan = match self.plans.entry(batch) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -178,11 +227,14 @@ impl Steps {
         let [channels, height, width] = data.image_shape();
         let shaped = |error: ndarray::ShapeError| Error::setting("images", error.to_string());
         let images = ArrayView4::from_shape((batch, channels, height, width), images).map_err(shaped)?;
-        let labels = ArrayView1::from(&*labels);
-        let feeds = [Feed::new(crate::nn::IMAGES, &images), Feed::new(crate::nn::LABELS, &labels)];
+        let classes = ArrayView1::from(&*labels);
+        let feeds = [Feed::new(crate::nn::IMAGES, &images), Feed::new(crate::nn::LABELS, &classes)];
         let (store, workspace) = model.parts();
         let outputs = plan.run(store, workspace, &feeds)?;
-        Ok(outputs.scalar(0).map_or(f64::NAN, f64::from))
+        let logits = outputs.at(1).and_then(|logits| logits.into_dimensionality::<Ix2>().ok());
+        let answers = logits.iter().flat_map(|logits| logits.outer_iter().map(|row| argmax(row.iter())));
+        let right = answers.zip(&*labels).filter(|(answer, label)| *answer == Some(**label as usize)).count();
+        Ok((outputs.scalar(0).map_or(f64::NAN, f64::from), right))
     }
 }
 
@@ -192,5 +244,5 @@ fn training_plan<N: Network>(model: &Model<N>, optimizer: &dyn Optimizer, batch:
     let (_, logits) = model.record(&graph, batch);
     let loss = logits.softmax_cross_entropy(graph.labels(crate::nn::LABELS, [batch]));
     minimize(loss, optimizer)?;
-    Plan::compile(&graph, &[loss])
+    Plan::compile(&graph, &[loss, logits])
 }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use super::fit::Epoch;
+use super::observer::Step;
 
 /// What training prints: to standard error, so that results on standard output stay clean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,20 +31,27 @@ impl Reporter {
         Self { epochs, lines: progress != Progress::Quiet, bar }
     }
 
-    pub(super) fn step(&mut self, epoch: usize, loss: f64) {
+    pub(super) fn step(&mut self, step: &Step) {
         if let Some(bar) = &self.bar {
-            bar.advance(format!("epoch {epoch}/{}  loss {loss:.4}", self.epochs));
+            let Step { epoch, loss, accuracy, images_per_second, .. } = step;
+            bar.advance(format!(
+                "epoch {epoch}/{}  loss {loss:.4}  {:.1} % right  {images_per_second:.0} images/s",
+                self.epochs,
+                100.0 * accuracy,
+            ));
         }
     }
 
-    pub(super) fn epoch(&mut self, epoch: &Epoch) {
+    /// `images`: how many there are in an epoch.
+    pub(super) fn epoch(&mut self, epoch: &Epoch, images: usize) {
         let Epoch { number, loss, test_loss, train_accuracy, test_accuracy, time } = epoch;
         let line = format!(
-            "epoch {number:>2}/{}  loss {loss:.4} (test {test_loss:.4})  train {:.2} %  test {:.2} %  {:.1} s",
+            "epoch {number:>2}/{}  loss {loss:.4} (test {test_loss:.4})  train {:.2} %  test {:.2} %  {:.1} s  {:.0} images/s",
             self.epochs,
             100.0 * train_accuracy,
             100.0 * test_accuracy,
-            time.as_secs_f64()
+            time.as_secs_f64(),
+            images as f64 / time.as_secs_f64(),
         );
         match &self.bar {
             Some(bar) => bar.line(line),

@@ -1,6 +1,15 @@
 //! Pictures and pages for people who would rather look than read.
+//!
+//! - [`filters`] and [`feature_maps`] show what a network has learned and what its layers answer, as [`Tiles`];
+//! - [`input_gradient`], [`occlusion`] and [`grad_cam`] say where it looks, and [`overlay`] lays that over an image;
+//! - [`Report`] puts all of it, with learning curves, the graph, time and memory, on one page.
 
-mod picture;
+mod maps;
 mod report;
+mod saliency;
+mod tiles;
 
+pub use maps::{FeatureMaps, feature_maps, filters};
 pub use report::{Report, Start};
+pub use saliency::{Occlusion, grad_cam, input_gradient, occlusion, overlay};
+pub use tiles::{Tiles, read_image};

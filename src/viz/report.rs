@@ -16,8 +16,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use network::Start;
 
+use super::tiles::write_file;
 use crate::data::Dataset;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::nn::{Model, Network};
 use crate::optim::Optimizer;
 use crate::train::Epoch;
@@ -146,13 +147,7 @@ impl Report {
     /// # Errors
     /// A file that cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let page = self.to_html()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        folder
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(path, page))
-            .map_err(|error| Error::Data { path: path.to_path_buf(), message: error.to_string() })
+        write_file(path.as_ref(), self.to_html()?.as_bytes())
     }
 }
 

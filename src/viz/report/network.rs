@@ -6,18 +6,19 @@ use ndarray::{Array1, Array4, ArrayD, Axis};
 use super::classes::Answers;
 use super::drawing::draw;
 use super::memory::memory_part;
-use super::part;
 use super::time::time_part;
+use super::{grouped, part};
 use crate::autodiff::gradients;
 use crate::compile::Plan;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::graph::dag::NodeId;
-use crate::graph::{Graph, Mode, Var};
+use crate::graph::{Graph, Mode};
 use crate::nn::{IMAGES, LABELS, Model, Network};
 use crate::optim::{Optimizer, minimize};
 use crate::run::Feed;
-use crate::viz::picture::{address, grid, planes};
+use crate::viz::maps::{FeatureMaps, feature_maps, filter_tiles};
+use crate::viz::saliency::{Occlusion, grad_cam, input_gradient, occlusion, overlay};
+use crate::viz::tiles::Tiles;
 
 /// The most filters or maps of a layer that are shown,
 const MAPS: usize = 32;
@@ -70,7 +71,8 @@ pub fn section<N: Network>(
         maps_part(model, &image)?,
         saliency_part(model, test, &answers)?,
         answers.confusion_part(),
-        answers.worst_part(|sample| address(&picture(&test.batch(&[sample])?.0)))?,
+        answers.worst_part(|sample| picture(&test.batch(&[sample])?.0).address())?,
+        layers_part(model)?,
         graph_part(model, &image)?,
         cost_parts(model, optimizer, test)?,
     ];
@@ -85,11 +87,9 @@ pub fn section<N: Network>(
 fn filters_part<N: Network>(start: &Start, model: &Model<N>) -> Result<Markup> {
     let Some((name, before)) = &start.filters else { return Ok(html! {}) };
     let Some(after) = model.store().get(name).map(|values| values.to_owned()) else { return Ok(html! {}) };
-    let show = |values: &ArrayD<f32>| {
-        let mut tiles = planes(values);
-        tiles.truncate(MAPS);
-        let picture = grid(&tiles, 8);
-        address(&picture).map(|address| (address, picture.width() as usize * FILTER_SCALE))
+    let show = |values: &ArrayD<f32>| -> Result<(String, usize)> {
+        let tiles = filter_tiles(values).columns(8).first(MAPS);
+        Ok((tiles.address()?, tiles.width() * FILTER_SCALE))
     };
     let shown = [("before learning", show(before)?), ("after learning", show(&after)?)];
     let about = format!("{name}, the first filters: each from black, its least weight, to white, its most.");
@@ -108,31 +108,13 @@ fn filters_part<N: Network>(start: &Start, model: &Model<N>) -> Result<Markup> {
 
 /// What each layer makes of an image.
 fn maps_part<N: Network>(model: &mut Model<N>, image: &Array4<f32>) -> Result<Markup> {
-    let graph = Graph::with_mode(Mode::Evaluate);
-    model.record(&graph, 1);
-    let shown: Vec<Var<'_>> = {
-        let dag = graph.dag();
-        let is_map = |id: &NodeId| {
-            let pixels: usize = dag.node(*id).meta.shape.iter().skip(2).product();
-            let is_layer = dag.op(*id).is_some_and(|op| {
-                op.window().is_some() || (op.elementwise().is_some() && dag.operands(*id).len() == 1)
-            });
-            dag.node(*id).meta.shape.len() == 4 && pixels > 1 && is_layer
-        };
-        dag.ids().filter(is_map).map(|id| graph.var(id)).take(LAYERS).collect()
-    };
-    if shown.is_empty() {
+    let maps = feature_maps(model, image)?;
+    if maps.is_empty() {
         return Ok(html! {});
     }
-    let plan = Plan::compile(&graph, &shown)?;
-    let (store, workspace) = model.parts();
-    let outputs = plan.run(store, workspace, &[Feed::new(IMAGES, image)])?;
     let mut figures = Vec::new();
-    for var in &shown {
-        let Some(values) = outputs.get(*var).map(|values| values.to_owned()) else { continue };
-        let mut tiles = planes(&values);
-        tiles.truncate(MAPS);
-        figures.push((var.name(), var.shape().to_string(), address(&grid(&tiles, 8))?));
+    for FeatureMaps { name, shape, tiles } in maps.into_iter().take(LAYERS) {
+        figures.push((name, shape.to_string(), tiles.first(MAPS).address()?));
     }
     Ok(part(
         "Feature maps",
@@ -140,7 +122,7 @@ fn maps_part<N: Network>(model: &mut Model<N>, image: &Array4<f32>) -> Result<Ma
         html! {
             div.gallery {
                 figure {
-                    img src=(address(&picture(image))?) width=(IMAGE_WIDTH) alt="the image";
+                    img src=(picture(image).address()?) width=(IMAGE_WIDTH) alt="the image";
                     figcaption { "the image" }
                 }
                 @for (name, shape, address) in &figures {
@@ -154,39 +136,84 @@ fn maps_part<N: Network>(model: &mut Model<N>, image: &Array4<f32>) -> Result<Ma
     ))
 }
 
-/// Where a small change of the image would change the answer most.
+/// Where the network looks, in three ways.
 fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Answers) -> Result<Markup> {
     let samples: Vec<usize> = (0..test.len().min(3)).chain(answers.worst().into_iter().take(3)).collect();
     let (images, _) = test.batch(&samples)?;
     let classes = Array1::from_iter(samples.iter().map(|&sample| answers.answer(sample) as u32));
-    let graph = Graph::with_mode(Mode::Evaluate);
-    let (input, logits) = model.record(&graph, samples.len());
-    let chosen = logits.pick(graph.labels(LABELS, [samples.len()])).sum_all();
-    let slopes = gradients(chosen, &[input])?;
-    let plan = Plan::compile(&graph, &slopes)?;
-    let (store, workspace) = model.parts();
-    let outputs = plan.run(store, workspace, &[Feed::new(IMAGES, &images), Feed::new(LABELS, &classes)])?;
-    let Some(slopes) = outputs.at(0).map(|slopes| slopes.mapv(f32::abs)) else { return Ok(html! {}) };
-    let mut pairs = Vec::new();
-    for (position, slope) in slopes.outer_iter().enumerate() {
-        let image = images.index_axis(Axis(0), position).insert_axis(Axis(0)).to_owned();
-        let strongest = slope.fold_axis(Axis(0), 0.0f32, |a, &b| a.max(b)).into_dyn();
-        pairs.push((address(&picture(&image))?, address(&grid(&planes(&strongest), 1))?, classes[position]));
+    let mut heats = vec![
+        ("gradient", input_gradient(model, &images, &classes)?),
+        ("occlusion", occlusion(model, &images, &classes, Occlusion::default())?),
+    ];
+    // A network without maps has no Grad-CAM.
+    heats.extend(grad_cam(model, &images, &classes, None).ok().map(|heat| ("Grad-CAM", heat)));
+    let mut rows = Vec::new();
+    for (position, image) in images.outer_iter().enumerate() {
+        let mut pictures = vec![("image", Tiles::new([image.to_owned()]).address()?)];
+        for (name, heat) in &heats {
+            let laid = overlay(image, heat.index_axis(Axis(0), position))?;
+            pictures.push((*name, Tiles::new([laid]).between(0.0, 1.0).address()?));
+        }
+        rows.push((pictures, classes[position]));
     }
-    let about = "How strongly each pixel moves the logit of the class that the network answers: the size of its gradient \
-                 (Simonyan et al., 2013), white where it is largest. Three first and three worst images.";
+    let about = "What speaks for the class that the network answers, hot where it matters most: how strongly a pixel moves \
+                 its logit (gradient), how far the logit falls when a patch of 7×7 pixels is covered (occlusion), and the maps \
+                 of the last layer that has some, weighted by their gradients (Grad-CAM). Three first and three worst images.";
     Ok(part(
         "Saliency",
         about,
         html! {
             div.gallery {
-                @for (image, slope, class) in &pairs {
+                @for (pictures, class) in &rows {
                     figure {
                         div.gallery {
-                            img src=(image) width="84" alt="an image";
-                            img src=(slope) width="84" alt="its saliency";
+                            @for (name, address) in pictures { img src=(address) width="84" alt=(name) title=(name); }
                         }
-                        figcaption { "says " (class) }
+                        figcaption { "says " (class) ": " (pictures.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")) }
+                    }
+                }
+            }
+        },
+    ))
+}
+
+/// The network layer by layer.
+#[track_caller]
+fn layers_part<N: Network>(model: &Model<N>) -> Result<Markup> {
+    let graph = Graph::with_mode(Mode::Train);
+    let (_, logits) = model.record(&graph, 1);
+    logits.softmax_cross_entropy(graph.labels(LABELS, [1]));
+    graph.check()?;
+    let summary = graph.summary();
+    let number = |number: usize| if number == 0 { String::new() } else { grouped(number) };
+    let about = "For one image: trainable numbers, multiplications with their additions, bytes that are kept for the backward \
+                 pass, and how much of the image a pixel sees.";
+    Ok(part(
+        "Layers",
+        about,
+        html! {
+            div.wide {
+                table {
+                    thead { tr { @for name in ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "sees"] { th { (name) } } } }
+                    tbody {
+                        @for layer in &summary.layers {
+                            tr {
+                                td { (layer.name) }
+                                td { (layer.operations) }
+                                td { (layer.output.to_string()) }
+                                td { (number(layer.parameters)) }
+                                td { (number(layer.macs)) }
+                                td { (number(layer.kept)) }
+                                td { @if let Some([height, width]) = layer.sees { (height) "×" (width) } }
+                            }
+                        }
+                        tr {
+                            th { "total" } td {} td {}
+                            th { (number(summary.parameters)) }
+                            th { (number(summary.macs)) }
+                            th { (number(summary.kept)) }
+                            td {}
+                        }
                     }
                 }
             }
@@ -214,7 +241,7 @@ fn graph_part<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<Marku
                 div.facts { h4 {} dl {} }
                 figure.field {
                     svg viewBox=(format!("0 0 {width} {height}")) {
-                        image href=(address(&picture(image))?) width=(width) height=(height)
+                        image href=(picture(image).address()?) width=(width) height=(height)
                             style="image-rendering: pixelated" {}
                         rect {}
                     }
@@ -248,14 +275,13 @@ fn cost_parts<N: Network>(model: &mut Model<N>, optimizer: &dyn Optimizer, test:
     let loss = logits.softmax_cross_entropy(graph.labels(LABELS, [batch]));
     minimize(loss, optimizer)?;
     let plan = Plan::compile(&graph, &[loss])?;
-    let seed = model.store().seed();
     let feeds = [Feed::new(IMAGES, &images), Feed::new(LABELS, &labels)];
-    let time = time_part(&plan, seed, model.parts().1, &feeds, batch)?;
+    let (store, workspace) = model.parts();
+    let time = time_part(&plan.profile(store, workspace, &feeds)?, batch);
     Ok(html! { (time) (memory_part(&plan)) })
 }
 
-/// An image as it is: its first channel.
-fn picture(image: &Array4<f32>) -> image::GrayImage {
-    let plane = image.index_axis(Axis(0), 0);
-    grid(&[plane.index_axis(Axis(0), 0)], 1)
+/// The first of some images.
+fn picture(images: &Array4<f32>) -> Tiles {
+    Tiles::new([images.index_axis(Axis(0), 0).to_owned()])
 }

@@ -1,82 +1,82 @@
 //! Where the time of a training step goes.
 
-use std::time::Duration;
-
 use maud::{Markup, html};
 
 use super::part;
-use crate::compile::{Place, Plan, Step};
-use crate::error::Result;
-use crate::run::{Feed, Store, Workspace};
+use crate::inspect::{Phase, Profile};
 
-/// How many runs are timed; the median of each step counts.
-const RUNS: usize = 7;
 /// How many steps of the plan are listed.
 const LISTED: usize = 12;
 
-/// A family of operations: its name, and microseconds forward, backward and in the update.
-struct Family {
-    name: &'static str,
-    times: [f64; 3],
-}
-
-/// Times a plan over parameters of its own, and shows the families of operations and the longest steps.
-pub fn time_part(
-    plan: &Plan<f32>,
-    seed: u64,
-    workspace: &mut Workspace,
-    feeds: &[Feed<'_>],
-    batch: usize,
-) -> Result<Markup> {
-    let mut store = Store::new(seed);
-    plan.run(&mut store, workspace, feeds)?; // makes memory and draws the weights
-    let runs =
-        (0..RUNS).map(|_| plan.time_steps(&mut store, workspace, feeds)).collect::<Result<Vec<_>>>()?;
-    let times: Vec<f64> = (0..plan.steps().len()).map(|step| median(&runs, step)).collect();
-    let whole: f64 = times.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-    let mut order: Vec<usize> = (0..times.len()).collect();
-    order.sort_by(|&a, &b| times[b].total_cmp(&times[a]));
-    order.truncate(LISTED);
+/// Shows the families of operations and the longest steps of a training step on so many images.
+pub fn time_part(profile: &Profile, batch: usize) -> Markup {
+    let whole = profile.total().max(f64::MIN_POSITIVE);
+    let phase = |phase| 100.0 * profile.phase(phase) / whole;
     let about = format!(
-        "A training step on {batch} images took {whole:.0} µs with {} threads (each step the median of {RUNS} runs).",
-        workspace.threads()
+        "A training step on {batch} images took {whole:.0} µs with {} threads (each step the median of {} runs): {:.0} % \
+         forward, {:.0} % backward, {:.0} % in the update. These threads can do {:.0} GFLOP/s at most.",
+        profile.threads,
+        profile.runs,
+        phase(Phase::Forward),
+        phase(Phase::Backward),
+        phase(Phase::Update),
+        profile.peak_gflops,
     );
-    Ok(part(
+    let rates = |gflops: Option<f64>, gigabytes: Option<f64>| {
+        html! {
+            td { (number(gflops)) }
+            td { (number(gflops.map(|rate| 100.0 * rate / profile.peak_gflops))) }
+            td { (number(gigabytes)) }
+        }
+    };
+    part(
         "Time",
         &about,
         html! {
             div.wide {
                 table {
-                    thead { tr { th { "operation" } th { "forward, µs" } th { "backward, µs" } th { "update, µs" } th { "share" } th {} } }
+                    thead { tr {
+                        @for name in ["operation", "forward, µs", "backward, µs", "update, µs", "GFLOP/s", "% of peak", "GB/s", "share", ""] {
+                            th { (name) }
+                        }
+                    } }
                     tbody {
-                        @for Family { name, times } in families(plan, &times) {
-                        tr {
-                            td { (name) }
-                            @for time in times { td { (format!("{time:.1}")) } }
-                            (share(times.iter().sum::<f64>() / whole))
+                        @for family in profile.families() {
+                            tr {
+                                td { (family.name) }
+                                @for time in family.microseconds { td { (format!("{time:.1}")) } }
+                                (rates(family.gflops(), family.gigabytes_per_second()))
+                                (share(family.total() / whole))
+                            }
                         }
                     }
                 }
             }
-        }
-        h4 { "The longest steps" }
+            h4 { "The longest steps" }
             div.wide {
                 table {
-                    thead { tr { th { "step" } th { "µs" } th { "GFLOP/s" } th { "share" } th {} } }
+                    thead { tr {
+                        @for name in ["step", "layer", "µs", "GFLOP/s", "% of peak", "GB/s", "share", ""] { th { (name) } }
+                    } }
                     tbody {
-                        @for &step in &order {
+                        @for step in profile.longest(LISTED) {
                             tr {
-                                td { (plan.steps()[step].to_string()) " " (plan.steps()[step].output().meta.to_string()) }
-                                td { (format!("{:.1}", times[step])) }
-                                td { (rate(plan.steps()[step].macs(), times[step])) }
-                                (share(times[step] / whole))
+                                td { (step.title) " " (step.output) }
+                                td { (step.layer.as_deref().unwrap_or_default()) }
+                                td { (format!("{:.1}", step.microseconds)) }
+                                (rates(step.gflops(), step.gigabytes_per_second()))
+                                (share(step.microseconds / whole))
                             }
                         }
                     }
                 }
             }
         },
-    ))
+    )
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or(String::new(), |value| format!("{value:.0}"))
 }
 
 fn share(share: f64) -> Markup {
@@ -84,43 +84,4 @@ fn share(share: f64) -> Markup {
         td { (format!("{:.1} %", 100.0 * share)) }
         td { span.bar style=(format!("width: {:.1}rem", 12.0 * share)) {} }
     }
-}
-
-/// Operations with more than a multiplication for each number: how many billions of them and of additions a second.
-fn rate(macs: usize, microseconds: f64) -> String {
-    if macs == 0 || microseconds <= 0.0 {
-        return String::new();
-    }
-    format!("{:.0}", 2e-3 * macs as f64 / microseconds)
-}
-
-/// All families, the longest first.
-fn families(plan: &Plan<f32>, times: &[f64]) -> Vec<Family> {
-    let mut found: Vec<Family> = Vec::new();
-    for (step, time) in plan.steps().iter().zip(times) {
-        let name = step.op.name();
-        let position = found.iter().position(|family| family.name == name).unwrap_or_else(|| {
-            found.push(Family { name, times: [0.0; 3] });
-            found.len() - 1
-        });
-        found[position].times[phase(step)] += time;
-    }
-    found.sort_by(|a, b| b.times.iter().sum::<f64>().total_cmp(&a.times.iter().sum()));
-    found
-}
-
-/// 0: forward, 1: backward, 2: the update, which writes to parameters.
-fn phase(step: &Step) -> usize {
-    if step.made().any(|made| matches!(made.source.place, Place::Parameter(_))) {
-        2
-    } else {
-        usize::from(step.is_gradient)
-    }
-}
-
-/// The median of a step's times, in microseconds.
-fn median(runs: &[Vec<Duration>], step: usize) -> f64 {
-    let mut times: Vec<Duration> = runs.iter().map(|run| run[step]).collect();
-    times.sort_unstable();
-    1e6 * times[times.len() / 2].as_secs_f64()
 }

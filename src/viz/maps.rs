@@ -1,0 +1,130 @@
+//! What a network has learned, and what its layers answer.
+
+use ndarray::{Array4, ArrayD, Axis, s};
+
+use super::tiles::Tiles;
+use crate::compile::Plan;
+use crate::error::{Error, Result};
+use crate::graph::dag::NodeId;
+use crate::graph::{Graph, Mode, Var};
+use crate::nn::{IMAGES, Model, Network};
+use crate::run::{Feed, Store};
+use crate::shape::Shape;
+
+/// The filters of a convolution, its weight `[filters, channels, height, width]`: one tile for each, in colours if there are
+/// three channels; otherwise a row of one tile for each channel (in rows of eight if there is one channel).
+///
+/// ```
+/// use dagrad::nn::{Model, SimpleConvNet};
+/// use dagrad::viz;
+///
+/// let model = Model::new(SimpleConvNet::default(), [1, 28, 28], 0)?;
+/// let filters = viz::filters(model.store(), "W1")?;
+/// assert_eq!(filters.len(), 30);
+/// let png = filters.zoom(8).to_png()?; // or .write("filters.png")?
+/// # assert!(png.starts_with(b"\x89PNG"));
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// A name that no parameter of four axes has, with the names that do.
+pub fn filters(store: &Store<f32>, name: &str) -> Result<Tiles> {
+    match store.get(name) {
+        Some(weight) if weight.ndim() == 4 => Ok(filter_tiles(&weight.to_owned())),
+        _ => {
+            let known = filter_names(store).join(", ");
+            let known = if known.is_empty() { "none".to_string() } else { known };
+            let message = format!("these are no filters; parameters of four axes: {known}");
+            Err(Error::Parameter { name: name.to_string(), message })
+        }
+    }
+}
+
+/// The names of the parameters that are filters.
+pub(super) fn filter_names(store: &Store<f32>) -> Vec<&str> {
+    let is_filters = |name: &&str| store.get(name).is_some_and(|values| values.ndim() == 4);
+    store.trainable().filter(is_filters).collect()
+}
+
+pub(super) fn filter_tiles(weight: &ArrayD<f32>) -> Tiles {
+    let tiles = Tiles::of_planes(weight.view());
+    match weight.shape().get(1) {
+        Some(&channels) if channels != 1 && channels != 3 => tiles.columns(channels),
+        _ => tiles,
+    }
+}
+
+/// What a layer makes of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureMaps {
+    /// The name that the value was given, or its layer and operation.
+    pub name: String,
+    /// `[1, channels, height, width]`.
+    pub shape: Shape,
+    /// A tile for each channel.
+    pub tiles: Tiles,
+}
+
+/// What each layer of a network makes of the first of `images` `[N, C, H, W]`: the results of convolutions with their bias,
+/// of pools, and of functions such as relu, as long as they are pictures of more than one pixel.
+///
+/// ```
+/// use dagrad::nn::{Model, SimpleConvNet};
+/// use dagrad::viz;
+///
+/// let digits = dagrad::data::mnist_5k()?.test;
+/// let mut model = Model::new(SimpleConvNet::default(), digits.image_shape(), 0)?;
+/// let maps = viz::feature_maps(&mut model, &digits.batch(&[0])?.0)?;
+/// assert_eq!(maps[0].shape, [1, 30, 24, 24].into());
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// No images, or images of another shape.
+#[track_caller]
+pub fn feature_maps<N: Network>(model: &mut Model<N>, images: &Array4<f32>) -> Result<Vec<FeatureMaps>> {
+    if images.dim().0 == 0 {
+        return Err(Error::setting("images", "there are none"));
+    }
+    let image = images.slice(s![..1, .., .., ..]);
+    let graph = Graph::with_mode(Mode::Evaluate);
+    model.record(&graph, 1);
+    let shown = maps(&graph);
+    let plan = Plan::compile(&graph, &shown)?;
+    let (store, workspace) = model.parts();
+    let outputs = plan.run(store, workspace, &[Feed::new(IMAGES, &image)])?;
+    let show = |map: Var<'_>| {
+        let values = outputs.get(map)?;
+        // Channels are not colours here.
+        let channels = values.index_axis(Axis(0), 0).to_owned();
+        let tiles = Tiles::new(channels.axis_iter(Axis(0)).filter_map(|plane| {
+            plane.insert_axis(Axis(0)).into_dimensionality().ok().map(|plane| plane.to_owned())
+        }));
+        Some(FeatureMaps { name: map_name(map), shape: map.shape(), tiles })
+    };
+    Ok(shown.iter().filter_map(|&map| show(map)).collect())
+}
+
+/// The pictures of more than one pixel that layers hand on: of the operations of one named layer only the last.
+pub(super) fn maps(graph: &Graph) -> Vec<Var<'_>> {
+    let dag = graph.dag();
+    let is_map = |id: &NodeId| {
+        let shape = &dag.node(*id).meta.shape;
+        let pixels: usize = shape.iter().skip(2).product();
+        let is_layer = dag.op(*id).is_some_and(|op| {
+            op.window().is_some() || (op.elementwise().is_some() && dag.operands(*id).len() == 1)
+        });
+        let layer = &dag.node(*id).layer;
+        let goes_on = layer.is_some() && dag.consumers(*id).any(|reader| dag.node(reader).layer == *layer);
+        shape.len() == 4 && pixels > 1 && (is_layer || layer.is_some()) && !goes_on
+    };
+    dag.ids().filter(|id| dag.op(*id).is_some()).filter(is_map).map(|id| graph.var(id)).collect()
+}
+
+/// What a map is called.
+pub(super) fn map_name(map: Var<'_>) -> String {
+    let dag = map.graph().dag();
+    let node = dag.node(map.id());
+    let name = node.label.as_deref().or(node.layer.as_deref());
+    name.map_or_else(|| node.source(), str::to_string)
+}

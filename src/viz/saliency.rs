@@ -1,0 +1,252 @@
+//! Where a network looks.
+//!
+//! Each function answers an array `[N, H, W]`: for each pixel of each image, how much it matters for the logit of a class.
+
+use ndarray::{Array1, Array3, Array4, ArrayD, ArrayView2, ArrayView3, Axis, Zip, s};
+
+use super::maps::{map_name, maps};
+use crate::autodiff::gradients;
+use crate::compile::Plan;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Mode, Var};
+use crate::nn::{IMAGES, LABELS, Model, Network};
+use crate::run::Feed;
+
+/// How many covered images are predicted at once.
+const BATCH: usize = 128;
+
+/// The size of the gradient of the class's logit in each pixel, the largest over the channels: how strongly a small change
+/// moves it (Simonyan and others, *Deep Inside Convolutional Networks*, 2013).
+///
+/// ```
+/// use dagrad::nn::{Model, SimpleConvNet};
+/// use dagrad::viz;
+///
+/// let digits = dagrad::data::mnist_5k()?.test;
+/// let mut model = Model::new(SimpleConvNet::default(), digits.image_shape(), 0)?;
+/// let (images, classes) = digits.batch(&[0, 1])?;
+/// assert_eq!(viz::input_gradient(&mut model, &images, &classes)?.dim(), (2, 28, 28));
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// Images that do not fit the model; another number of classes than of images, or a class out of range; a network whose
+/// answer has no derivative.
+#[track_caller]
+pub fn input_gradient<N: Network>(
+    model: &mut Model<N>,
+    images: &Array4<f32>,
+    classes: &Array1<u32>,
+) -> Result<Array3<f32>> {
+    let slopes = run(model, images, classes, |images, logit, _| Ok(gradients(logit, &[images])?[0]))?;
+    let sizes = slopes.mapv(f32::abs).fold_axis(Axis(1), 0.0f32, |most, &size| most.max(size));
+    sizes.into_dimensionality().map_err(|error| Error::setting("images", error.to_string()))
+}
+
+/// Grad-CAM: the maps of a layer, each weighted by the mean gradient of the class's logit in it, summed, rectified, and
+/// enlarged to the image's size (Selvaraju and others, *Grad-CAM*, 2017). It shows which region speaks for the class.
+///
+/// `layer` names a layer or a value whose maps are taken; by default the last that are larger than one pixel.
+///
+/// ```
+/// use dagrad::nn::{DeepConvNet, Model};
+/// use dagrad::viz;
+///
+/// let digits = dagrad::data::mnist_5k()?.test;
+/// let mut model = Model::new(DeepConvNet::default(), digits.image_shape(), 0)?;
+/// let (images, classes) = digits.batch(&[0, 1])?;
+/// let heat = viz::grad_cam(&mut model, &images, &classes, Some("conv4"))?;
+/// assert_eq!(heat.dim(), (2, 28, 28));
+/// assert!(heat.iter().all(|heat| *heat >= 0.0));
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`input_gradient`]; a network without such a layer, with the names of those that it has.
+#[track_caller]
+pub fn grad_cam<N: Network>(
+    model: &mut Model<N>,
+    images: &Array4<f32>,
+    classes: &Array1<u32>,
+    layer: Option<&str>,
+) -> Result<Array3<f32>> {
+    let heat = run(model, images, classes, |images, logit, graph| {
+        let known = maps(graph);
+        let found = known.iter().rev().find(|map| layer.is_none_or(|name| map_name(**map) == name));
+        let Some(&map) = found else {
+            let names = known.iter().map(|map| map_name(*map)).collect::<Vec<_>>().join(", ");
+            let wanted =
+                layer.map_or("there are no maps".to_string(), |layer| format!("{layer:?} has no maps"));
+            return Err(Error::setting("layer", format!("{wanted}; layers that have: {names}")));
+        };
+        let weights = gradients(logit, &[map])?[0].mean_keep(&[2, 3]);
+        let &[batch, _, height, width] = &images.shape()[..] else { return Ok(images) };
+        let heat = (map * weights).sum(&[1]).relu();
+        let &[_, rows, columns] = &heat.shape()[..] else { return Ok(heat) };
+        let heat = heat.reshape([batch, 1, rows, columns]).upsample_bilinear([height, width], false);
+        Ok(heat.reshape([batch, height, width]))
+    })?;
+    heat.into_dimensionality().map_err(|error| Error::setting("images", error.to_string()))
+}
+
+/// Records the network on the images and what `wanted` makes of the images and the sum of the classes' logits, and runs it.
+#[track_caller]
+fn run<N: Network>(
+    model: &mut Model<N>,
+    images: &Array4<f32>,
+    classes: &Array1<u32>,
+    wanted: impl for<'g> FnOnce(Var<'g>, Var<'g>, &'g Graph) -> Result<Var<'g>>,
+) -> Result<ArrayD<f32>> {
+    let batch = images.dim().0;
+    check(model, images, classes)?;
+    let graph = Graph::with_mode(Mode::Evaluate);
+    let (input, logits) = model.record(&graph, batch);
+    let chosen = logits.pick(graph.labels(LABELS, [batch])).sum_all();
+    let wanted = wanted(input, chosen, &graph)?;
+    let plan = Plan::compile(&graph, &[wanted])?;
+    let (store, workspace) = model.parts();
+    let outputs = plan.run(store, workspace, &[Feed::new(IMAGES, images), Feed::new(LABELS, classes)])?;
+    let found = outputs.at(0).map(|values| values.to_owned());
+    found.ok_or_else(|| Error::setting("network", "its result is not logits [batch, classes]"))
+}
+
+fn check<N: Network>(model: &Model<N>, images: &Array4<f32>, classes: &Array1<u32>) -> Result<()> {
+    let (batch, taken) = (images.dim().0, model.image_shape());
+    if batch == 0 || images.shape()[1..] != taken {
+        let message =
+            format!("{:?} are not images [N, {}, {}, {}]", images.shape(), taken[0], taken[1], taken[2]);
+        return Err(Error::setting("images", message));
+    }
+    if classes.len() != batch {
+        return Err(Error::setting("classes", format!("{} do not fit {batch} images", classes.len())));
+    }
+    Ok(())
+}
+
+/// What covers parts of an image in [`occlusion`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Occlusion {
+    /// Height and width of the patch.
+    pub patch: usize,
+    /// How far it moves at a time.
+    pub stride: usize,
+    /// What the covered pixels become.
+    pub value: f32,
+}
+
+impl Default for Occlusion {
+    fn default() -> Self {
+        Self { patch: 7, stride: 2, value: 0.0 }
+    }
+}
+
+/// How much the class's logit falls when a patch covers the pixel, the mean over all places of the patch that do; below 0
+/// where covering helps (Zeiler and Fergus, *Visualizing and Understanding Convolutional Networks*, 2013). It needs no
+/// gradients, but a prediction for each place.
+///
+/// ```
+/// use dagrad::nn::{Model, SimpleConvNet};
+/// use dagrad::viz::{self, Occlusion};
+///
+/// let digits = dagrad::data::mnist_5k()?.test;
+/// let mut model = Model::new(SimpleConvNet::default(), digits.image_shape(), 0)?;
+/// let (images, classes) = digits.batch(&[0])?;
+/// let heat = viz::occlusion(&mut model, &images, &classes, Occlusion::default())?;
+/// assert_eq!(heat.dim(), (1, 28, 28));
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`input_gradient`]; a patch or stride of 0.
+pub fn occlusion<N: Network>(
+    model: &mut Model<N>,
+    images: &Array4<f32>,
+    classes: &Array1<u32>,
+    options: Occlusion,
+) -> Result<Array3<f32>> {
+    check(model, images, classes)?;
+    let Occlusion { patch, stride, value } = options;
+    if patch == 0 || stride == 0 {
+        return Err(Error::setting("occlusion", format!("patch {patch} and stride {stride} are at least 1")));
+    }
+    let (_, channels, height, width) = images.dim();
+    // The last row and column of patches end with the image.
+    let below = |start: usize, size: usize| start..start.saturating_add(patch).min(size);
+    let starts = |size: usize| {
+        let last = size.saturating_sub(patch);
+        let mut starts: Vec<usize> = (0..=last).step_by(stride).collect();
+        starts.extend((starts.last() != Some(&last)).then_some(last));
+        starts
+    };
+    let columns = starts(width);
+    let corners: Vec<[usize; 2]> =
+        starts(height).into_iter().flat_map(|top| columns.iter().map(move |&left| [top, left])).collect();
+    let mut heat = Array3::zeros((images.dim().0, height, width));
+    for ((image, &class), mut heat) in images.outer_iter().zip(classes).zip(heat.outer_iter_mut()) {
+        let mut covers = ndarray::Array2::<f32>::zeros((height, width));
+        let mut logit = |covered: &Array4<f32>| -> Result<Vec<f32>> {
+            let logits = model.predict(covered)?;
+            let at = |row: ndarray::ArrayView1<'_, f32>| row.get(class as usize).copied();
+            let found: Option<Vec<f32>> = logits.outer_iter().map(at).collect();
+            found.ok_or_else(|| Error::setting("classes", format!("there is no class {class}")))
+        };
+        let whole = logit(&image.to_owned().insert_axis(Axis(0)))?[0];
+        // All batches are of one size, so that one plan is compiled for them.
+        let batch = corners.len().min(BATCH);
+        let mut covered = Array4::zeros((batch, channels, height, width));
+        for some in corners.chunks(batch) {
+            for (mut covered, &[top, left]) in covered.outer_iter_mut().zip(some) {
+                covered.assign(&image);
+                covered.slice_mut(s![.., below(top, height), below(left, width)]).fill(value);
+            }
+            for (&[top, left], rest) in some.iter().zip(logit(&covered)?) {
+                let patch = s![below(top, height), below(left, width)];
+                heat.slice_mut(patch).mapv_inplace(|heat| heat + (whole - rest));
+                covers.slice_mut(patch).mapv_inplace(|count| count + 1.0);
+            }
+        }
+        Zip::from(&mut heat).and(&covers).for_each(|heat, &count| *heat /= count.max(1.0));
+    }
+    Ok(heat)
+}
+
+/// Heat laid over an image: the image in grey, and above it red, yellow and white where the heat is greatest. Heat of 0 and
+/// below is not shown. The result is `[3, H, W]` from 0 to 1, a tile of [`Tiles`](super::Tiles).
+///
+/// ```
+/// use dagrad::viz::{self, Tiles};
+/// use ndarray::{Array2, Array3};
+///
+/// let (image, heat) = (Array3::zeros((1, 8, 8)), Array2::from_elem((8, 8), 1.0));
+/// let picture = Tiles::new([viz::overlay(image.view(), heat.view())?]).between(0.0, 1.0);
+/// # Ok::<(), dagrad::Error>(())
+/// ```
+///
+/// # Errors
+/// Image and heat of different sizes.
+pub fn overlay(image: ArrayView3<'_, f32>, heat: ArrayView2<'_, f32>) -> Result<Array3<f32>> {
+    let (_, height, width) = image.dim();
+    if heat.dim() != (height, width) {
+        return Err(Error::setting(
+            "overlay",
+            format!("heat {:?} does not fit {:?}", heat.shape(), image.shape()),
+        ));
+    }
+    let grey = image.mean_axis(Axis(0)).unwrap_or_else(|| ndarray::Array2::zeros((height, width)));
+    let finite = |values: ArrayView2<'_, f32>, start: f32, pick: fn(f32, f32) -> f32| {
+        values.iter().copied().filter(|value| value.is_finite()).fold(start, pick)
+    };
+    let (black, white) =
+        (finite(grey.view(), f32::INFINITY, f32::min), finite(grey.view(), f32::NEG_INFINITY, f32::max));
+    let hottest = finite(heat, 0.0, f32::max);
+    let share = |value: f32, low: f32, high: f32| {
+        let share = (value - low) / (high - low);
+        if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }
+    };
+    Ok(Array3::from_shape_fn((3, height, width), |(channel, y, x)| {
+        let heat = share(heat[[y, x]], 0.0, hottest);
+        let colour = (3.0 * heat - channel as f32).clamp(0.0, 1.0);
+        let cover = 0.85 * heat.sqrt();
+        (1.0 - cover) * share(grey[[y, x]], black, white) + cover * colour
+    }))
+}
