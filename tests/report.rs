@@ -128,7 +128,8 @@ fn check(found: &Value, width: u32) {
     for none in ["broken", "flat", "overlapping", "wider"] {
         assert_eq!(count(none), 0, "{none}, {width} pixels wide: {found}");
     }
-    let parts = ["Filters", "Feature maps", "Saliency", "Confusion", "Worst", "Graph", "Time", "Memory"];
+    let parts =
+        ["Filters", "Feature maps", "Saliency", "Confusion", "Worst", "Layers", "Graph", "Time", "Memory"];
     assert_eq!(found["headings"], Value::from(parts.map(Value::from).to_vec()));
     assert!(
         count("images") > 20 && count("forward") > 15 && count("both") > count("forward") + 20,

@@ -230,17 +230,12 @@ fn print_plan(case: Case, arguments: &Arguments) -> Result<()> {
     let Some(net) = case.workload.net() else { return Ok(()) };
     let (mut runner, batch) = runner(&net, case, arguments)?;
     runner.time(Effort { warm_up: Duration::from_millis(500), blocks: 1, block: Duration::ZERO })?;
-    let runs: Vec<Vec<Duration>> = (0..21).map(|_| runner.time_steps()).collect::<dagrad::Result<_>>()?;
+    let profile = runner.profile()?;
     let (workload, mode) = (case.workload.name(), case.mode.name());
     println!("{workload}, {mode}, batch {batch}, {} threads: µs of each step", case.threads);
-    let mut sum = 0.0;
-    for (number, step) in runner.plan().steps().iter().enumerate() {
-        let mut times: Vec<Duration> = runs.iter().map(|run| run[number]).collect();
-        times.sort();
-        let micros = times[times.len() / 2].as_secs_f64() * 1e6;
-        println!("{micros:>9.1}  {step} {}", step.output().meta);
-        sum += micros;
+    for step in &profile.steps {
+        println!("{:>9.1}  {} {}", step.microseconds, step.title, step.output);
     }
-    println!("{sum:>9.1}  in all\n");
+    println!("{:>9.1}  in all\n\n{profile}", profile.total());
     Ok(())
 }

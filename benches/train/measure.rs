@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use dagrad::inspect::Profile;
 use dagrad::nn::Network;
 use dagrad::optim::{Adam, minimize};
 use dagrad::{Feed, Graph, Options, Plan, Result, Store, Var, Workspace};
@@ -136,10 +137,10 @@ impl Runner {
         self.plan.run(&mut self.store, &mut self.workspace, &feeds).map(drop)
     }
 
-    /// Runs the plan once and answers how long each of its steps took.
-    pub fn time_steps(&mut self) -> Result<Vec<Duration>> {
+    /// Where the time of a run goes.
+    pub fn profile(&mut self) -> Result<Profile> {
         let feeds = [Feed::new("images", &self.images), Feed::new("labels", &self.labels)];
-        self.plan.time_steps(&mut self.store, &mut self.workspace, &feeds)
+        self.plan.profile(&self.store, &mut self.workspace, &feeds)
     }
 
     /// Runs the plan for a while and measures it.

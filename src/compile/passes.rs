@@ -1,5 +1,7 @@
 //! The passes that only look at a node and its neighbours.
 
+use std::sync::Arc;
+
 use std::collections::HashMap;
 
 use smallvec::SmallVec;
@@ -85,9 +87,10 @@ pub fn absorb(program: &Program) -> Program {
         let operands = operands?;
         let absorbed = program.dag.op(id).and_then(|op| absorb_one(new, &single, op, &operands));
         let added = match absorbed {
-            Some((op, operands)) => {
+            Some(Absorbed { op, operands, layer }) => {
                 let like = program.dag.node(id).clone();
-                new.push(Node { kind: Kind::Op(op), ..like }, &operands)
+                let layer = layer.or(like.layer);
+                new.push(Node { kind: Kind::Op(op), layer, ..like }, &operands)
             }
             None => copy(new, &program.dag, id, &operands)?,
         };
@@ -97,12 +100,14 @@ pub fn absorb(program: &Program) -> Program {
     })
 }
 
-fn absorb_one(
-    dag: &Dag,
-    single: &[bool],
-    next: &dyn AnyOp,
-    operands: &[NodeId],
-) -> Option<(std::sync::Arc<dyn AnyOp>, Operands)> {
+/// An operation that does two, its operands, and the layer of the one that comes first.
+struct Absorbed {
+    op: Arc<dyn AnyOp>,
+    operands: Operands,
+    layer: Option<Arc<str>>,
+}
+
+fn absorb_one(dag: &Dag, single: &[bool], next: &dyn AnyOp, operands: &[NodeId]) -> Option<Absorbed> {
     let function = next.elementwise();
     let offer = |host: NodeId, other: Option<NodeId>| {
         let op = dag.op(host).filter(|_| single[host.index()])?;
@@ -116,8 +121,9 @@ fn absorb_one(
             None => (None, None),
         };
         let next = Next { op: next, function, other: strides.as_deref() };
-        let absorbed = op.absorb(&next)?;
-        Some((absorbed, dag.operands(host).into_iter().chain(source).collect()))
+        let op = op.absorb(&next)?;
+        let operands = dag.operands(host).into_iter().chain(source).collect();
+        Some(Absorbed { op, operands, layer: dag.node(host).layer.clone() })
     };
     match *operands {
         [only] => offer(only, None),

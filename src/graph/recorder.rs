@@ -51,6 +51,8 @@ pub struct Graph {
     differentiating: Cell<Option<NodeId>>,
     /// The layer that is being recorded now.
     layer: RefCell<Option<Arc<str>>>,
+    /// How many composed operations of each name there are.
+    composites: RefCell<HashMap<&'static str, usize>>,
     mode: Mode,
     /// Tells this graph from every other one.
     identity: u64,
@@ -88,6 +90,7 @@ impl Graph {
             blocks: RefCell::default(),
             differentiating: Cell::new(None),
             layer: RefCell::default(),
+            composites: RefCell::default(),
             mode,
             identity: GRAPHS.fetch_add(1, Ordering::Relaxed),
         }
@@ -158,10 +161,16 @@ impl Graph {
         Layer { graph: self, outer }
     }
 
-    /// The same for an operation that is composed of others: inside a layer it goes by the layer's name.
-    pub(crate) fn composite(&self, name: &str) -> Layer<'_> {
+    /// The same for an operation that is composed of others: inside a layer it goes by the layer's name, outside of any by
+    /// its own, with a number from the second one on.
+    pub(crate) fn composite(&self, name: &'static str) -> Layer<'_> {
         let outer = self.layer.borrow().clone();
-        let name = outer.clone().unwrap_or_else(|| name.into());
+        let name = outer.clone().unwrap_or_else(|| {
+            let mut composites = self.composites.borrow_mut();
+            let number = composites.entry(name).or_insert(0);
+            *number += 1;
+            if *number == 1 { name.into() } else { format!("{name} {number}").into() }
+        });
         self.layer.replace(Some(name));
         Layer { graph: self, outer }
     }
@@ -223,6 +232,7 @@ impl Graph {
             names: self.names.clone(),
             error: self.error.clone(),
             blocks: self.blocks.clone(),
+            composites: self.composites.clone(),
             ..Self::with_mode(self.mode)
         }
     }

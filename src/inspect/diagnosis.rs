@@ -101,7 +101,9 @@ pub fn diagnose<T: Precision>(
     let gradients = vjp(&[(loss, graph.fill(loss.shape(), 1.0))], &parameters)?;
     let reached = gradients.iter().flatten().copied();
     let watched = units.iter().flat_map(|&unit| [unit, argument(&graph, unit)]);
-    let outputs: Vec<Var<'_>> = [loss].into_iter().chain(reached).chain(watched).collect();
+    // The parameters too, so that those without a path are in the store.
+    let all = parameters.iter().copied();
+    let outputs: Vec<Var<'_>> = [loss].into_iter().chain(reached).chain(watched).chain(all).collect();
     let plan = Options::new().without_assignments().compile::<T>(&graph, &outputs)?;
     let found = plan.run(store, workspace, feeds)?;
     let health = |unit: Var<'_>| {

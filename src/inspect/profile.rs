@@ -207,7 +207,8 @@ impl Profile {
 
     /// Microseconds of a part of the training step.
     pub fn phase(&self, phase: Phase) -> f64 {
-        self.steps.iter().filter(|step| step.phase == phase).map(|step| step.microseconds).sum()
+        let steps = self.steps.iter().filter(|step| step.phase == phase);
+        steps.fold(0.0, |sum, step| sum + step.microseconds) // the sum of nothing is 0, and not −0
     }
 
     /// All operations, the one that takes longest first.

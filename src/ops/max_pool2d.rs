@@ -311,6 +311,7 @@ impl<'g> Var<'g> {
         if let Err(problem) = argmax.infer(&[&self.meta()]) {
             return self.graph().refuse("max_pool2d", &["image"], &[self], problem);
         }
+        let _layer = self.graph().composite("max_pool2d");
         let indices = self.graph().record(argmax, &[self]);
         self.graph().record(Take { window, order: Order::First }, &[self, indices])
     }

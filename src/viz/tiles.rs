@@ -5,7 +5,8 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use image::{DynamicImage, GrayImage, ImageFormat, ImageReader, Limits, RgbImage};
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use ndarray::{Array3, ArrayView3, ArrayViewD, Axis, Ix3};
 
 use crate::error::{Error, Result};
@@ -16,10 +17,10 @@ const GAP: usize = 1;
 const MIDDLE: u8 = 128;
 /// The most pixels of a picture that is made.
 const MOST_PIXELS: usize = 1 << 27;
-/// The most pixels along a side of an image that is read,
-const LONGEST_SIDE: u32 = 1 << 14;
-/// and the most bytes that reading it may take.
-const MOST_BYTES: u64 = 1 << 29;
+/// The most pixels of an image that is read,
+const MOST_READ: u64 = 1 << 26;
+/// and the most bytes that its decoder may take.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// Pictures side by side: filters, feature maps, images. Each is `[1, height, width]`, grey, or `[3, height, width]`, red,
 /// green and blue.
@@ -232,11 +233,11 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// The image in a PNG or JPEG file, from 0, black, to 1, white: `[1, height, width]` in grey (`channels` 1) or
-/// `[3, height, width]` in red, green and blue (`channels` 3), whatever the file holds.
+/// `[3, height, width]` in red, green and blue (`channels` 3), whatever the file holds; upright, if the
+/// camera wrote down how it was held.
 ///
 /// # Errors
-/// A file that cannot be read, is damaged, of another kind, or larger than 16,384 pixels a side or 512 MiB; another number of
-/// channels.
+/// A file that cannot be read, is damaged, of another kind, or of more than 2²⁶ pixels; another number of channels.
 pub fn read_image(path: impl AsRef<Path>, channels: usize) -> Result<Array3<f32>> {
     let path = path.as_ref();
     let fail = |message: String| Error::Data { path: path.to_path_buf(), message };
@@ -246,11 +247,18 @@ pub fn read_image(path: impl AsRef<Path>, channels: usize) -> Result<Array3<f32>
     let file = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
     let mut reader = file.map_err(|error| fail(error.to_string()))?;
     let mut limits = Limits::default();
-    limits.max_image_width = Some(LONGEST_SIDE);
-    limits.max_image_height = Some(LONGEST_SIDE);
     limits.max_alloc = Some(MOST_BYTES);
     reader.limits(limits);
-    let image = reader.decode().map_err(|error| fail(error.to_string()))?;
+    let mut decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MOST_READ {
+        return Err(fail(format!(
+            "{width}×{height} pixels are more than {MOST_READ}; make the image smaller"
+        )));
+    }
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
+    image.apply_orientation(orientation);
     let (height, width) = (image.height() as usize, image.width() as usize);
     let bytes = if channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() };
     let pixels = ArrayView3::from_shape((height, width, channels), &bytes);

@@ -3,8 +3,12 @@
 use std::ops::Range;
 
 use crate::kernels::real::Real;
+use crate::kernels::simd::vectorize;
 use crate::kernels::workers::Workers;
 use crate::shape::Window;
+
+/// So many neighbouring places are done at once.
+const TILE: usize = 256;
 
 /// What the means are taken of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +42,12 @@ impl Average {
         let area = self.plane[0] * self.plane[1];
         workers.chunks(out, self.places[0] * self.places[1], &|number, out, _| {
             let plane = &data[number * area..][..area];
+            if let Regions::Window { window, .. } = self.regions {
+                return vectorize(
+                    #[inline(always)]
+                    || self.means_of_windows(window, plane, out),
+                );
+            }
             for (place, out) in out.iter_mut().enumerate() {
                 let mut sum = T::zero();
                 self.for_each_pixel(place, |at| sum += plane[at]);
@@ -51,11 +61,94 @@ impl Average {
         let places = self.places[0] * self.places[1];
         workers.chunks(out, self.plane[0] * self.plane[1], &|number, plane, _| {
             plane.fill(T::zero());
-            for (place, &value) in upstream[number * places..][..places].iter().enumerate() {
+            let upstream = &upstream[number * places..][..places];
+            if let Regions::Window { window, .. } = self.regions {
+                return vectorize(
+                    #[inline(always)]
+                    || self.spread_over_windows(window, upstream, plane),
+                );
+            }
+            for (place, &value) in upstream.iter().enumerate() {
                 let share = value / self.count(place);
                 self.for_each_pixel(place, |at| plane[at] += share);
             }
         });
+    }
+
+    /// The means of a plane, many neighbours at once: for each pixel of the window a run of pixels is added to a run of
+    /// sums. Every sum adds up in the order of its pixels.
+    #[inline(always)]
+    fn means_of_windows<T: Real>(&self, window: Window, plane: &[T], out: &mut [T]) {
+        let [width, columns] = [self.plane[1], self.places[1]];
+        for (row, out) in out.chunks_exact_mut(columns).enumerate() {
+            for (number, sums) in out.chunks_mut(TILE).enumerate() {
+                let places = number * TILE..number * TILE + sums.len();
+                sums.fill(T::zero());
+                for line in self.pixels(0, row) {
+                    let line = &plane[line * width..][..width];
+                    for offset in 0..window.kernel[1] {
+                        let (inside, first) = inside(window, offset, width, &places);
+                        let sums = &mut sums[inside];
+                        match window.stride[1] {
+                            1 => line[first..].iter().zip(sums).for_each(|(pixel, sum)| *sum += *pixel),
+                            stride => {
+                                let pixels = line[first..].iter().step_by(stride);
+                                pixels.zip(sums).for_each(|(pixel, sum)| *sum += *pixel);
+                            }
+                        }
+                    }
+                }
+                self.divide(row * columns, &places, sums);
+            }
+        }
+    }
+
+    /// The adjoint: for each pixel of the window a run of values is added to a run of pixels. Every pixel adds up in the order
+    /// of the places that cover it, which is the other way round within the window.
+    #[inline(always)]
+    fn spread_over_windows<T: Real>(&self, window: Window, upstream: &[T], plane: &mut [T]) {
+        let [width, columns] = [self.plane[1], self.places[1]];
+        let mut shares = [T::zero(); TILE];
+        for (row, upstream) in upstream.chunks_exact(columns).enumerate() {
+            for (number, values) in upstream.chunks(TILE).enumerate() {
+                let places = number * TILE..number * TILE + values.len();
+                let shares = &mut shares[..values.len()];
+                shares.copy_from_slice(values);
+                self.divide(row * columns, &places, shares);
+                for line in self.pixels(0, row) {
+                    let line = &mut plane[line * width..][..width];
+                    for offset in (0..window.kernel[1]).rev() {
+                        let (inside, first) = inside(window, offset, width, &places);
+                        let shares = &shares[inside];
+                        match window.stride[1] {
+                            1 => line[first..]
+                                .iter_mut()
+                                .zip(shares)
+                                .for_each(|(pixel, share)| *pixel += *share),
+                            stride => {
+                                let pixels = line[first..].iter_mut().step_by(stride);
+                                pixels.zip(shares).for_each(|(pixel, share)| *pixel += *share);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Divides the values at some places of a row, which starts at place `row`, by the sizes of their regions.
+    #[inline(always)]
+    fn divide<T: Real>(&self, row: usize, places: &Range<usize>, values: &mut [T]) {
+        let counts = |place: usize| self.count::<T>(row + place);
+        let Some(last) = places.end.checked_sub(1) else { return };
+        // Windows are smaller only at the borders: if the outer two are whole, so are those between.
+        let whole = self.pixels(1, places.start).len().min(self.pixels(1, last).len());
+        if matches!(self.regions, Regions::Window { window, .. } if whole == window.kernel[1]) {
+            let count = counts(places.start);
+            values.iter_mut().for_each(|value| *value /= count);
+        } else {
+            values.iter_mut().zip(places.clone()).for_each(|(value, place)| *value /= counts(place));
+        }
     }
 
     #[inline(always)]
@@ -94,6 +187,18 @@ impl Average {
         };
         T::of(along(0, place / self.places[1]) as f64 * along(1, place % self.places[1]) as f64)
     }
+}
+
+/// Which of some places of a window see a pixel of the line at this offset from the window's left, counted from the first of
+/// these places; and which pixel the first that does sees.
+#[inline(always)]
+fn inside(window: Window, offset: usize, width: usize, places: &Range<usize>) -> (Range<usize>, usize) {
+    let (stride, padding) = (window.stride[1], window.padding[1]);
+    let start = padding.saturating_sub(offset).div_ceil(stride).clamp(places.start, places.end);
+    let end = (width + padding).saturating_sub(offset).div_ceil(stride).clamp(start, places.end);
+    // Without any place there is no pixel either.
+    let first = if start < end { start * stride + offset - padding } else { 0 };
+    (start - places.start..end - places.start, first)
 }
 
 #[cfg(test)]
@@ -137,6 +242,28 @@ mod tests {
                 }
                 let mean = sum / f64::from(if count_include_pad { padded } else { true_pixels });
                 prop_assert!((mean - found).abs() < 1e-12);
+            }
+        }
+    }
+
+    /// ⟨means(x), y⟩ = ⟨x, spread(y)⟩, on rows of more than a tile too.
+    #[test]
+    fn spreading_is_the_adjoint_of_means() {
+        for (width, stride, padding) in [(700, 1, 2), (700, 3, 0), (5, 2, 1), (256, 1, 0), (3, 4, 1)] {
+            for count_include_pad in [false, true] {
+                let window = Window::new([3, 5.min(width)], [2, stride], [1, padding]);
+                let plane = [9, width];
+                let regions = Regions::Window { window, count_include_pad };
+                let average = Average { plane, places: window.places(plane).unwrap(), regions };
+                let (places, workers) = (average.places[0] * average.places[1], Workers::new(2).unwrap());
+                let x: Vec<f64> = (0..2 * 9 * width).map(|i| ((i * 7919) % 17) as f64).collect();
+                let y: Vec<f64> = (0..2 * places).map(|i| ((i * 104_729) % 13) as f64).collect();
+                let (mut means, mut spread) = (vec![f64::NAN; y.len()], vec![f64::NAN; x.len()]);
+                average.means(&x, &mut means, &workers);
+                average.spread(&y, &mut spread, &workers);
+                let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+                let (there, back) = (dot(&means, &y), dot(&x, &spread));
+                assert!((there - back).abs() < 1e-9 * there.abs(), "{there} {back} {average:?}");
             }
         }
     }

@@ -124,6 +124,7 @@ fn facts(dag: &Dag, id: NodeId) -> String {
     }
     let element = if node.meta.dtype == Dtype::Index { size_of::<u32>() } else { size_of::<f32>() };
     facts.push(("bytes", grouped(count * element)));
+    facts.push(("layer", node.layer.as_deref().unwrap_or_default().to_string()));
     facts.push(("line", node.site.to_string()));
     let known = facts.into_iter().filter(|(_, value)| !value.is_empty());
     known.map(|(name, value)| format!("{name}\t{value}")).collect::<Vec<_>>().join("\n")

@@ -193,7 +193,7 @@ fn layers_part<N: Network>(model: &Model<N>) -> Result<Markup> {
         about,
         html! {
             div.wide {
-                table {
+                table.three-words {
                     thead { tr { @for name in ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "sees"] { th { (name) } } } }
                     tbody {
                         @for layer in &summary.layers {

@@ -44,7 +44,7 @@ pub fn time_part(profile: &Profile, batch: usize) -> Markup {
                         @for family in profile.families() {
                             tr {
                                 td { (family.name) }
-                                @for time in family.microseconds { td { (format!("{time:.1}")) } }
+                                @for time in family.microseconds { td { (if time > 0.0 { format!("{time:.1}") } else { String::new() }) } }
                                 (rates(family.gflops(), family.gigabytes_per_second()))
                                 (share(family.total() / whole))
                             }
@@ -54,7 +54,7 @@ pub fn time_part(profile: &Profile, batch: usize) -> Markup {
             }
             h4 { "The longest steps" }
             div.wide {
-                table {
+                table.two-words {
                     thead { tr {
                         @for name in ["step", "layer", "µs", "GFLOP/s", "% of peak", "GB/s", "share", ""] { th { (name) } }
                     } }
