@@ -13,7 +13,7 @@ use dagrad::data::{self, Split};
 use dagrad::inspect::{Summary, receptive_field};
 use dagrad::nn::{Filters, Model, Network, conv2d, linear};
 use dagrad::optim::Adam;
-use dagrad::train::{FitOptions, Progress, fit};
+use dagrad::train::{FitOptions, Progress, TensorBoard, fit, fit_observed};
 use dagrad::viz::{Report, Start};
 use dagrad::{Graph, Mode, Result, Var, Workspace};
 
@@ -36,6 +36,10 @@ struct Arguments {
     /// Print nothing while training.
     #[arg(long)]
     quiet: bool,
+    /// Write scalars and filters to a folder of its own for each network and seed in this one, for
+    /// `tensorboard --logdir DIR`.
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
     /// Write a page with curves, filters and graphs to this file, for a browser.
     #[arg(long, value_name = "FILE.html", default_value = "target/deep_vs_shallow.html")]
     report: PathBuf,
@@ -165,7 +169,14 @@ fn compare(stack: Stack, split: &Split, arguments: &Arguments, report: &mut Repo
         let mut model = Model::with_workspace(stack, image_shape, seed, workspace)?;
         let options = FitOptions { epochs: arguments.epochs as usize, batch: 100, seed, progress };
         let (start, optimizer) = (Start::of(&model), Adam::new(1e-3));
-        let epochs = fit(&mut model, &optimizer, &split.train, &split.test, options)?;
+        let log = arguments.log.as_ref().map(|folder| {
+            let kernels: Vec<String> = stack.kernels.iter().map(usize::to_string).collect();
+            TensorBoard::create(folder.join(format!("{}-seed{seed}", kernels.join("x"))))
+        });
+        let epochs = match log {
+            Some(log) => fit_observed(&mut model, &optimizer, &split.train, &split.test, options, &mut log?)?,
+            None => fit(&mut model, &optimizer, &split.train, &split.test, options)?,
+        };
         report.run(&name, &epochs);
         if seed + 1 == u64::from(arguments.seeds) {
             report.network(&name, &start, &mut model, &optimizer, &split.test)?;

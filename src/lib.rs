@@ -70,7 +70,7 @@
 //! | [`nn`], [`optim`] | layers and networks; optimizers in graph operations |
 //! | [`data`], [`train`] | digits and batches; training runs |
 //! | [`inspect`] | what a network is, where its time goes, and what is wrong with it |
-//! | `viz` | pictures and pages about networks (feature `viz`, on by default) |
+//! | `viz` | filters, saliency, and pages about networks (feature `viz`, on by default) |
 //! | [`check`] | are these gradients right? For your own operations, losses and networks too |
 //!
 //! # Further reading

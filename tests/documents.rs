@@ -11,6 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dagrad::compile::Options;
+use dagrad::inspect::Summary;
+use dagrad::nn::{Network, SimpleConvNet};
 use dagrad::optim::{Sgd, minimize};
 use dagrad::{Graph, Plan, Result, Var};
 
@@ -122,6 +124,7 @@ fn listing(name: &str) -> Result<String> {
             tiny::slopes(value)?;
             Ok(text(&graph).split_inclusive('\n').skip(known).collect())
         }
+        "summary" => Ok(text(Summary::of(value))),
         "step" | "table" | "program" | "plan" => {
             minimize(value, &Sgd::new(0.1))?;
             Ok(match what {
@@ -142,9 +145,15 @@ fn listing(name: &str) -> Result<String> {
     }
 }
 
+/// The book's network on one image.
+fn simple(graph: &Graph) -> Var<'_> {
+    SimpleConvNet::default().logits(graph.input("image", [1, 1, 28, 28]))
+}
+
 fn recorded<'g>(name: &str, graph: &'g Graph) -> Var<'g> {
     let record = match name {
         "regression" => regression::loss,
+        "simple" => simple,
         "tiny" => tiny::loss,
         "wrong" => wrong::features,
         "prune" => passes::prune,

@@ -8,8 +8,8 @@ use common::{assert_mentions, message};
 use dagrad::data::{Dataset, Split, mnist_5k};
 use dagrad::nn::{self, DeepConvNet, Filters, Model, Network, SimpleConvNet};
 use dagrad::optim::{Adam, Momentum, Optimizer, Sgd};
-use dagrad::train::{Epoch, FitOptions, Progress, evaluate, fit};
-use dagrad::{Graph, Mode, Plan, Store, Trainer, Var, Workspace};
+use dagrad::train::{Epoch, FitOptions, Observer, Progress, Step, evaluate, fit, fit_observed};
+use dagrad::{Error, Graph, Mode, Plan, Result, Store, Trainer, Var, Workspace};
 use ndarray::{Array1, Array4};
 
 const NETWORK: SimpleConvNet = SimpleConvNet {
@@ -336,4 +336,62 @@ fn a_quiet_run_prints_nothing_and_others_a_line_for_each_epoch() {
         assert_mentions(lines[0], &["epoch  1/2", "loss 2.", "train", "test", "%"]);
         assert_mentions(lines[1], &["epoch  2/2"]);
     }
+}
+
+/// Keeps what it is told, and has enough after some steps.
+struct Listener {
+    steps: Vec<Step>,
+    epochs: Vec<Epoch>,
+    weights: Vec<f32>,
+    enough: usize,
+}
+
+impl Observer for Listener {
+    fn step(&mut self, step: &Step) -> Result<()> {
+        self.steps.push(*step);
+        if self.steps.len() < self.enough {
+            return Ok(());
+        }
+        Err(Error::Setting { setting: "listener".into(), message: "that is enough".into() })
+    }
+
+    fn epoch(&mut self, epoch: &Epoch, store: &Store<f32>) -> Result<()> {
+        self.epochs.push(*epoch);
+        self.weights.extend(store.get("W3").and_then(|values| values.first().copied()));
+        Ok(())
+    }
+}
+
+#[test]
+fn an_observer_is_told_of_every_step_and_epoch_and_may_end_the_training() {
+    let Split { train, test } = mnist_5k().unwrap();
+    let (train, test) = (train.take(250), test.take(40));
+    let run = |enough: usize| {
+        let mut model = Model::new(SimpleConvNet::default(), train.image_shape(), 0).unwrap();
+        let mut listener = Listener { steps: Vec::new(), epochs: Vec::new(), weights: Vec::new(), enough };
+        let epochs =
+            fit_observed(&mut model, &Adam::new(1e-3), &train, &test, options(2, 100, 0), &mut listener);
+        (listener, epochs)
+    };
+    let (listener, epochs) = run(usize::MAX);
+    let epochs = epochs.unwrap();
+    assert_eq!(listener.epochs, epochs);
+    let numbers: Vec<(usize, u64)> = listener.steps.iter().map(|step| (step.epoch, step.number)).collect();
+    assert_eq!(numbers, [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (2, 6)]);
+    // The losses of an epoch's batches, of 100, 100 and 50 samples, make its mean loss.
+    for (epoch, steps) in epochs.iter().zip(listener.steps.chunks(3)) {
+        let mean = (100.0 * (steps[0].loss + steps[1].loss) + 50.0 * steps[2].loss) / 250.0;
+        assert!((mean - epoch.loss).abs() < 1e-12);
+        assert!(
+            steps.iter().all(|step| (0.0..=1.0).contains(&step.accuracy) && step.images_per_second > 0.0)
+        );
+    }
+    // The share of what was told right is of whole samples.
+    let right = listener.steps[2].accuracy * 250.0;
+    assert!((right - right.round()).abs() < 1e-9 && right > 0.0);
+    assert!(listener.weights.len() == 2 && listener.weights[0] != listener.weights[1]);
+
+    let (listener, stopped) = run(4);
+    assert!(stopped.unwrap_err().to_string().contains("that is enough"));
+    assert_eq!((listener.steps.len(), listener.epochs.len()), (4, 1));
 }

@@ -12,4 +12,5 @@ mod table;
 pub use diagnosis::{Diagnosis, ParameterHealth, UnitHealth, diagnose};
 pub use profile::{Family, Phase, Profile, StepProfile};
 pub use summary::{Layer, Summary, receptive_field};
-pub use table::grouped;
+#[cfg(feature = "viz")]
+pub(crate) use table::grouped;

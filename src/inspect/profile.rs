@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::table::{Table, grouped};
+use super::table::{Table, count};
 use crate::compile::{Place, Plan, Step};
 use crate::error::Result;
 use crate::graph::Precision;
@@ -300,7 +300,7 @@ impl fmt::Display for Profile {
                 family.microseconds.map(|time| if time > 0.0 { format!("{time:.1}") } else { String::new() });
             table.row([
                 family.name.to_string(),
-                grouped(family.steps),
+                count(family.steps),
                 forward,
                 backward,
                 update,

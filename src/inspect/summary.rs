@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::table::{Table, grouped};
+use super::table::{Table, count};
 use crate::autodiff::vjp;
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, Meta, Var};
@@ -28,7 +28,7 @@ use crate::shape::Window;
 /// assert_eq!(summary.parameters, (16 * 9 + 16) + (16 * 14 * 14 * 10 + 10));
 /// assert_eq!(summary.macs, 16 * 9 * 28 * 28 + 16 * 14 * 14 * 10);
 /// let pool = &summary.layers[2];
-/// assert_eq!((pool.operations.as_str(), pool.sees), ("max_pool2d", Some([4, 4])));
+/// assert_eq!((pool.name.as_str(), pool.sees), ("max_pool2d", Some([4, 4])));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
@@ -155,8 +155,7 @@ impl fmt::Display for Summary {
                 operations = operations.chars().take(ROOM - 1).chain(['…']).collect();
             }
             let sees = layer.sees.map_or(String::new(), |[height, width]| format!("{height}×{width}"));
-            let [parameters, macs, kept] = [layer.parameters, layer.macs, layer.kept]
-                .map(|number| if number == 0 { String::new() } else { grouped(number) });
+            let [parameters, macs, kept] = [layer.parameters, layer.macs, layer.kept].map(count);
             table.row([
                 layer.name.clone(),
                 operations,
@@ -167,7 +166,7 @@ impl fmt::Display for Summary {
                 sees,
             ]);
         }
-        let [parameters, macs, kept] = [self.parameters, self.macs, self.kept].map(grouped);
+        let [parameters, macs, kept] = [self.parameters, self.macs, self.kept].map(count);
         table.row(["total".into(), String::new(), String::new(), parameters, macs, kept, String::new()]);
         write!(f, "{table}")
     }

@@ -39,11 +39,16 @@ impl fmt::Display for Table {
     }
 }
 
-/// A number with a comma between thousands.
-pub fn grouped(number: usize) -> String {
+/// A number with something between thousands.
+pub fn grouped(number: usize, between: &str) -> String {
     let digits = number.to_string();
     let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
-    groups.collect::<Vec<_>>().join(",")
+    groups.collect::<Vec<_>>().join(between)
+}
+
+/// A number with commas between thousands; nothing for 0.
+pub fn count(number: usize) -> String {
+    if number == 0 { String::new() } else { grouped(number, ",") }
 }
 
 #[cfg(test)]
@@ -60,6 +65,8 @@ mod tests {
 
     #[test]
     fn thousands_stand_apart() {
-        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        let apart = |number| grouped(number, ",");
+        assert_eq!([0, 999, 1000, 1234567].map(apart), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 1000].map(count), ["", "1", "1,000"]);
     }
 }

@@ -1,10 +1,9 @@
 //! One training step after another.
 
-use std::time::Duration;
-
 use crate::compile::Plan;
 use crate::error::{Error, Result};
 use crate::graph::{Precision, Var};
+use crate::inspect::Profile;
 use crate::optim::{Optimizer, minimize};
 use crate::run::{Feed, Store, Workspace};
 
@@ -76,12 +75,12 @@ impl<T: Precision> Trainer<T> {
         outputs.scalar(0).ok_or_else(|| Error::setting("loss", "it holds indices, not real numbers"))
     }
 
-    /// Runs one step on a batch and answers how long each step of the plan took.
+    /// Where the time of a step on a batch goes. The parameters stay as they are.
     ///
     /// # Errors
     /// A value that does not fit its input.
-    pub fn time_steps(&mut self, feeds: &[Feed<'_>]) -> Result<Vec<Duration>> {
-        self.plan.time_steps(&mut self.store, &mut self.workspace, feeds)
+    pub fn profile(&mut self, feeds: &[Feed<'_>]) -> Result<Profile> {
+        self.plan.profile(&self.store, &mut self.workspace, feeds)
     }
 
     /// The compiled step.

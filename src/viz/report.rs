@@ -182,20 +182,12 @@ fn part(heading: &str, about: &str, content: Markup) -> Markup {
 
 /// A number with a narrow space between thousands, at which lines do not break.
 fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
-    groups.collect::<Vec<_>>().join("\u{202f}")
+    crate::inspect::grouped(number, "\u{202f}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_stand_apart() {
-        let apart = |number| grouped(number).replace('\u{202f}', " ");
-        assert_eq!([0, 999, 1000, 1234567].map(apart), ["0", "999", "1 000", "1 234 567"]);
-    }
 
     #[test]
     fn text_from_outside_is_escaped() {

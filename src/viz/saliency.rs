@@ -141,7 +141,7 @@ impl Default for Occlusion {
 }
 
 /// How much the class's logit falls when a patch covers the pixel, the mean over all places of the patch that do; below 0
-/// where covering helps (Zeiler and Fergus, *Visualizing and Understanding Convolutional Networks*, 2013). It needs no
+/// where covering helps, 0 where no patch comes (Zeiler and Fergus, *Visualizing and Understanding Convolutional Networks*, 2013). It needs no
 /// gradients, but a prediction for each place.
 ///
 /// ```

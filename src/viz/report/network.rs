@@ -166,7 +166,7 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Ans
             div.gallery {
                 @for (pictures, class) in &rows {
                     figure {
-                        div.gallery {
+                        div.row {
                             @for (name, address) in pictures { img src=(address) width="84" alt=(name) title=(name); }
                         }
                         figcaption { "says " (class) ": " (pictures.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")) }
