@@ -93,6 +93,31 @@ impl<T: Precision> Trainer<T> {
         &self.store
     }
 
+    /// The parameters, and the memory and threads to run other plans over them: one that
+    /// [watches](Plan::watch) a value inside the network, for example.
+    ///
+    /// ```
+    /// use dagrad::optim::Sgd;
+    /// use dagrad::{Graph, Trainer, nn};
+    /// use ndarray::Array2;
+    ///
+    /// let graph = Graph::new();
+    /// let x = graph.input("x", [4, 3]);
+    /// let hidden = nn::linear(x, "fc1", 5).relu();
+    /// let loss = nn::linear(hidden, "fc2", 1).powi(2).mean_all();
+    /// let mut trainer = Trainer::new(loss, &Sgd::new(0.1))?;
+    ///
+    /// let (xs, watched) = (Array2::<f32>::ones((4, 3)), trainer.plan().watch(hidden)?);
+    /// let (store, workspace) = trainer.parts();
+    /// workspace.check_values(true); // from now on a NaN is an error that says where it comes from
+    /// let outputs = watched.run(store, workspace, &[x.feed(&xs)])?; // a step like any other
+    /// assert_eq!(outputs.get(hidden).unwrap().shape(), [4, 5]);
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn parts(&mut self) -> (&mut Store<T>, &mut Workspace) {
+        (&mut self.store, &mut self.workspace)
+    }
+
     /// The parameters, for whoever trains or evaluates on with another graph.
     pub fn into_store(self) -> Store<T> {
         self.store

@@ -141,9 +141,12 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Ans
     let samples: Vec<usize> = (0..test.len().min(3)).chain(answers.worst().into_iter().take(3)).collect();
     let (images, _) = test.batch(&samples)?;
     let classes = Array1::from_iter(samples.iter().map(|&sample| answers.answer(sample) as u32));
+    // As many places for a large image as for a small one: a quarter of it is covered at a time.
+    let side = images.dim().2.max(images.dim().3);
+    let cover = Occlusion { patch: side.div_ceil(4), stride: side.div_ceil(14), value: 0.0 };
     let mut heats = vec![
         ("gradient", input_gradient(model, &images, &classes)?),
-        ("occlusion", occlusion(model, &images, &classes, Occlusion::default())?),
+        ("occlusion", occlusion(model, &images, &classes, cover)?),
     ];
     // A network without maps has no Grad-CAM.
     heats.extend(grad_cam(model, &images, &classes, None).ok().map(|heat| ("Grad-CAM", heat)));
@@ -156,12 +159,15 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Ans
         }
         rows.push((pictures, classes[position]));
     }
-    let about = "What speaks for the class that the network answers, hot where it matters most: how strongly a pixel moves \
-                 its logit (gradient), how far the logit falls when a patch of 7×7 pixels is covered (occlusion), and the maps \
-                 of the last layer that has some, weighted by their gradients (Grad-CAM). Three first and three worst images.";
+    let about = format!(
+        "What speaks for the class that the network answers, hot where it matters most: how strongly a pixel moves its \
+         logit (gradient), how far the logit falls when a patch of {0}×{0} pixels is covered (occlusion), and the maps of \
+         the last layer that has some, weighted by their gradients (Grad-CAM). Three first and three worst images.",
+        cover.patch
+    );
     Ok(part(
         "Saliency",
-        about,
+        &about,
         html! {
             div.gallery {
                 @for (pictures, class) in &rows {
