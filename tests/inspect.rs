@@ -155,6 +155,11 @@ fn a_profile_is_written_as_json_and_as_a_trace() {
     let json: serde_json::Value = serde_json::from_str(&profile.to_json()).unwrap();
     assert_eq!(json["steps"].as_array().unwrap().len(), plan.steps().len());
     assert_eq!(json["threads"], 2);
+    let product =
+        json["families"].as_array().unwrap().iter().find(|family| family["name"] == "matmul").unwrap();
+    let share = product["gflops"].as_f64().unwrap() / json["peak_gflops"].as_f64().unwrap();
+    assert!((share - product["share_of_peak"].as_f64().unwrap()).abs() < 1e-9);
+    assert!(json["steps"][0].get("gigabytes_per_second").is_some() && json["steps"][0].get("line").is_some());
     let phases: Vec<&str> =
         json["steps"].as_array().unwrap().iter().filter_map(|step| step["phase"].as_str()).collect();
     assert!(["forward", "backward", "update"].iter().all(|phase| phases.contains(phase)));

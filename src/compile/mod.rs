@@ -167,7 +167,6 @@ impl<T: Precision> Plan<T> {
     ///
     /// # Errors
     /// A value of another graph; otherwise as [`compile`](Self::compile).
-    #[track_caller]
     pub fn watch(&self, var: Var<'_>) -> Result<Self> {
         let graph = var.graph();
         if graph.identity() != self.graph {

@@ -37,7 +37,6 @@ const PRINTED: usize = 12;
 /// # Ok::<(), dagrad::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-#[cfg_attr(feature = "json", derive(serde::Serialize))]
 pub struct Profile {
     /// The steps, in the order in which they run.
     pub steps: Vec<StepProfile>,
@@ -49,7 +48,6 @@ pub struct Profile {
     /// multiplication and an addition are two) per second, in the precision `f32`.
     pub peak_gflops: f64,
     /// The calls of kernels in the last run.
-    #[cfg_attr(feature = "json", serde(skip))]
     pub calls: Vec<KernelCall>,
 }
 
@@ -91,6 +89,7 @@ pub enum Phase {
 
 /// All steps of one operation.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
 pub struct Family {
     /// The operation.
     pub name: &'static str,
@@ -239,11 +238,29 @@ impl Profile {
         steps
     }
 
-    /// The profile as JSON: an object of `threads`, `runs`, `peak_gflops` and `steps`, with the fields of
-    /// [`StepProfile`].
+    /// The profile as JSON: an object of `threads`, `runs`, `peak_gflops`, `families` and `steps`. The last two have the
+    /// fields of [`Family`] and [`StepProfile`], and `gflops`, `share_of_peak` and `gigabytes_per_second`, null where there
+    /// is none.
     #[cfg(feature = "json")]
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default() // only maps with odd keys fail
+        let rated = |mut fields: serde_json::Value, gflops: Option<f64>, gigabytes: Option<f64>| {
+            fields["gflops"] = gflops.into();
+            fields["share_of_peak"] = gflops.map(|gflops| gflops / self.peak_gflops).into();
+            fields["gigabytes_per_second"] = gigabytes.into();
+            fields
+        };
+        let families = self
+            .families()
+            .into_iter()
+            .map(|family| rated(serde_json::json!(family), family.gflops(), family.gigabytes_per_second()));
+        let steps = self.steps.iter();
+        let steps =
+            steps.map(|step| rated(serde_json::json!(step), step.gflops(), step.gigabytes_per_second()));
+        let profile = serde_json::json!({
+            "threads": self.threads, "runs": self.runs, "peak_gflops": self.peak_gflops,
+            "families": families.collect::<Vec<_>>(), "steps": steps.collect::<Vec<_>>(),
+        });
+        format!("{profile:#}")
     }
 
     /// The last run's calls of kernels in the format of Chrome's tracing, for `chrome://tracing` and

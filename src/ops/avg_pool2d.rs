@@ -169,6 +169,8 @@ pub fn examples() -> Vec<Example> {
         pool("pixels left over, covered", [1, 2, 6, 7], Pool2dOptions::new([3, 2]).stride([2, 4]).ceil_mode()),
         pool("covered, beyond the padding", [1, 1, 6, 5], padded.stride([3, 3]).ceil_mode()),
         pool("covered, true pixels", [1, 1, 6, 5], padded.stride([3, 3]).ceil_mode().count_include_pad(false)),
+        pool("wide rows", [1, 2, 4, 11], Pool2dOptions::new([2, 3]).stride([2, 1]).padding(1)),
+        pool("wide rows, true pixels", [1, 1, 3, 18], padded.stride([1, 2]).count_include_pad(false)),
         pool("an empty batch", [0, 2, 4, 4], 2.into()),
         adaptive("equal parts", [2, 3, 4, 6], [2, 3]),
         adaptive("parts that share pixels", [1, 2, 5, 7], [3, 4]),

@@ -7,8 +7,10 @@ use crate::kernels::simd::vectorize;
 use crate::kernels::workers::Workers;
 use crate::shape::Window;
 
-/// So many neighbouring places are done at once.
+/// So many neighbouring places are done at once,
 const TILE: usize = 256;
+/// unless a row has fewer than these: then each is summed on its own.
+const FEW: usize = 8;
 
 /// What the means are taken of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,7 +44,7 @@ impl Average {
         let area = self.plane[0] * self.plane[1];
         workers.chunks(out, self.places[0] * self.places[1], &|number, out, _| {
             let plane = &data[number * area..][..area];
-            if let Regions::Window { window, .. } = self.regions {
+            if let Some(window) = self.window_of_rows() {
                 return vectorize(
                     #[inline(always)]
                     || self.means_of_windows(window, plane, out),
@@ -62,7 +64,7 @@ impl Average {
         workers.chunks(out, self.plane[0] * self.plane[1], &|number, plane, _| {
             plane.fill(T::zero());
             let upstream = &upstream[number * places..][..places];
-            if let Regions::Window { window, .. } = self.regions {
+            if let Some(window) = self.window_of_rows() {
                 return vectorize(
                     #[inline(always)]
                     || self.spread_over_windows(window, upstream, plane),
@@ -73,6 +75,14 @@ impl Average {
                 self.for_each_pixel(place, |at| plane[at] += share);
             }
         });
+    }
+
+    /// The window, if there are enough of them in a row to do many at once.
+    fn window_of_rows(&self) -> Option<Window> {
+        match self.regions {
+            Regions::Window { window, .. } if self.places[1] >= FEW => Some(window),
+            _ => None,
+        }
     }
 
     /// The means of a plane, many neighbours at once: for each pixel of the window a run of pixels is added to a run of
@@ -88,14 +98,7 @@ impl Average {
                     let line = &plane[line * width..][..width];
                     for offset in 0..window.kernel[1] {
                         let (inside, first) = inside(window, offset, width, &places);
-                        let sums = &mut sums[inside];
-                        match window.stride[1] {
-                            1 => line[first..].iter().zip(sums).for_each(|(pixel, sum)| *sum += *pixel),
-                            stride => {
-                                let pixels = line[first..].iter().step_by(stride);
-                                pixels.zip(sums).for_each(|(pixel, sum)| *sum += *pixel);
-                            }
-                        }
+                        gather(&line[first..], &mut sums[inside], window.stride[1]);
                     }
                 }
                 self.divide(row * columns, &places, sums);
@@ -119,17 +122,7 @@ impl Average {
                     let line = &mut plane[line * width..][..width];
                     for offset in (0..window.kernel[1]).rev() {
                         let (inside, first) = inside(window, offset, width, &places);
-                        let shares = &shares[inside];
-                        match window.stride[1] {
-                            1 => line[first..]
-                                .iter_mut()
-                                .zip(shares)
-                                .for_each(|(pixel, share)| *pixel += *share),
-                            stride => {
-                                let pixels = line[first..].iter_mut().step_by(stride);
-                                pixels.zip(shares).for_each(|(pixel, share)| *pixel += *share);
-                            }
-                        }
+                        scatter(&shares[inside], &mut line[first..], window.stride[1]);
                     }
                 }
             }
@@ -186,6 +179,24 @@ impl Average {
             _ => self.pixels(axis, place).len(),
         };
         T::of(along(0, place / self.places[1]) as f64 * along(1, place % self.places[1]) as f64)
+    }
+}
+
+/// Adds every pixel at a multiple of the stride to the sum of its number.
+#[inline(always)]
+fn gather<T: Real>(pixels: &[T], sums: &mut [T], stride: usize) {
+    match stride {
+        1 => sums.iter_mut().zip(pixels).for_each(|(sum, pixel)| *sum += *pixel),
+        _ => sums.iter_mut().zip(pixels.iter().step_by(stride)).for_each(|(sum, pixel)| *sum += *pixel),
+    }
+}
+
+/// The adjoint: adds each share to the pixel of its number times the stride.
+#[inline(always)]
+fn scatter<T: Real>(shares: &[T], pixels: &mut [T], stride: usize) {
+    match stride {
+        1 => pixels.iter_mut().zip(shares).for_each(|(pixel, share)| *pixel += *share),
+        _ => pixels.iter_mut().step_by(stride).zip(shares).for_each(|(pixel, share)| *pixel += *share),
     }
 }
 
@@ -249,7 +260,7 @@ mod tests {
     /// ⟨means(x), y⟩ = ⟨x, spread(y)⟩, on rows of more than a tile too.
     #[test]
     fn spreading_is_the_adjoint_of_means() {
-        for (width, stride, padding) in [(700, 1, 2), (700, 3, 0), (5, 2, 1), (256, 1, 0), (3, 4, 1)] {
+        for (width, stride, padding) in [(700, 1, 2), (700, 3, 0), (30, 2, 1), (256, 1, 0), (3, 4, 1)] {
             for count_include_pad in [false, true] {
                 let window = Window::new([3, 5.min(width)], [2, stride], [1, padding]);
                 let plane = [9, width];
