@@ -147,7 +147,7 @@ fn measure_block(stack: &Stack) -> Result<(usize, [usize; 2])> {
     let input = graph.input("input", [1, FILTERS, 28, 28]);
     let output = stack.block(input);
     graph.check()?;
-    let field = receptive_field(output, input).unwrap_or_default();
+    let field = receptive_field(output, input).map_or([0; 2], |field| field.size);
     Ok((Summary::of(output).weights_per_filter_pair, field))
 }
 
@@ -199,8 +199,8 @@ impl Row {
             self.name.clone(),
             self.weights_per_pair.to_string(),
             format!("{}×{}", self.field[0], self.field[1]),
-            self.whole.parameters.to_string(),
-            self.whole.macs.to_string(),
+            grouped(self.whole.parameters),
+            grouped(self.whole.macs),
             format!("{mean:.2} ± {deviation:.2} %"),
             format!("{:.2}", self.seconds_per_epoch),
         ]
@@ -213,6 +213,13 @@ fn print_table(rows: &[Row]) {
     };
     line(COLUMNS.map(str::to_string));
     rows.iter().map(Row::cells).for_each(line);
+}
+
+/// A number with commas between thousands.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
 }
 
 /// Mean, and standard deviation of the sample (0 for a single number).

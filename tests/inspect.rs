@@ -3,17 +3,17 @@
 mod common;
 
 use common::{array, assert_mentions, message};
-use dagrad::inspect::{Layer, Phase, Profile, Summary, diagnose};
+use dagrad::inspect::{Layer, Origin, Phase, Profile, Summary, diagnose};
 use dagrad::nn::{self, BatchNorm, Filters, Model, Network, ResNet, SimpleConvNet};
 use dagrad::optim::{Adam, minimize};
-use dagrad::{Error, Graph, Init, Mode, Options, Plan, Store, Var, Workspace, gradients};
+use dagrad::{Error, Graph, Init, Mode, Options, Plan, Reduction, Store, Var, Workspace, gradients};
 use ndarray::{Array1, Array2, Array4};
 
 /// Layer by layer: name, operations, output, parameters, MACs, kept numbers, field.
 fn rows(summary: &Summary) -> Vec<String> {
     let row = |layer: &Layer| {
-        let Layer { name, operations, output, parameters, macs, kept, sees } = layer;
-        let sees = sees.map_or("-".to_string(), |[height, width]| format!("{height}x{width}"));
+        let Layer { name, operations, output, parameters, macs, kept, sees, .. } = layer;
+        let sees = sees.map_or("-".to_string(), |field| format!("{}x{}", field.size[0], field.size[1]));
         format!("{name}|{operations}|{output}|{parameters}|{macs}|{}|{sees}", kept / 4)
     };
     summary.layers.iter().map(row).collect()
@@ -74,6 +74,27 @@ fn each_layer_of_a_network_is_one_row_and_shared_weights_count_once() {
     nn::linear(nn::linear(x, "fc", 3), "fc", 3);
     let summary = graph.summary();
     assert_eq!((summary.layers.len(), summary.parameters, summary.macs), (1, 12, 2 * 2 * 9));
+}
+
+#[test]
+fn a_summary_knows_what_each_layer_reads() {
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 3]);
+    let a = nn::linear(x, "a", 3);
+    let b = nn::linear(a.relu(), "b", 3) + a;
+    nn::linear(b, "a", 3).mse_loss(graph.input("target", [2, 3]), Reduction::Mean);
+    let summary = graph.summary();
+    let reads = summary.layers.iter().map(|layer| &layer.reads[..]).collect::<Vec<_>>();
+    let (x, target) = (Origin::Input("x".into()), Origin::Input("target".into()));
+    // a (first, and again at the end), relu, b, b + a, and the loss
+    let expected: [&[Origin]; 5] = [
+        &[x, Origin::Layer(3)],
+        &[Origin::Layer(0)],
+        &[Origin::Layer(1)],
+        &[Origin::Layer(2), Origin::Layer(0)],
+        &[Origin::Layer(0), target],
+    ];
+    assert_eq!(reads, expected);
 }
 
 #[test]

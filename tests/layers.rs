@@ -163,6 +163,11 @@ fn stack<'g>(image: Var<'g>, kernels: &[usize]) -> Var<'g> {
     })
 }
 
+/// The size of what a pixel sees.
+fn size(value: Var<'_>, image: Var<'_>) -> Option<[usize; 2]> {
+    receptive_field(value, image).map(|field| field.size)
+}
+
 #[test]
 fn small_filters_in_a_row_see_what_a_large_one_sees_with_fewer_weights() {
     let cases: [(&[usize], usize, usize); 5] =
@@ -172,7 +177,7 @@ fn small_filters_in_a_row_see_what_a_large_one_sees_with_fewer_weights() {
             let image = graph.input("image", [1, 16, 28, 28]);
             let y = stack(image, kernels);
             assert_eq!(y.shape(), image.shape());
-            assert_eq!(receptive_field(y, image), Some([sees; 2]), "{kernels:?}");
+            assert_eq!(size(y, image), Some([sees; 2]), "{kernels:?}");
             let summary = Summary::of(y);
             assert_eq!(summary.weights_per_filter_pair, weights, "{kernels:?}");
             assert_eq!(summary.parameters, 16 * 16 * weights + 16 * kernels.len());
@@ -185,7 +190,7 @@ fn small_filters_in_a_row_see_what_a_large_one_sees_with_fewer_weights() {
 fn strides_and_pools_widen_the_receptive_field_of_what_follows() {
     graph_of(|graph| {
         let image = graph.input("image", [2, 3, 40, 40]);
-        let sees = |value| receptive_field(value, image);
+        let sees = |value| size(value, image);
         let conv = |x, name: &str, filters| conv2d(x, name, filters);
         assert_eq!(sees(image), Some([1, 1]));
         let h = conv(image, "1", Filters::new(4, [3, 5]).stride([2, 1]));
@@ -207,17 +212,65 @@ fn a_receptive_field_is_known_only_through_windows_and_elementwise_functions() {
         let image = graph.input("image", [1, 1, 8, 8]);
         let other = graph.input("other", [1, 1, 8, 8]);
         let conv = |x| conv2d(x, "conv", Filters::new(1, 3).padding(1));
-        assert_eq!(receptive_field(conv(image).flatten(), image), None);
-        assert_eq!(receptive_field(conv(image).flatten().relu().reshape([1, 1, 8, 8]), image), None);
-        assert_eq!(receptive_field(conv(image).permute(&[0, 1, 3, 2]), image), None);
-        assert_eq!(receptive_field(conv(image).sum(&[1]), image), None);
-        assert_eq!(receptive_field(conv(other), image), None, "it does not look at the image at all");
-        assert_eq!(receptive_field(conv(image) + other, image), Some([3, 3]));
-        assert_eq!(receptive_field(conv(image) + image, image), Some([3, 3]), "the wider branch counts");
-        assert_eq!(receptive_field(image + conv(image), image), Some([3, 3]));
+        assert_eq!(size(conv(image).flatten(), image), None);
+        assert_eq!(size(conv(image).flatten().relu().reshape([1, 1, 8, 8]), image), None);
+        assert_eq!(size(conv(image).permute(&[0, 1, 3, 2]), image), None);
+        assert_eq!(size(conv(image).sum(&[1]), image), None);
+        assert_eq!(size(conv(other), image), None, "it does not look at the image at all");
+        assert_eq!(size(conv(image) + other, image), Some([3, 3]));
+        assert_eq!(size(conv(image) + image, image), Some([3, 3]), "the wider branch counts");
+        assert_eq!(size(image + conv(image), image), Some([3, 3]));
         let (logits, input) = (nn::network(|x| linear(x.flatten(), "fc", 10)), image);
-        assert_eq!(receptive_field(logits.logits(input), input), None);
+        assert_eq!(size(logits.logits(input), input), None);
     });
+}
+
+#[test]
+fn dilation_widens_a_field_and_padding_moves_it() {
+    graph_of(|graph| {
+        let image = graph.input("image", [1, 1, 32, 32]);
+        let weight = graph.param("weight", [1, 1, 3, 3], Init::ONES);
+        let h = image.conv2d(weight, Conv2dOptions::new().dilation([2, 3]).padding([2, 0]).stride(2));
+        let field = receptive_field(h, image).unwrap();
+        assert_eq!((field.size, field.stride, field.start), ([5, 7], [2, 2], [-2, 0]));
+        let field = receptive_field(h.max_pool2d(2), image).unwrap();
+        assert_eq!((field.size, field.stride, field.start), ([7, 9], [4, 4], [-2, 0]));
+        assert_eq!(field.of_pixel([1, 2]), [2..9, 8..17]);
+        assert_eq!(field.to_string(), "7×9");
+    });
+}
+
+#[test]
+fn borders_and_every_other_pixel_are_followed() {
+    graph_of(|graph| {
+        let image = graph.input("image", [1, 2, 9, 9]);
+        let padded = image.pad(&[[0, 0], [1, 0], [2, 1], [3, 0]], 0.0);
+        assert_eq!(receptive_field(padded, image).unwrap().start, [-2, -3]);
+        let field = receptive_field(padded.slice_step(2, .., 2).slice(1, 1..), image).unwrap();
+        assert_eq!((field.size, field.stride, field.start), ([1, 1], [2, 1], [-2, -3]));
+        assert_eq!(receptive_field(image.slice(3, 1..), image), None, "it does not begin with the picture");
+        assert_eq!(receptive_field(image.flip(&[2]), image), None);
+    });
+}
+
+#[test]
+fn statistics_of_whole_planes_do_not_count_in_a_field() {
+    let graph = Graph::with_mode(Mode::Train);
+    let image = graph.input("image", [2, 3, 32, 32]);
+    let h = conv2d(image, "conv", Filters::new(4, 3));
+    let fields = [
+        nn::batch_norm(h, "batch", BatchNorm::default()),
+        nn::group_norm(h, "group", 2, 1e-5),
+        h - h.mean_keep(&[2, 3]),
+    ]
+    .map(|h| size(h, image));
+    assert_eq!(fields, [Some([3, 3]); 3]);
+    assert_eq!(size(h.mean_keep(&[2, 3]), image), None, "a statistic itself has no pixels");
+    // A stem, six convolutions in each of three stages, of which two have a stride: 3 + 6·2 + 6·4 + 5·8 + 2·2 − …
+    let logits = nn::ResNet::twenty().logits(image);
+    let last = Summary::of(logits).layers.into_iter().rev().find_map(|layer| layer.sees).unwrap();
+    let (stem, stages) = (3, 6 * 2 + (2 + 5 * 4) + (4 + 5 * 8));
+    assert_eq!((last.size, last.stride), ([stem + stages; 2], [4; 2]));
 }
 
 #[test]
@@ -226,8 +279,8 @@ fn branches_of_different_shapes_see_what_any_of_them_sees() {
         let image = graph.input("image", [1, 1, 12, 12]);
         let tall = conv2d(image, "tall", Filters::new(1, [5, 1]).padding([2, 0]));
         let wide = conv2d(image, "wide", Filters::new(1, [1, 7]).padding([0, 3]));
-        assert_eq!(receptive_field(tall + wide, image), Some([5, 7]));
-        assert_eq!(receptive_field(wide + tall, image), Some([5, 7]));
+        assert_eq!(size(tall + wide, image), Some([5, 7]));
+        assert_eq!(size(wide + tall, image), Some([5, 7]));
     });
 }
 

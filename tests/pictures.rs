@@ -75,7 +75,7 @@ fn filters_look_as_they_should() {
     assert_looks_like("filters_shared", &first.shared().zoom(4).columns(2));
     // A row for each filter, a tile for each of its channels.
     let second = filters(model.store(), "conv2.weight").unwrap();
-    assert_eq!((second.len(), second.to_image().unwrap().width()), (6 * 4, 4 * 5 + 3));
+    assert_eq!((second.len(), second.to_image().unwrap().width()), (6 * 4, 4 * 5 + 3 * 4));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 fn network<'g>(images: Var<'g>) -> Var<'g> {
     let h = nn::conv2d(images, "conv1", Filters::new(4, 3)).relu().max_pool2d(2);
-    let h = nn::conv2d(h, "conv2", Filters::new(3, 5)).relu().named("last map");
+    let h = nn::conv2d(h, "conv2", Filters::new(3, 5).padding(1)).relu().named("last map");
     nn::linear(h.flatten(), "classes", 10)
 }
 
@@ -76,19 +76,26 @@ console.error = (...all) => faults.push(all.join(' '));</script>";
 const ASK: &str = "<script>addEventListener('load', () => {
 const all = (what) => [...document.querySelectorAll(what)];
 const click = (node) => node.dispatchEvent(new MouseEvent('click', { bubbles: true }));
-const pool = all('.drawing:not([hidden]) .node').find((node) => node.dataset.name.startsWith('max_pool2d_take'));
-click(pool);
-const details = document.querySelector('.details').innerText;
+const nodes = () => all('.drawing:not([hidden]) .node');
+const named = (name) => nodes().find((node) => node.dataset.name.startsWith(name));
 const frame = document.querySelector('.field rect');
-const forward = all('.drawing:not([hidden]) .node').length;
+const look = (node) => {
+  click(node);
+  const box = ['x', 'y', 'width', 'height'].map((name) => Number(frame.getAttribute(name)));
+  return { details: document.querySelector('.details').innerText, frame: box };
+};
+const layers = { count: nodes().length, conv: look(named('conv2')), loss: look(named('softmax_cross_entropy')) };
 click(all('.switch button')[1]);
+const operations = { count: nodes().length, pool: look(named('max_pool2d_take')), weight: look(named('conv1.weight')) };
+click(all('.switch button')[2]);
 const boxes = all('.drawing:not([hidden]) .node rect').map((rect) => rect.getBoundingClientRect());
+const value = document.querySelector('.memory .buffer');
+click(value);
 const findings = {
-  faults, details, forward,
+  faults, layers, operations, memory: document.querySelector('.memory figcaption').innerText,
   fetched: performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => !name.startsWith('data:')),
   broken: all('img').filter((image) => !image.complete || image.naturalWidth === 0).length,
   images: all('img').length,
-  frame: ['x', 'y', 'width', 'height'].map((name) => Number(frame.getAttribute(name))),
   both: boxes.length,
   overlapping: boxes.filter((a, i) => boxes.some((b, j) => i < j && a.x < b.right && b.x < a.right && a.y < b.bottom && b.y < a.bottom)).length,
   flat: boxes.filter((box) => box.width < 20 || box.height < 10).length,
@@ -131,16 +138,24 @@ fn check(found: &Value, width: u32) {
     let parts =
         ["Filters", "Feature maps", "Saliency", "Confusion", "Worst", "Layers", "Graph", "Time", "Memory"];
     assert_eq!(found["headings"], Value::from(parts.map(Value::from).to_vec()));
-    assert!(
-        count("images") > 20 && count("forward") > 15 && count("both") > count("forward") + 20,
-        "{found}"
-    );
-    // A 3×3 filter and then a pool of 2×2 see 4×4 pixels, in the middle of 28×28.
-    let details = found["details"].as_str().unwrap();
-    for fact in ["max_pool2d", "[1, 4, 13, 13]", "2\u{202f}704", "report.rs:", "sees 4×4 pixels"] {
-        assert!(details.contains(fact), "{fact} in {details}");
-    }
-    assert_eq!(found["frame"], Value::from([12, 12, 4, 4].map(Value::from).to_vec()));
+    let [layers, operations] = ["layers", "operations"].map(|view| found[view]["count"].as_u64().unwrap());
+    // Image and label; two convolutions with relu, a pool, flattening, a layer of classes, the loss.
+    assert_eq!(layers, 2 + 8);
+    assert!(count("images") > 20 && operations > 2 * layers && count("both") > operations + 20, "{found}");
+    let shown = |view: &str, node: &str, facts: &[&str], frame: [i32; 4]| {
+        let details = found[view][node]["details"].as_str().unwrap();
+        facts.iter().for_each(|fact| assert!(details.contains(fact), "{fact} in {details}"));
+        assert_eq!(found[view][node]["frame"], Value::from(frame.map(Value::from).to_vec()), "{node}");
+    };
+    // A 3×3 filter and then a pool of 2×2 see 4×4 pixels, and neighbours look 2 pixels apart: the pixel at 6, 6 from 12 on.
+    let pool = ["max_pool2d", "[1, 4, 13, 13]", "2\u{202f}704", "report.rs:", "sees 4×4 pixels"];
+    shown("operations", "pool", &pool, [12, 12, 4, 4]);
+    // 5×5 of those with a padding of 1: 4 + 4 · 2 pixels, 2 before those of the pixel at 5, 5 of 11×11.
+    let conv = ["conv2d add", "[1, 3, 11, 11]", "303", "sees 12×12 pixels"];
+    shown("layers", "conv", &conv, [8, 8, 12, 12]);
+    shown("layers", "loss", &["all of the image"], [0, 0, 28, 28]);
+    shown("operations", "weight", &["sees nothing", "36"], [0, 0, 0, 0]);
+    assert!(found["memory"].as_str().unwrap().contains("input"), "{found}");
     assert_eq!(count("bands"), 4, "training and test samples on two charts");
 }
 

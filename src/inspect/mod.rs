@@ -5,12 +5,16 @@
 //! - [`diagnose`] finds parameters without a path, gradients that vanish or explode, and units that are dead.
 
 mod diagnosis;
+mod field;
 mod profile;
 mod summary;
 mod table;
 
 pub use diagnosis::{Diagnosis, ParameterHealth, UnitHealth, diagnose};
+pub use field::{ReceptiveField, receptive_field};
+#[cfg(feature = "viz")]
+pub(crate) use field::{View, views};
 pub use profile::{Family, Phase, Profile, StepProfile};
-pub use summary::{Layer, Summary, receptive_field};
+pub use summary::{Layer, Origin, Summary};
 #[cfg(feature = "viz")]
 pub(crate) use table::grouped;

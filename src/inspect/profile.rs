@@ -45,7 +45,8 @@ pub struct Profile {
     /// How many runs were timed.
     pub runs: usize,
     /// The most that these threads can do, measured beside the runs: billions of floating-point operations (a
-    /// multiplication and an addition are two) per second, in the precision `f32`.
+    /// multiplication and an addition are two) per second, in the precision `f32`. Steps are counted by their definition, so
+    /// that a convolution by Winograd's algorithm, which multiplies less, may come above the peak.
     pub peak_gflops: f64,
     /// The calls of kernels in the last run.
     pub calls: Vec<KernelCall>,

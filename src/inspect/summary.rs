@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use super::field::{ReceptiveField, View, views};
 use super::table::{Table, count};
 use crate::autodiff::vjp;
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, Meta, Var};
-use crate::shape::Window;
 
 /// The layers of a network, and what they come to. It prints as a table.
 ///
@@ -28,7 +28,7 @@ use crate::shape::Window;
 /// assert_eq!(summary.parameters, (16 * 9 + 16) + (16 * 14 * 14 * 10 + 10));
 /// assert_eq!(summary.macs, 16 * 9 * 28 * 28 + 16 * 14 * 14 * 10);
 /// let pool = &summary.layers[2];
-/// assert_eq!((pool.name.as_str(), pool.sees), ("max_pool2d", Some([4, 4])));
+/// assert_eq!((pool.name.as_str(), pool.sees.unwrap().size), ("max_pool2d", [4, 4]));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
@@ -61,8 +61,19 @@ pub struct Layer {
     /// Bytes in `f32` of the values it makes that the gradients of the parameters read: they are kept from the forward
     /// pass to the backward pass. 0 where the network has no gradient. (A plan may do with less by fusing operations.)
     pub kept: usize,
-    /// Height and width of what a pixel of its output sees of the first picture; see [`receptive_field`].
-    pub sees: Option<[usize; 2]>,
+    /// What a pixel of its output sees of the first picture; see [`receptive_field`](super::receptive_field).
+    pub sees: Option<ReceptiveField>,
+    /// What it reads, each once.
+    pub reads: Vec<Origin>,
+}
+
+/// Where a layer's operand comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The input of this name.
+    Input(String),
+    /// The layer at this place of [`Summary::layers`].
+    Layer(usize),
 }
 
 impl Graph {
@@ -83,55 +94,99 @@ impl Summary {
     /// The layers among these nodes.
     fn over(graph: &Graph, nodes: HashSet<NodeId>) -> Self {
         let dag = graph.dag();
-        let forward = forward_nodes(&dag);
-        let is_picture = |id: &NodeId| {
-            let node = dag.node(*id);
-            matches!(node.kind, Kind::Input) && node.meta.shape.len() == 4 && node.meta.dtype == Dtype::Real
-        };
-        let views = dag.ids().find(is_picture).map(|image| views(&dag, image));
-        let kept = kept_nodes(graph);
-        let mut counted = HashSet::new();
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        let mut layers: Vec<Layer> = Vec::new();
-        let mut weights_per_filter_pair = 0;
-        for id in dag.ids().filter(|id| nodes.contains(id) && forward.contains(id)) {
-            let (Some(op), node) = (dag.op(id), dag.node(id)) else { continue };
-            let metas = dag.operand_metas(id);
-            let parameters = own_parameters(&dag, id, &forward);
-            let next = layers.len();
-            let place = node.layer.as_deref().map_or(next, |layer| *places.entry(layer).or_insert(next));
-            if place == next {
-                let names = || parameters.iter().filter_map(|id| dag.node(*id).label.as_deref());
-                let label = node.layer.as_deref().or(node.label.as_deref());
-                let name = label.map_or_else(|| names().collect::<Vec<_>>().join(" "), str::to_string);
-                layers.push(Layer::new(name, node.meta.clone()));
-            }
-            let layer = &mut layers[place];
-            layer.mention(op.name());
-            layer.output = node.meta.clone();
-            layer.macs += op.macs(&metas, &node.meta);
-            let new = parameters.iter().filter(|id| counted.insert(**id));
-            layer.parameters += new.map(|id| dag.node(*id).meta.shape.count()).sum::<usize>();
-            layer.kept += if kept.contains(&id) { node.meta.shape.count() * size_of::<f32>() } else { 0 };
-            let view = views.as_ref().and_then(|views| views[id.index()].flatten());
-            layer.sees = view.map(|view| view.size);
-            if op.window().is_some() {
-                weights_per_filter_pair += metas.get(1).map_or(0, |meta| filter_area(meta));
-            }
-        }
+        let mut listing = Listing::of(graph, &dag);
+        let nodes: Vec<NodeId> =
+            dag.ids().filter(|id| nodes.contains(id) && listing.forward.contains(id)).collect();
+        nodes.iter().for_each(|&id| listing.add(id));
+        let layers = listing.layers;
         Self {
             parameters: layers.iter().map(|layer| layer.parameters).sum(),
             macs: layers.iter().map(|layer| layer.macs).sum(),
             kept: layers.iter().map(|layer| layer.kept).sum(),
+            weights_per_filter_pair: nodes.iter().map(|&id| filter_area(&dag, id)).sum(),
             layers,
-            weights_per_filter_pair,
         }
+    }
+}
+
+/// Layers in the making.
+struct Listing<'a> {
+    dag: &'a Dag,
+    forward: HashSet<NodeId>,
+    kept: HashSet<NodeId>,
+    /// What each node sees of the first picture, if there is one.
+    views: Vec<View>,
+    layers: Vec<Layer>,
+    /// The place of each named layer, and of the layer that each node is in.
+    named: HashMap<&'a str, usize>,
+    owners: HashMap<NodeId, usize>,
+    /// The parameters that a layer has already.
+    counted: HashSet<NodeId>,
+}
+
+impl<'a> Listing<'a> {
+    fn of(graph: &Graph, dag: &'a Dag) -> Self {
+        let is_picture = |id: &NodeId| {
+            let node = dag.node(*id);
+            matches!(node.kind, Kind::Input) && node.meta.shape.len() == 4 && node.meta.dtype == Dtype::Real
+        };
+        Self {
+            dag,
+            forward: forward_nodes(dag),
+            kept: kept_nodes(graph),
+            views: dag.ids().find(is_picture).map_or(Vec::new(), |image| views(dag, image)),
+            layers: Vec::new(),
+            named: HashMap::new(),
+            owners: HashMap::new(),
+            counted: HashSet::new(),
+        }
+    }
+
+    /// Adds an operation to its layer, which it may begin.
+    fn add(&mut self, id: NodeId) {
+        let (Some(op), node) = (self.dag.op(id), self.dag.node(id)) else { return };
+        let parameters = own_parameters(self.dag, id, &self.forward);
+        let place = self.place(id, &parameters);
+        let layer = &mut self.layers[place];
+        layer.mention(op.name());
+        layer.output = node.meta.clone();
+        layer.macs += op.macs(&self.dag.operand_metas(id), &node.meta);
+        let new = parameters.iter().filter(|id| self.counted.insert(**id));
+        layer.parameters += new.map(|id| self.dag.node(*id).meta.shape.count()).sum::<usize>();
+        layer.kept += if self.kept.contains(&id) { node.meta.shape.count() * size_of::<f32>() } else { 0 };
+        layer.sees = self.views.get(id.index()).copied().and_then(View::field);
+        for operand in self.dag.operands(id) {
+            let node = self.dag.node(operand);
+            let origin = match &node.kind {
+                Kind::Input => Some(Origin::Input(node.label.as_deref().unwrap_or_default().to_string())),
+                _ => self.owners.get(&operand).copied().map(Origin::Layer),
+            };
+            let new =
+                origin.filter(|origin| *origin != Origin::Layer(place) && !layer.reads.contains(origin));
+            layer.reads.extend(new);
+        }
+        self.owners.insert(id, place);
+    }
+
+    /// The place of the layer that an operation belongs to.
+    fn place(&mut self, id: NodeId, parameters: &[NodeId]) -> usize {
+        let (dag, next) = (self.dag, self.layers.len());
+        let node = dag.node(id);
+        let place = node.layer.as_deref().map_or(next, |layer| *self.named.entry(layer).or_insert(next));
+        if place == next {
+            let names = || parameters.iter().filter_map(|id| dag.node(*id).label.as_deref());
+            let label = node.layer.as_deref().or(node.label.as_deref());
+            let name = label.map_or_else(|| names().collect::<Vec<_>>().join(" "), str::to_string);
+            self.layers.push(Layer::new(name, node.meta.clone()));
+        }
+        place
     }
 }
 
 impl Layer {
     fn new(name: String, output: Meta) -> Self {
-        Self { name, operations: String::new(), output, parameters: 0, macs: 0, kept: 0, sees: None }
+        let (operations, reads) = (String::new(), Vec::new());
+        Self { name, operations, output, parameters: 0, macs: 0, kept: 0, sees: None, reads }
     }
 
     /// Adds an operation to the list, unless it is there.
@@ -154,7 +209,7 @@ impl fmt::Display for Summary {
             if operations.chars().count() > ROOM {
                 operations = operations.chars().take(ROOM - 1).chain(['…']).collect();
             }
-            let sees = layer.sees.map_or(String::new(), |[height, width]| format!("{height}×{width}"));
+            let sees = layer.sees.map_or(String::new(), |field| field.to_string());
             let [parameters, macs, kept] = [layer.parameters, layer.macs, layer.kept].map(count);
             table.row([
                 layer.name.clone(),
@@ -239,77 +294,13 @@ fn storage(dag: &Dag, mut id: NodeId) -> NodeId {
     id
 }
 
-/// The pixels of one filter, if this is a weight of filters.
-fn filter_area(meta: &Meta) -> usize {
-    match (&meta.shape[..], meta.dtype) {
+/// The pixels of one filter of a convolution; 0 for all else.
+fn filter_area(dag: &Dag, id: NodeId) -> usize {
+    let weight = dag.op(id).and_then(|op| op.window()).and_then(|_| dag.operand_metas(id).get(1).copied());
+    weight.map_or(0, |weight| match (&weight.shape[..], weight.dtype) {
         (&[_, _, height, width], Dtype::Real) => height * width,
         _ => 0,
-    }
-}
-
-/// How much of the image a pixel sees, and how far apart in the image its neighbours look.
-#[derive(Clone, Copy)]
-struct View {
-    size: [usize; 2],
-    step: [usize; 2],
-}
-
-impl View {
-    /// A pixel of the image itself.
-    const PIXEL: View = View { size: [1; 2], step: [1; 2] };
-
-    /// What a window over pixels with this view sees.
-    fn through(self, window: Window) -> View {
-        View {
-            size: [0, 1].map(|axis| self.size[axis] + (window.kernel[axis] - 1) * self.step[axis]),
-            step: [0, 1].map(|axis| self.step[axis] * window.stride[axis]),
-        }
-    }
-
-    /// What somebody sees who looks at two pixels.
-    fn join(self, other: View) -> View {
-        View {
-            size: [0, 1].map(|axis| self.size[axis].max(other.size[axis])),
-            step: [0, 1].map(|axis| self.step[axis].max(other.step[axis])),
-        }
-    }
-}
-
-/// Height and width of the part of `image` that one pixel of `value` sees, away from borders: a window of
-/// size k adds (k − 1) times the product of the strides before it. `None` if `value` does not depend on
-/// `image`, or not through windows and elementwise functions alone.
-///
-/// ```
-/// use dagrad::inspect::receptive_field;
-/// use dagrad::nn::{self, Filters};
-/// use dagrad::Graph;
-///
-/// let graph = Graph::new();
-/// let image = graph.input("image", [1, 1, 28, 28]);
-/// let once = nn::conv2d(image, "conv1", Filters::new(16, 3));
-/// let twice = nn::conv2d(once, "conv2", Filters::new(16, 3));
-/// assert_eq!(receptive_field(twice, image), Some([5, 5]));
-/// ```
-pub fn receptive_field(value: Var<'_>, image: Var<'_>) -> Option<[usize; 2]> {
-    views(&value.graph().dag(), image.id())[value.id().index()]?.map(|view| view.size)
-}
-
-/// For nodes that depend on the image: their view, if there is one.
-fn views(dag: &Dag, image: NodeId) -> Vec<Option<Option<View>>> {
-    let mut views: Vec<Option<Option<View>>> = vec![None; dag.len()];
-    views[image.index()] = Some(Some(View::PIXEL));
-    for id in dag.ids().filter(|id| *id != image) {
-        let Some(op) = dag.op(id) else { continue };
-        let seen = dag.operands(id).into_iter().filter_map(|operand| views[operand.index()]);
-        let Some(seen) = seen.reduce(|a, b| Some(a?.join(b?))) else { continue };
-        // The indices of maxima are chosen from the picture itself, pixel by pixel.
-        let keeps_view = op.elementwise().is_some() || dag.node(id).meta.dtype == Dtype::Index;
-        views[id.index()] = Some(match op.window() {
-            Some(window) => seen.map(|view| view.through(window)),
-            None => seen.filter(|_| keeps_view),
-        });
-    }
-    views
+    })
 }
 
 /// The nodes that values are computed from, themselves included.

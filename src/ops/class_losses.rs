@@ -120,6 +120,7 @@ impl<'g> Var<'g> {
     /// ignored among probabilities, a mean over no labels. A class out of range is an error when it is given.
     #[track_caller]
     pub fn cross_entropy(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
+        let _layer = self.graph().composite("cross_entropy");
         if let Err(problem) = fit(self, labels, &options) {
             return self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
         }
@@ -132,6 +133,7 @@ impl<'g> Var<'g> {
     /// As [`cross_entropy`](Self::cross_entropy).
     #[track_caller]
     pub fn nll_loss(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
+        let _layer = self.graph().composite("nll_loss");
         let (graph, shape) = (self.graph(), self.shape());
         if let Err(problem) = fit(self, labels, &options) {
             return graph.refuse("nll_loss", &["log_probabilities", "labels"], &[self, labels], problem);
@@ -178,6 +180,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that do not fit, real numbers for labels, a margin of NaN, a mean over no labels.
     #[track_caller]
     pub fn multi_margin_loss(self, labels: Var<'g>, margin: f64, reduction: Reduction) -> Var<'g> {
+        let _layer = self.graph().composite("multi_margin_loss");
         let (graph, own) = (self.graph(), self.pick(labels));
         let &[count, classes] = &self.shape()[..] else {
             return own; // `pick` has said what is wrong

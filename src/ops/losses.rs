@@ -46,12 +46,14 @@ impl<'g> Var<'g> {
     /// Recorded on the graph, by this and by the other losses: targets of another shape, a mean of no elements.
     #[track_caller]
     pub fn mse_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
+        let _layer = self.graph().composite("mse_loss");
         reduction.of(self.gap(target, "mse_loss").powi(2))
     }
 
     /// The absolute error |x − t| to targets of the same shape; the slope at 0 is 0.
     #[track_caller]
     pub fn l1_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
+        let _layer = self.graph().composite("l1_loss");
         reduction.of(self.gap(target, "l1_loss").abs())
     }
 
@@ -61,6 +63,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that differ, a δ that is not positive.
     #[track_caller]
     pub fn huber_loss(self, target: Var<'g>, delta: f64, reduction: Reduction) -> Var<'g> {
+        let _layer = self.graph().composite("huber_loss");
         if delta.is_nan() || delta <= 0.0 {
             let problem = Problem::new(format!("a δ of {delta} is not positive"))
                 .hint("errors up to δ are squared, larger ones count by their size");
@@ -79,6 +82,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that differ, a β that is negative or NaN.
     #[track_caller]
     pub fn smooth_l1_loss(self, target: Var<'g>, beta: f64, reduction: Reduction) -> Var<'g> {
+        let _layer = self.graph().composite("smooth_l1_loss");
         if beta.is_nan() || beta < 0.0 {
             let problem = Problem::new(format!("a β of {beta} is negative, or no number"))
                 .hint("errors up to β are squared, larger ones count by their size");
@@ -112,6 +116,7 @@ impl<'g> Var<'g> {
         weight: impl Other<'g>,
         reduction: Reduction,
     ) -> Var<'g> {
+        let _layer = self.graph().composite("binary_cross_entropy_with_logits");
         const NAME: &str = "binary_cross_entropy_with_logits";
         if let Some(refused) = self.unlike(target, NAME) {
             return refused;
@@ -133,6 +138,7 @@ impl<'g> Var<'g> {
     /// At t = 0, where t ln t falls infinitely steeply and PyTorch's gradient in t is NaN, the slope of t ln t counts as 0.
     #[track_caller]
     pub fn kl_divergence(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
+        let _layer = self.graph().composite("kl_divergence");
         if let Some(refused) = self.unlike(target, "kl_divergence") {
             return refused;
         }
@@ -147,6 +153,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that do not broadcast, an axis that does not exist, an ε of NaN.
     #[track_caller]
     pub fn cosine_similarity(self, other: Var<'g>, axis: isize, epsilon: f64) -> Var<'g> {
+        let _layer = self.graph().composite("cosine_similarity");
         let (x, y) = match self.shape().broadcast(&other.shape()) {
             Some(shape) => (self.broadcast_to(&shape), other.broadcast_to(&shape)),
             None => (self, other), // the product says what is wrong
@@ -169,6 +176,7 @@ impl<'g> Var<'g> {
         margin: f64,
         reduction: Reduction,
     ) -> Var<'g> {
+        let _layer = self.graph().composite("cosine_embedding_loss");
         let cosine = self.cosine_similarity(other, -1, 1e-6);
         if let Some(refused) = cosine.unlike(target, "cosine_embedding_loss") {
             return refused;
@@ -183,6 +191,7 @@ impl<'g> Var<'g> {
     /// The hinge max(0, 1 − x t) for targets ±1. Its derivative where x t = 1 is 0.
     #[track_caller]
     pub fn hinge_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
+        let _layer = self.graph().composite("hinge_loss");
         if let Some(refused) = self.unlike(target, "hinge_loss") {
             return refused;
         }

@@ -10,7 +10,7 @@ use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use crate::kernels::lattice::{Lattice, Points};
 use crate::kernels::real::Real;
-use crate::shape::Shape;
+use crate::shape::{Shape, Window};
 
 /// Every so many elements along each axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,13 @@ impl Op for Slice {
         &["x"]
     }
 
+    /// Every so many pixels, from the first on.
+    fn window(&self) -> Option<Window> {
+        let &[_, _, rows, columns] = &self.points[..] else { return None };
+        let stride = [rows, columns].map(|points| usize::try_from(points.step).ok().filter(|_| points.start == 0));
+        Some(Window::new([1; 2], [stride[0]?, stride[1]?], [0; 2]))
+    }
+
     fn attributes(&self) -> String {
         describe(&self.points)
     }
@@ -87,6 +94,13 @@ impl Op for Embed {
 
     fn roles(&self) -> &'static [&'static str] {
         &["x"]
+    }
+
+    /// Pixels that stay neighbours.
+    fn window(&self) -> Option<Window> {
+        let &[_, _, rows, columns] = &self.points[..] else { return None };
+        let padding = [rows.start, columns.start];
+        (rows.step == 1 && columns.step == 1).then(|| Window::new([1; 2], [1; 2], padding))
     }
 
     fn attributes(&self) -> String {

@@ -6,6 +6,7 @@
 mod classes;
 mod curves;
 mod drawing;
+mod graph;
 mod memory;
 mod network;
 mod time;
@@ -50,8 +51,8 @@ pub struct Report {
     title: String,
     runs: Vec<Run>,
     tables: Vec<Table>,
-    /// Finished sections, one for each network.
-    networks: Vec<Markup>,
+    /// The name and the finished section of each network.
+    networks: Vec<(String, Markup)>,
 }
 
 /// One training run. Runs of the same name become one line with a band.
@@ -106,7 +107,8 @@ impl Report {
         test: &Dataset,
     ) -> Result<()> {
         let number = self.networks.len();
-        self.networks.push(network::section(number, name, start, model, optimizer, test)?);
+        let section = network::section(number, name, start, model, optimizer, test)?;
+        self.networks.push((name.to_string(), section));
         Ok(())
     }
 
@@ -129,10 +131,11 @@ impl Report {
                 }
                 body {
                     h1 { (self.title) }
+                    (self.contents())
                     main {
                         (curves)
                         @for table in &self.tables { (table.markup()) }
-                        @for network in &self.networks { (network) }
+                        @for (_, section) in &self.networks { (section) }
                     }
                     footer { "Made by dagrad " (env!("CARGO_PKG_VERSION")) "." }
                     script { (PreEscaped(include_str!("report/script.js"))) }
@@ -140,6 +143,19 @@ impl Report {
             }
         };
         Ok(page.into_string())
+    }
+
+    /// Links to the networks, if there are several.
+    fn contents(&self) -> Markup {
+        html! {
+            @if self.networks.len() > 1 {
+                nav {
+                    @for (number, (name, _)) in self.networks.iter().enumerate() {
+                        a href=(format!("#network{number}")) { (name) }
+                    }
+                }
+            }
+        }
     }
 
     /// Writes the page to a file. Folders on the way are made.

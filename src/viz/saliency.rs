@@ -210,8 +210,8 @@ pub fn occlusion<N: Network>(
     Ok(heat)
 }
 
-/// Heat laid over an image: the image in grey, and above it red, yellow and white where the heat is greatest. Heat of 0 and
-/// below is not shown. The result is `[3, H, W]` from 0 to 1, a tile of [`Tiles`](super::Tiles).
+/// Heat laid over an image: the image in grey, and above it red and, where the heat is greatest, yellow. Heat of 0 and below is
+/// not shown. The result is `[3, H, W]` from 0 to 1, a tile of [`Tiles`](super::Tiles).
 ///
 /// ```
 /// use dagrad::viz::{self, Tiles};
@@ -245,7 +245,7 @@ pub fn overlay(image: ArrayView3<'_, f32>, heat: ArrayView2<'_, f32>) -> Result<
     };
     Ok(Array3::from_shape_fn((3, height, width), |(channel, y, x)| {
         let heat = share(heat[[y, x]], 0.0, hottest);
-        let colour = (3.0 * heat - channel as f32).clamp(0.0, 1.0);
+        let colour = if channel < 2 { (2.0 * heat - channel as f32).clamp(0.0, 1.0) } else { 0.0 };
         let cover = 0.85 * heat.sqrt();
         (1.0 - cover) * share(grey[[y, x]], black, white) + cover * colour
     }))

@@ -6,17 +6,17 @@ use std::path::Path;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgba, RgbaImage};
 use ndarray::{Array3, ArrayView3, ArrayViewD, Axis, Ix3};
 
 use crate::error::{Error, Result};
 
-/// Pixels between tiles.
-const GAP: usize = 1;
-/// Grey of what has no shade: gaps, numbers that are not finite, tiles of one number only.
+/// Pixels between tiles, through which the background shows.
+const GAP: usize = 4;
+/// Grey of what has no shade: numbers that are not finite, tiles of one number only.
 const MIDDLE: u8 = 128;
 /// The most pixels of a picture that is made.
-const MOST_PIXELS: usize = 1 << 27;
+const MOST_PIXELS: u64 = 1 << 27;
 /// The most pixels of an image that is read,
 const MOST_READ: u64 = 1 << 26;
 /// and the most bytes that its decoder may take.
@@ -26,7 +26,8 @@ const MOST_BYTES: u64 = 1 << 30;
 /// green and blue.
 ///
 /// Each tile goes from black, its least number, to white, its greatest, unless [`shared`](Self::shared) or
-/// [`between`](Self::between) say otherwise. What is no finite number is grey.
+/// [`between`](Self::between) say otherwise. What is no finite number is grey. Gaps of four pixels between tiles are
+/// transparent.
 ///
 /// ```
 /// use dagrad::viz::Tiles;
@@ -35,7 +36,7 @@ const MOST_BYTES: u64 = 1 << 30;
 /// let left_bright = array![[[1.0, -1.0], [1.0, -1.0]]];
 /// let tiles = Tiles::new([left_bright.clone(), -left_bright]).zoom(8);
 /// let picture = tiles.to_image()?;
-/// assert_eq!((picture.width(), picture.height()), (2 * 16 + 8, 16));
+/// assert_eq!((picture.width(), picture.height()), (2 * 16 + 4, 16));
 /// # Ok::<(), dagrad::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -117,7 +118,7 @@ impl Tiles {
         self.tiles.is_empty()
     }
 
-    /// The picture: grey, or of colours if a tile has some.
+    /// The picture, with transparency: grey, or of colours if a tile has some.
     ///
     /// # Errors
     /// A tile of another number of channels than 1 or 3; more than 2²⁷ pixels.
@@ -126,58 +127,58 @@ impl Tiles {
             let message = format!("a tile {:?} is neither grey [1, ..] nor of colours [3, ..]", tile.shape());
             return Err(Error::setting("tiles", message));
         }
-        let columns = self.columns.clamp(1, self.tiles.len().max(1));
-        let rows = self.tiles.len().div_ceil(columns);
-        let highest = self.tiles.iter().map(|tile| tile.dim().1).max().unwrap_or(0);
-        let widest = self.tiles.iter().map(|tile| tile.dim().2).max().unwrap_or(0);
-        let size = |count: usize, each: usize| {
-            let numbers = count.checked_mul(each + GAP)?.saturating_sub(GAP).max(1);
-            numbers.checked_mul(self.zoom)
-        };
-        let size = size(columns, widest).zip(size(rows, highest));
-        let size =
-            size.filter(|(width, height)| width.checked_mul(*height).is_some_and(|n| n <= MOST_PIXELS));
-        let Some((width, height)) = size else {
-            return Err(Error::setting(
-                "zoom",
-                format!("the picture would have more than {MOST_PIXELS} pixels"),
-            ));
-        };
-        let mut channels = vec![vec![MIDDLE; width * height]; self.channels()];
+        let [width, height] = self.size()?;
+        let mut picture = RgbaImage::new(width, height);
+        let [widest, highest] = self.largest();
         let all = extremes(self.tiles.iter().flatten());
         for (number, tile) in self.tiles.iter().enumerate() {
-            let corner = (number % columns * (widest + GAP), number / columns * (highest + GAP));
+            let (column, row) = (number % self.columns, number / self.columns);
+            // Places and pixels are below the picture's size, which is bounded.
+            let corner = [column * (widest * self.zoom + GAP), row * (highest * self.zoom + GAP)];
             let (low, high) = match self.range {
                 Range::Each => extremes(tile),
                 Range::Shared => all,
                 Range::Between(black, white) => (black, white),
             };
-            for (channel, pixels) in channels.iter_mut().enumerate() {
-                let plane = tile.index_axis(Axis(0), channel.min(tile.dim().0 - 1));
-                for ((y, x), &value) in plane.indexed_iter() {
-                    let (x, y) = ((corner.0 + x) * self.zoom, (corner.1 + y) * self.zoom);
-                    for line in y..y + self.zoom {
-                        pixels[line * width + x..][..self.zoom].fill(shade(value, low, high));
-                    }
+            let (channels, rows, columns) = tile.dim();
+            for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
+                let [red, green, blue] =
+                    [0, 1, 2].map(|channel| shade(tile[[channel.min(channels - 1), y, x]], low, high));
+                let (left, top) = (corner[0] + x * self.zoom, corner[1] + y * self.zoom);
+                for (line, dot) in (0..self.zoom).flat_map(|line| (0..self.zoom).map(move |dot| (line, dot)))
+                {
+                    picture.put_pixel(
+                        (left + dot) as u32,
+                        (top + line) as u32,
+                        Rgba([red, green, blue, 255]),
+                    );
                 }
             }
         }
-        let (columns, rows) = (width as u32, height as u32); // bounded above
-        let image = match <[Vec<u8>; 3]>::try_from(channels) {
-            Ok([red, green, blue]) => {
-                let pixels = red.into_iter().zip(green).zip(blue).flat_map(|((r, g), b)| [r, g, b]).collect();
-                RgbImage::from_raw(columns, rows, pixels).map(DynamicImage::ImageRgb8)
-            }
-            Err(mut grey) => {
-                GrayImage::from_raw(columns, rows, grey.swap_remove(0)).map(DynamicImage::ImageLuma8)
-            }
-        };
-        image.ok_or_else(|| Error::setting("tiles", "the picture cannot be made"))
+        let picture = DynamicImage::from(picture);
+        let has_colours = self.tiles.iter().any(|tile| tile.dim().0 == 3);
+        Ok(if has_colours { picture } else { picture.into_luma_alpha8().into() })
     }
 
-    /// How many channels the picture has.
-    fn channels(&self) -> usize {
-        if self.tiles.iter().any(|tile| tile.dim().0 == 3) { 3 } else { 1 }
+    /// Width and height of the picture in pixels; never 0.
+    fn size(&self) -> Result<[u32; 2]> {
+        let columns = self.columns.min(self.tiles.len());
+        let [widest, highest] = self.largest();
+        let length = |count: usize, each: usize| {
+            let length = each.checked_mul(self.zoom)?.checked_add(GAP)?.checked_mul(count)?;
+            u32::try_from(length.saturating_sub(GAP).max(1)).ok()
+        };
+        let size = length(columns, widest).zip(length(self.tiles.len().div_ceil(self.columns), highest));
+        let size = size.filter(|(width, height)| u64::from(*width) * u64::from(*height) <= MOST_PIXELS);
+        size.map(|(width, height)| [width, height]).ok_or_else(|| {
+            Error::setting("zoom", format!("the picture would have more than {MOST_PIXELS} pixels"))
+        })
+    }
+
+    /// The greatest width and the greatest height of a tile.
+    fn largest(&self) -> [usize; 2] {
+        let sizes = self.tiles.iter().map(|tile| [tile.dim().2, tile.dim().1]);
+        sizes.fold([0; 2], |[width, height], size| [width.max(size[0]), height.max(size[1])])
     }
 
     /// The picture as a PNG file.
@@ -204,10 +205,14 @@ impl Tiles {
         Ok(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(self.to_png()?)))
     }
 
-    /// Width of the picture in numbers, not in pixels.
-    pub(super) fn width(&self) -> usize {
-        let widest = self.tiles.iter().map(|tile| tile.dim().2).max().unwrap_or(0);
-        (self.columns.min(self.tiles.len()) * (widest + GAP)).saturating_sub(GAP)
+    /// Enlarged as far as the picture is no wider than `most` pixels, and the width that it has then.
+    pub(super) fn fitted(self, most: usize) -> Result<(Self, u32)> {
+        let columns = self.columns.min(self.tiles.len());
+        let numbers = (columns * self.largest()[0]).max(1);
+        let zoom = most.saturating_sub(columns * GAP) / numbers;
+        let tiles = self.zoom(zoom);
+        let [width, _] = tiles.size()?;
+        Ok((tiles, width))
     }
 }
 
@@ -272,18 +277,24 @@ mod tests {
 
     use super::*;
 
+    /// What stands for a transparent pixel below; no test has this shade.
+    const GONE: u8 = 77;
+
+    /// The width of a grey picture, and its shades.
     fn pixels(tiles: &Tiles) -> (u32, Vec<u8>) {
         let image = tiles.to_image().unwrap();
-        (image.width(), image.into_bytes())
+        let shades = image.as_luma_alpha8().unwrap().pixels();
+        (image.width(), shades.map(|pixel| if pixel[1] == 0 { GONE } else { pixel[0] }).collect())
     }
 
     #[test]
     fn each_tile_goes_from_black_to_white_or_all_do_together() {
         let tiles = Tiles::new([array![[[0.0, 1.0], [3.0, 2.0]]], array![[[5.0, -5.0]]]]);
-        assert_eq!(pixels(&tiles), (5, vec![0, 85, 128, 255, 0, 255, 170, 128, 128, 128]));
+        let gap = [GONE; GAP];
+        assert_eq!(pixels(&tiles), (8, [&[0, 85][..], &gap, &[255, 0, 255, 170], &gap, &[GONE; 2]].concat()));
         assert_eq!(
             pixels(&tiles.clone().shared()),
-            (5, vec![128, 153, 128, 255, 0, 204, 179, 128, 128, 128])
+            (8, [&[128, 153][..], &gap, &[255, 0, 204, 179], &gap, &[GONE; 2]].concat())
         );
         assert_eq!(pixels(&tiles.between(0.0, 2.0).first(1)), (2, vec![0, 128, 255, 255]));
     }
@@ -291,8 +302,9 @@ mod tests {
     #[test]
     fn what_has_no_shade_is_grey() {
         let tiles = Tiles::new([array![[[f32::NAN, 1.0, 2.0]]], array![[[4.0, 4.0, 4.0]]]]).columns(1);
-        assert_eq!(pixels(&tiles).1, [128, 0, 255, 128, 128, 128, 128, 128, 128]);
-        assert_eq!(pixels(&Tiles::new([])), (1, vec![128]));
+        let gap = [GONE; 3 * GAP];
+        assert_eq!(pixels(&tiles).1, [&[128, 0, 255][..], &gap, &[128; 3]].concat());
+        assert_eq!(pixels(&Tiles::new([])), (1, vec![GONE]));
         let huge = Tiles::new([array![[[f32::MAX, f32::MIN, 0.0]]]]);
         assert_eq!(pixels(&huge).1, [255, 0, 128]);
     }
@@ -302,7 +314,15 @@ mod tests {
         let tiles = Tiles::new([array![[[0.0, 1.0]]]]).zoom(2);
         assert_eq!(pixels(&tiles), (4, vec![0, 0, 255, 255, 0, 0, 255, 255]));
         let colours = Tiles::new([array![[[0.0]], [[1.0]], [[0.5]]], array![[[7.0]]]]).between(0.0, 1.0);
-        assert_eq!(pixels(&colours), (3, vec![0, 255, 128, 128, 128, 128, 255, 255, 255]));
+        let dots = [&[0, 255, 128, 255][..], &[0; 4 * GAP], &[255; 4]].concat();
+        assert_eq!(colours.to_image().unwrap().into_rgba8().into_raw(), dots);
+    }
+
+    #[test]
+    fn pictures_are_enlarged_by_whole_numbers() {
+        let tiles = Tiles::new([Array3::zeros((1, 5, 5)), Array3::zeros((1, 5, 5))]);
+        let fitted = |most| tiles.clone().fitted(most).map(|(tiles, width)| (tiles.zoom, width)).unwrap();
+        assert_eq!([fitted(38), fitted(37), fitted(3)], [(3, 34), (2, 24), (1, 14)]);
     }
 
     #[test]

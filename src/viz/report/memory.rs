@@ -5,10 +5,14 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 
 use super::{grouped, part};
-use crate::compile::{Place, Plan, Source};
+use crate::compile::{Group, Place, Plan, Source};
 use crate::kernels::real::Real;
 
-/// A value in the arena: its bytes, and the steps from the first to the last that touch it.
+/// Width and height of the picture; the page stretches it.
+const SIZE: (f64, f64) = (1000.0, 360.0);
+
+/// A value in memory: its bytes, and the steps from the first to the last that touch it. A thread's own memory is taken to
+/// lie behind the arena.
 #[derive(Debug, PartialEq, Eq)]
 struct Buffer {
     label: String,
@@ -19,83 +23,156 @@ struct Buffer {
 }
 
 pub fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
-    let (steps, arena) = (plan.steps().len().max(1), plan.arena_bytes().max(1));
-    let (width, height) = (1000.0, 360.0);
-    let (x, y) =
-        (|step: usize| width * step as f64 / steps as f64, |byte: usize| height * byte as f64 / arena as f64);
-    let buffers = buffers(plan);
-    let alone: usize = buffers.iter().map(|buffer| buffer.bytes).sum();
-    let scratch = plan.arena_bytes() - plan.scratch_offset();
-    let about = format!(
-        "From left to right the {steps} steps of a training step; from top to bottom the arena's {} KiB, of which {} KiB \
-         are scratch memory at the bottom. The {} values would take {} KiB if each had a place of its own.",
-        grouped(arena.div_ceil(1024)),
-        grouped(scratch.div_ceil(1024)),
-        buffers.len(),
-        grouped(alone.div_ceil(1024)),
-    );
-    part(
-        "Memory",
-        &about,
+    let (steps, arena) = (plan.steps().len().max(1), plan.arena_bytes());
+    let own = plan.groups().iter().map(|group| group.local).max().unwrap_or(0);
+    let x = |step: usize| SIZE.0 * step as f64 / steps as f64;
+    let y = |byte: usize| SIZE.1 * byte as f64 / (arena + own).max(1) as f64;
+    let shape = |class: &str, colour: Option<usize>, buffer: &Buffer| {
+        let Buffer { label, start, bytes, first, last } = buffer;
+        let place = if *start < arena { *start } else { start - arena };
+        let note = format!(
+            "{label}: {} bytes from byte {} on{}, steps {first} to {last}",
+            grouped(*bytes),
+            grouped(place),
+            if *start < arena { "" } else { " of each thread's own memory" }
+        );
         html! {
-            svg.memory viewBox=(format!("0 0 {width} {height}")) preserveAspectRatio="none" role="img" {
-                rect.scratch x="0" y=(y(plan.scratch_offset())) width=(width) height=(y(scratch)) {
-                    title { "scratch memory" }
-                }
-                @for (number, buffer) in buffers.iter().enumerate() {
-                    rect x=(format!("{:.2}", x(buffer.first))) y=(format!("{:.2}", y(buffer.start)))
-                        width=(format!("{:.2}", x(buffer.last + 1) - x(buffer.first)))
-                        height=(format!("{:.2}", y(buffer.bytes)))
-                        style=(format!("--hue: {}", number * 47 % 360)) {
-                        title {
-                            (buffer.label) ": " (grouped(buffer.bytes)) " bytes from " (grouped(buffer.start))
-                            ", steps " (buffer.first) " to " (buffer.last)
-                        }
-                    }
-                }
+            rect class=(class) style=[colour.map(|hue| format!("--hue: {hue}"))] data-note=(note)
+                x=(format!("{:.2}", x(*first))) y=(format!("{:.2}", y(*start)))
+                width=(format!("{:.2}", x(last + 1) - x(*first))) height=(format!("{:.2}", y(*bytes))) {
+                title { (note) }
             }
-        },
-    )
+        }
+    };
+    let buffers = buffers(plan);
+    html! {
+        (part("Memory", &about(plan, &buffers, own), html! {
+            figure.memory {
+                svg viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) preserveAspectRatio="none" role="img" {
+                    @for scratch in scratch(plan) { (shape("scratch", None, &scratch)) }
+                    @for (number, buffer) in buffers.iter().enumerate() {
+                        (shape("buffer", Some(number * 47 % 360), buffer))
+                    }
+                    @if own > 0 { line x1="0" x2=(SIZE.0) y1=(y(arena)) y2=(y(arena)) {} }
+                }
+                figcaption { "Choose a value to see what it is." }
+            }
+        }))
+    }
 }
 
-/// All values in the arena, in the order in which they come to be. What a step makes in the place of an operand is a
+fn about<T: Real>(plan: &Plan<T>, buffers: &[Buffer], own: usize) -> String {
+    let kib = |bytes: usize| grouped(bytes.div_ceil(1024));
+    let alone: usize = buffers.iter().map(|buffer| buffer.bytes).sum();
+    let mut about = format!(
+        "From left to right the {} steps of a training step; from top to bottom the arena's {} KiB, of which {} KiB are scratch \
+         memory at the bottom (grey).",
+        plan.steps().len(),
+        kib(plan.arena_bytes()),
+        kib(plan.arena_bytes() - plan.scratch_offset()),
+    );
+    if own > 0 {
+        about += &format!(
+            " Below the line: {} KiB of each thread's own, for steps that take a few samples at a time.",
+            kib(own)
+        );
+    }
+    about
+        + &format!(
+            " The {} values would take {} KiB if each had a place of its own.",
+            buffers.len(),
+            kib(alone)
+        )
+}
+
+/// Scratch memory: that of the arena, and that of each group of steps in a thread's own memory.
+fn scratch<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
+    let arena = plan.arena_bytes();
+    let label = || "scratch memory".to_string();
+    let all = Buffer {
+        label: label(),
+        start: plan.scratch_offset(),
+        bytes: arena - plan.scratch_offset(),
+        first: 0,
+        last: plan.steps().len().saturating_sub(1),
+    };
+    let of_group = |group: &Group| Buffer {
+        label: label(),
+        start: arena + group.scratch,
+        bytes: group.local - group.scratch,
+        first: group.steps.start,
+        last: group.steps.end.saturating_sub(1),
+    };
+    let found = [all].into_iter().chain(plan.groups().iter().map(of_group));
+    found.filter(|buffer| buffer.bytes > 0).collect()
+}
+
+/// All values in memory, in the order in which they come to be. What a step makes in the place of an operand is a
 /// value of its own, which begins where the operand ends.
 fn buffers<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
     let mut buffers: Vec<Buffer> = Vec::new();
     let mut living: HashMap<usize, usize> = HashMap::new(); // by where they start
-    let begin = |buffers: &mut Vec<Buffer>,
-                 living: &mut HashMap<usize, usize>,
-                 label: String,
-                 source: &Source,
-                 step| {
-        if let Place::Arena(start) = source.place {
-            living.insert(start, buffers.len());
-            buffers.push(Buffer { label, start, bytes: source.bytes::<T>(), first: step, last: step });
-        }
+    let start = |source: &Source| match source.place {
+        Place::Arena(start) => Some(start),
+        Place::Local(start) => Some(plan.arena_bytes() + start),
+        Place::Parameter(_) => None,
+    };
+    let mut begin = |living: &mut HashMap<usize, usize>, label: String, source: &Source, step: usize| {
+        let Some(start) = start(source) else { return };
+        let group = plan.groups().iter().find(|group| group.steps.contains(&step));
+        let bytes = match (source.place, group) {
+            (Place::Local(_), Some(group)) => source.bytes::<T>() / group.samples * group.chunk,
+            _ => source.bytes::<T>(),
+        };
+        living.insert(start, buffers.len());
+        buffers.push(Buffer { label, start, bytes, first: step, last: step });
     };
     for input in plan.inputs() {
-        begin(&mut buffers, &mut living, format!("input {}", input.name), &input.source, 0);
+        begin(&mut living, format!("input {}", input.name), &input.source, 0);
     }
+    let mut touched: Vec<(usize, usize)> = Vec::new(); // a buffer, and the step that reads it
     for (number, step) in plan.steps().iter().enumerate() {
-        let touched = step.operands.iter().filter_map(|source| living_at(&living, source));
-        touched.collect::<Vec<_>>().into_iter().for_each(|buffer| buffers[buffer].last = number);
+        let operands = step.operands.iter().filter_map(start).filter_map(|start| living.get(&start));
+        touched.extend(operands.map(|&buffer| (buffer, number)));
         for made in step.made() {
-            begin(&mut buffers, &mut living, step.to_string(), &made.source, number);
+            begin(&mut living, step.to_string(), &made.source, number);
         }
     }
+    let results = plan.results().iter().map(|result| &result.source);
+    let kept = results.chain(plan.copies().iter().map(|(_, source)| source));
     let end = plan.steps().len().saturating_sub(1);
-    let kept = plan
-        .results()
-        .iter()
-        .map(|result| &result.source)
-        .chain(plan.copies().iter().map(|(_, source)| source));
-    for buffer in kept.filter_map(|source| living_at(&living, source)).collect::<Vec<_>>() {
-        buffers[buffer].last = end;
-    }
+    let kept = kept.filter_map(start).filter_map(|start| living.get(&start));
+    touched.extend(kept.map(|&buffer| (buffer, end)));
+    touched.into_iter().for_each(|(buffer, step)| buffers[buffer].last = buffers[buffer].last.max(step));
     buffers
 }
 
-fn living_at(living: &HashMap<usize, usize>, source: &Source) -> Option<usize> {
-    let Place::Arena(start) = source.place else { return None };
-    living.get(&start).copied()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Graph;
+
+    #[test]
+    fn a_value_lives_from_the_step_that_makes_it_to_the_last_that_reads_it() {
+        let graph = Graph::new();
+        let x = graph.input("x", [4, 6]);
+        let sums = x.sum(&[1]);
+        let products = x.matmul(x.permute(&[1, 0]));
+        let plan = Plan::<f32>::compile(&graph, &[sums.softmax(0), products]).unwrap();
+        let found = buffers(&plan);
+        let input = &found[0];
+        let last_reader =
+            plan.steps().iter().rposition(|step| step.operands.iter().any(|o| o.meta.shape == [4, 6].into()));
+        assert_eq!(
+            (input.label.as_str(), input.bytes, input.first, Some(input.last)),
+            ("input x", 96, 0, last_reader)
+        );
+        let product = found.iter().find(|buffer| buffer.label.starts_with("matmul")).unwrap();
+        assert_eq!(
+            (product.bytes, product.last),
+            (64, plan.steps().len() - 1),
+            "results are kept to the end"
+        );
+        assert!(found.iter().all(|buffer| buffer.start + buffer.bytes <= plan.scratch_offset()));
+    }
 }

@@ -1,14 +1,13 @@
 //! All about one trained network.
 
 use maud::{Markup, html};
-use ndarray::{Array1, Array4, ArrayD, Axis};
+use ndarray::{Array1, Array4, ArrayD, ArrayView3, Axis};
 
 use super::classes::Answers;
-use super::drawing::draw;
+use super::graph::graph_parts;
 use super::memory::memory_part;
+use super::part;
 use super::time::time_part;
-use super::{grouped, part};
-use crate::autodiff::gradients;
 use crate::compile::Plan;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -23,13 +22,14 @@ use crate::viz::tiles::Tiles;
 /// The most filters or maps of a layer that are shown,
 const MAPS: usize = 32;
 /// of the most layers.
-const LAYERS: usize = 12;
+const LAYERS: usize = 24;
 /// Images of the step that is timed.
 const BATCH: usize = 100;
-/// How wide a pixel of a filter is shown,
-const FILTER_SCALE: usize = 8;
-/// and how wide pictures of a whole image are.
-const IMAGE_WIDTH: usize = 168;
+/// The most pixels that filters and maps are wide, unless they are wider by themselves,
+const FILTERS_WIDTH: usize = 420;
+const MAPS_WIDTH: usize = 480;
+/// and that single images are.
+const IMAGE_WIDTH: usize = 224;
 
 /// A network's first filters before it learns.
 #[derive(Debug, Clone)]
@@ -71,15 +71,14 @@ pub fn section<N: Network>(
         maps_part(model, &image)?,
         saliency_part(model, test, &answers)?,
         answers.confusion_part(),
-        answers.worst_part(|sample| picture(&test.batch(&[sample])?.0).address())?,
-        layers_part(model)?,
-        graph_part(model, &image)?,
-        cost_parts(model, optimizer, test)?,
+        answers.worst_part(|sample| picture(test.batch(&[sample])?.0.index_axis(Axis(0), 0)).address())?,
     ];
+    let parts =
+        parts.into_iter().chain(graph_parts(model, &image)?).chain(cost_parts(model, optimizer, test)?);
     Ok(html! {
         section.network id=(format!("network{number}")) {
             h2 { (name) }
-            @for part in &parts { (part) }
+            @for part in parts { (part) }
         }
     })
 }
@@ -87,9 +86,9 @@ pub fn section<N: Network>(
 fn filters_part<N: Network>(start: &Start, model: &Model<N>) -> Result<Markup> {
     let Some((name, before)) = &start.filters else { return Ok(html! {}) };
     let Some(after) = model.store().get(name).map(|values| values.to_owned()) else { return Ok(html! {}) };
-    let show = |values: &ArrayD<f32>| -> Result<(String, usize)> {
-        let tiles = filter_tiles(values).columns(8).first(MAPS);
-        Ok((tiles.address()?, tiles.width() * FILTER_SCALE))
+    let show = |values: &ArrayD<f32>| -> Result<(String, u32)> {
+        let (tiles, width) = filter_tiles(values).columns(8).first(MAPS).fitted(FILTERS_WIDTH)?;
+        Ok((tiles.address()?, width))
     };
     let shown = [("before learning", show(before)?), ("after learning", show(&after)?)];
     let about = format!("{name}, the first filters: each from black, its least weight, to white, its most.");
@@ -112,24 +111,25 @@ fn maps_part<N: Network>(model: &mut Model<N>, image: &Array4<f32>) -> Result<Ma
     if maps.is_empty() {
         return Ok(html! {});
     }
-    let mut figures = Vec::new();
+    let about = match maps.len() {
+        ..=LAYERS => "What each layer makes of the first test image, at most 32 channels.".to_string(),
+        count => format!(
+            "What the first {LAYERS} of {count} layers make of the first test image, at most 32 channels."
+        ),
+    };
+    let (image, width) = picture(image.index_axis(Axis(0), 0)).fitted(IMAGE_WIDTH)?;
+    let mut figures = vec![(image.address()?, width, "the image".to_string())];
     for FeatureMaps { name, shape, tiles } in maps.into_iter().take(LAYERS) {
-        figures.push((name, shape.to_string(), tiles.first(MAPS).address()?));
+        let (tiles, width) = tiles.first(MAPS).fitted(MAPS_WIDTH)?;
+        figures.push((tiles.address()?, width, format!("{name} {shape}")));
     }
     Ok(part(
         "Feature maps",
-        "What each layer makes of the first test image, at most 32 channels.",
+        &about,
         html! {
             div.gallery {
-                figure {
-                    img src=(picture(image).address()?) width=(IMAGE_WIDTH) alt="the image";
-                    figcaption { "the image" }
-                }
-                @for (name, shape, address) in &figures {
-                    figure {
-                        img src=(address) width="320" alt=(format!("answers of {name}"));
-                        figcaption { (name) " " (shape) }
-                    }
+                @for (address, width, name) in &figures {
+                    figure { img src=(address) width=(width) alt=(name); figcaption { (name) } }
                 }
             }
         },
@@ -152,7 +152,7 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Ans
     heats.extend(grad_cam(model, &images, &classes, None).ok().map(|heat| ("Grad-CAM", heat)));
     let mut rows = Vec::new();
     for (position, image) in images.outer_iter().enumerate() {
-        let mut pictures = vec![("image", Tiles::new([image.to_owned()]).address()?)];
+        let mut pictures = vec![("image", picture(image).address()?)];
         for (name, heat) in &heats {
             let laid = overlay(image, heat.index_axis(Axis(0), position))?;
             pictures.push((*name, Tiles::new([laid]).between(0.0, 1.0).address()?));
@@ -162,7 +162,8 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Ans
     let about = format!(
         "What speaks for the class that the network answers, hot where it matters most: how strongly a pixel moves its \
          logit (gradient), how far the logit falls when a patch of {0}×{0} pixels is covered (occlusion), and the maps of \
-         the last layer that has some, weighted by their gradients (Grad-CAM). Three first and three worst images.",
+         the last layer that has some, weighted by their gradients (Grad-CAM; it stays cold where their mean gradients speak \
+         against the class). Three first and three worst images.",
         cover.patch
     );
     Ok(part(
@@ -183,96 +184,12 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Ans
     ))
 }
 
-/// The network layer by layer.
-#[track_caller]
-fn layers_part<N: Network>(model: &Model<N>) -> Result<Markup> {
-    let graph = Graph::with_mode(Mode::Train);
-    let (_, logits) = model.record(&graph, 1);
-    logits.softmax_cross_entropy(graph.labels(LABELS, [1]));
-    graph.check()?;
-    let summary = graph.summary();
-    let number = |number: usize| if number == 0 { String::new() } else { grouped(number) };
-    let about = "For one image: trainable numbers, multiplications with their additions, bytes that are kept for the backward \
-                 pass, and how much of the image a pixel sees.";
-    Ok(part(
-        "Layers",
-        about,
-        html! {
-            div.wide {
-                table.three-words {
-                    thead { tr { @for name in ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "sees"] { th { (name) } } } }
-                    tbody {
-                        @for layer in &summary.layers {
-                            tr {
-                                td { (layer.name) }
-                                td { (layer.operations) }
-                                td { (layer.output.to_string()) }
-                                td { (number(layer.parameters)) }
-                                td { (number(layer.macs)) }
-                                td { (number(layer.kept)) }
-                                td { @if let Some([height, width]) = layer.sees { (height) "×" (width) } }
-                            }
-                        }
-                        tr {
-                            th { "total" } td {} td {}
-                            th { (number(summary.parameters)) }
-                            th { (number(summary.macs)) }
-                            th { (number(summary.kept)) }
-                            td {}
-                        }
-                    }
-                }
-            }
-        },
-    ))
-}
-
-/// The graph, forward alone and with its gradients, and the panel that shows what is known of a node.
-#[track_caller]
-fn graph_part<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<Markup> {
-    let [_, height, width] = model.image_shape();
-    let about = "For one image. Blue: what is given; yellow: parameters; white: operations; red: gradients. Choose a node to \
-                 see what it costs, and how much of the image one of its pixels sees.";
-    Ok(part(
-        "Graph",
-        about,
-        html! {
-            div.switch {
-                button data-which="forward" aria-pressed="true" { "forward" } " "
-                button data-which="both" aria-pressed="false" { "forward and backward" }
-            }
-            div.drawing data-which="forward" { (drawing(model, false)?) }
-            div.drawing data-which="both" hidden { (drawing(model, true)?) }
-            div.details {
-                div.facts { h4 {} dl {} }
-                figure.field {
-                    svg viewBox=(format!("0 0 {width} {height}")) {
-                        image href=(picture(image).address()?) width=(width) height=(height)
-                            style="image-rendering: pixelated" {}
-                        rect {}
-                    }
-                    figcaption {}
-                }
-            }
-        },
-    ))
-}
-
-/// The drawing of the loss on one image, on demand with its gradients.
-#[track_caller]
-fn drawing<N: Network>(model: &Model<N>, with_gradients: bool) -> Result<Markup> {
-    let graph = Graph::with_mode(Mode::Train);
-    let (input, logits) = model.record(&graph, 1);
-    let loss = logits.softmax_cross_entropy(graph.labels(LABELS, [1]));
-    if with_gradients {
-        gradients(loss, &graph.parameters())?;
-    }
-    graph.check()?;
-    Ok(draw(&graph, input))
-}
-
 /// Time and memory of a training step.
-fn cost_parts<N: Network>(model: &mut Model<N>, optimizer: &dyn Optimizer, test: &Dataset) -> Result<Markup> {
+fn cost_parts<N: Network>(
+    model: &mut Model<N>,
+    optimizer: &dyn Optimizer,
+    test: &Dataset,
+) -> Result<[Markup; 2]> {
     let batch = test.len().min(BATCH);
     let samples: Vec<usize> = (0..batch).collect();
     let (images, labels) = test.batch(&samples)?;
@@ -284,10 +201,11 @@ fn cost_parts<N: Network>(model: &mut Model<N>, optimizer: &dyn Optimizer, test:
     let feeds = [Feed::new(IMAGES, &images), Feed::new(LABELS, &labels)];
     let (store, workspace) = model.parts();
     let time = time_part(&plan.profile(store, workspace, &feeds)?, batch);
-    Ok(html! { (time) (memory_part(&plan)) })
+    Ok([time, memory_part(&plan)])
 }
 
-/// The first of some images.
-fn picture(images: &Array4<f32>) -> Tiles {
-    Tiles::new([images.index_axis(Axis(0), 0).to_owned()])
+/// An image as a tile: as it is if it is grey or of three colours, and otherwise the mean of its channels.
+pub fn picture(image: ArrayView3<'_, f32>) -> Tiles {
+    let mean = if matches!(image.dim().0, 1 | 3) { None } else { image.mean_axis(Axis(0)) };
+    Tiles::new([mean.map_or_else(|| image.to_owned(), |mean| mean.insert_axis(Axis(0)))])
 }

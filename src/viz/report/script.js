@@ -18,19 +18,16 @@ function choose(node) {
   showField(network, node.dataset.field);
 }
 
-// The receptive field as a frame in the middle of the image, cut off at its borders.
+// What the pixel in the middle of a node sees, as a frame on the image; what lies beyond the image is cut off.
 function showField(network, field) {
-  const svg = network.querySelector(".field svg");
-  const { width, height } = svg.viewBox.baseVal;
-  const [high, wide] = field === "all" ? [height, width] : field.split(" ").map(Number);
-  const [h, w] = [Math.min(high, height), Math.min(wide, width)];
-  const frame = svg.querySelector("rect");
-  frame.setAttribute("x", Math.floor((width - w) / 2));
-  frame.setAttribute("y", Math.floor((height - h) / 2));
-  frame.setAttribute("width", w);
-  frame.setAttribute("height", h);
-  network.querySelector(".field figcaption").textContent =
-    field === "all" ? "may see all of the image, or none of it" : `sees ${high}×${wide} pixels`;
+  const frame = network.querySelector(".field rect");
+  const { width, height } = network.querySelector(".field svg").viewBox.baseVal;
+  const caption = network.querySelector(".field figcaption");
+  const words = { none: "sees nothing of the image", all: "may see all of the image" };
+  const [x, y, w, h] = field in words ? [0, 0, field === "all" ? width : 0, field === "all" ? height : 0]
+    : field.split(" ").map(Number);
+  Object.entries({ x, y, width: w, height: h }).forEach(([name, value]) => frame.setAttribute(name, value));
+  caption.textContent = words[field] ?? `the pixel in its middle sees ${h}×${w} pixels`;
 }
 
 for (const node of document.querySelectorAll(".node")) {
@@ -43,7 +40,23 @@ for (const node of document.querySelectorAll(".node")) {
   });
 }
 
-// Forward alone, or forward and backward.
+// A value in memory is chosen.
+for (const value of document.querySelectorAll("[data-note]")) {
+  value.addEventListener("click", () => {
+    const figure = value.closest("figure");
+    figure.querySelectorAll(".chosen").forEach((other) => other.classList.remove("chosen"));
+    value.classList.add("chosen");
+    figure.querySelector("figcaption").textContent = value.dataset.note;
+  });
+}
+
+// The first operation of the drawing that is to be seen.
+function chooseFirst(network) {
+  const first = network.querySelector(".drawing:not([hidden]) .node.operation");
+  if (first) choose(first);
+}
+
+// One of the drawings of a network.
 for (const button of document.querySelectorAll(".switch button")) {
   button.addEventListener("click", () => {
     const section = button.closest("section");
@@ -51,10 +64,8 @@ for (const button of document.querySelectorAll(".switch button")) {
     section.querySelectorAll(".drawing").forEach((drawing) => {
       drawing.hidden = drawing.dataset.which !== button.dataset.which;
     });
+    chooseFirst(button.closest(".network"));
   });
 }
 
-document.querySelectorAll(".network").forEach((network) => {
-  const first = network.querySelector(".drawing:not([hidden]) .node.operation");
-  if (first) choose(first);
-});
+document.querySelectorAll(".network").forEach(chooseFirst);

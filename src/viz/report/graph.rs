@@ -1,0 +1,104 @@
+//! The network itself: a table of its layers, and its graph.
+
+use maud::{Markup, html};
+use ndarray::{Array4, Axis};
+
+use super::drawing::{draw_layers, draw_operations};
+use super::network::picture;
+use super::{grouped, part};
+use crate::autodiff::gradients;
+use crate::error::Result;
+use crate::graph::{Graph, Mode, Var};
+use crate::inspect::Summary;
+use crate::nn::{LABELS, Model, Network};
+
+/// The network layer by layer, and its graph on one image: layers, operations, and on demand with the gradients.
+#[track_caller]
+pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<[Markup; 2]> {
+    let graph = Graph::with_mode(Mode::Train);
+    let (input, loss) = record(model, &graph);
+    graph.check()?;
+    let summary = graph.summary();
+    let (layers, operations) = (draw_layers(&graph, &summary), draw_operations(&graph, input));
+    gradients(loss, &graph.parameters())?;
+    let drawings =
+        [("layers", layers), ("operations", operations), ("with gradients", draw_operations(&graph, input))];
+    Ok([
+        layers_part(&summary),
+        graph_part(drawings, model.image_shape(), picture(image.index_axis(Axis(0), 0)).address()?),
+    ])
+}
+
+/// The loss on one image.
+#[track_caller]
+fn record<'g, N: Network>(model: &Model<N>, graph: &'g Graph) -> (Var<'g>, Var<'g>) {
+    let (input, logits) = model.record(graph, 1);
+    (input, logits.softmax_cross_entropy(graph.labels(LABELS, [1])))
+}
+
+fn layers_part(summary: &Summary) -> Markup {
+    let number = |number: usize| if number == 0 { String::new() } else { grouped(number) };
+    let about = "For one image: trainable numbers, multiplications with their additions, bytes that are kept for the backward \
+                 pass, and how much of the image a pixel sees.";
+    part(
+        "Layers",
+        about,
+        html! {
+            div.wide {
+                table.three-words {
+                    thead { tr { @for name in ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "sees"] { th { (name) } } } }
+                    tbody {
+                        @for layer in &summary.layers {
+                            tr {
+                                td { (layer.name) }
+                                td.long { (layer.operations) }
+                                td { (layer.output.to_string()) }
+                                td { (number(layer.parameters)) }
+                                td { (number(layer.macs)) }
+                                td { (number(layer.kept)) }
+                                td { @if let Some(field) = layer.sees { (field.to_string()) } }
+                            }
+                        }
+                        tr {
+                            th { "total" } td {} td {}
+                            th { (number(summary.parameters)) }
+                            th { (number(summary.macs)) }
+                            th { (number(summary.kept)) }
+                            td {}
+                        }
+                    }
+                }
+            }
+        },
+    )
+}
+
+/// Drawings, one of which is to be seen, and the panel that shows what is known of a node.
+fn graph_part(drawings: [(&str, Markup); 3], [_, height, width]: [usize; 3], image: String) -> Markup {
+    let about = "For one image. Blue: what is given; yellow: parameters; red: gradients; white: all else. Choose a node to \
+                 see what it costs, and how much of the image the pixel in its middle sees.";
+    part(
+        "Graph",
+        about,
+        html! {
+            div.switch {
+                @for (number, (name, _)) in drawings.iter().enumerate() {
+                    button data-which=(number) aria-pressed=(number == 0) { (name) } " "
+                }
+            }
+            @for (number, (_, drawing)) in drawings.iter().enumerate() {
+                div.drawing data-which=(number) hidden[number > 0] { (drawing) }
+            }
+            div.details {
+                div.facts { h4 {} dl {} }
+                figure.field {
+                    svg viewBox=(format!("0 0 {width} {height}")) {
+                        image href=(image) width=(width) height=(height) style="image-rendering: pixelated" {}
+                        rect {}
+                    }
+                    figcaption {}
+                }
+            }
+        },
+    )
+}
