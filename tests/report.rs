@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dagrad::data::mnist_5k;
+use dagrad::data::{Dataset, mnist_5k};
 use dagrad::nn::{self, Filters, Model};
 use dagrad::optim::Adam;
 use dagrad::train::{FitOptions, Progress, fit};
@@ -64,6 +64,20 @@ fn a_report_needs_images_that_fit() -> Result<()> {
     let mut show = |data| Report::new("").network("x", &start, &mut model, &Adam::new(0.5), &data);
     assert!(show(digits.clone().take(2)).is_err());
     assert!(show(digits.take(0)).unwrap_err().to_string().contains("no images"));
+    Ok(())
+}
+
+#[test]
+fn images_of_any_number_of_channels_can_be_shown() -> Result<()> {
+    for channels in [2, 3, 4] {
+        let pixels = (0..5 * channels * 64).map(|number| (number * 37 % 256) as u8).collect();
+        let data = Dataset::new(pixels, [channels, 8, 8], vec![0, 1, 2, 3, 3], 4)?;
+        let mut model =
+            Model::new(nn::network(|images| nn::linear(images.flatten(), "fc", 4)), [channels, 8, 8], 0)?;
+        let (start, mut report) = (Start::of(&model), Report::new("channels"));
+        report.network("flat", &start, &mut model, &Adam::new(0.1), &data)?;
+        assert!(report.to_html()?.contains("Confusion"));
+    }
     Ok(())
 }
 
