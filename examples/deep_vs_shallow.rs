@@ -114,6 +114,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     println!();
     let stacks: [&'static [usize]; 3] = [&[7], &[5, 3], &[3, 3, 3]];
     let mut report = Report::new("Deep and shallow: what sees 7×7 pixels best?");
+    report.write(&arguments.report)?; // a file that cannot be written is found before hours of training
     let rows = stacks.map(|kernels| {
         compare(Stack { kernels, classes: split.train.classes() }, &split, arguments, &mut report)
     });

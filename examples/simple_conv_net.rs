@@ -84,6 +84,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         Model::with_workspace(SimpleConvNet::default(), train.image_shape(), arguments.seed, workspace)?;
     let optimizer = optimizer(arguments, train.len());
     let start = Start::of(&model);
+    let mut report = Report::new("The book's SimpleConvNet on handwritten digits");
+    if let Some(file) = &arguments.report {
+        report.write(file)?; // a file that cannot be written is found before hours of training
+    }
     let Arguments { epochs, batch, seed, .. } = *arguments;
     let progress = if arguments.quiet { Progress::Quiet } else { Progress::Auto };
     let options = FitOptions { epochs, batch, seed, progress };
@@ -94,7 +98,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     println!("test accuracy: {:.2} %", 100.0 * evaluate(&mut model, &test)?);
     if let Some(file) = &arguments.report {
-        let mut report = Report::new("The book's SimpleConvNet on handwritten digits");
         report.run("SimpleConvNet", &epochs);
         report.network("SimpleConvNet", &start, &mut model, &*optimizer, &test)?;
         report.write(file)?;

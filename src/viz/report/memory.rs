@@ -37,7 +37,7 @@ pub fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
             if *start < arena { "" } else { " of each thread's own memory" }
         );
         html! {
-            rect class=(class) style=[colour.map(|hue| format!("--hue: {hue}"))] data-note=(note)
+            rect class=(class) style=[colour.map(|hue| format!("--hue: {hue}"))]
                 x=(format!("{:.2}", x(*first))) y=(format!("{:.2}", y(*start)))
                 width=(format!("{:.2}", x(last + 1) - x(*first))) height=(format!("{:.2}", y(*bytes))) {
                 title { (note) }

@@ -41,12 +41,12 @@ for (const node of document.querySelectorAll(".node")) {
 }
 
 // A value in memory is chosen.
-for (const value of document.querySelectorAll("[data-note]")) {
+for (const value of document.querySelectorAll(".memory rect")) {
   value.addEventListener("click", () => {
     const figure = value.closest("figure");
     figure.querySelectorAll(".chosen").forEach((other) => other.classList.remove("chosen"));
     value.classList.add("chosen");
-    figure.querySelector("figcaption").textContent = value.dataset.note;
+    figure.querySelector("figcaption").textContent = value.querySelector("title").textContent;
   });
 }
 
