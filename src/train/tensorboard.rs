@@ -221,7 +221,7 @@ mod tests {
             events[1..].iter().map(|event| &event.summary.as_ref().unwrap().value[0]).collect();
         assert_eq!((events[1].step, &*values[0].tag, values[0].simple_value), (7, "a/b", Some(0.5)));
         let image = values[1].image.as_ref().unwrap();
-        assert_eq!((events[2].step, image.height, image.width, image.colorspace), (8, 2, 5, 3));
+        assert_eq!((events[2].step, image.height, image.width, image.colorspace), (8, 2, 5, 4));
         assert!(image.encoded_image_string.starts_with(b"\x89PNG"));
     }
 }
