@@ -217,6 +217,9 @@ fn a_receptive_field_is_known_only_through_windows_and_elementwise_functions() {
         assert_eq!(size(conv(image).permute(&[0, 1, 3, 2]), image), None);
         assert_eq!(size(conv(image).sum(&[1]), image), None);
         assert_eq!(size(conv(other), image), None, "it does not look at the image at all");
+        let (stranger, value) = (Graph::new(), conv(image));
+        let far = (0..50).fold(stranger.input("far", [1]), |x, _| x + 1.0);
+        assert_eq!((receptive_field(value, far), receptive_field(far, image)), (None, None), "other graphs");
         assert_eq!(size(conv(image) + other, image), Some([3, 3]));
         assert_eq!(size(conv(image) + image, image), Some([3, 3]), "the wider branch counts");
         assert_eq!(size(image + conv(image), image), Some([3, 3]));

@@ -14,7 +14,7 @@ use dagrad::viz::{
     self, FeatureMaps, Occlusion, Tiles, feature_maps, filters, grad_cam, input_gradient, occlusion, overlay,
     read_image,
 };
-use dagrad::{Result, Store, Var};
+use dagrad::{Conv2dOptions, Init, Result, Store, Var};
 use ndarray::{Array1, Array2, Array3, Array4, Axis, array, s};
 
 /// Compares a picture with the one of this name. Rounding may differ from machine to machine: by one shade of 255.
@@ -116,6 +116,18 @@ fn feature_maps_are_what_the_layers_answer() {
     assert_eq!(Tiles::new([by_hand]).to_png().unwrap(), tiles.clone().first(1).to_png().unwrap());
     assert!(feature_maps(&mut model, &Array4::zeros((0, 1, 28, 28))).is_err());
     assert!(feature_maps(&mut model, &Array4::zeros((1, 1, 20, 20))).is_err());
+}
+
+#[test]
+fn what_only_moves_pixels_has_no_maps_of_its_own() {
+    let network = nn::network(|images| {
+        let weight = images.graph().param("weight", [2, 1, 1, 1], Init::ONES);
+        let h = images.slice_step(2, .., 2).conv2d(weight, Conv2dOptions::new());
+        nn::linear(h.pad(&[[0, 0], [1, 0], [0, 1], [0, 0]], 0.0).flatten(), "classes", 10)
+    });
+    let mut model = Model::new(network, [1, 28, 28], 0).unwrap();
+    let maps = feature_maps(&mut model, &digit().0).unwrap();
+    assert_eq!(maps.iter().map(|map| map.name.as_str()).collect::<Vec<_>>(), ["conv2d"]);
 }
 
 /// A network that looks at one corner alone: the logit of class 1 is the sum of a square of pixels.

@@ -80,7 +80,8 @@ fn product(a: usize, b: usize) -> isize {
 }
 
 /// The part of `image` that a pixel of `value` sees: a window of size k adds (k − 1) times the product of the strides
-/// before it. `None` if `value` does not depend on `image`, or not through windows and elementwise functions alone.
+/// before it. `None` if `value` does not depend on `image` (which may be on another graph), or not through windows and
+/// elementwise functions alone.
 ///
 /// What reaches a pixel only as a number for a whole plane, such as the mean that batch normalisation takes off while
 /// training, is not counted.
@@ -97,7 +98,8 @@ fn product(a: usize, b: usize) -> isize {
 /// assert_eq!(receptive_field(twice, image).unwrap().size, [5, 5]);
 /// ```
 pub fn receptive_field(value: Var<'_>, image: Var<'_>) -> Option<ReceptiveField> {
-    views(&value.graph().dag(), image.id())[value.id().index()].field()
+    let (graph, is_known) = (value.graph(), std::ptr::eq(value.graph(), image.graph()));
+    if is_known { views(&graph.dag(), image.id())[value.id().index()].field() } else { None }
 }
 
 /// What a value sees of a picture.

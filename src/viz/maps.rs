@@ -112,7 +112,10 @@ pub(super) fn maps(graph: &Graph) -> Vec<Var<'_>> {
         let shape = &dag.node(*id).meta.shape;
         let pixels: usize = shape.iter().skip(2).product();
         let is_layer = dag.op(*id).is_some_and(|op| {
-            op.window().is_some() || (op.elementwise().is_some() && dag.operands(*id).len() == 1)
+            // A window of one pixel that multiplies nothing only moves numbers.
+            let looks = op.window().is_some_and(|window| window.kernel != [1; 2]);
+            let multiplies = op.macs(&dag.operand_metas(*id), &dag.node(*id).meta) > 0;
+            looks || multiplies || (op.elementwise().is_some() && dag.operands(*id).len() == 1)
         });
         let layer = &dag.node(*id).layer;
         let goes_on = layer.is_some() && dag.consumers(*id).any(|reader| dag.node(reader).layer == *layer);

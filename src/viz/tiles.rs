@@ -63,6 +63,12 @@ impl Tiles {
         Self { tiles: tiles.into_iter().collect(), columns: 8, zoom: 1, range: Range::Each }
     }
 
+    /// An image: as it is if it is grey or of three colours, and otherwise the mean of its channels.
+    pub(super) fn of_image(image: ArrayView3<'_, f32>) -> Self {
+        let mean = if matches!(image.dim().0, 1 | 3) { None } else { image.mean_axis(Axis(0)) };
+        Self::new([mean.map_or_else(|| image.to_owned(), |mean| mean.insert_axis(Axis(0)))])
+    }
+
     /// The planes of an array of more than two axes: along the last but two as colours if there are three, each on its own
     /// otherwise.
     pub(super) fn of_planes(array: ArrayViewD<'_, f32>) -> Self {
@@ -141,17 +147,13 @@ impl Tiles {
                 Range::Between(black, white) => (black, white),
             };
             let (channels, rows, columns) = tile.dim();
-            for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
+            for (y, x) in places(rows, columns) {
                 let [red, green, blue] =
                     [0, 1, 2].map(|channel| shade(tile[[channel.min(channels - 1), y, x]], low, high));
+                let colour = Rgba([red, green, blue, 255]);
                 let (left, top) = (corner[0] + x * self.zoom, corner[1] + y * self.zoom);
-                for (line, dot) in (0..self.zoom).flat_map(|line| (0..self.zoom).map(move |dot| (line, dot)))
-                {
-                    picture.put_pixel(
-                        (left + dot) as u32,
-                        (top + line) as u32,
-                        Rgba([red, green, blue, 255]),
-                    );
+                for (line, dot) in places(self.zoom, self.zoom) {
+                    picture.put_pixel((left + dot) as u32, (top + line) as u32, colour);
                 }
             }
         }
@@ -214,6 +216,11 @@ impl Tiles {
         let [width, _] = tiles.size()?;
         Ok((tiles, width))
     }
+}
+
+/// All rows and columns of a grid, row by row.
+fn places(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rows).flat_map(move |row| (0..columns).map(move |column| (row, column)))
 }
 
 /// The least and the greatest finite number.

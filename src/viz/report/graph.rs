@@ -4,13 +4,13 @@ use maud::{Markup, html};
 use ndarray::{Array4, Axis};
 
 use super::drawing::{draw_layers, draw_operations};
-use super::network::picture;
 use super::{grouped, part};
 use crate::autodiff::gradients;
 use crate::error::Result;
 use crate::graph::{Graph, Mode, Var};
 use crate::inspect::Summary;
 use crate::nn::{LABELS, Model, Network};
+use crate::viz::tiles::Tiles;
 
 /// The network layer by layer, and its graph on one image: layers, operations, and on demand with the gradients.
 #[track_caller]
@@ -25,7 +25,7 @@ pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<
         [("layers", layers), ("operations", operations), ("with gradients", draw_operations(&graph, input))];
     Ok([
         layers_part(&summary),
-        graph_part(drawings, model.image_shape(), picture(image.index_axis(Axis(0), 0)).address()?),
+        graph_part(drawings, model.image_shape(), Tiles::of_image(image.index_axis(Axis(0), 0)).address()?),
     ])
 }
 

@@ -45,8 +45,10 @@ pub fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
         }
     };
     let buffers = buffers(plan);
-    html! {
-        (part("Memory", &about(plan, &buffers, own), html! {
+    part(
+        "Memory",
+        &about(plan, &buffers, own),
+        html! {
             figure.memory {
                 svg viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) preserveAspectRatio="none" role="img" {
                     @for scratch in scratch(plan) { (shape("scratch", None, &scratch)) }
@@ -57,8 +59,8 @@ pub fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
                 }
                 figcaption { "Choose a value to see what it is." }
             }
-        }))
-    }
+        },
+    )
 }
 
 fn about<T: Real>(plan: &Plan<T>, buffers: &[Buffer], own: usize) -> String {

@@ -1,7 +1,7 @@
 //! All about one trained network.
 
 use maud::{Markup, html};
-use ndarray::{Array1, Array4, ArrayD, ArrayView3, Axis};
+use ndarray::{Array1, Array4, ArrayD, Axis};
 
 use super::classes::Answers;
 use super::graph::graph_parts;
@@ -71,7 +71,9 @@ pub fn section<N: Network>(
         maps_part(model, &image)?,
         saliency_part(model, test, &answers)?,
         answers.confusion_part(),
-        answers.worst_part(|sample| picture(test.batch(&[sample])?.0.index_axis(Axis(0), 0)).address())?,
+        answers.worst_part(|sample| {
+            Tiles::of_image(test.batch(&[sample])?.0.index_axis(Axis(0), 0)).address()
+        })?,
     ];
     let parts =
         parts.into_iter().chain(graph_parts(model, &image)?).chain(cost_parts(model, optimizer, test)?);
@@ -117,7 +119,7 @@ fn maps_part<N: Network>(model: &mut Model<N>, image: &Array4<f32>) -> Result<Ma
             "What the first {LAYERS} of {count} layers make of the first test image, at most 32 channels."
         ),
     };
-    let (image, width) = picture(image.index_axis(Axis(0), 0)).fitted(IMAGE_WIDTH)?;
+    let (image, width) = Tiles::of_image(image.index_axis(Axis(0), 0)).fitted(IMAGE_WIDTH)?;
     let mut figures = vec![(image.address()?, width, "the image".to_string())];
     for FeatureMaps { name, shape, tiles } in maps.into_iter().take(LAYERS) {
         let (tiles, width) = tiles.first(MAPS).fitted(MAPS_WIDTH)?;
@@ -152,7 +154,7 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Ans
     heats.extend(grad_cam(model, &images, &classes, None).ok().map(|heat| ("Grad-CAM", heat)));
     let mut rows = Vec::new();
     for (position, image) in images.outer_iter().enumerate() {
-        let mut pictures = vec![("image", picture(image).address()?)];
+        let mut pictures = vec![("image", Tiles::of_image(image).address()?)];
         for (name, heat) in &heats {
             let laid = overlay(image, heat.index_axis(Axis(0), position))?;
             pictures.push((*name, Tiles::new([laid]).between(0.0, 1.0).address()?));
@@ -202,10 +204,4 @@ fn cost_parts<N: Network>(
     let (store, workspace) = model.parts();
     let time = time_part(&plan.profile(store, workspace, &feeds)?, batch);
     Ok([time, memory_part(&plan)])
-}
-
-/// An image as a tile: as it is if it is grey or of three colours, and otherwise the mean of its channels.
-pub fn picture(image: ArrayView3<'_, f32>) -> Tiles {
-    let mean = if matches!(image.dim().0, 1 | 3) { None } else { image.mean_axis(Axis(0)) };
-    Tiles::new([mean.map_or_else(|| image.to_owned(), |mean| mean.insert_axis(Axis(0)))])
 }
