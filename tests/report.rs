@@ -115,6 +115,7 @@ const findings = {
   flat: boxes.filter((box) => box.width < 20 || box.height < 10).length,
   empty: all('section section, .curves').filter((part) => !part.querySelector('img, svg, table')).map((part) => part.innerText),
   headings: all('h3').map((heading) => heading.innerText),
+  squeezed: all('.wide tr').filter((row) => row.getBoundingClientRect().height > 130).map((row) => row.innerText),
   bands: all('.chart polygon').length,
   wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
 };
@@ -143,7 +144,7 @@ fn a_browser_finds_everything_in_the_file() {
 
 fn check(found: &Value, width: u32) {
     let count = |name: &str| found[name].as_u64().unwrap_or_else(|| panic!("{name} in {found}"));
-    for nothing in ["faults", "fetched", "empty"] {
+    for nothing in ["faults", "fetched", "empty", "squeezed"] {
         assert_eq!(found[nothing], Value::Array(Vec::new()), "{nothing}, {width} pixels wide");
     }
     for none in ["broken", "flat", "overlapping", "wider"] {

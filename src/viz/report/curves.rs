@@ -35,6 +35,15 @@ const CHARTS: [Chart; 2] = [
     },
 ];
 
+impl Chart {
+    /// Says if there is nothing to be seen, as when training went astray from the start.
+    fn caption(&self, runs: &[Run]) -> String {
+        let mut epochs = runs.iter().flat_map(|run| &run.epochs);
+        let is_empty = !epochs.any(|epoch| self.values.iter().any(|value| value(epoch).is_finite()));
+        format!("{}{}", self.caption, if is_empty { ": no finite number" } else { "" })
+    }
+}
+
 /// For one epoch of several runs: its number, and the least, the mean and the most.
 struct Point {
     epoch: f64,
@@ -53,7 +62,7 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
             names.push(&run.name);
         }
     }
-    let charts = CHARTS.iter().map(|chart| Ok((chart.caption, draw(chart, runs, &names)?)));
+    let charts = CHARTS.iter().map(|chart| Ok((chart.caption(runs), draw(chart, runs, &names)?)));
     let charts = charts.collect::<Result<Vec<_>>>()?;
     Ok(html! {
         section.curves {
@@ -153,7 +162,10 @@ fn span<'a>(points: impl Iterator<Item = &'a Point> + Clone) -> Range<f64> {
     if low > high {
         return 0.0..1.0;
     }
-    let margin = 0.05 * (high - low).max(1e-3 * high.abs()).max(1e-6);
+    let margin = match 0.05 * (high - low).max(1e-3 * high.abs()) {
+        0.0 => 1.0,
+        margin => margin,
+    };
     low - margin..high + margin
 }
 
@@ -181,6 +193,14 @@ mod tests {
         let found = points(&runs, "net", |epoch| epoch.loss);
         let figures: Vec<_> = found.iter().map(|p| (p.epoch, p.low, p.mean, p.high)).collect();
         assert_eq!(figures, [(1.0, 1.0, 2.0, 3.0), (2.0, 2.0, 2.0, 2.0), (3.0, 5.0, 5.0, 5.0)]);
+    }
+
+    #[test]
+    fn what_is_no_number_or_always_0_can_be_drawn() {
+        let svg = |losses: &[f64]| section(&[run(losses)]).unwrap().into_string();
+        assert!(svg(&[f64::NAN, f64::INFINITY]).contains("Loss: no finite number"));
+        let flat = svg(&[0.0, 0.0]);
+        assert!(!flat.contains("no finite number") && flat.contains("0.5"), "{flat}");
     }
 
     #[test]
