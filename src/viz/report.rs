@@ -201,6 +201,11 @@ fn grouped(number: usize) -> String {
     crate::inspect::grouped(number, "\u{202f}")
 }
 
+/// The same, and nothing for 0.
+fn count(number: usize) -> String {
+    if number > 0 { grouped(number) } else { String::new() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use rust_sugiyama::configure::Config;
 
-use super::grouped;
+use super::{count, grouped};
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, Meta, Var};
 use crate::inspect::{Layer, Origin, ReceptiveField, Summary, View, views};
@@ -194,11 +194,6 @@ impl Node {
             View::Statistic | View::Unknown => "all".to_string(),
         }
     }
-}
-
-/// A number, or nothing for 0.
-fn count(number: usize) -> String {
-    if number > 0 { grouped(number) } else { String::new() }
 }
 
 fn bytes(meta: &Meta) -> String {

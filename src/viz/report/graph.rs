@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use ndarray::{Array4, Axis};
 
 use super::drawing::{draw_layers, draw_operations};
-use super::{grouped, part};
+use super::{count, part};
 use crate::autodiff::gradients;
 use crate::error::Result;
 use crate::graph::{Graph, Mode, Var};
@@ -37,7 +37,6 @@ fn record<'g, N: Network>(model: &Model<N>, graph: &'g Graph) -> (Var<'g>, Var<'
 }
 
 fn layers_part(summary: &Summary) -> Markup {
-    let number = |number: usize| if number == 0 { String::new() } else { grouped(number) };
     let about = "For one image: trainable numbers, multiplications with their additions, bytes that are kept for the backward \
                  pass, and how much of the image a pixel sees.";
     part(
@@ -53,17 +52,17 @@ fn layers_part(summary: &Summary) -> Markup {
                                 td { (layer.name) }
                                 td.long { (layer.operations) }
                                 td { (layer.output.to_string()) }
-                                td { (number(layer.parameters)) }
-                                td { (number(layer.macs)) }
-                                td { (number(layer.kept)) }
+                                td { (count(layer.parameters)) }
+                                td { (count(layer.macs)) }
+                                td { (count(layer.kept)) }
                                 td { @if let Some(field) = layer.sees { (field.to_string()) } }
                             }
                         }
                         tr {
                             th { "total" } td {} td {}
-                            th { (number(summary.parameters)) }
-                            th { (number(summary.macs)) }
-                            th { (number(summary.kept)) }
+                            th { (count(summary.parameters)) }
+                            th { (count(summary.macs)) }
+                            th { (count(summary.kept)) }
                             td {}
                         }
                     }
