@@ -98,7 +98,8 @@ const look = (node) => {
   const box = ['x', 'y', 'width', 'height'].map((name) => Number(frame.getAttribute(name)));
   return { details: document.querySelector('.details').innerText, frame: box };
 };
-const layers = { count: nodes().length, conv: look(named('conv2')), loss: look(named('softmax_cross_entropy')) };
+const layers = { count: nodes().length, conv: look(named('conv2')), loss: look(named('softmax_cross_entropy')),
+  image: look(named('images')), labels: look(named('labels')) };
 click(all('.switch button')[1]);
 const operations = { count: nodes().length, pool: look(named('max_pool2d_take')), weight: look(named('conv1.weight')) };
 click(all('.switch button')[2]);
@@ -169,6 +170,8 @@ fn check(found: &Value, width: u32) {
     let conv = ["conv2d add", "[1, 3, 11, 11]", "303", "sees 12×12 pixels"];
     shown("layers", "conv", &conv, [8, 8, 12, 12]);
     shown("layers", "loss", &["all of the image"], [0, 0, 28, 28]);
+    shown("layers", "image", &["sees 1×1 pixels"], [14, 14, 1, 1]);
+    shown("layers", "labels", &["sees nothing"], [0, 0, 0, 0]);
     shown("operations", "weight", &["sees nothing", "36"], [0, 0, 0, 0]);
     assert!(found["memory"].as_str().unwrap().contains("input"), "{found}");
     assert_eq!(count("bands"), 4, "training and test samples on two charts");

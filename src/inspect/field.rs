@@ -98,8 +98,10 @@ fn product(a: usize, b: usize) -> isize {
 /// assert_eq!(receptive_field(twice, image).unwrap().size, [5, 5]);
 /// ```
 pub fn receptive_field(value: Var<'_>, image: Var<'_>) -> Option<ReceptiveField> {
-    let (graph, is_known) = (value.graph(), std::ptr::eq(value.graph(), image.graph()));
-    if is_known { views(&graph.dag(), image.id())[value.id().index()].field() } else { None }
+    if !std::ptr::eq(value.graph(), image.graph()) {
+        return None;
+    }
+    views(&value.graph().dag(), image.id())[value.id().index()].field()
 }
 
 /// What a value sees of a picture.

@@ -15,7 +15,7 @@ use super::fit::Epoch;
 use super::observer::{Observer, Step};
 use crate::error::{Error, Result};
 use crate::run::Store;
-use crate::viz::{Tiles, filters};
+use crate::viz::{Tiles, filter_names, filters};
 
 /// How large a number of a filter is shown.
 const ZOOM: usize = 8;
@@ -133,8 +133,7 @@ impl Observer for TensorBoard {
         ] {
             self.scalar(tag, number, value)?;
         }
-        let first = store.trainable().find(|name| store.get(name).is_some_and(|values| values.ndim() == 4));
-        if let Some(name) = first {
+        if let Some(name) = filter_names(store).first() {
             self.image(&format!("filters/{name}"), number, &filters(store, name)?.zoom(ZOOM))?;
         }
         self.flush()

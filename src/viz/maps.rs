@@ -41,7 +41,7 @@ pub fn filters(store: &Store<f32>, name: &str) -> Result<Tiles> {
 }
 
 /// The names of the parameters that are filters.
-pub(super) fn filter_names(store: &Store<f32>) -> Vec<&str> {
+pub(crate) fn filter_names(store: &Store<f32>) -> Vec<&str> {
     let is_filters = |name: &&str| store.get(name).is_some_and(|values| values.ndim() == 4);
     store.trainable().filter(is_filters).collect()
 }

@@ -9,6 +9,8 @@ mod report;
 mod saliency;
 mod tiles;
 
+#[cfg(feature = "tensorboard")]
+pub(crate) use maps::filter_names;
 pub use maps::{FeatureMaps, feature_maps, filters};
 pub use report::{Report, Start};
 pub use saliency::{Occlusion, grad_cam, input_gradient, occlusion, overlay};

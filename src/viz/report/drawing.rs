@@ -31,22 +31,21 @@ struct Drawing {
     edges: Vec<(usize, usize)>,
 }
 
-/// Draws a network layer by layer.
-pub fn draw_layers(graph: &Graph, summary: &Summary) -> Markup {
-    let dag = graph.dag();
+/// Draws a network layer by layer, below its inputs.
+pub fn draw_layers(graph: &Graph, summary: &Summary, image: Var<'_>) -> Markup {
+    let (dag, layers) = (graph.dag(), &summary.layers);
+    let views = views(&dag, image.id());
     let inputs: Vec<NodeId> = dag.ids().filter(|id| matches!(dag.node(*id).kind, Kind::Input)).collect();
     let place = |origin: &Origin| match origin {
         Origin::Input(name) => inputs.iter().position(|id| dag.node(*id).label.as_deref() == Some(name)),
         Origin::Layer(layer) => Some(inputs.len() + layer),
     };
-    let layers = summary.layers.iter().enumerate();
-    let edges = layers.flat_map(|(number, layer)| {
-        let reads = layer.reads.iter().filter_map(place);
-        reads.map(move |from| (from, number)).collect::<Vec<_>>()
-    });
-    let edges = edges.map(|(from, layer)| (from, inputs.len() + layer)).collect();
-    let given = inputs.iter().map(|&id| Node::of_operation(&dag, id, View::Unknown));
-    Drawing { nodes: given.chain(summary.layers.iter().map(Node::of_layer)).collect(), edges }.markup()
+    let reads = layers.iter().zip(inputs.len()..);
+    let edges =
+        reads.flat_map(|(layer, to)| layer.reads.iter().filter_map(place).map(move |from| (from, to)));
+    let edges = edges.collect();
+    let given = inputs.iter().map(|&id| Node::of_operation(&dag, id, views[id.index()]));
+    Drawing { nodes: given.chain(layers.iter().map(Node::of_layer)).collect(), edges }.markup()
 }
 
 /// Draws every node of a graph.
@@ -141,29 +140,10 @@ impl Node {
             (_, Some(label)) => label.to_string(),
             _ => node.source(),
         };
-        let mut facts = vec![("shape", node.meta.to_string())];
-        match &node.kind {
-            Kind::Op(op) => {
-                facts.push(("operation", op.name().to_string()));
-                facts.push(("attributes", op.attributes()));
-                facts.push(("MACs", count(op.macs(&dag.operand_metas(id), &node.meta))));
-            }
-            Kind::Parameter { trainable, init } => {
-                facts.push((
-                    "parameters",
-                    if *trainable { count(node.meta.shape.count()) } else { String::new() },
-                ));
-                facts.push(("starts from", init.to_string()));
-            }
-            Kind::Input | Kind::Poison => {}
-        }
-        facts.push(("bytes", bytes(&node.meta)));
-        facts.push(("layer", node.layer.as_deref().unwrap_or_default().to_string()));
-        facts.push(("line", node.site.to_string()));
         // Which pixel is the largest is seen by whoever looks that up; what the index itself sees is not said.
-        let sees =
-            if node.meta.dtype == Dtype::Index && sees.field().is_some() { View::Unknown } else { sees };
-        Self { class, name, meta: node.meta.clone(), facts, sees }
+        let is_index = node.meta.dtype == Dtype::Index;
+        let sees = if is_index && sees.field().is_some() { View::Unknown } else { sees };
+        Self { class, name, meta: node.meta.clone(), facts: facts(dag, id), sees }
     }
 
     /// The node carries its facts for the page's script: a line for each, name and value apart by a tab.
@@ -194,6 +174,28 @@ impl Node {
             View::Statistic | View::Unknown => "all".to_string(),
         }
     }
+}
+
+/// What is to be known of a node of the graph.
+fn facts(dag: &Dag, id: NodeId) -> Vec<(&'static str, String)> {
+    let node = dag.node(id);
+    let mut facts = vec![("shape", node.meta.to_string())];
+    match &node.kind {
+        Kind::Op(op) => {
+            facts.push(("operation", op.name().to_string()));
+            facts.push(("attributes", op.attributes()));
+            facts.push(("MACs", count(op.macs(&dag.operand_metas(id), &node.meta))));
+        }
+        Kind::Parameter { trainable, init } => {
+            facts.push(("parameters", count(if *trainable { node.meta.shape.count() } else { 0 })));
+            facts.push(("starts from", init.to_string()));
+        }
+        Kind::Input | Kind::Poison => {}
+    }
+    facts.push(("bytes", bytes(&node.meta)));
+    facts.push(("layer", node.layer.as_deref().unwrap_or_default().to_string()));
+    facts.push(("line", node.site.to_string()));
+    facts
 }
 
 fn bytes(meta: &Meta) -> String {

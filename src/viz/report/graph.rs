@@ -19,7 +19,7 @@ pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<
     let (input, loss) = record(model, &graph);
     graph.check()?;
     let summary = graph.summary();
-    let (layers, operations) = (draw_layers(&graph, &summary), draw_operations(&graph, input));
+    let (layers, operations) = (draw_layers(&graph, &summary, input), draw_operations(&graph, input));
     gradients(loss, &graph.parameters())?;
     let drawings =
         [("layers", layers), ("operations", operations), ("with gradients", draw_operations(&graph, input))];

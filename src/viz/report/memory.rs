@@ -153,6 +153,7 @@ fn buffers<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
 mod tests {
     use super::*;
     use crate::graph::Graph;
+    use crate::nn::{Filters, conv2d};
 
     #[test]
     fn a_value_lives_from_the_step_that_makes_it_to_the_last_that_reads_it() {
@@ -176,5 +177,26 @@ mod tests {
             "results are kept to the end"
         );
         assert!(found.iter().all(|buffer| buffer.start + buffer.bytes <= plan.scratch_offset()));
+    }
+
+    #[test]
+    fn what_a_thread_keeps_for_itself_lies_behind_the_arena() {
+        let graph = Graph::new();
+        let images = graph.input("images", [100, 1, 28, 28]);
+        let h = conv2d(images, "conv1", Filters::new(16, 3)).relu();
+        let h = conv2d(h, "conv2", Filters::new(16, 3)).relu().max_pool2d(2);
+        let plan = Plan::<f32>::compile(&graph, &[h]).unwrap();
+        let (arena, found) = (plan.arena_bytes(), buffers(&plan));
+        let own: Vec<&Buffer> = found.iter().filter(|buffer| buffer.start >= arena).collect();
+        assert!(!own.is_empty(), "{plan}");
+        for buffer in own {
+            let steps = buffer.first..buffer.last + 1;
+            let group = plan.groups().iter().find(|group| group.steps.contains(&buffer.first)).unwrap();
+            assert!(steps.end <= group.steps.end, "{buffer:?} outlives its group");
+            assert!(
+                buffer.start + buffer.bytes <= arena + group.scratch,
+                "{buffer:?} reaches into scratch memory"
+            );
+        }
     }
 }
