@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::path::PathBuf;
 
 use crate::shape::Shape;
+pub use dagrad_kernels::problem::Problem;
 
 /// What every fallible function of the crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -189,29 +190,6 @@ impl fmt::Display for OpError {
 }
 
 impl std::error::Error for OpError {}
-
-/// What an operation's shape rule says when its operands do not fit: a message, and a hint.
-///
-/// The engine adds the operation's name, its operands and the user's line; see [`OpError`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// What is wrong.
-    pub message: String,
-    /// What the user can do about it.
-    pub hint: Option<String>,
-}
-
-impl Problem {
-    /// A problem without a hint.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
-    }
-
-    /// The same problem with advice on how to mend it.
-    pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
-    }
-}
 
 impl Error {
     /// A setting outside its range.

@@ -162,7 +162,7 @@ fn window((_, weight, stride, padding): Sizes) -> Pool2dOptions {
 /// The convolution spelled out: patches as rows, times filters as columns.
 fn spelled_out<'g>(x: Var<'g>, w: Var<'g>, sizes: Sizes) -> Var<'g> {
     let (image, weight, ..) = sizes;
-    let places = window(sizes).window().places([image[2], image[3]]).unwrap();
+    let places = window(sizes).window().output_size([image[2], image[3]]).unwrap();
     let filters = w.reshape([weight[0], weight[1] * weight[2] * weight[3]]).transpose();
     let rows = x.im2col(window(sizes)).matmul(filters);
     rows.reshape([image[0], places[0], places[1], weight[0]]).permute(&[0, 3, 1, 2])

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
 use crate::graph::op::{AnyOp, Call, Operand, Random};
 use crate::graph::{Dtype, Graph, Meta, Precision, Var};
-use crate::kernels::workers::Workers;
+use dagrad_kernels::workers::Workers;
 use crate::ops::Example;
 use crate::run::{Feed, Store, Workspace};
 
@@ -162,7 +162,7 @@ fn name_of(result: usize) -> String {
 /// Computes the program's outputs without a plan.
 fn interpret(example: &Example, program: &Program, values: &[(Var<'_>, Drawn)]) -> Result<Vec<ArrayD<f64>>> {
     let dag = &program.dag;
-    let workers = Workers::new(1)?;
+    let workers = Workers::alone();
     let mut computed: Vec<Computed> = Vec::with_capacity(dag.len());
     for id in dag.ids() {
         let node = dag.node(id);

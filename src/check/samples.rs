@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::error::Result;
 use crate::graph::{Graph, Var};
-use crate::kernels::random;
+use dagrad_kernels::random;
 use crate::ops::example::{Sample, Values};
 use crate::run::Feed;
 

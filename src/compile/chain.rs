@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 use super::program::Program;
 use crate::graph::dag::NodeId;
 use crate::graph::op::Meta;
-use crate::kernels::elementwise::{self, Argument, Function, Instruction, Target, Term};
-use crate::kernels::walk::Walk;
+use dagrad_kernels::elementwise::{self, Argument, Function, Instruction, Target, Term};
+use dagrad_kernels::walk::Walk;
 
 /// The longest chain that becomes one step. It bounds the registers, and with the operands the tiles.
 pub const MAX_INSTRUCTIONS: usize = 16;

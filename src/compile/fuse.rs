@@ -10,9 +10,9 @@ use super::program::Program;
 use crate::error::Problem;
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
 use crate::graph::op::{At, Call, Gradient, Made, Meta, Op, Operand, Samples};
-use crate::kernels::elementwise::{self, Argument, Function, Outputs, Read, Target, Term};
-use crate::kernels::real::Real;
-use crate::kernels::walk::Walk;
+use dagrad_kernels::elementwise::{self, Argument, Function, Outputs, Read, Target, Term};
+use dagrad_kernels::real::Real;
+use dagrad_kernels::walk::Walk;
 
 /// Joins every elementwise node with the single-use elementwise nodes before it.
 pub fn fuse(program: &Program) -> Program {

@@ -11,8 +11,8 @@ use super::fuse::Fused;
 use super::program::Program;
 use crate::graph::byproduct::Byproduct;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
-use crate::kernels::elementwise::MAX_RESULTS;
-use crate::kernels::walk::Walk;
+use dagrad_kernels::elementwise::MAX_RESULTS;
+use dagrad_kernels::walk::Walk;
 
 /// Joins every elementwise step with those whose results it reads, if nothing else needs these results before.
 pub fn join(program: &Program) -> Program {

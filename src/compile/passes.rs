@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::op::{AnyOp, Here, Meta, Next, Rewrite};
-use crate::kernels::elementwise::Function;
-use crate::kernels::walk;
+use dagrad_kernels::elementwise::Function;
+use dagrad_kernels::walk;
 
 /// Forgets nodes that no result needs.
 pub fn prune(program: &Program) -> Program {

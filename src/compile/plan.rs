@@ -12,7 +12,7 @@ use crate::error::Site;
 use crate::graph::dag::NodeId;
 use crate::graph::op::AnyOp;
 use crate::graph::{Dtype, Init, Meta};
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 use crate::shape::Shape;
 
 /// A compiled computation: immutable, printable, shared freely between threads.

@@ -8,7 +8,7 @@ use crate::error::{Problem, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::op::{Algorithm, At, Call, Gradient, Meta, Op, Operand};
 use crate::graph::{Dtype, Graph, Update, Var};
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 
 /// A graph with its results: outputs, and values that parameters take at the end.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::fmt;
 use ndarray::{Array1, Array4};
 
 use crate::error::{Error, Result};
-use crate::kernels::simd::vectorize;
+use dagrad_kernels::simd::vectorize;
 
 /// Pictures of one shape, as bytes, each with the class it belongs to.
 ///

@@ -2,7 +2,7 @@
 
 use super::op::{At, Call, Gradient, Meta, Op};
 use crate::error::Problem;
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 
 /// Stands for what the operand's kernel makes along with its output. A plan has no step for it.
 #[derive(Debug, Clone, PartialEq)]

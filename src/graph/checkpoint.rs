@@ -10,7 +10,7 @@ use super::op::{Adapt, Algorithm, At, Call, ChannelsLast, Gradient, Meta, Op};
 use super::recorder::Graph;
 use super::var::Var;
 use crate::error::Problem;
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 
 /// Its first operand, once the second one is there. What is computed from it is not merged with what was computed from
 /// the operand itself, and not earlier than it is asked for.

@@ -11,9 +11,9 @@ use super::dag::{Dag, NodeId};
 pub use super::order::{Adapt, Algorithm, ChannelsLast, Samples};
 use super::var::Var;
 use crate::error::Problem;
-use crate::kernels::elementwise::Function;
-use crate::kernels::real::Real;
-use crate::kernels::workers::Workers;
+use dagrad_kernels::elementwise::Function;
+use dagrad_kernels::real::Real;
+use dagrad_kernels::workers::Workers;
 use crate::shape::{Shape, Window};
 
 /// Whether an array holds real numbers or indices (classes, positions).

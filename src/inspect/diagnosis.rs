@@ -10,7 +10,7 @@ use crate::compile::Options;
 use crate::error::{Error, Result, Site};
 use crate::graph::dag::NodeId;
 use crate::graph::{Dtype, Graph, Precision, Var};
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 use crate::run::{Feed, Store, Workspace};
 use crate::shape::Shape;
 

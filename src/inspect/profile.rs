@@ -8,7 +8,7 @@ use super::table::{Table, count};
 use crate::compile::{Place, Plan, Step};
 use crate::error::Result;
 use crate::graph::Precision;
-use crate::kernels::limits;
+use dagrad_kernels::limits;
 use crate::run::{Feed, KernelCall, Store, Workspace};
 
 /// How many runs are timed; the median of each step counts.

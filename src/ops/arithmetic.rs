@@ -7,8 +7,8 @@ use super::pointwise::Pointwise;
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::elementwise::{self, Function};
-use crate::kernels::real::Real;
+use dagrad_kernels::elementwise::{self, Function};
+use dagrad_kernels::real::Real;
 
 /// `a ∘ b` for arrays of one shape.
 #[derive(Debug, Clone, Copy, PartialEq)]

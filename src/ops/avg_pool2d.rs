@@ -5,8 +5,8 @@ use super::example::{Example, normal};
 use super::max_pool2d::{picture, pooled_places};
 use crate::error::Problem;
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
-use crate::kernels::pool::{Average, Regions};
-use crate::kernels::real::Real;
+use dagrad_kernels::pool::{Average, Regions};
+use dagrad_kernels::real::Real;
 use crate::shape::{Pair, Shape, Window};
 
 /// The mean over each region.

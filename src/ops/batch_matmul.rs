@@ -4,8 +4,8 @@ use super::example::{Example, normal};
 use super::matmul;
 use crate::error::Problem;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::gemm::Gemm;
-use crate::kernels::real::Real;
+use dagrad_kernels::gemm::Gemm;
+use dagrad_kernels::real::Real;
 use crate::shape::Shape;
 
 /// `op(A) · op(B)` for each pair of matrices of `[N, M, K]` and `[N, K, L]`, where op transposes or does nothing.

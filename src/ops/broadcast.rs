@@ -10,9 +10,9 @@ use super::max_pool2d::Put;
 use crate::error::Problem;
 use crate::graph::op::{Adapt, Algorithm, ChannelsLast, Here, Rewrite, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::real::Real;
-use crate::kernels::walk::{self, Walk};
-use crate::kernels::reduce;
+use dagrad_kernels::real::Real;
+use dagrad_kernels::walk::{self, Walk};
+use dagrad_kernels::reduce;
 use crate::shape::Shape;
 
 /// Repeats an array along axes of size 1, and along new leading axes.
@@ -102,7 +102,7 @@ impl Op for Sum {
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let is_summed = |axis| self.axes.contains(&axis);
-        reduce::sum(call.real(0), call.operand_shape(0), is_summed, call.output, call.workers);
+        reduce::sum(call.real(0), call.operand_shape(0), &is_summed, call.output, call.workers);
     }
 
     fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {

@@ -4,7 +4,7 @@ use super::example::{Example, distinct, labels, normal, positive};
 use super::losses::Reduction;
 use crate::error::Problem;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 use crate::shape::Shape;
 
 /// Labels of which one does not count.

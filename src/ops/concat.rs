@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::{At, Call, Dtype, Gradient, Graph, Meta, Op, Var};
-use crate::kernels::lattice;
-use crate::kernels::real::Real;
+use dagrad_kernels::lattice;
+use dagrad_kernels::real::Real;
 use crate::shape::Shape;
 
 /// Its operands one after the other along an axis. They agree in all other axes.

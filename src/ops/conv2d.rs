@@ -14,10 +14,10 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{Algorithm, AnyOp, ChannelsLast, Next, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::conv::Convolution;
-use crate::kernels::elementwise::Function;
-use crate::kernels::gemm::Epilogue;
-use crate::kernels::real::Real;
+use dagrad_kernels::conv::Convolution;
+use dagrad_kernels::elementwise::Function;
+use dagrad_kernels::gemm::Epilogue;
+use dagrad_kernels::real::Real;
 use crate::shape::Window;
 
 mod channels_last;
@@ -175,7 +175,7 @@ impl Conv2d {
             let text = format!("{groups} groups do not divide {channels} channels and {filters} filters");
             return Err(Problem::new(text).hint("each group has as many channels, and as many filters"));
         }
-        let output = self.window.places(image)?;
+        let output = self.window.output_size(image)?;
         let each = channels / groups;
         let disagreement = match self.factor {
             Factor::Output if groups == 1 && b[1] != channels => {

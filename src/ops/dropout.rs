@@ -3,8 +3,8 @@
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::{At, Call, Gradient, Meta, Mode, Op, Var};
-use crate::kernels::random;
-use crate::kernels::real::Real;
+use dagrad_kernels::random;
+use dagrad_kernels::real::Real;
 use crate::shape::Shape;
 
 /// An array of independent elements, 0 with probability `drop` and 1 / (1 − drop) otherwise.

@@ -5,8 +5,8 @@ use super::example::{Example, distinct};
 use crate::error::Problem;
 use crate::graph::op::Samples;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::gather;
-use crate::kernels::real::Real;
+use dagrad_kernels::gather;
+use dagrad_kernels::real::Real;
 use crate::shape::Shape;
 
 /// The index along an axis of the largest number: the first of equal ones; a NaN counts as larger than any number.

@@ -7,7 +7,7 @@ use ndarray::{Array, ArrayD, Dimension};
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::{At, Call, Gradient, Graph, Meta, Op, Var};
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 use crate::shape::Shape;
 
 /// An array of one number.

@@ -4,8 +4,8 @@ use super::example::{Example, labels, normal};
 use crate::error::Problem;
 use crate::graph::op::Samples;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::gather::Gather as Kernel;
-use crate::kernels::real::Real;
+use dagrad_kernels::gather::Gather as Kernel;
+use dagrad_kernels::real::Real;
 use crate::shape::Shape;
 
 /// For each index, the element there along an axis. Operands are the array and the indices.

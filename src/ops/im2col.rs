@@ -9,9 +9,9 @@ use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
 use crate::error::{Error, Problem, Result};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::conv::Convolution;
-use crate::kernels::real::Real;
-use crate::kernels::workers::Workers;
+use dagrad_kernels::conv::Convolution;
+use dagrad_kernels::real::Real;
+use dagrad_kernels::workers::Workers;
 use crate::shape::{Shape, Window};
 
 /// `[N, C, H, W]` → `[N·H'·W', C·kh·kw]`: one row for each place of the window.
@@ -98,7 +98,7 @@ fn patches(image: &Shape, window: Window) -> Result<Convolution, Problem> {
         return Err(Problem::new(format!("image {image} is not [batch, channels, height, width]")));
     };
     let image = [height, width];
-    let output = window.places(image)?;
+    let output = window.output_size(image)?;
     let form = Convolution { batch, groups: 1, channels, filters: 1, image, output, window };
     let [rows, columns] = [&[batch, output[0], output[1]], &[channels, window.kernel[0], window.kernel[1]]]
         .map(|sizes| sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size)));
@@ -148,7 +148,7 @@ pub fn im2col<T: Real>(images: ArrayView4<'_, T>, window: impl Into<Pool2dOption
     let mut columns = Array2::zeros(matrix(&form));
     let images = images.as_standard_layout();
     if let (Some(images), Some(columns)) = (images.as_slice(), columns.as_slice_mut()) {
-        form.im2col(images, columns, &Workers::new(1)?);
+        form.im2col(images, columns, &Workers::alone());
     }
     Ok(columns)
 }
@@ -180,7 +180,7 @@ pub fn col2im<T: Real>(
     let mut images = Array4::zeros(image);
     let columns = columns.as_standard_layout();
     if let (Some(columns), Some(images)) = (columns.as_slice(), images.as_slice_mut()) {
-        form.col2im(columns, images, &Workers::new(1)?);
+        form.col2im(columns, images, &Workers::alone());
     }
     Ok(images)
 }

@@ -12,9 +12,9 @@ use super::transpose::Permute;
 use crate::error::Problem;
 use crate::graph::op::{AnyOp, Here, Next, Rewrite, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::elementwise::Function;
-use crate::kernels::gemm::{Epilogue, Gemm};
-use crate::kernels::real::Real;
+use dagrad_kernels::elementwise::Function;
+use dagrad_kernels::gemm::{Epilogue, Gemm};
+use dagrad_kernels::real::Real;
 
 /// `op(A) · op(B)`, where op transposes or does nothing. A plan may let it add a row and rectify.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

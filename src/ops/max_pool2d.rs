@@ -12,8 +12,8 @@ use super::example::{Example, distinct};
 use crate::error::Problem;
 use crate::graph::op::{Adapt, Algorithm, ChannelsLast, Here, Rewrite, Samples};
 use crate::graph::{At, Call, Dtype, Gradient, Made, Meta, Op, Var};
-use crate::kernels::pool::Pooling;
-use crate::kernels::real::Real;
+use dagrad_kernels::pool::Pooling;
+use dagrad_kernels::real::Real;
 use crate::shape::{Order, Shape, Window};
 
 /// For each place of the window, the index of the maximum within its plane. The first maximum in row-major
@@ -260,7 +260,7 @@ pub(crate) fn pooled_places(window: Window, plane: [usize; 2]) -> Result<[usize;
         let (padding, extent) = (window.padding[axis], extent[axis]);
         return Err(Problem::new(format!("a padding of {padding} is more than half the window's {extent}")).hint(hint));
     }
-    let places = window.places(plane)?;
+    let places = window.output_size(plane)?;
     let is_small = |&axis: &usize| window.padding[axis] > 0 && plane[axis] < window.dilation[axis];
     if let Some(axis) = (0..2).find(is_small) {
         let (size, dilation) = (plane[axis], window.dilation[axis]);

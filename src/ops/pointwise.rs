@@ -8,8 +8,8 @@ use super::example::{Example, away_from_zero, normal, positive};
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
-use crate::kernels::elementwise::{self, Function};
-use crate::kernels::real::Real;
+use dagrad_kernels::elementwise::{self, Function};
+use dagrad_kernels::real::Real;
 
 /// `f(x)` for each element.
 #[derive(Debug, Clone, Copy, PartialEq)]

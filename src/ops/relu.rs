@@ -6,8 +6,8 @@ use super::max_pool2d::Put;
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
-use crate::kernels::elementwise::{self, Function};
-use crate::kernels::real::Real;
+use dagrad_kernels::elementwise::{self, Function};
+use dagrad_kernels::real::Real;
 
 /// `relu(x) = x where x > 0, else 0`. The slope at 0 is 0; NaN stays NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]

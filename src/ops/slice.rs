@@ -8,8 +8,8 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::lattice::{Lattice, Points};
-use crate::kernels::real::Real;
+use dagrad_kernels::lattice::{Lattice, Points};
+use dagrad_kernels::real::Real;
 use crate::shape::{Shape, Window};
 
 /// Every so many elements along each axis.

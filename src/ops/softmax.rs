@@ -4,8 +4,8 @@ use super::arithmetic::same_shape;
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
-use crate::kernels::real::Real;
-use crate::kernels::softmax::Classes;
+use dagrad_kernels::real::Real;
+use dagrad_kernels::softmax::Classes;
 
 /// Along `axis`: eˣ / Σ eˣ, or its logarithm, computed relative to the largest x.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,7 +4,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite, Samples};
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 
 /// Its operand, whose gradient ends here.
 #[derive(Debug, Clone, PartialEq)]

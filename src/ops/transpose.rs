@@ -6,8 +6,8 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use crate::kernels::real::Real;
-use crate::kernels::walk::{self, Walk};
+use dagrad_kernels::real::Real;
+use dagrad_kernels::walk::{self, Walk};
 use crate::shape::Shape;
 
 /// Axis i of the result is axis `axes[i]` of the operand.

@@ -5,7 +5,7 @@
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::{At, Call, Dtype, Gradient, Graph, Meta, Op, Var};
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 use crate::shape::Pair;
 
 /// For each of `to` pixels in a row, where it lies in a row of `from` pixels. There is at least one of both.

@@ -11,7 +11,7 @@ use super::workspace::Workspace;
 use crate::compile::Plan;
 use crate::error::{Error, NotFinite, Result};
 use crate::graph::{Dtype, Precision};
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 
 impl<T: Precision> Plan<T> {
     /// Runs the plan: copies the inputs, performs the steps, moves the assigned parameters.

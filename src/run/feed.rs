@@ -7,8 +7,8 @@ use ndarray::{ArrayBase, ArrayViewD, Data, Dimension};
 use crate::compile::Input;
 use crate::error::{Error, Result};
 use crate::graph::{Dtype, Var};
-use crate::kernels::real::Real;
-use crate::kernels::workers::Workers;
+use dagrad_kernels::real::Real;
+use dagrad_kernels::workers::Workers;
 
 /// A value for one input. Make it by [`Var::feed`], or by name with [`Feed::new`].
 #[derive(Debug, Clone)]

@@ -12,3 +12,15 @@ pub use feed::{Element, Feed, Value};
 pub use outputs::Outputs;
 pub use store::Store;
 pub use workspace::Workspace;
+
+use crate::error::{Error, Result};
+use dagrad_kernels::buffer::Buffer;
+use dagrad_kernels::real::sealed::Plain;
+
+/// `len` zeros.
+///
+/// # Errors
+/// [`Error::Memory`] if the machine refuses.
+fn buffer<T: Plain>(len: usize, what: &'static str) -> Result<Buffer<T>> {
+    Buffer::new(len).ok_or(Error::Memory { bytes: len.saturating_mul(size_of::<T>()), what })
+}

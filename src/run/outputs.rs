@@ -5,7 +5,7 @@ use ndarray::{ArrayViewD, IxDyn};
 use super::workspace::Workspace;
 use crate::compile::{Plan, PlanResult};
 use crate::graph::{Dtype, Var};
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 
 /// The results of a run, read where they lie in the workspace.
 #[derive(Debug)]

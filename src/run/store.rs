@@ -6,13 +6,14 @@ use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
+use super::buffer;
 use crate::compile::{Parameter, Plan};
 use crate::error::{Error, Result};
 use crate::graph::Init;
 use crate::graph::op::Random;
-use crate::kernels::buffer::Buffer;
-use crate::kernels::random;
-use crate::kernels::real::Real;
+use dagrad_kernels::buffer::Buffer;
+use dagrad_kernels::random;
+use dagrad_kernels::real::Real;
 use crate::shape::Shape;
 
 /// Parameters and optimizer state by name.
@@ -60,7 +61,7 @@ impl<T: Real> Store<T> {
     pub fn copy(&self) -> Result<Self> {
         let mut entries = Vec::with_capacity(self.entries.len());
         for Entry { name, shape, trainable, data } in &self.entries {
-            let mut copied = Buffer::new(data.len(), "a parameter")?;
+            let mut copied = buffer(data.len(), "a parameter")?;
             copied.copy_from_slice(data);
             entries.push(Entry {
                 name: name.clone(),
@@ -155,7 +156,7 @@ impl<T: Real> Store<T> {
             }
             return Ok((index, false));
         }
-        let data = Buffer::new(shape.count(), "a parameter")?;
+        let data = buffer(shape.count(), "a parameter")?;
         self.names.insert(name.to_string(), self.entries.len());
         self.entries.push(Entry { name: name.to_string(), shape: shape.clone(), trainable, data });
         Ok((self.entries.len() - 1, true))

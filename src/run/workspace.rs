@@ -9,11 +9,12 @@ use crate::compile::{Group, Place, Plan, Source, Step};
 use crate::error::{Error, Result};
 use crate::graph::op::{Call, Made, Operand, Random};
 use crate::graph::{Dtype, Precision};
-use crate::kernels::buffer::Buffer;
-use crate::kernels::real::Real;
-use crate::kernels::workers::Workers;
+use dagrad_kernels::buffer::Buffer;
+use dagrad_kernels::real::Real;
+use dagrad_kernels::workers::Workers;
 use crate::shape::Shape;
 
+use super::buffer;
 use super::execute::Watch;
 use super::store::Store;
 
@@ -41,9 +42,9 @@ impl Workspace {
         if threads == 0 || threads > 1024 {
             return Err(Error::setting("threads", format!("{threads} is not between 1 and 1024")));
         }
-        let workers = Workers::new(threads)?;
+        let workers = Workers::new(threads).map_err(|refusal| Error::setting("threads", refusal.to_string()))?;
         Ok(Self {
-            arena: Buffer::new(0, "the arena")?,
+            arena: buffer(0, "the arena")?,
             workers,
             binding: Vec::new(),
             parameters: Vec::new(),
@@ -87,7 +88,7 @@ impl Workspace {
     /// Makes room for a plan, and finds its parameters in the store.
     pub(super) fn prepare<T: Real>(&mut self, plan: &Plan<T>, store: &mut Store<T>) -> Result<()> {
         if plan.arena_bytes() > self.arena.len() * size_of::<usize>() {
-            self.arena = Buffer::new(plan.arena_bytes().div_ceil(size_of::<usize>()), "the arena")?;
+            self.arena = buffer(plan.arena_bytes().div_ceil(size_of::<usize>()), "the arena")?;
         }
         self.binding.clear();
         for parameter in plan.parameters() {

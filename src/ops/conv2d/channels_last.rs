@@ -11,13 +11,13 @@ use super::{Conv2d, Factor};
 use crate::error::Problem;
 use crate::graph::op::{Adapt, Algorithm, AnyOp, ChannelsLast, Next, Samples};
 use crate::graph::{At, Call, Gradient, Made, Meta, Op};
-use crate::kernels::channels_last::{Direct, finish_weight_sums};
-use crate::kernels::conv::Convolution;
-use crate::kernels::elementwise::Function;
-use crate::kernels::gemm::Epilogue;
-use crate::kernels::real::Real;
-use crate::kernels::walk::row_major;
-use crate::kernels::winograd::Winograd;
+use dagrad_kernels::channels_last::{Direct, finish_weight_sums};
+use dagrad_kernels::conv::Convolution;
+use dagrad_kernels::elementwise::Function;
+use dagrad_kernels::gemm::Epilogue;
+use dagrad_kernels::real::Real;
+use dagrad_kernels::walk::row_major;
+use dagrad_kernels::winograd::Winograd;
 use crate::ops::max_pool2d::MaxPool;
 
 /// Winograd's transforms pay from so many channels and filters on.
@@ -235,7 +235,7 @@ impl Op for LastConv2d {
             return Some(Arc::new(Self { pool: true, ..*self }));
         }
         let Convolution { batch, channels, image, .. } = self.sizes;
-        let whole = row_major(&[batch, image[0], image[1], channels].into());
+        let whole = row_major(&[batch, image[0], image[1], channels]);
         let is_gate = next.function == Some(Function::Gate) && next.other == Some(&whole[..]);
         (self.part == Part::Image && !self.gate && is_gate)
             .then(|| Arc::new(Self { gate: true, ..*self }) as Arc<dyn AnyOp>)

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::{grouped, part};
 use crate::compile::{Group, Place, Plan, Source};
-use crate::kernels::real::Real;
+use dagrad_kernels::real::Real;
 
 /// Width and height of the picture; the page stretches it.
 const SIZE: (f64, f64) = (1000.0, 360.0);

@@ -1,0 +1,127 @@
+//! Kernels on pictures that lie pixel after pixel, [N, H, W, C]: the channels of a pixel lie together.
+//!
+//! So a register holds channels of one pixel, whatever the size of the picture; a border or a stride costs no
+//! lanes. [`Direct`] convolves such pictures by the definition: it copies a strip of the picture with its padding,
+//! once, and slides the weights over it in tiles that stay in registers. No sum depends on how many lanes a
+//! register has, on how the work is cut into tasks, or on the number of threads.
+
+use super::conv::Convolution;
+use super::gemm::Epilogue;
+use super::real::Real;
+use super::simd::{Isa, MAX_LANES};
+use super::workers::Workers;
+use correlation::Correlation;
+pub use layout::{to_channels_first, to_channels_last};
+pub use weight::finish_weight_sums;
+
+mod correlation;
+mod layout;
+mod strip;
+mod sweep;
+mod weight;
+
+/// How many bytes a task's scratch may take.
+const SCRATCH_BYTES: usize = 12 << 20;
+/// How many filters are prepared together.
+const PANEL: usize = 2 * MAX_LANES;
+
+/// Direct convolution of channels-last pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Direct {
+    sizes: Convolution,
+    forward: Correlation,
+    adjoint: Correlation,
+}
+
+impl Direct {
+    /// `None` for groups or dilation, or if not even one row of places, with all pixels that its windows cover, fits a
+    /// thread's scratch.
+    pub fn new(sizes: &Convolution) -> Option<Self> {
+        let (forward, adjoint) = (Correlation::forward(sizes), Correlation::adjoint(sizes));
+        let fits = sizes.is_dense() && forward.fits() && adjoint.fits() && weight::fits(sizes);
+        fits.then_some(Self { sizes: *sizes, forward, adjoint })
+    }
+
+    /// How many numbers the weights have as [`forward`](Self::forward) reads them.
+    pub fn prepared(&self) -> usize {
+        self.forward.prepared()
+    }
+
+    /// Arranges weights [filters, channels, kh, kw] for [`forward`](Self::forward).
+    #[inline(never)]
+    pub fn prepare<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
+        self.forward.prepare(Isa::detect(), weight, out, workers);
+    }
+
+    /// How many numbers the weights have as [`image_adjoint`](Self::image_adjoint) reads them.
+    pub fn prepared_adjoint(&self) -> usize {
+        self.adjoint.prepared()
+    }
+
+    /// Arranges weights [filters, channels, kh, kw] for [`image_adjoint`](Self::image_adjoint).
+    #[inline(never)]
+    pub fn prepare_adjoint<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
+        self.adjoint.prepare(Isa::detect(), weight, out, workers);
+    }
+
+    /// Pictures [N, H, W, C] to [N, H', W', F], and the epilogue of it; the bias is per filter.
+    #[inline(never)]
+    pub fn forward<T: Real>(
+        &self,
+        image: &[T],
+        prepared: &[T],
+        epilogue: Epilogue<T>,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        self.forward.run(Isa::detect(), (image, prepared), epilogue, None, out, workers);
+    }
+
+    /// As [`forward`](Self::forward), followed by the maxima [N, ⌊H'/2⌋, ⌊W'/2⌋, F] of 2×2 windows side by side, and
+    /// where each of them lies in its plane, y · W' + x, if that is wanted. Ties and NaN as in
+    /// [`Pooling`](super::pool::Pooling).
+    #[inline(never)]
+    pub fn forward_pooled<T: Real>(
+        &self,
+        image: &[T],
+        prepared: &[T],
+        epilogue: Epilogue<T>,
+        out: &mut [T],
+        positions: Option<&mut [u32]>,
+        workers: &Workers,
+    ) {
+        self.forward.run_pooled(Isa::detect(), (image, prepared), epilogue, out, positions, workers);
+    }
+
+    /// The adjoint of [`forward`](Self::forward) in the picture: upstream [N, H', W', F] to [N, H, W, C]. Numbers
+    /// whose `gate` is ≤ 0 become 0; a NaN lets them pass.
+    #[inline(never)]
+    pub fn image_adjoint<T: Real>(
+        &self,
+        prepared: &[T],
+        upstream: &[T],
+        gate: Option<&[T]>,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        self.adjoint.run(Isa::detect(), (upstream, prepared), Epilogue::default(), gate, out, workers);
+    }
+
+    /// The adjoint of [`forward`](Self::forward) in the weights, but for the sum over the batch: a row
+    /// [kh, kw, channels, filters] for every `every` consecutive pictures, of which the last may have fewer.
+    /// [`finish_weight_sums`] adds the rows up.
+    #[inline(never)]
+    pub fn weight_sums<T: Real>(
+        &self,
+        image: &[T],
+        upstream: &[T],
+        every: usize,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        weight::sums(&self.sizes, Isa::detect(), (image, upstream), every, out, workers);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! Between the two orders of a picture: plane after plane, and pixel after pixel.
+
+use crate::gemm::pack::Transpose;
+use crate::real::Real;
+use crate::simd::Isa;
+use crate::workers::Workers;
+
+/// Pictures [channels, pixels] become [pixels, channels].
+#[inline(never)]
+pub fn to_channels_last<T: Real>(
+    batch: usize,
+    channels: usize,
+    pixels: usize,
+    from: &[T],
+    to: &mut [T],
+    workers: &Workers,
+) {
+    transpose([batch, channels, pixels], from, to, workers);
+}
+
+/// Pictures [pixels, channels] become [channels, pixels].
+#[inline(never)]
+pub fn to_channels_first<T: Real>(
+    batch: usize,
+    channels: usize,
+    pixels: usize,
+    from: &[T],
+    to: &mut [T],
+    workers: &Workers,
+) {
+    transpose([batch, pixels, channels], from, to, workers);
+}
+
+/// Turns a batch of matrices the other way round. A task is one of them.
+fn transpose<T: Real>([batch, rows, columns]: [usize; 3], from: &[T], to: &mut [T], workers: &Workers) {
+    debug_assert_eq!([from.len(), to.len()], [batch * rows * columns; 2]);
+    workers.chunks(to, rows * columns, &|matrix, to, _| {
+        let from = &from[matrix * rows * columns..][..rows * columns];
+        if rows == 1 || columns == 1 {
+            to.copy_from_slice(from);
+        } else {
+            Isa::detect().dispatch(Transpose { from, stride: columns, columns: rows, width: rows, to });
+        }
+    });
+}

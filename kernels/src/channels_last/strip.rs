@@ -1,0 +1,141 @@
+//! Strips: some rows of a picture with their padding, laid out for reading at any tap.
+
+use std::ops::Range;
+
+use crate::real::Real;
+use crate::simd::{Kernel, Vector};
+
+/// The layout of a strip: block of channels, row, phase, column, channel within the block.
+///
+/// Where the window moves by more than one column, the columns are dealt out to as many phases (column x to phase
+/// x mod S), so that what one tap sees at successive places is always as far apart as a block is wide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strip {
+    /// How many channels.
+    pub channels: usize,
+    /// How many numbers lie from column to column: the channels of a block, and room for those it lacks.
+    pub block: usize,
+    /// Height and width of the picture it is taken from.
+    pub source: [usize; 2],
+    /// How many columns of the picture lie between neighbours in a phase.
+    pub step: usize,
+    /// How many phases are kept; at most `step`.
+    pub phases: usize,
+    /// The pixel at row 0, column 0; outside the picture if negative.
+    pub origin: [isize; 2],
+    /// How many rows.
+    pub rows: usize,
+    /// Columns of each phase.
+    pub columns: usize,
+}
+
+impl Strip {
+    /// From row to row.
+    pub fn row(&self) -> usize {
+        self.phases.saturating_mul(self.columns).saturating_mul(self.block)
+    }
+
+    /// Into how many blocks the channels are cut.
+    pub fn blocks(&self) -> usize {
+        self.channels.div_ceil(self.block.max(1))
+    }
+
+    /// The channels of a block, which may be fewer in the last.
+    pub fn channels_of(&self, block: usize) -> Range<usize> {
+        block * self.block..self.channels.min((block + 1) * self.block)
+    }
+
+    /// How many numbers one row takes in all blocks together.
+    pub fn line(&self) -> usize {
+        self.blocks().saturating_mul(self.row())
+    }
+
+    /// How many numbers the strip takes.
+    pub fn len(&self) -> usize {
+        self.line().saturating_mul(self.rows)
+    }
+
+    /// Where a block's pixel lies that is `away` rows and columns of the picture from the one at the origin.
+    pub fn offset(&self, block: usize, away: [usize; 2]) -> usize {
+        let column = away[1] % self.step * self.columns + away[1] / self.step;
+        (block * self.rows + away[0]) * self.row() + column * self.block
+    }
+
+    /// The columns of a phase that lie in the picture.
+    fn inside(&self, phase: usize) -> Range<usize> {
+        let first = self.origin[1] + phase as isize;
+        let reach = |pixels: isize| (pixels.max(0) as usize).div_ceil(self.step).min(self.columns);
+        let start = reach(-first);
+        start..reach(self.source[1] as isize - first).max(start)
+    }
+}
+
+/// Fills a strip from a picture.
+pub struct Fill<'a, T> {
+    /// The layout.
+    pub strip: Strip,
+    /// The picture, row after row of pixels.
+    pub image: &'a [T],
+    /// The strip's memory.
+    pub to: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Fill<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        let Self { strip, image, to } = self;
+        let [height, width] = strip.source;
+        for row in 0..strip.rows {
+            let line = strip.origin[0] + row as isize;
+            let inside = (0..height as isize).contains(&line);
+            for phase in 0..strip.phases {
+                let columns = if inside { strip.inside(phase) } else { 0..0 };
+                let pixel = (strip.origin[1] + (phase + columns.start * strip.step) as isize).max(0) as usize;
+                let from = if columns.is_empty() {
+                    &[]
+                } else {
+                    &image[(line as usize * width + pixel) * strip.channels..]
+                };
+                for block in 0..strip.blocks() {
+                    let start =
+                        (block * strip.rows + row) * strip.row() + phase * strip.columns * strip.block;
+                    let to = &mut to[start..][..strip.columns * strip.block];
+                    to[..columns.start * strip.block].fill(T::zero());
+                    to[columns.end * strip.block..].fill(T::zero());
+                    let to = &mut to[columns.start * strip.block..columns.end * strip.block];
+                    // SAFETY: `dispatch` vouches for the instruction set.
+                    unsafe { copy::<T, V>(&strip, strip.channels_of(block), from, to) };
+                }
+            }
+        }
+    }
+}
+
+/// Copies some channels of successive pixels of a phase.
+///
+/// # Safety
+/// The instruction set of `V` must exist.
+#[inline(always)]
+unsafe fn copy<T: Real, V: Vector<T>>(strip: &Strip, channels: Range<usize>, from: &[T], to: &mut [T]) {
+    if to.is_empty() {
+        return;
+    }
+    if strip.channels == strip.block && strip.step == 1 {
+        return to.copy_from_slice(&from[..to.len()]);
+    }
+    let step = strip.step * strip.channels;
+    assert!((to.len() / strip.block - 1) * step + channels.end <= from.len());
+    for start in (0..channels.len()).step_by(V::LANES) {
+        let count = V::LANES.min(channels.len() - start);
+        for column in 0..to.len() / strip.block {
+            // SAFETY: `count` channels are left in the block of either pixel, and the last pixel is inside.
+            unsafe {
+                let pixel = from.as_ptr().add(column * step + channels.start + start);
+                V::load_first(pixel, count)
+                    .store_first(to.as_mut_ptr().add(column * strip.block + start), count);
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The innermost loop of the correlations: a few places of a row by one or two registers of filters.
+//!
+//! Each step reads one row of weights, and per place one number of the strip, which is spread over all lanes.
+//! Places are a fixed number of numbers apart, so that one pointer with constant offsets reaches them all. A tile is
+//! written out as it is, or pooled: see [`Maxima`].
+
+use crate::real::Real;
+use crate::simd::{Isa, Kernel, Vector};
+pub use maxima::Maxima;
+
+mod maxima;
+
+/// Some registers of filters at all places of a rectangle.
+#[derive(Debug, Clone, Copy)]
+pub struct Rectangle<'a, T> {
+    /// Rows and columns of places.
+    pub size: [usize; 2],
+    /// The strip, at the first place.
+    pub source: *const T,
+    /// From a row of places to the next, in the strip.
+    pub source_row: usize,
+    /// Runs of numbers that lie together, as seen from a place: where each starts, and how many they are.
+    pub runs: &'a [[usize; 2]],
+    /// The weights of the first step.
+    pub weights: *const T,
+    /// From one step's weights to the next.
+    pub weight_step: usize,
+    /// What is added to the sums of each filter.
+    pub bias: *const T,
+    /// What the results are raised to if they are less.
+    pub floor: T,
+    /// How many filters there are; the last register may have fewer than lanes.
+    pub filters: usize,
+    /// The result, at the first place.
+    pub target: *mut T,
+    /// From a row of places to the next, and from one place to the next, in the result.
+    pub target_step: [usize; 2],
+}
+
+impl<T: Real> Rectangle<'_, T> {
+    /// Computes the rectangle from a strip of blocks of `block` numbers, in tiles as even as can be.
+    ///
+    /// # Safety
+    /// Everything pointed to must be there, the weights in whole registers, and the target of no other thread's
+    /// interest. One register or two must suffice for the filters.
+    pub unsafe fn compute(&self, isa: Isa, block: usize) {
+        let vectors = self.filters.div_ceil(isa.lanes::<T>());
+        let parts = self.size[1].div_ceil(2 * isa.tile_rows::<T>() / vectors);
+        let (size, larger) = (self.size[1] / parts, self.size[1] % parts);
+        // SAFETY: together these are the columns of the rectangle.
+        unsafe {
+            self.sweep(isa, [block, vectors, size + 1], [0, larger]);
+            self.sweep(isa, [block, vectors, size], [larger * (size + 1), parts - larger]);
+        }
+    }
+
+    /// Computes some tiles of `places` in each row, the first of them at column `first`.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn sweep(&self, isa: Isa, [block, vectors, places]: [usize; 3], [first, tiles]: [usize; 2]) {
+        if tiles == 0 {
+            return;
+        }
+        macro_rules! by_size {
+            ($($block:literal: $two:tt $one:tt)*) => {
+                match (block, vectors) {
+                    $(($block, 1) => by_size!(@places $block 1 $one),
+                      ($block, _) => by_size!(@places $block 2 $two),)*
+                    _ => unreachable!("blocks are of the widths above"),
+                }
+            };
+            (@places $block:literal $vectors:literal [$($places:literal)*]) => {
+                match places {
+                    $($places => {
+                        isa.dispatch(Sweep::<_, _, $block, 1, $places, $vectors> {
+                            rectangle: self,
+                            finish: Plain,
+                            first,
+                            tiles,
+                        })
+                    })*
+                    _ => unreachable!("tiles are of the sizes above"),
+                }
+            };
+        }
+        by_size! {
+            1: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
+            3: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
+            16: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
+        }
+    }
+}
+
+/// The tiles of one size in all rows: `ROWS` rows by `COLUMNS` columns of places, and some registers of filters.
+struct Sweep<'a, T, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize> {
+    rectangle: &'a Rectangle<'a, T>,
+    finish: F,
+    first: usize,
+    tiles: usize,
+}
+
+/// Whether a machine has tiles of this size. The smallest of which a maximum can be taken it always has.
+const fn fits([rows, columns, vectors]: [usize; 3], tile_rows: usize) -> bool {
+    rows * columns * vectors <= 2 * tile_rows || (rows == 2 && columns == 2)
+}
+
+/// The sums of a tile.
+type Sums<V, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize> = [[[V; VECTORS]; COLUMNS]; ROWS];
+
+/// How the sums of a tile are written out. Without a branch, or the compiler keeps them in memory instead of registers.
+trait Finish<T: Real, const ROWS: usize>: Copy {
+    /// Writes the tile whose first place is `at`, a row and a column.
+    ///
+    /// # Safety
+    /// As for [`Rectangle::compute`].
+    unsafe fn finish<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
+        self,
+        all: &Rectangle<T>,
+        sums: &Sums<V, ROWS, COLUMNS, VECTORS>,
+        at: [usize; 2],
+    );
+}
+
+impl<
+    T: Real,
+    F: Finish<T, ROWS>,
+    const BLOCK: usize,
+    const ROWS: usize,
+    const COLUMNS: usize,
+    const VECTORS: usize,
+> Kernel<T> for Sweep<'_, T, F, BLOCK, ROWS, COLUMNS, VECTORS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        if const { !fits([ROWS, COLUMNS, VECTORS], V::TILE_ROWS) } {
+            return; // never asked for; saves compiling it
+        }
+        let all = *self.rectangle;
+        for row in (0..all.size[0]).step_by(ROWS) {
+            for tile in 0..self.tiles {
+                let column = self.first + tile * COLUMNS;
+                // SAFETY: the tile is inside the rectangle; the rest is the contract of `compute`.
+                unsafe {
+                    let source = all.source.add(row * all.source_row + column * BLOCK);
+                    let sums = Self::multiply::<V>(&all, source);
+                    self.finish.finish(&all, &sums, [row, column]);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize>
+    Sweep<'_, T, F, BLOCK, ROWS, COLUMNS, VECTORS>
+{
+    /// One chain of fused products per place and filter, in the order of the weights.
+    ///
+    /// # Safety
+    /// Source and weights must hold all runs; the instruction set of `V` must exist.
+    #[inline(always)]
+    unsafe fn multiply<V: Vector<T>>(
+        all: &Rectangle<T>,
+        source: *const T,
+    ) -> Sums<V, ROWS, COLUMNS, VECTORS> {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut sums = [[[V::splat(T::zero()); VECTORS]; COLUMNS]; ROWS];
+            let mut weights = all.weights;
+            for &[offset, steps] in all.runs {
+                let run = source.add(offset);
+                for step in 0..steps {
+                    let right: [V; VECTORS] =
+                        std::array::from_fn(|vector| V::load(weights.add(vector * V::LANES)));
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let line = run.add(row * all.source_row + step);
+                        for (column, sums) in sums.iter_mut().enumerate() {
+                            let left = V::splat(*line.add(column * BLOCK));
+                            for (sum, right) in sums.iter_mut().zip(right) {
+                                *sum = left.mul_add(right, *sum);
+                            }
+                        }
+                    }
+                    weights = weights.add(all.weight_step);
+                }
+            }
+            sums
+        }
+    }
+}
+
+impl<T: Real> Rectangle<'_, T> {
+    /// For each register of filters how many there are, and what is added to them.
+    ///
+    /// # Safety
+    /// The instruction set of `V` must exist.
+    #[inline(always)]
+    unsafe fn bias<V: Vector<T>, const VECTORS: usize>(&self) -> [(usize, V); VECTORS] {
+        std::array::from_fn(|vector| {
+            let count = V::LANES.min(self.filters - vector * V::LANES);
+            // SAFETY: the bias has a number for each filter.
+            (count, unsafe { V::load_first(self.bias.add(vector * V::LANES), count) })
+        })
+    }
+
+    /// A finished sum.
+    ///
+    /// # Safety
+    /// The instruction set of `V` must exist.
+    #[inline(always)]
+    unsafe fn finished<V: Vector<T>>(&self, sum: V, bias: V) -> V {
+        // SAFETY: the caller's contract.
+        unsafe { sum.add(bias).at_least(V::splat(self.floor)).flush() }
+    }
+}
+
+/// Every sum for itself.
+#[derive(Clone, Copy)]
+struct Plain;
+
+impl<T: Real> Finish<T, 1> for Plain {
+    #[inline(always)]
+    unsafe fn finish<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
+        self,
+        all: &Rectangle<T>,
+        [sums]: &Sums<V, 1, COLUMNS, VECTORS>,
+        [row, column]: [usize; 2],
+    ) {
+        // SAFETY: the caller's contract; `count` keeps to the filters.
+        unsafe {
+            let bias = all.bias::<V, VECTORS>();
+            let target = all.target.add(row * all.target_step[0] + column * all.target_step[1]);
+            for (column, sums) in sums.iter().enumerate() {
+                let target = target.add(column * all.target_step[1]);
+                for (vector, (&sum, (count, bias))) in sums.iter().zip(bias).enumerate() {
+                    all.finished(sum, bias).store_first(target.add(vector * V::LANES), count);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The innermost loop of the adjoint in the weights.
+
+use crate::real::Real;
+use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+
+/// The most runs that a tile takes.
+pub const MAX_RUNS: usize = 5;
+/// The most registers of sums that a tile has.
+const MAX_REGISTERS: usize = 16;
+
+/// Places of the window: pictures, rows and columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Places {
+    /// How many there are.
+    pub count: [usize; 3],
+    /// From one to the next in the strips.
+    pub source: [usize; 3],
+    /// From one to the next in the upstream.
+    pub upstream: [usize; 3],
+}
+
+/// Some rows of sums, by one register or two of filters.
+#[derive(Debug, Clone, Copy)]
+pub struct Tile<T> {
+    /// What is summed over.
+    pub places: Places,
+    /// The first row of each run, as seen from the first place. Its other rows follow.
+    pub source: [*const T; MAX_RUNS],
+    /// The first filter of the upstream at the first place. It is read in whole registers.
+    pub upstream: *const T,
+    /// How many filters there are; the last register may have fewer than lanes.
+    pub filters: usize,
+    /// The first sum.
+    pub sums: *mut T,
+    /// From run to run and from row to row of the sums.
+    pub pitch: [usize; 2],
+    /// Whether there are no sums yet, and whether these are the last places.
+    pub ends: [bool; 2],
+}
+
+/// The sums of a tile, row after row, each a whole number of registers long.
+#[repr(align(64))]
+struct Sums<T>([T; MAX_REGISTERS * MAX_LANES]);
+
+impl<T: Real> Tile<T> {
+    /// Adds all places to the sums of `runs` × `rows` rows and as many registers as the filters take.
+    ///
+    /// # Safety
+    /// Everything pointed to must be there, and the sums of no other thread's interest.
+    pub unsafe fn add(&self, isa: Isa, [runs, rows]: [usize; 2]) {
+        let mut sums = Sums([T::zero(); MAX_REGISTERS * MAX_LANES]);
+        let sums = &mut sums.0;
+        if !self.ends[0] {
+            isa.dispatch(Load { tile: self, size: [runs, rows], sums });
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.multiply(isa, [runs, rows], sums) };
+        isa.dispatch(Store { tile: self, size: [runs, rows], sums });
+    }
+
+    /// # Safety
+    /// As above.
+    unsafe fn multiply(&self, isa: Isa, [runs, rows]: [usize; 2], sums: &mut [T]) {
+        let vectors = self.filters.div_ceil(isa.lanes::<T>());
+        let sums = sums.as_mut_ptr();
+        macro_rules! by_size {
+            ($($runs:literal $vectors:literal [$($rows:literal)*])*) => {
+                match (runs, vectors, rows) {
+                    $($(($runs, $vectors, $rows) => match self.places.source[2] {
+                        1 => isa.dispatch(Multiply::<_, { shared(1, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums }),
+                        3 => isa.dispatch(Multiply::<_, { shared(3, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums }),
+                        _ => isa.dispatch(Multiply::<_, 0, $runs, $rows, $vectors> { tile: *self, sums }),
+                    })*)*
+                    _ => unreachable!("tiles are of the sizes below"),
+                }
+            };
+        }
+        by_size! {
+            1 1 [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
+            1 2 [1 2 3 4 5 6 7 8]
+            3 1 [1 2 3 4 5]
+            3 2 [1 2]
+            5 1 [1 2 3]
+            5 2 [1]
+        }
+    }
+}
+
+/// The step from a place to the next, if two places are done together, or 0: at least half of what they see must be the
+/// same. Of longer or wider tiles the compiler would keep sums in memory.
+const fn shared(step: usize, rows: usize, vectors: usize) -> usize {
+    if 2 * step <= rows && rows <= 16 && vectors == 1 { step } else { 0 }
+}
+
+/// Adds the products of a tile. Only these loops' accumulators may live here, or they no longer fit the registers.
+///
+/// If `STEP` is not 0, it is that many numbers from a place to the next in its row, and two places are done together:
+/// they see much the same pixels, of which each is loaded once for both.
+struct Multiply<T, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize> {
+    tile: Tile<T>,
+    sums: *mut T,
+}
+
+impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize> Kernel<T>
+    for Multiply<T, STEP, RUNS, ROWS, VECTORS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        if const { RUNS * ROWS * VECTORS > 2 * V::TILE_ROWS } {
+            return; // never asked for; saves compiling it
+        }
+        let Tile { places, upstream, .. } = self.tile;
+        let at = |run: usize, row: usize, vector: usize| ((run * ROWS + row) * VECTORS + vector) * V::LANES;
+        // SAFETY: the contract of `Tile::add`; the sums have room for the most registers there are.
+        unsafe {
+            let mut sums = [[[V::splat(T::zero()); VECTORS]; ROWS]; RUNS];
+            for (run, sums) in sums.iter_mut().enumerate() {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (vector, sum) in sums.iter_mut().enumerate() {
+                        *sum = V::load(self.sums.add(at(run, row, vector)));
+                    }
+                }
+            }
+            for line in 0..places.count[0] * places.count[1] {
+                let (picture, line) = (line / places.count[1], line % places.count[1]);
+                let mut pixel = picture * places.source[0] + line * places.source[1];
+                let mut upstream = upstream.add(picture * places.upstream[0] + line * places.upstream[1]);
+                let pairs = if STEP > 0 { places.count[2] / 2 } else { 0 };
+                for _ in 0..pairs {
+                    self.add::<V, 2>(&mut sums, pixel, upstream);
+                    pixel += 2 * places.source[2];
+                    upstream = upstream.wrapping_add(2 * places.upstream[2]);
+                }
+                for _ in 2 * pairs..places.count[2] {
+                    self.add::<V, 1>(&mut sums, pixel, upstream);
+                    pixel += places.source[2];
+                    upstream = upstream.wrapping_add(places.upstream[2]);
+                }
+            }
+            for (run, sums) in sums.iter().enumerate() {
+                for (row, sums) in sums.iter().enumerate() {
+                    for (vector, sum) in sums.iter().enumerate() {
+                        sum.store(self.sums.add(at(run, row, vector)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize>
+    Multiply<T, STEP, RUNS, ROWS, VECTORS>
+{
+    /// Adds the products of some neighbouring places, of each sum in the order of the places.
+    ///
+    /// # Safety
+    /// As for [`Tile::add`].
+    #[inline(always)]
+    unsafe fn add<V: Vector<T>, const PLACES: usize>(
+        &self,
+        sums: &mut [[[V; VECTORS]; ROWS]; RUNS],
+        pixel: usize,
+        upstream: *const T,
+    ) {
+        let Tile { places, source, .. } = self.tile;
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut right = [[V::splat(T::zero()); VECTORS]; PLACES];
+            for (place, right) in right.iter_mut().enumerate() {
+                for (vector, right) in right.iter_mut().enumerate() {
+                    *right = V::load(upstream.add(place * places.upstream[2] + vector * V::LANES));
+                }
+            }
+            for (run, sums) in sums.iter_mut().enumerate() {
+                for seen in 0..ROWS + (PLACES - 1) * STEP {
+                    let left = V::splat(*source[run].add(pixel + seen));
+                    for (place, right) in right.iter().enumerate() {
+                        if let Some(sums) = seen.checked_sub(place * STEP).and_then(|row| sums.get_mut(row)) {
+                            for (sum, right) in sums.iter_mut().zip(right) {
+                                *sum = left.mul_add(*right, *sum);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Fetches the sums of a tile.
+struct Load<'a, T> {
+    tile: &'a Tile<T>,
+    size: [usize; 2],
+    sums: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Load<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        self.tile.registers(self.size, V::LANES, |at, sums, count| {
+            // SAFETY: `dispatch` vouches for the instruction set, `Tile::add` for the sums.
+            unsafe { V::load_first(sums, count).store(self.sums[at..][..V::LANES].as_mut_ptr()) };
+        });
+    }
+}
+
+/// Brings the sums of a tile back, and flushes them if they are complete.
+struct Store<'a, T> {
+    tile: &'a Tile<T>,
+    size: [usize; 2],
+    sums: &'a [T],
+}
+
+impl<T: Real> Kernel<T> for Store<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        let is_last = self.tile.ends[1];
+        self.tile.registers(self.size, V::LANES, |at, sums, count| {
+            // SAFETY: as above.
+            unsafe {
+                let value = V::load(self.sums[at..][..V::LANES].as_ptr());
+                if is_last { value.flush() } else { value }.store_first(sums, count);
+            }
+        });
+    }
+}
+
+impl<T: Real> Tile<T> {
+    /// Calls `visit(offset in the tile, sums, how many)` for every register of the tile.
+    #[inline(always)]
+    fn registers(&self, [runs, rows]: [usize; 2], lanes: usize, mut visit: impl FnMut(usize, *mut T, usize)) {
+        let mut at = 0;
+        for run in 0..runs {
+            for row in 0..rows {
+                for filter in (0..self.filters).step_by(lanes) {
+                    let sums = self.sums.wrapping_add(run * self.pitch[0] + row * self.pitch[1] + filter);
+                    visit(at, sums, lanes.min(self.filters - filter));
+                    at += lanes;
+                }
+            }
+        }
+    }
+}

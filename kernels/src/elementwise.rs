@@ -1,0 +1,277 @@
+//! Functions of single numbers, and short programs of them that run over arrays block by block.
+//!
+//! A chain such as Adam's update would read and write memory once for each operation. As one program it goes
+//! through them a block at a time, and keeps what lies between in registers of the machine, or in a block of memory that
+//! fits the first-level cache.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::real::Real;
+use super::simd::Isa;
+use super::walk::Walk;
+use super::workers::{Parts, Workers};
+use chunk::Chunk;
+use step::BLOCK;
+
+mod chunk;
+mod step;
+
+/// A function of one or two numbers, applied to each element.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Function {
+    /// a + b
+    Add,
+    /// a − b
+    Subtract,
+    /// a · b
+    Multiply,
+    /// a / b
+    Divide,
+    /// the larger of a and b; NaN if one of them is
+    Maximum,
+    /// the smaller of a and b; NaN if one of them is
+    Minimum,
+    /// a raised to b
+    Pow,
+    /// 1 where a > b, else 0
+    Greater,
+    /// 1 where a ≥ b, else 0
+    GreaterEqual,
+    /// 1 where a = b, else 0
+    Equal,
+    /// a where b > 0, else 0; a NaN in b lets a pass, so that relu(NaN) = gate(NaN, NaN) = NaN.
+    Gate,
+    /// a where a > 0, else 0; NaN stays NaN.
+    Relu,
+    /// −a
+    Negate,
+    /// eᵃ
+    Exp,
+    /// natural logarithm of a
+    Ln,
+    /// √a
+    Sqrt,
+    /// 1 / (1 + e⁻ᵃ)
+    Sigmoid,
+    /// hyperbolic tangent of a
+    Tanh,
+    /// a raised to a whole power
+    Power(i32),
+    /// |a|
+    Abs,
+    /// −1, 0 or 1; NaN stays NaN
+    Sign,
+    /// ln(1 + a), exact near 0
+    Ln1p,
+    /// eᵃ − 1, exact near 0
+    ExpM1,
+    /// sine of a
+    Sin,
+    /// cosine of a
+    Cos,
+    /// error function of a
+    Erf,
+    /// ln(1 + eᵃ)
+    Softplus,
+    /// the larger of a and a number; NaN stays NaN
+    AtLeast(f64),
+    /// the smaller of a and a number; NaN stays NaN
+    AtMost(f64),
+}
+
+impl Function {
+    /// Whether a machine takes long for it, compared to reading the arguments.
+    pub fn is_slow(self) -> bool {
+        !matches!(
+            self,
+            Self::Add
+                | Self::Subtract
+                | Self::Multiply
+                | Self::Maximum
+                | Self::Minimum
+                | Self::Greater
+                | Self::GreaterEqual
+                | Self::Equal
+                | Self::Gate
+                | Self::Relu
+                | Self::Negate
+                | Self::Power(2)
+                | Self::Abs
+                | Self::AtLeast(_)
+                | Self::AtMost(_)
+        )
+    }
+
+    /// Whether it is a function of two numbers.
+    pub fn reads_two(self) -> bool {
+        matches!(
+            self,
+            Self::Add
+                | Self::Subtract
+                | Self::Multiply
+                | Self::Divide
+                | Self::Maximum
+                | Self::Minimum
+                | Self::Pow
+                | Self::Greater
+                | Self::GreaterEqual
+                | Self::Equal
+                | Self::Gate
+        )
+    }
+
+    /// Whether the result may be subnormal although the arguments are not. It is then 0 instead: processors are
+    /// many times slower with subnormal numbers, and decaying averages would end among them.
+    pub fn underflows(self) -> bool {
+        matches!(
+            self,
+            Self::Multiply
+                | Self::Divide
+                | Self::Exp
+                | Self::Sigmoid
+                | Self::Softplus
+                | Self::Power(_)
+                | Self::Pow
+        )
+    }
+}
+
+/// What an instruction reads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Argument {
+    /// An operand of the whole program.
+    Operand(usize),
+    /// What an earlier instruction put into a register.
+    Register(usize),
+    /// What an earlier instruction put into one of the program's results.
+    Result(usize),
+    /// A number.
+    Constant(f64),
+}
+
+/// An argument times a number. Multiplying while a tile is read anyway costs nothing, so that most products with a
+/// number need no instruction of their own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Term {
+    /// What is read.
+    pub value: Argument,
+    /// What it is multiplied by: a constant, or an operand that is read as a single number.
+    pub factor: Argument,
+}
+
+impl Term {
+    /// The argument as it is.
+    pub fn plain(value: Argument) -> Self {
+        Self { value, factor: Argument::Constant(1.0) }
+    }
+
+    /// Whether it is multiplied by something.
+    pub fn is_scaled(&self) -> bool {
+        self.factor != Argument::Constant(1.0)
+    }
+}
+
+/// One function applied to all elements.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Instruction {
+    /// What to compute.
+    pub function: Function,
+    /// From what; functions of one argument read the first.
+    pub terms: [Term; 2],
+    /// What takes the result; never a register that the instruction reads.
+    pub target: Target,
+}
+
+/// Where an instruction puts what it computes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target {
+    /// A block that later instructions read.
+    Register(usize),
+    /// One of the program's results, which later instructions may read, too.
+    Result(usize),
+}
+
+impl From<Target> for Argument {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Register(register) => Self::Register(register),
+            Target::Result(result) => Self::Result(result),
+        }
+    }
+}
+
+/// Instructions in order. The results are all of one size.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Program {
+    /// The instructions.
+    pub code: Vec<Instruction>,
+    /// How many registers they use.
+    pub registers: usize,
+}
+
+/// How a program reads one operand.
+#[derive(Debug, Clone, Copy)]
+pub enum Read<'a, T> {
+    /// As it lies, element for element with the output.
+    Whole(&'a [T]),
+    /// Along a walk (broadcast, transposed).
+    Along(&'a [T], &'a Walk),
+    /// The same number for every element.
+    Single(T),
+    /// It already lies in one of the results, and no instruction reads it after that result is there.
+    InPlace(usize),
+}
+
+/// Elements for which what is read along a walk is copied at a time.
+const TILE: usize = 2048;
+/// Elements of one task.
+const CHUNK: usize = 8 * TILE;
+/// The most tiles (registers and copied operands) that a program may need.
+pub const MAX_TILES: usize = 24;
+
+/// The most results that a program may have.
+pub const MAX_RESULTS: usize = 4;
+
+/// Slices for the results of a program.
+pub type Outputs<'a, T> = SmallVec<[&'a mut [T]; MAX_RESULTS]>;
+
+/// Runs `program` over all elements of its results.
+#[inline(never)]
+pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], out: Outputs<'_, T>, workers: &Workers) {
+    debug_assert!(operands.len() + program.registers <= MAX_TILES);
+    run_on(Isa::detect(), (&program.code, program.registers), operands, out, workers);
+}
+
+/// Applies one function to whole operands.
+#[inline(never)]
+pub fn apply<T: Real>(function: Function, operands: &[&[T]], out: &mut [T], workers: &Workers) {
+    let terms = [0, operands.len() - 1].map(|position| Term::plain(Argument::Operand(position)));
+    let code = [Instruction { function, terms, target: Target::Result(0) }];
+    let reads: SmallVec<[Read<'_, T>; 2]> = operands.iter().map(|operand| Read::Whole(operand)).collect();
+    run_on(Isa::detect(), (&code, 0), &reads, smallvec![out], workers);
+}
+
+fn run_on<T: Real>(
+    isa: Isa,
+    (code, registers): (&[Instruction], usize),
+    operands: &[Read<'_, T>],
+    mut out: Outputs<'_, T>,
+    workers: &Workers,
+) {
+    let out: SmallVec<[Parts<'_, T>; MAX_RESULTS]> = out.iter_mut().map(|out| Parts::new(out)).collect();
+    let len = out.first().map_or(0, Parts::len);
+    debug_assert!(out.iter().all(|out| out.len() == len));
+    workers.run(len.div_ceil(CHUNK), &|index, local| {
+        let elements = index * CHUNK..len.min((index + 1) * CHUNK);
+        let sizes = [operands.len() * TILE, registers * BLOCK];
+        let mut split = local.split();
+        let [copies, registers] = sizes.map(|size| split.take(size).as_mut_ptr());
+        // SAFETY: every index comes once, and chunks of different indices do not overlap.
+        let part = |out: &Parts<'_, T>| unsafe { out.slice(elements.start, elements.len()) }.as_mut_ptr();
+        let out = out.iter().map(part).collect();
+        isa.dispatch(Chunk { code, operands, elements, out, copies, registers });
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! A program over the elements of one task, block by block.
+//!
+//! What is read along a walk is copied first, for a tile of some blocks.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::step::{self, BLOCK, Block, Place, REGISTERS, Source, Step};
+use super::{Argument, Instruction, MAX_RESULTS, MAX_TILES, Read, TILE, Target, Term};
+use crate::gemm::share;
+use crate::real::Real;
+use crate::simd::{Kernel, Vector, vectorize};
+
+/// Bytes of a register on the machines that have enough of them for the largest block,
+const WIDEST: usize = 64;
+/// and registers in a block on others, and of what is left.
+const HALF: usize = REGISTERS / 2;
+
+/// A program about to run over some elements of its results. Memory is given by address, because results may lie on
+/// operands; nobody else uses it meanwhile.
+pub struct Chunk<'a, T> {
+    /// The program.
+    pub code: &'a [Instruction],
+    /// What the program reads.
+    pub operands: &'a [Read<'a, T>],
+    /// Which elements.
+    pub elements: Range<usize>,
+    /// These elements of each result.
+    pub out: SmallVec<[*mut T; MAX_RESULTS]>,
+    /// A tile for each operand, of which those that are read along a walk are copied here.
+    pub copies: *mut T,
+    /// A block for each register.
+    pub registers: *mut T,
+}
+
+impl<T: Real> Kernel<T> for Chunk<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        let (tile, len) = (self.tile(), self.elements.len());
+        let streams = self.streams();
+        let steps = self.steps(streams.len());
+        for start in (0..len).step_by(tile) {
+            let end = len.min(start + tile);
+            self.fetch(&(start..end), tile);
+            let mut block = Block { tile: start, first: 0, count: 0 };
+            while start + block.first < end {
+                let left = end - start - block.first;
+                // SAFETY: `steps` says so; `dispatch` vouches for the instruction set.
+                unsafe {
+                    if size_of::<V>() == WIDEST && left >= REGISTERS * V::LANES {
+                        block.count = REGISTERS * V::LANES;
+                        step::run::<T, V, REGISTERS>(&steps, &block, &streams);
+                    } else if left >= HALF * V::LANES {
+                        block.count = HALF * V::LANES;
+                        step::run::<T, V, HALF>(&steps, &block, &streams);
+                    } else {
+                        block.count = left.min(V::LANES);
+                        step::run::<T, V, 1>(&steps, &block, &streams);
+                    }
+                }
+                block.first += block.count;
+            }
+        }
+    }
+}
+
+impl<T: Real> Chunk<'_, T> {
+    /// How many elements are done at a time. Where an operand repeats itself (a row for all rows), they are whole
+    /// repetitions, if that is possible, and what was copied of it for one tile serves the next ones too.
+    fn tile(&self) -> usize {
+        let periods = self.operands.iter().filter_map(|read| match read {
+            Read::Along(_, walk) => Some(walk.period()),
+            _ => None,
+        });
+        let period = periods.filter(|&period| period <= TILE).max().unwrap_or(1);
+        TILE / period * period
+    }
+
+    /// The instructions with the places of what they read and write. All places have room for the elements of a tile,
+    /// or for all elements, and none is written while it is read, unless it is the same.
+    fn steps(&self, streams: usize) -> SmallVec<[Step<T>; MAX_TILES]> {
+        // Which registers may hold subnormal numbers.
+        let mut subnormal = [false; MAX_TILES];
+        let mut underflows = |Instruction { function, terms, target }: &Instruction| {
+            let may_be = |term: &Term| {
+                term.is_scaled() || matches!(term.value, Argument::Register(register) if subnormal[register])
+            };
+            let underflows = function.underflows() || terms.iter().any(may_be);
+            if let Target::Register(register) = *target {
+                subnormal[register] = underflows;
+            }
+            underflows
+        };
+        let carried = carried(self.code, streams);
+        let steps = self.code.iter().zip(carried).enumerate().map(|(number, (step, ahead))| Step {
+            function: step.function,
+            arguments: [0, 1].map(|term| self.source(number, &step.terms[term])),
+            factors: [0, 1].map(|term| self.factor(&step.terms[term])),
+            is_scaled: step.terms.iter().any(Term::is_scaled),
+            flushes: underflows(step) && matches!(step.target, Target::Result(_)),
+            target: match step.target {
+                Target::Register(register) => {
+                    self.is_read_later(number, register).then(|| self.register(register))
+                }
+                Target::Result(result) => Some(Place::elements(self.out[result])),
+            },
+            ahead,
+        });
+        steps.collect()
+    }
+
+    /// Whether an instruction behind the next reads what this one puts into a register.
+    fn is_read_later(&self, number: usize, register: usize) -> bool {
+        let writes = |step: &&Instruction| step.target == Target::Register(register);
+        let reads =
+            |step: &Instruction| step.terms.iter().any(|term| term.value == Argument::Register(register));
+        let until_written = self.code[number + 1..].iter().take_while(|step| !writes(step));
+        until_written.skip(1).any(reads)
+    }
+
+    /// Where instruction `number` finds a term.
+    fn source(&self, number: usize, term: &Term) -> Source<T> {
+        let before = number.checked_sub(1).map(|before| self.code[before].target.into());
+        let place = match term.value {
+            value if Some(value) == before => return Source::Before,
+            Argument::Constant(value) => return Source::Number(T::of(value)),
+            Argument::Register(register) => self.register(register),
+            Argument::Result(result) => Place::elements(self.out[result]),
+            Argument::Operand(position) => match self.operands[position] {
+                Read::Whole(data) => Place::elements(data[self.elements.clone()].as_ptr().cast_mut()),
+                Read::Along(..) => Place::tile(self.copies.wrapping_add(position * TILE)),
+                Read::Single(value) => return Source::Number(value),
+                Read::InPlace(result) => Place::elements(self.out[result]),
+            },
+        };
+        Source::Memory(place)
+    }
+
+    fn register(&self, register: usize) -> Place<T> {
+        Place::block(self.registers.wrapping_add(register * BLOCK))
+    }
+
+    /// What a term is multiplied by.
+    fn factor(&self, term: &Term) -> T {
+        match term.factor {
+            Argument::Constant(value) => T::of(value),
+            Argument::Operand(position) => match self.operands[position] {
+                Read::Single(value) => value,
+                _ => unreachable!("a factor is a single number"),
+            },
+            _ => unreachable!("a factor is no result of the program"),
+        }
+    }
+
+    /// Copies the elements of a tile from operands that are read along a walk.
+    fn fetch(&self, elements: &Range<usize>, tile: usize) {
+        for (position, read) in self.operands.iter().enumerate() {
+            if let Read::Along(data, walk) = read
+                && (elements.start == 0 || !tile.is_multiple_of(walk.period()))
+            {
+                let copy = self.copies.wrapping_add(position * TILE);
+                // SAFETY: each operand has a tile there.
+                let copy = unsafe { std::slice::from_raw_parts_mut(copy, elements.len()) };
+                vectorize(
+                    #[inline(always)]
+                    || walk.fetch(data, self.elements.start + elements.start, copy),
+                );
+            }
+        }
+    }
+
+    /// What is read as it lies, and so can be asked for before it is needed.
+    fn streams(&self) -> SmallVec<[*const T; MAX_TILES]> {
+        let streams = self.operands.iter().filter_map(|read| match *read {
+            Read::Whole(data) => Some(data[self.elements.start..].as_ptr()),
+            Read::InPlace(result) => Some(self.out[result].cast_const()),
+            Read::Along(..) | Read::Single(_) => None,
+        });
+        streams.collect()
+    }
+}
+
+/// Which streams each step brings to the cache for a later block: they are shared out among the steps that leave the
+/// machine time for it, or else among all.
+fn carried(code: &[Instruction], streams: usize) -> impl Iterator<Item = Range<usize>> {
+    let slow = code.iter().filter(|step| step.function.is_slow()).count();
+    let carries = move |step: &Instruction| slow == 0 || step.function.is_slow();
+    let carriers = if slow == 0 { code.len() } else { slow };
+    code.iter().scan(0, move |rank, step| {
+        let carried = if carries(step) { share(streams, carriers, *rank) } else { 0..0 };
+        *rank += usize::from(carries(step));
+        Some(carried)
+    })
+}

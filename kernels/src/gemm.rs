@@ -1,0 +1,261 @@
+//! Matrix multiplication: C = op(A) · op(B) for matrices stored row after row.
+//!
+//! C is cut into blocks of tiles, which are the tasks. Operands are read in place where they lie as tiles want them;
+//! a panel of B that does not is copied or turned into the thread's own scratch, and used at once. If C is small and
+//! the inner dimension long, that is cut as well, and the parts of the sum are tasks; adding them up is a second
+//! step. An element of C is the same chain of operations whichever thread computes it, and however many there are:
+//! how the inner dimension is cut depends on the sizes of the product alone.
+
+use std::ops::Range;
+
+use super::real::Real;
+use super::simd::{Isa, Kernel, MAX_LANES, Vector};
+use super::workers::{Parts, Workers};
+use grid::Grid;
+use product::Product;
+
+mod dots;
+mod grid;
+mod operand;
+pub(super) mod pack;
+mod product;
+pub(super) mod tile;
+
+/// What is done to each element of the result as it is written: bias, then ReLU.
+#[derive(Debug, Clone, Copy)]
+pub struct Epilogue<'a, T> {
+    /// Added per column of a matrix product, or per filter of a convolution.
+    pub bias: Option<&'a [T]>,
+    /// Whether numbers ≤ 0 become 0; NaN stays.
+    pub relu: bool,
+}
+
+impl<T> Default for Epilogue<'_, T> {
+    fn default() -> Self {
+        Self { bias: None, relu: false }
+    }
+}
+
+impl<T: Real> Epilogue<'_, T> {
+    /// Does it to neighbouring elements of a row, `count` of them from `column` on, and makes subnormal ones 0.
+    ///
+    /// # Safety
+    /// The instruction set of `V` must exist, and so must the columns.
+    #[inline(always)]
+    unsafe fn apply<V: Vector<T>>(&self, value: V, column: usize, count: usize) -> V {
+        // SAFETY: the bias has a number for each column; the rest is vouched for by the caller.
+        unsafe {
+            let value = match self.bias {
+                Some(bias) => value.add(V::load_first(bias.as_ptr().add(column), count)),
+                None => value,
+            };
+            if self.relu { value.relu() } else { value }.flush()
+        }
+    }
+}
+
+/// The product C = op(A) · op(B), where op is nothing or a transposition and C is m × n.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gemm {
+    /// Rows of op(A) and C.
+    pub m: usize,
+    /// Columns of op(B) and C.
+    pub n: usize,
+    /// Columns of op(A) and rows of op(B): the inner dimension.
+    pub k: usize,
+    /// Whether A is stored the other way round, k × m.
+    pub transpose_a: bool,
+    /// Whether B is stored the other way round, n × k.
+    pub transpose_b: bool,
+}
+
+/// How many parts the inner dimension is cut into at most.
+const MAX_PARTS: usize = 8;
+/// How many steps a part has at least.
+const PART_STEPS: usize = 256;
+/// How many numbers are added up by one task, at least, where parts are joined.
+const TASK_SUMS: usize = 1 << 14;
+/// Up to how many rows a product with B transposed is one of dot products.
+const DOT_ROWS: usize = 4;
+
+impl Gemm {
+    /// How many numbers of scratch [`run`](Self::run) needs.
+    pub fn scratch(&self) -> usize {
+        match self.parts() {
+            1 => 0,
+            parts => parts * self.m * self.n + MAX_LANES,
+        }
+    }
+
+    /// Computes C\[i, j\] = ∑ₚ op(A)\[i, p\] · op(B)\[p, j\], and the epilogue of it.
+    #[inline(never)]
+    pub fn run<T: Real>(
+        &self,
+        a: &[T],
+        b: &[T],
+        epilogue: Epilogue<T>,
+        c: &mut [T],
+        scratch: &mut [T],
+        workers: &Workers,
+    ) {
+        self.run_on(Isa::detect(), (a, b), epilogue, c, scratch, workers);
+    }
+
+    /// [`run`](Self::run) for `count` pairs of matrices that lie one after the other.
+    #[inline(never)]
+    pub fn run_batch<T: Real>(
+        &self,
+        count: usize,
+        a: &[T],
+        b: &[T],
+        c: &mut [T],
+        scratch: &mut [T],
+        workers: &Workers,
+    ) {
+        let (isa, [m, n, k]) = (Isa::detect(), [self.m, self.n, self.k]);
+        let pair = |entry: usize| (&a[entry * m * k..][..m * k], &b[entry * k * n..][..k * n]);
+        if c.is_empty() {
+            return;
+        }
+        if self.parts() > 1 {
+            for (entry, c) in c.chunks_exact_mut(m * n).enumerate() {
+                self.run_on(isa, pair(entry), Epilogue::default(), c, scratch, workers);
+            }
+            return;
+        }
+        // All tasks of all products share the threads.
+        let tasks = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>()).tasks();
+        let c = Parts::new(c);
+        workers.run(count * tasks, &|task, local| {
+            let (entry, task) = (task / tasks, task % tasks);
+            let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
+            let ((a, b), c) = (pair(entry), c.part(entry * m * n, m * n));
+            Product { gemm: self, grid, isa, a, b, epilogue: Epilogue::default(), c }.task(task, local);
+        });
+    }
+
+    fn run_on<T: Real>(
+        &self,
+        isa: Isa,
+        (a, b): (&[T], &[T]),
+        epilogue: Epilogue<T>,
+        c: &mut [T],
+        scratch: &mut [T],
+        workers: &Workers,
+    ) {
+        debug_assert_eq!((a.len(), b.len(), c.len()), (self.m * self.k, self.k * self.n, self.m * self.n));
+        debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.n));
+        debug_assert!(scratch.len() >= self.scratch());
+        let parts = self.parts();
+        if c.is_empty() {
+        } else if self.is_column() && epilogue.bias.is_none() {
+            // A column lies as a row does, and one row is a matter of dot products.
+            let turned = Gemm { m: 1, n: self.m, ..*self };
+            dots::run(&turned, isa, (b, a), epilogue, c, workers);
+        } else if self.is_dots() {
+            dots::run(self, isa, (a, b), epilogue, c, workers);
+        } else if parts == 1 {
+            self.multiply(isa, (a, b), epilogue, c, workers);
+        } else {
+            let sums = &mut aligned(scratch)[..parts * c.len()];
+            self.multiply(isa, (a, b), Epilogue::default(), sums, workers);
+            self.join(isa, sums, epilogue, c, workers);
+        }
+    }
+
+    /// Whether this is a matrix by a vector, each of whose numbers meets those of a row.
+    fn is_column(&self) -> bool {
+        self.n == 1 && self.transpose_b && !self.transpose_a
+    }
+
+    /// Whether there are so few rows that tiles would not pay for turning B.
+    fn is_dots(&self) -> bool {
+        self.transpose_b && self.m <= DOT_ROWS && (self.m == 1 || !self.transpose_a)
+    }
+
+    /// Into how many parts the inner dimension is cut: more than one only if they are long, and all results of the
+    /// parts together are few in comparison with the operands.
+    fn parts(&self) -> usize {
+        let operands = self.m.saturating_add(self.n).saturating_mul(self.k);
+        let fits = |parts: usize| {
+            let results = self.m.saturating_mul(self.n).saturating_mul(4 * parts);
+            results <= operands && PART_STEPS * parts <= self.k
+        };
+        let mut parts = if self.is_dots() { 1 } else { MAX_PARTS };
+        while parts > 1 && !fits(parts) {
+            parts /= 2;
+        }
+        parts
+    }
+
+    /// Computes the parts of the product, one after the other in `c`, which may be the only one.
+    fn multiply<T: Real>(
+        &self,
+        isa: Isa,
+        (a, b): (&[T], &[T]),
+        epilogue: Epilogue<T>,
+        c: &mut [T],
+        workers: &Workers,
+    ) {
+        let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
+        let product = Product { gemm: self, grid, isa, a, b, epilogue, c: Parts::new(c) };
+        workers.run(product.grid.tasks(), &|task, local| product.task(task, local));
+    }
+
+    /// Adds up the parts of the product, always in the same order.
+    fn join<T: Real>(&self, isa: Isa, sums: &[T], epilogue: Epilogue<T>, c: &mut [T], workers: &Workers) {
+        let (rows, numbers) = ((TASK_SUMS / sums.len().div_ceil(self.m)).max(1), c.len());
+        workers.chunks(c, rows * self.n, &|task, c, _| {
+            let sums = &sums[task * rows * self.n..];
+            isa.dispatch(Join { sums, numbers, columns: self.n, epilogue, c });
+        });
+    }
+}
+
+/// The `index`-th of `shares` parts of 0..`total`, which differ by at most one in size.
+pub(super) fn share(total: usize, shares: usize, index: usize) -> Range<usize> {
+    let (size, larger) = (total / shares, total % shares);
+    let start = index * size + index.min(larger);
+    start..start + size + usize::from(index < larger)
+}
+
+/// The part of scratch memory that starts at a cache line; at most one line is lost.
+pub(super) fn aligned<T: Real>(scratch: &mut [T]) -> &mut [T] {
+    let lost = scratch.as_ptr().align_offset(64).min(scratch.len());
+    &mut scratch[lost..]
+}
+
+/// Adds up the parts of some rows of a product.
+struct Join<'a, T> {
+    /// The rows in the first part; those in the next are `numbers` further on, and so forth.
+    sums: &'a [T],
+    numbers: usize,
+    columns: usize,
+    epilogue: Epilogue<'a, T>,
+    c: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Join<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        for (row, c) in self.c.chunks_exact_mut(self.columns).enumerate() {
+            for column in (0..c.len()).step_by(V::LANES) {
+                let count = V::LANES.min(c.len() - column);
+                let parts = self.sums[row * self.columns + column..].chunks(self.numbers);
+                // SAFETY: `count` columns are left in each part's row, and in C's; `dispatch` vouches for the rest.
+                unsafe {
+                    let mut sum = V::splat(T::zero());
+                    for part in parts {
+                        sum = sum.add(V::load_first(part.as_ptr(), count));
+                    }
+                    self.epilogue.apply(sum, column, count).store_first(c.as_mut_ptr().add(column), count);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

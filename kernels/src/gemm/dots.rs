@@ -1,0 +1,149 @@
+//! Few rows times a transposed matrix: dot products, each of two pieces of memory, so that the matrix is read once
+//! from front to back.
+//!
+//! A dot product is sixteen interleaved sums, whatever the width of a register, which are then added up in pairs.
+
+use std::ops::Range;
+
+use super::pack::transposed;
+use super::{DOT_ROWS, Epilogue, Gemm, share};
+use crate::real::Real;
+use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::workers::{Parts, Workers};
+
+/// How many interleaved sums a dot product is.
+const SUMS: usize = MAX_LANES;
+/// How many registers of the narrowest kind hold them.
+const MAX_GROUPS: usize = 8;
+/// How many numbers of the matrix make a task.
+const TASK_NUMBERS: usize = 1 << 14;
+/// More tasks than this only cost time.
+const MAX_TASKS: usize = 64;
+
+/// Computes A · Bᵀ for up to [`DOT_ROWS`] rows, and the epilogue of it.
+pub fn run<T: Real>(
+    gemm: &Gemm,
+    isa: Isa,
+    (a, b): (&[T], &[T]),
+    epilogue: Epilogue<T>,
+    c: &mut [T],
+    workers: &Workers,
+) {
+    let c = Parts::new(c);
+    let tasks = (b.len() / TASK_NUMBERS).clamp(1, MAX_TASKS.min(gemm.n));
+    workers.run(tasks, &|task, _| {
+        let columns = share(gemm.n, tasks, task);
+        let dots = Dots { gemm, a, b, columns, epilogue, c: &c };
+        match gemm.m {
+            1 => isa.dispatch(Rows::<_, 1>(dots)),
+            2 => isa.dispatch(Rows::<_, 2>(dots)),
+            3 => isa.dispatch(Rows::<_, 3>(dots)),
+            _ => isa.dispatch(Rows::<_, DOT_ROWS>(dots)),
+        }
+    });
+}
+
+/// Some columns of the product.
+struct Dots<'a, T> {
+    gemm: &'a Gemm,
+    a: &'a [T],
+    b: &'a [T],
+    columns: Range<usize>,
+    epilogue: Epilogue<'a, T>,
+    c: &'a Parts<'a, T>,
+}
+
+/// The same for a number of rows that the compiler knows.
+struct Rows<'a, T, const ROWS: usize>(Dots<'a, T>);
+
+/// The interleaved sums of a dot product, in as many registers as it takes.
+type Sums<V> = [V; MAX_GROUPS];
+
+impl<T: Real, const ROWS: usize> Kernel<T> for Rows<'_, T, ROWS> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        let Dots { gemm, columns, epilogue, c, .. } = &self.0;
+        debug_assert_eq!(gemm.m, ROWS);
+        for first in columns.clone().step_by(V::LANES) {
+            let count = V::LANES.min(columns.end - first);
+            // SAFETY: `dispatch` vouches for the instruction set; the columns are the task's own.
+            unsafe {
+                let zero = V::splat(T::zero());
+                // Of each row, the first registers of all columns' sums, then the second ones, and so on.
+                let mut sums = [[zero; SUMS]; ROWS];
+                for lane in 0..count {
+                    for (sums, dot) in sums.iter_mut().zip(self.sums::<V>(first + lane)) {
+                        for group in 0..SUMS / V::LANES {
+                            sums[group * V::LANES + lane] = dot[group];
+                        }
+                    }
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let dots = epilogue.apply(total::<T, V>(sums), first, count);
+                    dots.store_first(c.start().add(row * gemm.n + first), count);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real, const ROWS: usize> Rows<'_, T, ROWS> {
+    /// The interleaved sums of all rows' products with one column.
+    ///
+    /// # Safety
+    /// The instruction set of `V` must exist.
+    #[inline(always)]
+    unsafe fn sums<V: Vector<T>>(&self, column: usize) -> [Sums<V>; ROWS] {
+        let Dots { gemm: &Gemm { k, .. }, a, b, .. } = self.0;
+        debug_assert!(a.len() == ROWS * k && (column + 1) * k <= b.len());
+        let (a, b) = (a.as_ptr(), b.as_ptr().wrapping_add(column * k));
+        // SAFETY: rows and columns have `k` numbers each; the caller vouches for the instruction set.
+        unsafe {
+            let mut sums = [[V::splat(T::zero()); MAX_GROUPS]; ROWS];
+            let whole = k / SUMS * SUMS;
+            for step in (0..whole).step_by(SUMS) {
+                for group in 0..SUMS / V::LANES {
+                    let step = step + group * V::LANES;
+                    let right = V::load(b.add(step));
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        sums[group] = V::load(a.add(row * k + step)).mul_add(right, sums[group]);
+                    }
+                }
+            }
+            for group in 0..(k - whole).div_ceil(V::LANES) {
+                let step = whole + group * V::LANES;
+                let count = V::LANES.min(k - step);
+                let right = V::load_first(b.add(step), count);
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    sums[group] = V::load_first(a.add(row * k + step), count).mul_add(right, sums[group]);
+                }
+            }
+            sums
+        }
+    }
+}
+
+/// Adds up the interleaved sums of as many dot products as a register has lanes: sum `i` with sum `i` + 8, of those
+/// `i` with `i` + 4, and so on.
+///
+/// # Safety
+/// The instruction set of `V` must exist.
+#[inline(always)]
+unsafe fn total<T, V: Vector<T>>(all: &mut [V; SUMS]) -> V {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe {
+        for group in all.chunks_exact_mut(V::LANES) {
+            let mut square = [group[0]; MAX_LANES];
+            square[..V::LANES].copy_from_slice(group);
+            group.copy_from_slice(&transposed::<T, V>(square)[..V::LANES]);
+        }
+        for half in [8, 4, 2, 1] {
+            for index in 0..half {
+                all[index] = all[index].add(all[index + half]);
+            }
+        }
+    }
+    all[0]
+}

@@ -1,0 +1,110 @@
+//! How a product is cut into tasks, and the tasks into tiles.
+
+use std::ops::Range;
+
+use super::{Gemm, share};
+
+/// How many multiplications make a task worth handing to another thread.
+const TASK_PRODUCTS: usize = 1 << 16;
+/// More tasks than this only cost time.
+const MAX_TASKS: usize = 16;
+/// How many panels a task packs at most.
+const TASK_PANELS: usize = 6;
+/// How many rows a task has at least if it shares them with others, where B is read in place.
+const IN_PLACE_ROWS: usize = 48;
+/// The same where each task packs B for itself.
+const PACKED_ROWS: usize = 96;
+/// How many columns B has at most where it is read in place. The rows of a wider one lie too far apart.
+const IN_PLACE: usize = 512;
+
+/// The parts of the inner dimension, blocks of rows of the height of a tile, and panels of columns of its width.
+pub struct Grid {
+    m: usize,
+    n: usize,
+    /// How many numbers a register holds.
+    pub lanes: usize,
+    /// How many parts the inner dimension is cut into.
+    pub parts: usize,
+    row_blocks: usize,
+    panels: usize,
+    /// How many tasks of each part share the row blocks, and how many the panels.
+    shares: [usize; 2],
+    /// Whether panels of B are read in place.
+    pub in_place: bool,
+}
+
+impl Grid {
+    /// Cuts a product for tiles of up to `tile_rows` rows of two registers.
+    pub fn new(gemm: &Gemm, tile_rows: usize, lanes: usize) -> Self {
+        let Gemm { m, n, k, transpose_b, .. } = *gemm;
+        let widest = match m {
+            1 => 7.min(tile_rows + 1),
+            2 => 4.min(2 * (tile_rows + 1) / 3),
+            _ => 2,
+        };
+        let panels = n.div_ceil(lanes).div_ceil(widest);
+        let row_blocks = m.div_ceil(tile_rows);
+        let (parts, products) = (gemm.parts(), m.saturating_mul(n).saturating_mul(k));
+        let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS).div_ceil(parts);
+        // Rows of B that start at whole registers do not cross cache lines.
+        let in_place = !transpose_b && (n <= IN_PLACE && n.is_multiple_of(lanes) || row_blocks <= 2);
+        let shares = [1, if in_place { 1 } else { panels.div_ceil(TASK_PANELS) }];
+        Self { m, n, lanes, parts, row_blocks, panels, shares, in_place }.share_out(tasks)
+    }
+
+    /// Halves what tasks do, on its longer side, until there are enough tasks.
+    fn share_out(mut self, tasks: usize) -> Self {
+        let rows = if self.in_place { IN_PLACE_ROWS } else { PACKED_ROWS };
+        let most = [(self.m / rows).clamp(1, self.row_blocks), self.panels];
+        while self.blocks_of_c() < tasks && self.shares != most {
+            let [rows, columns] = [self.m / self.shares[0], self.n / self.shares[1]];
+            let by_rows = self.shares[1] == most[1] || rows >= columns && self.shares[0] < most[0];
+            let axis = usize::from(!by_rows);
+            self.shares[axis] = (2 * self.shares[axis]).min(most[axis]);
+        }
+        self
+    }
+
+    /// How many tasks there are.
+    pub fn tasks(&self) -> usize {
+        self.parts * self.blocks_of_c()
+    }
+
+    /// How many tasks there are in each part of the inner dimension.
+    pub fn blocks_of_c(&self) -> usize {
+        self.shares[0] * self.shares[1]
+    }
+
+    /// The row blocks of a task.
+    pub fn row_blocks_of(&self, task: usize) -> Range<usize> {
+        share(self.row_blocks, self.shares[0], task % self.blocks_of_c() / self.shares[1])
+    }
+
+    /// The panels of a task.
+    pub fn panels_of(&self, task: usize) -> Range<usize> {
+        share(self.panels, self.shares[1], task % self.shares[1])
+    }
+
+    /// The rows of a block. All blocks are as even as can be, so that none is left with few rows.
+    pub fn rows(&self, block: usize) -> Range<usize> {
+        share(self.m, self.row_blocks, block)
+    }
+
+    /// The columns of a panel, which start at a whole register. Panels are even too, as registers go.
+    pub fn columns(&self, panel: usize) -> Range<usize> {
+        let registers = share(self.n.div_ceil(self.lanes), self.panels, panel);
+        registers.start * self.lanes..self.n.min(registers.end * self.lanes)
+    }
+
+    /// How wide a panel of these columns is in whole registers.
+    pub fn width(&self, columns: &Range<usize>) -> usize {
+        columns.len().next_multiple_of(self.lanes)
+    }
+
+    /// How many numbers a task packs of A and of B at a time if it does so many steps.
+    pub fn packed(&self, steps: usize) -> [usize; 2] {
+        let widest = self.n.div_ceil(self.lanes).div_ceil(self.panels) * self.lanes;
+        let panels = if self.in_place { 0 } else { self.panels.div_ceil(self.shares[1]) };
+        [self.m.div_ceil(self.row_blocks) * steps, panels * widest * steps]
+    }
+}

@@ -1,0 +1,163 @@
+//! Packing: copying part of a matrix to where, and in the order in which, tiles want to read it.
+
+use crate::real::Real;
+use crate::simd::{Kernel, MAX_LANES, Vector};
+
+/// Copies `steps` rows of up to `width` numbers, one after the other, filling missing columns with 0:
+/// to[step · width + column] = from[step · stride + column].
+pub struct Copy<'a, T> {
+    /// Where the first row starts.
+    pub from: &'a [T],
+    /// From row to row.
+    pub stride: usize,
+    /// How many columns there are, at most `width`.
+    pub columns: usize,
+    /// How many columns are wanted.
+    pub width: usize,
+    /// The packed rows; its length says how many.
+    pub to: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Copy<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        let steps = self.to.len() / self.width;
+        debug_assert!(steps == 0 || (steps - 1) * self.stride + self.columns <= self.from.len());
+        for start in (0..self.width).step_by(V::LANES) {
+            let room = V::LANES.min(self.width - start);
+            let count = room.min(self.columns.saturating_sub(start));
+            let from = self.from.as_ptr().wrapping_add(start.min(self.columns));
+            let to = self.to.as_mut_ptr().wrapping_add(start);
+            // SAFETY: `count` numbers are left in each row, which is as long as asserted, and `room` in its copy.
+            unsafe {
+                if count == V::LANES {
+                    for step in 0..steps {
+                        V::load(from.add(step * self.stride)).store(to.add(step * self.width));
+                    }
+                } else {
+                    for step in 0..steps {
+                        let numbers = V::load_first(from.add(step * self.stride), count);
+                        numbers.store_first(to.add(step * self.width), room);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// As [`Copy`], of a matrix that lies the other way round:
+/// to[step · width + column] = from[column · stride + step].
+pub struct Transpose<'a, T> {
+    /// Where the first column starts.
+    pub from: &'a [T],
+    /// From column to column.
+    pub stride: usize,
+    /// How many columns there are, at most `width`.
+    pub columns: usize,
+    /// How many columns are wanted.
+    pub width: usize,
+    /// The packed rows; its length says how many.
+    pub to: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Transpose<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        let steps = self.to.len() / self.width;
+        debug_assert!(
+            steps == 0 || self.columns == 0 || (self.columns - 1) * self.stride + steps <= self.from.len()
+        );
+        for start in (0..self.width).step_by(V::LANES) {
+            let room = V::LANES.min(self.width - start);
+            let columns = room.min(self.columns.saturating_sub(start));
+            for step in (0..steps).step_by(V::LANES) {
+                let count = V::LANES.min(steps - step);
+                let from = self.from.as_ptr().wrapping_add(start * self.stride + step);
+                let to = self.to.as_mut_ptr().wrapping_add(step * self.width + start);
+                // SAFETY: blocks stay inside both matrices, of which the first is as long as asserted.
+                unsafe {
+                    if columns == V::LANES && count == V::LANES {
+                        square::<T, V>(from, self.stride, to, self.width, V::LANES); // a loop without masks
+                    } else if columns == V::LANES {
+                        square::<T, V>(from, self.stride, to, self.width, count);
+                    } else {
+                        corner::<T, V>(from, self.stride, to, self.width, [columns, room, count]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Transposes a square of the size of a register, or the first steps of it.
+///
+/// # Safety
+/// Both squares must be there, and so must the instruction set of `V`.
+#[inline(always)]
+unsafe fn square<T: Real, V: Vector<T>>(
+    from: *const T,
+    stride: usize,
+    to: *mut T,
+    width: usize,
+    steps: usize,
+) {
+    // SAFETY: the caller vouches for all of it.
+    unsafe {
+        let mut block = [V::splat(T::zero()); MAX_LANES];
+        for (column, register) in block.iter_mut().enumerate().take(V::LANES) {
+            let from = from.add(column * stride);
+            *register = if steps == V::LANES { V::load(from) } else { V::load_first(from, steps) };
+        }
+        for (row, register) in transposed::<T, V>(block).into_iter().enumerate().take(V::LANES) {
+            if row < steps {
+                register.store(to.add(row * width));
+            }
+        }
+    }
+}
+
+/// The same at an edge, where a square has fewer columns, of which `room` are wanted.
+///
+/// # Safety
+/// As of [`square`], for what there is.
+#[inline(always)]
+unsafe fn corner<T: Real, V: Vector<T>>(
+    from: *const T,
+    stride: usize,
+    to: *mut T,
+    width: usize,
+    [columns, room, steps]: [usize; 3],
+) {
+    // SAFETY: the caller vouches for all of it.
+    unsafe {
+        let mut block = [V::splat(T::zero()); MAX_LANES];
+        for (column, register) in block.iter_mut().enumerate().take(columns) {
+            *register = V::load_first(from.add(column * stride), steps);
+        }
+        for (row, register) in transposed::<T, V>(block).into_iter().enumerate().take(steps) {
+            register.store_first(to.add(row * width), room);
+        }
+    }
+}
+
+/// Transposes a square of as many registers as each has lanes, by interleaving its halves until all is in place.
+///
+/// # Safety
+/// The instruction set of `V` must exist.
+#[inline(always)]
+pub unsafe fn transposed<T, V: Vector<T>>(mut block: [V; MAX_LANES]) -> [V; MAX_LANES] {
+    for _ in 0..V::LANES.ilog2() {
+        let mut woven = block;
+        for pair in 0..V::LANES / 2 {
+            // SAFETY: the caller vouches for the instruction set.
+            let (first, second) = unsafe { block[pair].interleave(block[pair + V::LANES / 2]) };
+            (woven[2 * pair], woven[2 * pair + 1]) = (first, second);
+        }
+        block = woven;
+    }
+    block
+}

@@ -1,0 +1,172 @@
+//! The tiles of a task, and where their operands come from.
+
+use std::ops::Range;
+
+use super::grid::Grid;
+use super::pack::{Copy, Transpose};
+use super::tile::{Bias, Finish, InPlace, Left, Packed, Part, Rows, Tile};
+use super::{Epilogue, Gemm, share};
+use crate::real::Real;
+use crate::simd::Isa;
+use crate::workers::{Local, Parts, Split};
+
+/// How many steps of the inner dimension a tile does at a time, so that what it reads stays in the nearest cache.
+const INNER: usize = 576;
+
+/// What all tasks of a product share.
+pub struct Product<'a, T> {
+    /// The sizes.
+    pub gemm: &'a Gemm,
+    /// How it is cut up.
+    pub grid: Grid,
+    /// What computes it.
+    pub isa: Isa,
+    /// The left operand.
+    pub a: &'a [T],
+    /// The right operand.
+    pub b: &'a [T],
+    /// For the last steps of a product that is not cut into parts.
+    pub epilogue: Epilogue<'a, T>,
+    /// The parts of the product, one after the other.
+    pub c: Parts<'a, T>,
+}
+
+/// What a task does at a time: some steps of the inner dimension where some rows meet some panels.
+struct Block<'a, T> {
+    part: usize,
+    steps: Range<usize>,
+    /// Whether they are the first or the last ones of their part.
+    ends: [bool; 2],
+    row_blocks: Range<usize>,
+    panels: Range<usize>,
+    /// The panels of B, packed one after the other; not there if they are read in place.
+    right: &'a [T],
+}
+
+impl<T: Real> Product<'_, T> {
+    /// Computes the tiles of a task, some steps of all of them before the next steps.
+    pub fn task(&self, task: usize, local: &mut Local) {
+        let (grid, part) = (&self.grid, task / self.grid.blocks_of_c());
+        let all = share(self.gemm.k, grid.parts, part);
+        let blocks = all.len().div_ceil(INNER).max(1);
+        let sizes = grid.packed(all.len().div_ceil(blocks));
+        local.reserve(sizes.map(Split::bytes::<T>).iter().sum());
+        let mut split = local.split();
+        let [left, right] = sizes.map(|size| split.take(size));
+        let mut tile = Tile::new();
+        for index in 0..blocks {
+            let steps = share(all.len(), blocks, index);
+            let steps = all.start + steps.start..all.start + steps.end;
+            let (row_blocks, panels) = (grid.row_blocks_of(task), grid.panels_of(task));
+            self.pack_right(&panels, &steps, right);
+            let ends = [index == 0, index + 1 == blocks];
+            self.block(&mut tile, &Block { part, steps, ends, row_blocks, panels, right }, left);
+        }
+    }
+
+    /// Packs some steps of panels of B, unless they are read in place.
+    fn pack_right(&self, panels: &Range<usize>, steps: &Range<usize>, mut packed: &mut [T]) {
+        let Gemm { n, k, transpose_b, .. } = *self.gemm;
+        if self.grid.in_place {
+            return;
+        }
+        for columns in panels.clone().map(|panel| self.grid.columns(panel)) {
+            let width = self.grid.width(&columns);
+            let (to, rest) = packed.split_at_mut(steps.len() * width);
+            let order = if transpose_b { Order::Turned(k) } else { Order::Straight(n) };
+            self.pack(self.b, order, &columns, steps, width, to);
+            packed = rest;
+        }
+    }
+
+    /// Packs some steps of some lines of an operand (rows of op(A) or columns of op(B)), `width` numbers a step.
+    fn pack(
+        &self,
+        operand: &[T],
+        order: Order,
+        lines: &Range<usize>,
+        steps: &Range<usize>,
+        width: usize,
+        to: &mut [T],
+    ) {
+        let columns = lines.len();
+        match order {
+            _ if steps.is_empty() => {}
+            Order::Straight(stride) => {
+                let from = &operand[steps.start * stride + lines.start..];
+                self.isa.dispatch(Copy { from, stride, columns, width, to });
+            }
+            Order::Turned(stride) => {
+                let from = &operand[lines.start * stride + steps.start..];
+                self.isa.dispatch(Transpose { from, stride, columns, width, to });
+            }
+        }
+    }
+
+    /// Computes the tiles of a block. What a row of them reads of A stays in the nearest cache; if A is transposed,
+    /// it is packed first, because its steps may lie where they would drive each other out of there.
+    fn block(&self, tile: &mut Tile<T>, block: &Block<T>, packed: &mut [T]) {
+        let Gemm { m, k, transpose_a, .. } = *self.gemm;
+        let steps = &block.steps;
+        for rows in block.row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
+            if transpose_a {
+                let to = &mut packed[..rows.len() * steps.len()];
+                self.pack(self.a, Order::Straight(m), &rows, steps, rows.len(), to);
+                self.panels(tile, &rows, block, &Packed { start: packed.as_ptr(), stride: rows.len() });
+            } else {
+                // Without a single step there may be nothing to point to, and nothing is read.
+                let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
+                self.panels(tile, &rows, block, &Rows(std::array::from_fn(row)));
+            }
+        }
+    }
+
+    /// Computes the tiles where a block of rows meets panels.
+    fn panels(&self, tile: &mut Tile<T>, rows: &Range<usize>, block: &Block<T>, left: &impl Left<T>) {
+        let (n, steps) = (self.gemm.n, &block.steps);
+        let mut packed = block.right.as_ptr();
+        for columns in block.panels.clone().map(|panel| self.grid.columns(panel)) {
+            let width = self.grid.width(&columns);
+            let size = [rows.len(), width / self.grid.lanes];
+            // SAFETY: both operands hold these rows, registers and steps; without a step, nothing is read.
+            unsafe {
+                if self.grid.in_place {
+                    let start = self.b.as_ptr().wrapping_add(steps.start * n + columns.start);
+                    let last = self.grid.lanes - (width - columns.len());
+                    let right = &InPlace { start, stride: n, last };
+                    tile.multiply(self.isa, size, left, right, steps.len());
+                } else {
+                    let right = &Packed { start: packed, stride: width };
+                    tile.multiply(self.isa, size, left, right, steps.len());
+                }
+            }
+            packed = packed.wrapping_add(steps.len() * width);
+            self.store(tile, rows, columns, block);
+        }
+    }
+
+    /// Writes a tile to its part of the product, or adds it there.
+    fn store(&self, tile: &Tile<T>, rows: &Range<usize>, columns: Range<usize>, block: &Block<T>) {
+        let Gemm { m, n: pitch, .. } = *self.gemm;
+        let [first, last] = block.ends;
+        let bias = self.epilogue.bias.filter(|_| last);
+        let bias = bias.map_or(Bias::None, |bias| Bias::Columns(&bias[columns.clone()]));
+        let finish = Finish { add: !first, bias, relu: self.epilogue.relu && last };
+        // SAFETY: the part of C has these rows and columns, and they are no other task's.
+        unsafe {
+            let target = self.c.start().add((block.part * m + rows.start) * pitch + columns.start);
+            let part =
+                Part { rows: rows.len(), column: 0, columns: columns.len(), target, pitch, spacing: 1 };
+            tile.store(self.isa, part, finish);
+        }
+    }
+}
+
+/// How an operand lies that is packed, and the distance of its rows.
+#[derive(Clone, Copy)]
+enum Order {
+    /// The numbers of a step lie together.
+    Straight(usize),
+    /// The numbers of a line lie together.
+    Turned(usize),
+}

@@ -1,0 +1,29 @@
+//! The loops of `dagrad`: everything that touches many numbers. Slices in, slices out; no graphs, no allocation.
+//!
+//! Every kernel splits its work by the shape of the problem alone, so its result is the same to the bit for any
+//! number of threads, and for every instruction set.
+//!
+//! This crate is a part of `dagrad` and has no interface of its own to keep stable. It is apart so that it is compiled
+//! once, and not again when an operation or a pass changes. See [`precompiled`] for how that is done.
+#![warn(missing_docs)]
+
+pub mod buffer;
+pub mod channels_last;
+pub mod conv;
+pub mod elementwise;
+pub mod gather;
+pub mod gemm;
+pub mod lattice;
+pub mod limits;
+pub mod pool;
+pub mod precompiled;
+pub mod problem;
+pub mod random;
+pub mod real;
+pub mod reduce;
+pub mod simd;
+pub mod softmax;
+pub mod walk;
+pub mod window;
+pub mod winograd;
+pub mod workers;

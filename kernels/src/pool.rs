@@ -1,0 +1,262 @@
+//! Pooling over windows of a plane (one channel of one picture). Every kernel runs plane by plane.
+
+use std::ops::Range;
+
+use super::real::Real;
+use super::simd::vectorize;
+use super::workers::{Local, Workers};
+use crate::window::Window;
+
+pub use average::{Average, Regions};
+
+mod average;
+mod channels_last;
+
+/// Most windows that are compared side by side.
+const BLOCK: usize = 512;
+
+/// Planes of one size, and the window that slides over them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pooling {
+    /// Height and width of each plane.
+    pub plane: [usize; 2],
+    /// How many places the window has, vertically and horizontally.
+    pub places: [usize; 2],
+    /// The window.
+    pub window: Window,
+}
+
+impl Pooling {
+    /// Elements in a plane.
+    fn area(&self) -> usize {
+        self.plane[0] * self.plane[1]
+    }
+
+    /// Elements in a pooled plane.
+    fn pooled(&self) -> usize {
+        self.places[0] * self.places[1]
+    }
+
+    /// The first pixel along `axis` that the window sees at `place`.
+    fn first(&self, axis: usize, place: usize) -> usize {
+        let Window { dilation, stride, padding, .. } = self.window;
+        let (start, padding) = (place * stride[axis], padding[axis]);
+        let skipped = padding.saturating_sub(start).div_ceil(dilation[axis]);
+        start + skipped * dilation[axis] - padding
+    }
+
+    /// For each place the index in its plane of the window's maximum: the first in row-major order, or the
+    /// first NaN if there is one. Padding never wins.
+    #[inline(never)]
+    pub fn argmax<T: Real>(&self, data: &[T], indices: &mut [u32], workers: &Workers) {
+        // A block is some whole rows of places, or part of one that is longer.
+        let columns = self.places[1].min(BLOCK);
+        let rows = BLOCK / columns.max(1);
+        workers.chunks(indices, self.pooled(), &|number, mut indices, local| {
+            let plane = &data[number * self.area()..][..self.area()];
+            for y in (0..self.places[0]).step_by(rows) {
+                let rows = y..self.places[0].min(y + rows);
+                for x in (0..self.places[1]).step_by(columns) {
+                    let columns = x..self.places[1].min(x + columns);
+                    let block = indices.split_off_mut(..rows.len() * columns.len());
+                    self.argmax_block(plane, rows.clone(), columns, block.unwrap_or_default(), local);
+                }
+            }
+        });
+    }
+
+    /// The places in some rows and columns. Their windows advance together over their pixels, first to last, so
+    /// that many are compared side by side in one register.
+    fn argmax_block<T: Real>(
+        &self,
+        plane: &[T],
+        rows: Range<usize>,
+        columns: Range<usize>,
+        indices: &mut [u32],
+        local: &mut Local,
+    ) {
+        let Window { dilation, stride, padding, .. } = self.window;
+        let (width, count) = (self.plane[1], indices.len());
+        let mut split = local.split();
+        let (maxima, pixels) = (split.take::<T>(count), split.take::<T>(count));
+        let origins = split.take::<u32>(count);
+        maxima.fill(T::neg_infinity());
+        pixels.fill(T::neg_infinity());
+        for (line, y) in rows.clone().enumerate() {
+            // Where each window begins, which may be before the plane: indices wrap around and back.
+            let row = (y * stride[0]).wrapping_sub(padding[0]).wrapping_mul(width).wrapping_sub(padding[1]);
+            let line = &mut origins[line * columns.len()..][..columns.len()];
+            let places = line.iter_mut().zip(columns.clone());
+            places.for_each(|(origin, x)| *origin = row.wrapping_add(x * stride[1]) as u32);
+        }
+        let (down, across) = (self.taps(0, &rows), self.taps(1, &columns));
+        for (p, q) in down.flat_map(|p| across.clone().map(move |q| (p * dilation[0], q * dilation[1]))) {
+            for (line, y) in rows.clone().enumerate() {
+                let line = &mut pixels[line * columns.len()..][..columns.len()];
+                self.read_line(plane, [y * stride[0] + p, q], columns.clone(), line);
+            }
+            let offset = (p * width + q) as u32;
+            vectorize(
+                #[inline(always)]
+                || raise(maxima, indices, pixels, origins, offset),
+            );
+        }
+        // A window of nothing but −∞: its first pixel.
+        for place in (0..count).filter(|&place| maxima[place] == T::neg_infinity()) {
+            let (y, x) = (rows.start + place / columns.len(), columns.start + place % columns.len());
+            indices[place] = (self.first(0, y) * width + self.first(1, x)) as u32;
+        }
+    }
+
+    /// Reads the pixel that each place of a line looks at, in a row of the padded plane and a column of the
+    /// window. Padding reads as −∞.
+    fn read_line<T: Real>(&self, plane: &[T], at: [usize; 2], columns: Range<usize>, line: &mut [T]) {
+        let Window { stride, padding, .. } = self.window;
+        let row = at[0].checked_sub(padding[0]).filter(|&row| row < self.plane[0]);
+        let reading = self.places_reading(at[1]);
+        let reading = reading.start.max(columns.start)..reading.end.min(columns.end);
+        if row.is_none() || reading != columns {
+            line.fill(T::neg_infinity());
+        }
+        if let Some(row) = row.filter(|_| !reading.is_empty()) {
+            let first = row * self.plane[1] + reading.start * stride[1] + at[1] - padding[1];
+            let line = &mut line[reading.start - columns.start..reading.end - columns.start];
+            line.iter_mut().zip(plane[first..].iter().step_by(stride[1])).for_each(|(to, from)| *to = *from);
+        }
+    }
+
+    /// The pixels of the window along `axis` that are not padding at every one of some places.
+    fn taps(&self, axis: usize, places: &Range<usize>) -> Range<usize> {
+        let Window { kernel, dilation, stride, padding, .. } = self.window;
+        let start = padding[axis].saturating_sub(places.end.saturating_sub(1) * stride[axis]);
+        let end = (self.plane[axis] + padding[axis]).saturating_sub(places.start * stride[axis]);
+        start.div_ceil(dilation[axis])..end.div_ceil(dilation[axis]).min(kernel[axis])
+    }
+
+    /// The places along a row whose window's pixel in `column` is not padding.
+    fn places_reading(&self, column: usize) -> Range<usize> {
+        let (stride, padding) = (self.window.stride[1], self.window.padding[1]);
+        let first = padding.saturating_sub(column).div_ceil(stride);
+        let end = (self.plane[1] + padding).saturating_sub(column).div_ceil(stride);
+        first..end.min(self.places[1]).max(first)
+    }
+
+    /// Reads each plane at its indices.
+    #[inline(never)]
+    pub fn take<T: Real>(&self, data: &[T], indices: &[u32], out: &mut [T], workers: &Workers) {
+        workers.chunks(out, self.pooled(), &|number, out, _| {
+            let plane = &data[number * self.area()..][..self.area()];
+            let indices = &indices[number * self.pooled()..][..self.pooled()];
+            out.iter_mut().zip(indices).for_each(|(out, &index)| *out = plane[index as usize]);
+        });
+    }
+
+    /// The adjoint of [`take`](Self::take): adds each value to its plane at its index.
+    #[inline(never)]
+    pub fn put<T: Real>(&self, values: &[T], indices: &[u32], out: &mut [T], workers: &Workers) {
+        workers.chunks(out, self.area(), &|number, plane, _| {
+            plane.fill(T::zero());
+            let range = number * self.pooled()..(number + 1) * self.pooled();
+            for (&value, &index) in values[range.clone()].iter().zip(&indices[range]) {
+                plane[index as usize] += value;
+            }
+        });
+    }
+}
+
+/// Compares each maximum with a pixel, whose index is its window's origin plus `offset`, and keeps the larger
+/// one. A NaN wins, and nothing wins against it.
+#[inline(always)]
+fn raise<T: Real>(maxima: &mut [T], indices: &mut [u32], pixels: &[T], origins: &[u32], offset: u32) {
+    let places = maxima.iter_mut().zip(indices).zip(pixels.iter().zip(origins));
+    for ((maximum, index), (&pixel, &origin)) in places {
+        let is_larger = (pixel > *maximum) | (pixel.is_nan() & !maximum.is_nan());
+        *maximum = if is_larger { pixel } else { *maximum };
+        *index = if is_larger { origin.wrapping_add(offset) } else { *index };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::window::Remainder;
+
+    /// The pixels of the window at `place`, with their indices, by the definition.
+    fn window(pooling: &Pooling, place: usize) -> Vec<usize> {
+        let Window { kernel, dilation, stride, padding, .. } = pooling.window;
+        let (y, x) = (place / pooling.places[1], place % pooling.places[1]);
+        let pixels = (0..kernel[0]).flat_map(|p| (0..kernel[1]).map(move |q| (p, q)));
+        let inside = pixels.filter_map(|(p, q)| {
+            let along = |axis: usize, place: usize, tap: usize| {
+                let pixel = (place * stride[axis] + tap * dilation[axis]).checked_sub(padding[axis]);
+                pixel.filter(|&pixel| pixel < pooling.plane[axis])
+            };
+            Some(along(0, y, p)? * pooling.plane[1] + along(1, x, q)?)
+        });
+        inside.collect()
+    }
+
+    fn poolings() -> impl Strategy<Value = Pooling> {
+        let axis = (1..5_usize, 1..4_usize, 1..4_usize).prop_flat_map(|(kernel, stride, dilation)| {
+            let extent = dilation * (kernel - 1) + 1;
+            (extent.max(dilation)..14, Just(kernel), Just(stride), Just(dilation), 0..=extent / 2)
+        });
+        (axis.clone(), axis, any::<bool>(), any::<bool>()).prop_map(|(a, b, ceil, dilated)| {
+            let remainder = if ceil { Remainder::Covered } else { Remainder::Dropped };
+            let (mut dilation, mut padding) = ([a.3, b.3], [a.4, b.4]);
+            if !dilated {
+                (dilation, padding) = ([1; 2], [a.4.min(a.1 / 2), b.4.min(b.1 / 2)]);
+            }
+            let plain = Window::new([a.1, b.1], [a.2, b.2], padding);
+            let window = Window { dilation, remainder, ..plain };
+            let plane = [a.0, b.0];
+            Pooling { plane, places: window.output_size(plane).unwrap(), window }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn pooling_agrees_with_its_definition(pooling in poolings(), seed in 0..1000_usize) {
+            let value = |i: usize| match (i * 7919 + seed * 31) % 17 {
+                0 if seed % 3 == 0 => f64::NAN,
+                n if seed % 5 == 0 && n < 13 => f64::NEG_INFINITY,
+                n => (n % 7) as f64 - 3.0,
+            };
+            let data: Vec<f64> = (0..3 * pooling.area()).map(value).collect();
+            let mut indices = vec![u32::MAX; 3 * pooling.pooled()];
+            for threads in 1..=2 {
+                let workers = Workers::new(threads).unwrap();
+                pooling.argmax(&data, &mut indices, &workers);
+                for (number, plane) in data.chunks(pooling.area()).enumerate() {
+                    for place in 0..pooling.pooled() {
+                        let larger = |a: usize, b: usize| plane[b] > plane[a] || plane[b].is_nan() && !plane[a].is_nan();
+                        let first = window(&pooling, place).into_iter().reduce(|a, b| if larger(a, b) { b } else { a });
+                        prop_assert_eq!(Some(indices[number * pooling.pooled() + place] as usize), first);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_of_almost_nothing_but_padding_takes_no_longer() {
+        let window = Window::new([1 << 33, 3], [1, 1], [1 << 32, 1]);
+        let pooling = Pooling { plane: [2, 3], places: [3, 3], window };
+        let mut indices = [u32::MAX; 9];
+        pooling.argmax(&[1.0, 5.0, 2.0, 4.0, 3.0, 6.0], &mut indices, &Workers::new(1).unwrap());
+        assert_eq!(indices, [1, 5, 5].repeat(3)[..]);
+    }
+
+    #[test]
+    fn a_row_longer_than_a_block_is_pooled_whole() {
+        let window = Window::new([1, 2], [1, 1], [0, 1]);
+        let pooling = Pooling { plane: [1, 3 * BLOCK], places: [1, 3 * BLOCK + 1], window };
+        let data: Vec<f32> = (0..3 * BLOCK).map(|i| i as f32).collect();
+        let mut indices = vec![u32::MAX; 3 * BLOCK + 1];
+        pooling.argmax(&data, &mut indices, &Workers::new(1).unwrap());
+        let expected: Vec<u32> = (0..3 * BLOCK as u32).chain([3 * BLOCK as u32 - 1]).collect();
+        assert_eq!(indices, expected);
+    }
+}

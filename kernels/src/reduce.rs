@@ -1,0 +1,212 @@
+//! Sums over axes. Every sum is accumulated in `f64` in a fixed order.
+
+use smallvec::SmallVec;
+
+use super::real::Real;
+use super::simd::vectorize;
+use super::workers::{Local, Workers};
+
+/// An array's axes, neighbours that are treated alike merged: summed and kept ones alternate.
+#[derive(Debug, Clone)]
+struct Plan {
+    /// `(size, stride)` of each summed axis but the innermost axis, outermost first.
+    summed: SmallVec<[(usize, usize); 4]>,
+    /// `(size, stride)` of each kept axis but the innermost axis, outermost first.
+    kept: SmallVec<[(usize, usize); 4]>,
+    /// Size of the innermost axis, and whether it is summed.
+    inner: (usize, bool),
+}
+
+impl Plan {
+    fn new(shape: &[usize], is_summed: &dyn Fn(usize) -> bool) -> Self {
+        let mut merged: SmallVec<[(usize, usize, bool); 6]> = SmallVec::new(); // innermost first
+        let mut stride = 1;
+        for axis in (0..shape.len()).rev().filter(|&axis| shape[axis] != 1) {
+            match merged.last_mut() {
+                Some((size, _, summed)) if *summed == is_summed(axis) => *size *= shape[axis],
+                _ => merged.push((shape[axis], stride, is_summed(axis))),
+            }
+            stride *= shape[axis];
+        }
+        let inner = merged.first().map_or((1, false), |&(size, _, summed)| (size, summed));
+        let outer = |wanted: bool| {
+            let axes = merged.iter().skip(1).rev().filter(move |axis| axis.2 == wanted);
+            axes.map(|&(size, stride, _)| (size, stride)).collect()
+        };
+        Self { summed: outer(true), kept: outer(false), inner }
+    }
+}
+
+/// The offset of the `index`-th combination of `axes`, the last of which runs fastest.
+fn offset(axes: &[(usize, usize)], mut index: usize) -> usize {
+    let mut offset = 0;
+    for &(size, stride) in axes.iter().rev() {
+        offset += index % size * stride;
+        index /= size;
+    }
+    offset
+}
+
+fn combinations(axes: &[(usize, usize)]) -> usize {
+    axes.iter().map(|&(size, _)| size).product()
+}
+
+/// Elements of the input that one task should at least read.
+const WORK: usize = 1 << 14;
+/// Most neighbouring outputs that are accumulated side by side.
+const ROW: usize = 1024;
+/// As many numbers are added up side by side, at least, where rows are shorter.
+const LANES: usize = 64;
+/// How many numbers are added in the precision of the data before the sum goes on in `f64`.
+const FEW: usize = 16;
+
+/// Sums `data` of `shape` over the axes for which `is_summed` says so; `out` holds the others in order.
+#[inline(never)]
+pub fn sum<T: Real>(
+    data: &[T],
+    shape: &[usize],
+    is_summed: &dyn Fn(usize) -> bool,
+    out: &mut [T],
+    workers: &Workers,
+) {
+    if data.is_empty() {
+        out.fill(T::zero());
+        return;
+    }
+    let plan = Plan::new(shape, is_summed);
+    let terms = data.len() / out.len().max(1);
+    let chunk = (WORK / terms.max(1)).max(1);
+    if plan.inner.1 {
+        workers.chunks(out, chunk, &|index, chunk_out, _| {
+            vectorize(
+                #[inline(always)]
+                || sum_runs(&plan, data, index * chunk, chunk_out),
+            );
+        });
+    } else {
+        workers.chunks(out, chunk, &|index, chunk_out, local| {
+            vectorize(
+                #[inline(always)]
+                || sum_rows(&plan, data, index * chunk, chunk_out, local),
+            );
+        });
+    }
+}
+
+/// Each output is the sum of contiguous runs.
+#[inline(always)]
+fn sum_runs<T: Real>(plan: &Plan, data: &[T], first: usize, out: &mut [T]) {
+    let run = plan.inner.0;
+    for (index, out) in out.iter_mut().enumerate() {
+        let base = offset(&plan.kept, first + index);
+        let total: f64 = (0..combinations(&plan.summed))
+            .map(|combination| base + offset(&plan.summed, combination))
+            .map(|start| sum_run(&data[start..start + run]))
+            .sum();
+        *out = T::of(total);
+    }
+}
+
+/// The sum of a contiguous run in sixteen interleaved partial sums, which vector registers hold.
+#[inline(always)]
+fn sum_run<T: Real>(run: &[T]) -> f64 {
+    let mut lanes = [0.0; 16];
+    let (blocks, rest) = run.as_chunks::<16>();
+    for block in blocks {
+        lanes.iter_mut().zip(block).for_each(|(lane, value)| *lane += value.wide());
+    }
+    lanes.iter().sum::<f64>() + rest.iter().map(|value| value.wide()).sum::<f64>()
+}
+
+/// Adds rows that lie one after the other to their totals: some rows side by side, so that registers are full
+/// however short a row is, and few of them in single precision before the sum goes on in double.
+#[inline(always)]
+fn sum_neighbouring_rows<T: Real>(rows: &[T], totals: &mut [f64], lanes: &mut [T]) {
+    for block in rows.chunks(lanes.len() * FEW) {
+        lanes.fill(T::zero());
+        for rows in block.chunks(lanes.len()) {
+            lanes.iter_mut().zip(rows).for_each(|(lane, &x)| *lane += x);
+        }
+        for lanes in lanes.chunks_exact(totals.len()) {
+            totals.iter_mut().zip(lanes).for_each(|(total, lane)| *total += lane.wide());
+        }
+    }
+}
+
+/// Neighbouring outputs are sums of rows that are added up side by side.
+#[inline(always)]
+fn sum_rows<T: Real>(plan: &Plan, data: &[T], first: usize, out: &mut [T], local: &mut Local) {
+    let width = plan.inner.0;
+    let mut done = 0;
+    while done < out.len() {
+        let (row, column) = ((first + done) / width, (first + done) % width);
+        let len = (width - column).min(out.len() - done).min(ROW);
+        let mut split = local.split();
+        let totals = split.take::<f64>(len);
+        totals.fill(0.0);
+        let base = offset(&plan.kept, row) + column;
+        if let [(rows, stride)] = plan.summed[..]
+            && stride == len
+        {
+            let lanes = split.take::<T>(len * LANES.div_ceil(len));
+            sum_neighbouring_rows(&data[base..base + rows * len], totals, lanes);
+            out[done..done + len].iter_mut().zip(totals).for_each(|(out, total)| *out = T::of(*total));
+            done += len;
+            continue;
+        }
+        for combination in 0..combinations(&plan.summed) {
+            let start = base + offset(&plan.summed, combination);
+            totals.iter_mut().zip(&data[start..start + len]).for_each(|(total, x)| *total += x.wide());
+        }
+        out[done..done + len].iter_mut().zip(totals).for_each(|(out, total)| *out = T::of(*total));
+        done += len;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Index by index, without any merging of axes.
+    fn naive(data: &[f64], shape: &[usize], summed: &[bool]) -> Vec<f64> {
+        let kept: usize = shape.iter().zip(summed).filter(|(_, s)| !**s).map(|(n, _)| n).product();
+        let mut out = vec![0.0; kept];
+        for (flat, value) in data.iter().enumerate() {
+            let (mut rest, mut position, mut stride) = (flat, 0, 1);
+            for (&size, &is_summed) in shape.iter().zip(summed).rev() {
+                if !is_summed {
+                    position += rest % size * stride;
+                    stride *= size;
+                }
+                rest /= size;
+            }
+            out[position] += value;
+        }
+        out
+    }
+
+    #[test]
+    fn sums_over_every_set_of_axes_agree_with_index_by_index_loops() {
+        let shape = [3, 1, 4, 5, 2];
+        let data: Vec<f64> = (0..120).map(|i| f64::from(i * i % 37)).collect();
+        for threads in 1..=3 {
+            let workers = Workers::new(threads).unwrap();
+            for set in 0..32_usize {
+                let summed: Vec<bool> = (0..5).map(|axis| set >> axis & 1 == 1).collect();
+                let expected = naive(&data, &shape, &summed);
+                let mut out = vec![f64::NAN; expected.len()];
+                sum(&data, &shape, &|axis| summed[axis], &mut out, &workers);
+                assert_eq!(out, expected, "axes {summed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_sum_in_f32_is_exact_to_the_last_place() {
+        let workers = Workers::new(2).unwrap();
+        let data = vec![0.1_f32; 1_000_003];
+        let mut out = [0.0_f32];
+        sum(&data, &[data.len()], &|_| true, &mut out, &workers);
+        assert_eq!(out[0], (0.1_f32 as f64 * 1_000_003.0) as f32);
+    }
+}

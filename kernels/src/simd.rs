@@ -1,0 +1,357 @@
+//! Vector registers: what the machine has, and the few operations that the kernels need of them.
+//!
+//! A kernel is written once against [`Vector`] and handed to [`Isa::dispatch`], which compiles it for every
+//! instruction set and runs the one chosen. Plain loops gain the same by going through [`vectorize`].
+//! All instruction sets round alike, because `mul_add` is fused everywhere.
+
+use std::sync::OnceLock;
+
+use super::real::Real;
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+/// The most lanes that any register has.
+pub const MAX_LANES: usize = 16;
+
+/// A register that holds [`LANES`](Self::LANES) numbers.
+///
+/// # Safety
+/// Every method may be called only where the instruction set of the register exists, and pointers must be good
+/// for the lanes read or written; they need no alignment.
+#[allow(clippy::missing_safety_doc)] // said once, above
+pub trait Vector<T>: Copy {
+    /// How many numbers a register holds.
+    const LANES: usize;
+    /// How many rows of two registers each a tile of accumulators has at most. As many as keep the multipliers busy, and
+    /// no more, because each size of tile is a function of its own to be compiled: so there are few for `f64`, in which
+    /// gradients are checked, and fewer for machines without a register of their own here.
+    const TILE_ROWS: usize;
+
+    /// The same number in all lanes.
+    unsafe fn splat(value: T) -> Self;
+    /// Reads all lanes.
+    unsafe fn load(from: *const T) -> Self;
+    /// Writes all lanes.
+    unsafe fn store(self, to: *mut T);
+    /// Reads the first `count` lanes and no memory beyond them; the others are 0.
+    unsafe fn load_first(from: *const T, count: usize) -> Self;
+    /// Writes the first `count` lanes and no memory beyond them.
+    unsafe fn store_first(self, to: *mut T, count: usize);
+    /// self · factor + term, rounded once.
+    unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
+    /// self + other.
+    unsafe fn add(self, other: Self) -> Self;
+    /// self − other.
+    unsafe fn subtract(self, other: Self) -> Self;
+    /// self · other.
+    unsafe fn multiply(self, other: Self) -> Self;
+    /// self / other.
+    unsafe fn divide(self, other: Self) -> Self;
+    /// The square root.
+    unsafe fn root(self) -> Self;
+    /// 0 in every lane where `by` is ≤ 0; where it is greater or NaN, the lane as it is.
+    unsafe fn gate(self, by: Self) -> Self;
+    /// 0 in every lane that is ≤ 0; the others, and NaN, as they are.
+    #[inline(always)]
+    unsafe fn relu(self) -> Self {
+        // SAFETY: the same contract.
+        unsafe { self.gate(self) }
+    }
+    /// The larger of self and floor, which is no NaN, in every lane; NaN of self stays.
+    unsafe fn at_least(self, floor: Self) -> Self;
+    /// In every lane the larger of self and `best`, which wins where they are equal, and with it its companion. A NaN
+    /// is larger than any number, and nothing is larger than a NaN.
+    unsafe fn larger(self, best: Self, companions: [Self; 2]) -> [Self; 2];
+    /// 1 in every lane where self > other, else 0; 0 where one of them is NaN.
+    unsafe fn greater(self, other: Self) -> Self;
+    /// 1 in every lane where self ≥ other, else 0; 0 where one of them is NaN.
+    unsafe fn greater_equal(self, other: Self) -> Self;
+    /// +0 in every lane that is zero or subnormal: smaller than the smallest number of full precision. The
+    /// processor is many times slower with those.
+    unsafe fn flush(self) -> Self;
+    /// Whether all lanes are 0.
+    unsafe fn is_zero(self) -> bool;
+    /// Lanes of both by turns (a₀ b₀ a₁ b₁ …): the first half of them, and the second.
+    unsafe fn interleave(self, other: Self) -> (Self, Self);
+}
+
+/// A kernel that [`Isa::dispatch`] can compile for every instruction set.
+pub trait Kernel<T: Real> {
+    /// What it returns.
+    type Output;
+
+    /// Runs the kernel. Must be `#[inline(always)]`, and so must what it calls, or it loses the instruction set.
+    ///
+    /// # Safety
+    /// The instruction set of `V` must exist.
+    unsafe fn run<V: Vector<T>>(self) -> Self::Output;
+}
+
+/// An instruction set that this machine is known to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Portable,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// The best instruction set of this machine, or the one that the environment variable `DAGRAD_ISA` names
+    /// (`avx512`, `avx2`, `neon`, `portable`) if the machine has it. Looked up once.
+    pub fn detect() -> Self {
+        static CHOSEN: OnceLock<Isa> = OnceLock::new();
+        *CHOSEN.get_or_init(|| {
+            let wanted = std::env::var("DAGRAD_ISA").unwrap_or_default();
+            let named = Self::available().find(|isa| isa.name() == wanted);
+            named.or_else(|| Self::available().next()).unwrap_or(Isa(Kind::Portable))
+        })
+    }
+
+    /// All instruction sets of this machine, the best first.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        #[cfg(target_arch = "x86_64")]
+        let wide = [(x86::has_avx512(), Kind::Avx512), (x86::has_avx2(), Kind::Avx2)];
+        #[cfg(target_arch = "aarch64")]
+        let wide = [(true, Kind::Neon)];
+        #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+        let wide: [(bool, Kind); 0] = [];
+        wide.into_iter().chain([(true, Kind::Portable)]).filter(|&(has, _)| has).map(|(_, kind)| Isa(kind))
+    }
+
+    /// The name by which `DAGRAD_ISA` knows it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+        }
+    }
+
+    /// Lanes of a register of `T`.
+    pub fn lanes<T: Real>(self) -> usize {
+        match self.0 {
+            Kind::Portable => <[T; 2] as Vector<T>>::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => T::Neon::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => T::Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => T::Avx512::LANES,
+        }
+    }
+
+    /// Rows of a tile of `T`; see [`Vector::TILE_ROWS`].
+    pub fn tile_rows<T: Real>(self) -> usize {
+        match self.0 {
+            Kind::Portable => <[T; 2] as Vector<T>>::TILE_ROWS,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => T::Neon::TILE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => T::Avx2::TILE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => T::Avx512::TILE_ROWS,
+        }
+    }
+
+    /// Runs a kernel with this instruction set.
+    #[inline(always)]
+    pub fn dispatch<T: Real, K: Kernel<T>>(self, kernel: K) -> K::Output {
+        match self.0 {
+            // SAFETY: an array is no special register.
+            Kind::Portable => unsafe { run_portable(kernel) },
+            // SAFETY: every processor of this architecture has NEON, and the compiler takes it for granted.
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => unsafe { kernel.run::<T::Neon>() },
+            // SAFETY: an `Isa` is only made of what was detected.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { x86::run_avx2(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => unsafe { x86::run_avx512(kernel) },
+        }
+    }
+}
+
+/// Compiles a kernel for any machine, apart from its caller.
+///
+/// # Safety
+/// None is needed for the portable register; the contract is the kernel's own.
+unsafe fn run_portable<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    // SAFETY: an array is no special register.
+    unsafe { kernel.run::<[T; 2]>() }
+}
+
+/// Runs a closure where the compiler may use the widest registers of the machine, so that plain loops in it are
+/// vectorised for them. It reaches what is inlined into the closure, and no further; a long closure should itself
+/// be marked `#[inline(always)]`.
+#[inline(always)]
+pub fn vectorize<R>(task: impl FnOnce() -> R) -> R {
+    Isa::detect().dispatch::<f32, _>(Plain(task))
+}
+
+/// A closure as a kernel; it does not care for the register type.
+struct Plain<F>(F);
+
+impl<R, F: FnOnce() -> R> Kernel<f32> for Plain<F> {
+    type Output = R;
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<f32>>(self) -> R {
+        (self.0)()
+    }
+}
+
+/// Asks the machine to bring the cache line at an address, which need not be good, into its nearest cache, without
+/// waiting for it.
+#[inline(always)]
+pub fn prefetch_line<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint that reads nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint that reads nothing; the function for it is not stable yet.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+    let _ = address;
+}
+
+/// 0 for a subnormal number; others as they are.
+#[inline(always)]
+pub fn flush<T: Real>(value: T) -> T {
+    if value.abs() < T::min_positive_value() { T::zero() } else { value }
+}
+
+/// The register of machines without a special one: the compiler maps it to what it has.
+impl<T: Real> Vector<T> for [T; 2] {
+    const LANES: usize = 2;
+    const TILE_ROWS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn splat(value: T) -> Self {
+        [value; 2]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const T) -> Self {
+        // SAFETY: all lanes are readable by the trait's contract; the read needs no alignment.
+        unsafe { from.cast::<Self>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut T) {
+        // SAFETY: all lanes are writable by the trait's contract.
+        unsafe { to.cast::<Self>().write_unaligned(self) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const T, count: usize) -> Self {
+        // SAFETY: only the first `count` numbers are read, which the caller vouches for.
+        std::array::from_fn(|lane| if lane < count { unsafe { *from.add(lane) } } else { T::zero() })
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut T, count: usize) {
+        for (lane, value) in self.into_iter().enumerate().take(count) {
+            // SAFETY: only the first `count` numbers are written, which the caller vouches for.
+            unsafe { *to.add(lane) = value }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
+        std::array::from_fn(|lane| self[lane].mul_add(factor[lane], term[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] + other[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn subtract(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] - other[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] * other[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn divide(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] / other[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn root(self) -> Self {
+        self.map(T::sqrt)
+    }
+
+    #[inline(always)]
+    unsafe fn gate(self, by: Self) -> Self {
+        std::array::from_fn(|lane| if by[lane] <= T::zero() { T::zero() } else { self[lane] })
+    }
+
+    #[inline(always)]
+    unsafe fn at_least(self, floor: Self) -> Self {
+        std::array::from_fn(|lane| if self[lane] < floor[lane] { floor[lane] } else { self[lane] })
+    }
+
+    #[inline(always)]
+    unsafe fn larger(self, best: Self, [own, bests]: [Self; 2]) -> [Self; 2] {
+        let is_larger = |lane: usize| {
+            let is_at_most = self[lane] <= best[lane];
+            !is_at_most & !best[lane].is_nan()
+        };
+        let choose =
+            |a: Self, b: Self| std::array::from_fn(|lane| if is_larger(lane) { a[lane] } else { b[lane] });
+        [choose(self, best), choose(own, bests)]
+    }
+
+    #[inline(always)]
+    unsafe fn greater(self, other: Self) -> Self {
+        std::array::from_fn(|lane| if self[lane] > other[lane] { T::one() } else { T::zero() })
+    }
+
+    #[inline(always)]
+    unsafe fn greater_equal(self, other: Self) -> Self {
+        std::array::from_fn(|lane| if self[lane] >= other[lane] { T::one() } else { T::zero() })
+    }
+
+    #[inline(always)]
+    unsafe fn flush(self) -> Self {
+        self.map(flush)
+    }
+
+    #[inline(always)]
+    unsafe fn is_zero(self) -> bool {
+        self.iter().all(|lane| lane.is_zero())
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(self, other: Self) -> (Self, Self) {
+        ([self[0], other[0]], [self[1], other[1]])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! The registers of 64-bit ARM, all of which have NEON.
+
+use std::arch::aarch64::*;
+
+use super::Vector;
+
+/// A 128-bit register: partial loads and stores go lane by lane.
+macro_rules! neon {
+    ($register:ty, $number:ty, [$($lane:literal)*], $splat:ident, $load:ident, $store:ident, $load_lane:ident,
+     $store_lane:ident, $fused:ident, $add:ident, $subtract:ident, $multiply:ident, $divide:ident, $root:ident,
+     $absolute:ident, $below:ident, $at_most:ident, $equal:ident, $choose:ident, $to_bits:ident,
+     $from_bits:ident, $without:ident, $greatest:ident, $even:ident, $odd:ident) => {
+        impl Vector<$number> for $register {
+            const LANES: usize = [$($lane),*].len();
+            const TILE_ROWS: usize = if size_of::<$number>() == 8 { 4 } else { 8 };
+
+            #[inline(always)]
+            unsafe fn splat(value: $number) -> Self {
+                // SAFETY: the trait's contract, as for every intrinsic below.
+                unsafe { $splat(value) }
+            }
+
+            #[inline(always)]
+            unsafe fn load(from: *const $number) -> Self {
+                // SAFETY: all lanes are readable by the trait's contract.
+                unsafe { $load(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $number) {
+                // SAFETY: all lanes are writable by the trait's contract.
+                unsafe { $store(to, self) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_first(from: *const $number, count: usize) -> Self {
+                // SAFETY: the first `count` numbers are readable, which the caller vouches for.
+                unsafe {
+                    let mut all = $splat(0.0);
+                    $(if count > $lane {
+                        all = $load_lane::<$lane>(from.add($lane), all);
+                    })*
+                    all
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $number, count: usize) {
+                $(if count > $lane {
+                    // SAFETY: the first `count` numbers are writable, which the caller vouches for.
+                    unsafe { $store_lane::<$lane>(to.add($lane), self) };
+                })*
+            }
+
+            #[inline(always)]
+            unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $fused(term, self, factor) }
+            }
+
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $add(self, other) }
+            }
+
+            #[inline(always)]
+            unsafe fn subtract(self, other: Self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $subtract(self, other) }
+            }
+
+            #[inline(always)]
+            unsafe fn multiply(self, other: Self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $multiply(self, other) }
+            }
+
+            #[inline(always)]
+            unsafe fn divide(self, other: Self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $divide(self, other) }
+            }
+
+            #[inline(always)]
+            unsafe fn root(self) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe { $root(self) }
+            }
+
+            #[inline(always)]
+            unsafe fn gate(self, by: Self) -> Self {
+                // SAFETY: the trait's contract. A comparison with NaN is false, so NaN keeps the lane.
+                unsafe { $from_bits($without($to_bits(self), $at_most(by, $splat(0.0)))) }
+            }
+
+            #[inline(always)]
+            unsafe fn at_least(self, floor: Self) -> Self {
+                // The instruction for maxima takes −0 for smaller than 0, as that of no other register does.
+                // SAFETY: the trait's contract.
+                unsafe { $choose($below(self, floor), floor, self) }
+            }
+
+            #[inline(always)]
+            unsafe fn larger(self, best: Self, [own, bests]: [Self; 2]) -> [Self; 2] {
+                // SAFETY: the trait's contract. "Not ≤" finds a NaN, and what is not equal to itself keeps one.
+                unsafe {
+                    let above = $without($equal(best, best), $at_most(self, best));
+                    [$choose(above, self, best), $choose(above, own, bests)]
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn greater(self, other: Self) -> Self {
+                // SAFETY: the trait's contract. A comparison with NaN is false.
+                unsafe { $choose($below(other, self), $splat(1.0), $splat(0.0)) }
+            }
+
+            #[inline(always)]
+            unsafe fn greater_equal(self, other: Self) -> Self {
+                // SAFETY: as above.
+                unsafe { $choose($at_most(other, self), $splat(1.0), $splat(0.0)) }
+            }
+
+            #[inline(always)]
+            unsafe fn flush(self) -> Self {
+                // SAFETY: the trait's contract. A comparison with NaN is false, so NaN stays.
+                unsafe {
+                    let subnormal = $below($absolute(self), $splat(<$number>::MIN_POSITIVE));
+                    $from_bits($without($to_bits(self), subnormal))
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn is_zero(self) -> bool {
+                // SAFETY: the trait's contract. The greatest of lanes with a NaN is NaN.
+                unsafe { $greatest($absolute(self)) == 0.0 }
+            }
+
+            #[inline(always)]
+            unsafe fn interleave(self, other: Self) -> (Self, Self) {
+                // SAFETY: the trait's contract.
+                unsafe { ($even(self, other), $odd(self, other)) }
+            }
+        }
+    };
+}
+
+neon!(
+    float32x4_t,
+    f32,
+    [0 1 2 3],
+    vdupq_n_f32,
+    vld1q_f32,
+    vst1q_f32,
+    vld1q_lane_f32,
+    vst1q_lane_f32,
+    vfmaq_f32,
+    vaddq_f32,
+    vsubq_f32,
+    vmulq_f32,
+    vdivq_f32,
+    vsqrtq_f32,
+    vabsq_f32,
+    vcltq_f32,
+    vcleq_f32,
+    vceqq_f32,
+    vbslq_f32,
+    vreinterpretq_u32_f32,
+    vreinterpretq_f32_u32,
+    vbicq_u32,
+    vmaxvq_f32,
+    vzip1q_f32,
+    vzip2q_f32
+);
+
+neon!(
+    float64x2_t,
+    f64,
+    [0 1],
+    vdupq_n_f64,
+    vld1q_f64,
+    vst1q_f64,
+    vld1q_lane_f64,
+    vst1q_lane_f64,
+    vfmaq_f64,
+    vaddq_f64,
+    vsubq_f64,
+    vmulq_f64,
+    vdivq_f64,
+    vsqrtq_f64,
+    vabsq_f64,
+    vcltq_f64,
+    vcleq_f64,
+    vceqq_f64,
+    vbslq_f64,
+    vreinterpretq_u64_f64,
+    vreinterpretq_f64_u64,
+    vbicq_u64,
+    vmaxvq_f64,
+    vzip1q_f64,
+    vzip2q_f64
+);

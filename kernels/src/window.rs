@@ -1,0 +1,133 @@
+//! The window of convolutions and poolings.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::problem::Problem;
+
+/// A window that slides over the last two axes of a picture: `[vertical, horizontal]` throughout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// How many rows and columns of pixels the window sees.
+    pub kernel: [usize; 2],
+    /// How far apart in the picture these are: 1 for neighbours.
+    pub dilation: [usize; 2],
+    /// How far the window moves between two outputs.
+    pub stride: [usize; 2],
+    /// How many pixels are added before the first one along each axis.
+    pub padding: [usize; 2],
+    /// How many are added after the last one.
+    pub padding_after: [usize; 2],
+    /// What becomes of pixels at the end that a stride leaves over.
+    pub remainder: Remainder,
+}
+
+/// What becomes of pixels at the end that the steps of a window leave over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Remainder {
+    /// They are not visited.
+    #[default]
+    Dropped,
+    /// One more window covers them, which reaches beyond the padded picture; unless it would see nothing but padding.
+    Covered,
+    /// They are an error.
+    Refused,
+}
+
+impl Window {
+    /// A window of neighbouring pixels that moves by `stride`, over a picture with `padding` on both sides.
+    pub const fn new(kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Self {
+        let remainder = Remainder::Dropped;
+        Self { kernel, dilation: [1; 2], stride, padding, padding_after: padding, remainder }
+    }
+
+    /// Whether it sees neighbouring pixels and keeps within the padded picture.
+    pub fn is_plain(&self) -> bool {
+        self.dilation == [1; 2] && self.remainder != Remainder::Covered
+    }
+
+    /// From the first pixel that the window sees to the last: D · (F − 1) + 1.
+    pub fn extent(&self) -> [usize; 2] {
+        [0, 1].map(|axis| {
+            let others = self.kernel[axis].saturating_sub(1);
+            self.dilation[axis].saturating_mul(others).saturating_add(1)
+        })
+    }
+
+    /// The part of a picture's `size` pixels along `axis` that a window of neighbouring pixels covers at `place`.
+    pub fn covered(&self, axis: usize, place: usize, size: usize) -> Range<usize> {
+        let start = place * self.stride[axis];
+        let end = (start + self.kernel[axis]).saturating_sub(self.padding[axis]);
+        start.saturating_sub(self.padding[axis]).min(size)..end.min(size)
+    }
+
+    /// How many places the window has along each axis: ⌊(H + P + P' − D · (F − 1) − 1) / S⌋ + 1, with padding P before
+    /// and P' after.
+    ///
+    /// # Errors
+    /// A window, stride or dilation of 0, a window larger than the padded picture, or pixels left over where they are
+    /// [refused](Remainder::Refused).
+    pub fn output_size(&self, image: [usize; 2]) -> Result<[usize; 2], Problem> {
+        Ok([self.size_along(0, image[0])?, self.size_along(1, image[1])?])
+    }
+
+    fn size_along(&self, axis: usize, size: usize) -> Result<usize, Problem> {
+        let (kernel, stride, dilation) = (self.kernel[axis], self.stride[axis], self.dilation[axis]);
+        let (before, after) = (self.padding[axis], self.padding_after[axis]);
+        let name = ["height", "width"][axis];
+        if kernel == 0 {
+            return Err(
+                Problem::new(format!("the window's {name} is 0")).hint("a window covers at least one pixel")
+            );
+        }
+        if stride == 0 {
+            return Err(Problem::new(format!("the stride along the {name} is 0"))
+                .hint("a stride of 1 visits every pixel"));
+        }
+        if dilation == 0 {
+            return Err(Problem::new(format!("the dilation along the {name} is 0"))
+                .hint("a dilation of 1 looks at neighbouring pixels"));
+        }
+        let padded = before.checked_add(after).and_then(|both| size.checked_add(both)).ok_or_else(|| {
+            Problem::new(format!(
+                "a padding of {} on a {name} of {size} is beyond any address",
+                before.max(after)
+            ))
+        })?;
+        let extent = self.extent()[axis];
+        let room = padded.checked_sub(extent).ok_or_else(|| {
+            Problem::new(format!("the window's {name} {extent} is larger than the padded picture's {padded}"))
+                .hint("add padding, take a smaller window, or pool less before it")
+        })?;
+        match self.remainder {
+            Remainder::Refused if room % stride != 0 => Err(Problem::new(format!(
+                "a stride of {stride} leaves {} of the {name}'s {padded} pixels over",
+                room % stride
+            ))
+            .hint("change the padding or the stride, or leave out `exact` to drop them")),
+            // A window more would begin here; beyond the picture it would see nothing of it.
+            Remainder::Covered if room % stride != 0 && (room / stride + 1) * stride < before + size => {
+                Ok(room / stride + 2)
+            }
+            _ => Ok(room / stride + 1),
+        }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pair = |[tall, wide]: [usize; 2]| format!("{tall}×{wide}");
+        write!(f, "window {}, stride {}, ", pair(self.kernel), pair(self.stride))?;
+        write!(f, "padding {}", pair(self.padding))?;
+        if self.padding_after != self.padding {
+            write!(f, " before and {} after", pair(self.padding_after))?;
+        }
+        if self.dilation != [1; 2] {
+            write!(f, ", dilation {}", pair(self.dilation))?;
+        }
+        if self.remainder == Remainder::Covered {
+            write!(f, ", ceil")?;
+        }
+        Ok(())
+    }
+}

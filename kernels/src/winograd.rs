@@ -1,0 +1,239 @@
+//! Winograd's minimal filtering: convolutions with small square windows, by fewer multiplications.
+//!
+//! The output is cut into tiles of 4 × 4. A tile needs (4 + k − 1)² pixels; both they and the window's taps are
+//! transformed to as many points, multiplied point by point and summed over channels, and the sums are transformed
+//! back: 36 multiplications instead of 144 for a window of 3 × 3, 100 instead of 784 for 7 × 7. The transforms are
+//! the same few lines for all windows; see [`transforms`].
+//!
+//! Pictures are stored N H W C here, so that a register holds channels of one pixel and no number ever changes
+//! lanes. Sums are one chain per output over the channels, or over the tiles, whatever the registers and threads.
+
+use super::conv::Convolution;
+use super::gemm::Epilogue;
+use super::real::Real;
+use super::simd::{Isa, MAX_LANES};
+use super::workers::Workers;
+use correlation::{Correlation, LEAST_TILES, prepared};
+use gather::Gate;
+use transforms::points;
+use weights::Source;
+
+mod blank;
+mod correlation;
+mod gather;
+mod multiply;
+mod spread;
+mod tiles;
+mod transforms;
+mod weight;
+mod weights;
+
+/// How many bytes of scratch a block of the fewest tiles may take.
+const SCRATCH: usize = 12 << 20;
+
+/// Winograd's minimal filtering for one convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Winograd {
+    sizes: Convolution,
+}
+
+/// Evaluates an expression in which a constant is the size of the window.
+///
+/// In double precision there is nothing to evaluate: derivatives are checked in it, by the direct sum.
+macro_rules! by_window {
+    ($winograd:expr, $window:ident => $value:expr) => {
+        match $winograd.window() {
+            _ if const { size_of::<T>() != size_of::<f32>() } => {
+                unreachable!("Winograd's convolutions are in single precision")
+            }
+            3 => {
+                const $window: usize = 3;
+                $value
+            }
+            5 => {
+                const $window: usize = 5;
+                $value
+            }
+            _ => {
+                const $window: usize = 7;
+                $value
+            }
+        }
+    };
+}
+
+impl Winograd {
+    /// `None` unless the window is a dense square of 3, 5 or 7, moves by one pixel and has less padding than pixels;
+    /// and where there are so many channels that a block of tiles is too much for a thread's scratch.
+    pub fn new(sizes: &Convolution) -> Option<Self> {
+        let window = sizes.window;
+        let [tall, wide] = window.kernel;
+        let square = matches!(tall, 3 | 5 | 7) && tall == wide;
+        let slow = sizes.is_dense()
+            && window.stride == [1, 1]
+            && window.padding.iter().all(|&padding| padding < tall);
+        // Points of a block in double precision, at most a register of channels more than there are.
+        let room = SCRATCH / (LEAST_TILES * size_of::<f64>() * points(tall) * points(tall));
+        let fits = sizes.channels.max(sizes.filters).saturating_add(2 * MAX_LANES) <= room;
+        (square && slow && fits).then_some(Self { sizes: *sizes })
+    }
+
+    /// How many numbers the transformed weights have.
+    pub fn prepared(&self) -> usize {
+        prepared(points(self.window()), self.sizes.channels, self.sizes.filters)
+    }
+
+    /// Transforms weights, \[filters, channels, k, k\], for [`forward`](Self::forward).
+    #[inline(never)]
+    pub fn prepare<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
+        self.prepare_on(Isa::detect(), weight, out, workers);
+    }
+
+    fn prepare_on<T: Real>(&self, isa: Isa, weight: &[T], out: &mut [T], workers: &Workers) {
+        debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared()]);
+        let taps = self.window() * self.window();
+        let source = Source { filter: self.sizes.channels * taps, channel: taps, turned: false };
+        by_window!(self, R => self.ahead().prepare::<T, R, { points(R) }>(isa, (weight, source), out, workers));
+    }
+
+    /// How many numbers the weights transformed for [`image_adjoint`](Self::image_adjoint) have.
+    pub fn prepared_adjoint(&self) -> usize {
+        prepared(points(self.window()), self.sizes.filters, self.sizes.channels)
+    }
+
+    /// Transforms weights, \[filters, channels, k, k\], for [`image_adjoint`](Self::image_adjoint).
+    #[inline(never)]
+    pub fn prepare_adjoint<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
+        self.prepare_adjoint_on(Isa::detect(), weight, out, workers);
+    }
+
+    fn prepare_adjoint_on<T: Real>(&self, isa: Isa, weight: &[T], out: &mut [T], workers: &Workers) {
+        debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared_adjoint()]);
+        let taps = self.window() * self.window();
+        let source = Source { filter: taps, channel: self.sizes.channels * taps, turned: true };
+        by_window!(self, R => self.back().prepare::<T, R, { points(R) }>(isa, (weight, source), out, workers));
+    }
+
+    /// out\[n, y, x, o\] = ∑ image\[n, y + i − P, x + j − P, c\] · weight\[o, c, i, j\] over the channels c and the
+    /// taps (i, j), and the epilogue of it; the bias is per filter.
+    #[inline(never)]
+    pub fn forward<T: Real>(
+        &self,
+        image: &[T],
+        prepared: &[T],
+        epilogue: Epilogue<T>,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        self.forward_on(Isa::detect(), (image, prepared), epilogue, out, workers);
+    }
+
+    fn forward_on<T: Real>(
+        &self,
+        isa: Isa,
+        (image, prepared): (&[T], &[T]),
+        epilogue: Epilogue<T>,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        debug_assert_eq!(
+            [image.len(), prepared.len(), out.len()],
+            [self.images(), self.prepared(), self.outputs()]
+        );
+        debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.sizes.filters));
+        let operands = (image, prepared);
+        by_window!(self, R => self.ahead().run::<T, { points(R) }>(isa, operands, epilogue, out, workers));
+    }
+
+    /// The adjoint of [`forward`](Self::forward) in the image, which has the shape of `out`. Where there is a gate,
+    /// also of that shape, numbers become 0 whose gate is ≤ 0.
+    #[inline(never)]
+    pub fn image_adjoint<T: Real>(
+        &self,
+        prepared: &[T],
+        upstream: &[T],
+        gate: Option<&[T]>,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        self.image_adjoint_on(Isa::detect(), (prepared, upstream), gate, out, workers);
+    }
+
+    fn image_adjoint_on<T: Real>(
+        &self,
+        isa: Isa,
+        (prepared, upstream): (&[T], &[T]),
+        gate: Option<&[T]>,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        debug_assert_eq!(
+            [upstream.len(), prepared.len(), out.len()],
+            [self.outputs(), self.prepared_adjoint(), self.images()]
+        );
+        debug_assert!(gate.is_none_or(|gate| gate.len() == out.len()));
+        let operands = (upstream, prepared);
+        by_window!(self, R => self.back().run::<T, { points(R) }>(isa, operands, Gate(gate), out, workers));
+    }
+
+    /// The adjoint of [`forward`](Self::forward) in the weights, one row of sums for every `every` consecutive
+    /// pictures: \[⌈batch / every⌉, k, k, channels, filters\]. The last row may have fewer pictures.
+    #[inline(never)]
+    pub fn weight_sums<T: Real>(
+        &self,
+        image: &[T],
+        upstream: &[T],
+        every: usize,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        self.weight_sums_on(Isa::detect(), (image, upstream), every, out, workers);
+    }
+
+    fn weight_sums_on<T: Real>(
+        &self,
+        isa: Isa,
+        operands: (&[T], &[T]),
+        every: usize,
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        debug_assert_eq!([operands.0.len(), operands.1.len()], [self.images(), self.outputs()]);
+        debug_assert!(every > 0 && out.len() == self.sizes.batch.div_ceil(every) * self.weights());
+        by_window!(self, R =>
+            weight::sums::<T, R, { points(R) }>(&self.sizes, isa, operands, every, out, workers));
+    }
+
+    /// Forward.
+    fn ahead(&self) -> Correlation {
+        let Convolution { batch, channels, filters, image, output, window, .. } = self.sizes;
+        Correlation { batch, channels, filters, from: image, to: output, padding: window.padding }
+    }
+
+    /// The adjoint in the image. The window reaches beyond the upstream by what it was not padded by.
+    fn back(&self) -> Correlation {
+        let Convolution { batch, channels, filters, image, output, window, .. } = self.sizes;
+        let padding = window.padding.map(|padding| self.window() - 1 - padding);
+        Correlation { batch, channels: filters, filters: channels, from: output, to: image, padding }
+    }
+
+    /// Height and width of the window.
+    fn window(&self) -> usize {
+        self.sizes.window.kernel[0]
+    }
+
+    fn images(&self) -> usize {
+        self.sizes.batch * self.sizes.image[0] * self.sizes.image[1] * self.sizes.channels
+    }
+
+    fn outputs(&self) -> usize {
+        self.sizes.batch * self.sizes.output[0] * self.sizes.output[1] * self.sizes.filters
+    }
+
+    fn weights(&self) -> usize {
+        self.sizes.filters * self.sizes.channels * self.window() * self.window()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! The multiplications: at every point a small product of matrices, its sums held in registers.
+
+use super::tiles::Layout;
+use crate::real::Real;
+use crate::simd::{Isa, Kernel, Vector, prefetch_line};
+
+/// How many steps before they are multiplied weights are asked for.
+const AHEAD: usize = 16;
+
+/// Sums over channels, for a block of tiles and one or two registers of filters:
+/// out\[register, point, tile\] = ∑ left\[channel, point, tile\] · right\[point, channel, register\].
+#[derive(Clone, Copy)]
+pub struct Forward<T> {
+    /// The image at the points.
+    pub left: *const T,
+    /// The weights at the points.
+    pub right: *const T,
+    /// How far it is from point to point in the weights.
+    pub right_point: usize,
+    /// The sums.
+    pub out: *mut T,
+    /// How image and sums lie.
+    pub layout: Layout,
+    /// How many points there are.
+    pub points: usize,
+    /// How many channels.
+    pub channels: usize,
+    /// How many tiles.
+    pub tiles: usize,
+}
+
+impl<T: Real> Forward<T> {
+    /// Computes the sums. As many tiles are done at a time as there are registers for, or one less or so, because
+    /// all times do equally many. The last time some may be done again.
+    ///
+    /// # Safety
+    /// All that the fields promise must be there.
+    pub unsafe fn run(self, isa: Isa, registers: usize) {
+        let most = isa.tile_rows::<T>() * if registers == 1 { 2 } else { 1 };
+        let size = self.tiles.div_ceil(self.tiles.div_ceil(most).max(1));
+        macro_rules! by_size {
+            ($($size:literal)*; $($more:literal)*) => {
+                match (size, registers) {
+                    $(($size, 2) => isa.dispatch(ForwardTiles::<T, $size, 2>(self)),)*
+                    $(($size, _) => isa.dispatch(ForwardTiles::<T, $size, 1>(self)),)*
+                    $(($more, _) => isa.dispatch(ForwardTiles::<T, $more, 1>(self)),)*
+                    _ => unreachable!("there are no {size} tiles at a time"),
+                }
+            };
+        }
+        by_size!(1 2 3 4 5 6 7 8; 9 10 11 12 13 14 15 16);
+    }
+}
+
+/// So many tiles at a time, by so many registers of filters.
+struct ForwardTiles<T, const TILES: usize, const REGISTERS: usize>(Forward<T>);
+
+impl<T: Real, const TILES: usize, const REGISTERS: usize> Kernel<T> for ForwardTiles<T, TILES, REGISTERS> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        if const { TILES * REGISTERS > 2 * V::TILE_ROWS } {
+            return; // never asked for; saves compiling it
+        }
+        let Forward { left, right, right_point, out, layout, points, tiles, .. } = self.0;
+        for point in 0..points {
+            for start in (0..tiles).step_by(TILES) {
+                let at = point * layout.point + start.min(tiles - TILES) * V::LANES;
+                // SAFETY: `dispatch` vouches for the instruction set, the caller of `Forward::run` for the rest.
+                unsafe { self.sum::<V>(left.add(at), right.add(point * right_point), out.add(at)) };
+            }
+        }
+    }
+}
+
+impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES, REGISTERS> {
+    /// As many accumulators as the registers allow. Nothing else may live here.
+    ///
+    /// # Safety
+    /// The operands must be there, and the instruction set of `V`.
+    #[inline(always)]
+    unsafe fn sum<V: Vector<T>>(&self, mut left: *const T, mut right: *const T, out: *mut T) {
+        let Forward { layout, mut channels, .. } = self.0;
+        // SAFETY: the caller vouches for the instruction set and the operands.
+        unsafe {
+            let mut sums = [[V::splat(T::zero()); REGISTERS]; TILES];
+            while channels > 0 {
+                let steps = channels.min(V::LANES);
+                for step in 0..steps {
+                    prefetch_line(left.wrapping_add(layout.register + step * V::LANES));
+                    (0..REGISTERS)
+                        .for_each(|i| prefetch_line(right.wrapping_add((AHEAD * REGISTERS + i) * V::LANES)));
+                    let weights: [V; REGISTERS] = std::array::from_fn(|i| V::load(right.add(i * V::LANES)));
+                    for (tile, sums) in sums.iter_mut().enumerate() {
+                        let number = V::splat(*left.add(tile * V::LANES + step));
+                        for (sum, weight) in sums.iter_mut().zip(weights) {
+                            *sum = number.mul_add(weight, *sum);
+                        }
+                    }
+                    right = right.add(REGISTERS * V::LANES);
+                }
+                left = left.wrapping_add(layout.register);
+                channels -= steps;
+            }
+            for (tile, sums) in sums.iter().enumerate() {
+                for (i, sum) in sums.iter().enumerate() {
+                    sum.store(out.add(i * layout.register + tile * V::LANES));
+                }
+            }
+        }
+    }
+}
+
+/// Sums over tiles, for one register of channels and one or two registers of filters:
+/// out\[point, channel, register\] += ∑ left\[point, tile, channel\] · right\[register, point, tile\].
+#[derive(Clone, Copy)]
+pub struct Weight<T> {
+    /// The image at the points.
+    pub left: *const T,
+    /// The upstream at the points.
+    pub right: *const T,
+    /// How both lie.
+    pub layout: Layout,
+    /// The sums.
+    pub out: *mut T,
+    /// How far it is from point to point in the sums.
+    pub out_point: usize,
+    /// How many points there are.
+    pub points: usize,
+    /// How many tiles.
+    pub tiles: usize,
+    /// Whether there are no sums yet to add to.
+    pub is_first: bool,
+}
+
+impl<T: Real> Weight<T> {
+    /// Adds to the sums.
+    ///
+    /// # Safety
+    /// All that the fields promise must be there.
+    pub unsafe fn run(self, isa: Isa, registers: usize) {
+        macro_rules! tile {
+            ($channels:literal, $registers:literal) => {
+                if self.is_first {
+                    isa.dispatch(WeightTile::<T, false, $channels, $registers>(self))
+                } else {
+                    isa.dispatch(WeightTile::<T, true, $channels, $registers>(self))
+                }
+            };
+        }
+        let most = isa.lanes::<T>().min(2 * isa.tile_rows::<T>() / registers);
+        match (most.next_power_of_two() / if most.is_power_of_two() { 1 } else { 2 }, registers) {
+            (16, 1) => tile!(16, 1),
+            (8, 1) => tile!(8, 1),
+            (8, 2) => tile!(8, 2),
+            (4, 1) => tile!(4, 1),
+            (4, 2) => tile!(4, 2),
+            (2, 1) => tile!(2, 1),
+            (2, 2) => tile!(2, 2),
+            (channels, _) => unreachable!("there is no tile of {channels} × {registers}"),
+        }
+    }
+}
+
+/// So many channels at a time, by so many registers of filters, added to what is there or not.
+struct WeightTile<T, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize>(Weight<T>);
+
+impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize> Kernel<T>
+    for WeightTile<T, ADDS, CHANNELS, REGISTERS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        if const { V::LANES % CHANNELS != 0 || CHANNELS * REGISTERS > 2 * V::TILE_ROWS } {
+            return; // never asked for; saves compiling it
+        }
+        let Weight { left, right, layout, out, out_point, points, .. } = self.0;
+        for point in 0..points {
+            for first in (0..V::LANES).step_by(CHANNELS) {
+                let at = point * layout.point;
+                // SAFETY: `dispatch` vouches for the instruction set, the caller of `Weight::run` for the rest.
+                unsafe {
+                    let out = out.add(point * out_point + first * REGISTERS * V::LANES);
+                    self.sum::<V>(left.add(at + first), right.add(at), out);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize>
+    WeightTile<T, ADDS, CHANNELS, REGISTERS>
+{
+    /// As `ForwardTiles::sum`, but adds to what is there. That the block is summed by itself first keeps more
+    /// digits than one long chain would.
+    ///
+    /// # Safety
+    /// The operands must be there, and the instruction set of `V`.
+    #[inline(always)]
+    unsafe fn sum<V: Vector<T>>(&self, left: *const T, right: *const T, out: *mut T) {
+        // SAFETY: the caller vouches for the instruction set and the operands.
+        unsafe {
+            let at = |channel: usize, i: usize| out.add((channel * REGISTERS + i) * V::LANES);
+            let mut sums = [[V::splat(T::zero()); REGISTERS]; CHANNELS];
+            for tile in 0..self.0.tiles {
+                prefetch_line(left.wrapping_add((tile + AHEAD) * V::LANES));
+                prefetch_line(out.wrapping_add(tile * V::LANES));
+                for i in 0..REGISTERS {
+                    prefetch_line(right.wrapping_add(i * self.0.layout.register + (tile + AHEAD) * V::LANES));
+                }
+                let upstream: [V; REGISTERS] =
+                    std::array::from_fn(|i| V::load(right.add(i * self.0.layout.register + tile * V::LANES)));
+                for (channel, sums) in sums.iter_mut().enumerate() {
+                    let number = V::splat(*left.add(tile * V::LANES + channel));
+                    for (sum, upstream) in sums.iter_mut().zip(upstream) {
+                        *sum = number.mul_add(upstream, *sum);
+                    }
+                }
+            }
+            for (channel, sums) in sums.iter().enumerate() {
+                for (i, sum) in sums.iter().enumerate() {
+                    let sum = if ADDS { sum.add(V::load(at(channel, i))) } else { *sum };
+                    sum.store(at(channel, i));
+                }
+            }
+        }
+    }
+}

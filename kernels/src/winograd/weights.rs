@@ -1,0 +1,169 @@
+//! Weights to points, and sums at points back to weights.
+
+use std::ops::Range;
+
+use super::transforms::{Along, Evaluate, Points, collect};
+use crate::gemm::pack::Transpose;
+use crate::real::Real;
+use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+
+/// Where the taps of a filter's channel lie in the weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// From one filter to the next.
+    pub filter: usize,
+    /// From one channel to the next.
+    pub channel: usize,
+    /// Whether the window is turned by half a turn.
+    pub turned: bool,
+}
+
+/// Transforms the weights of one group of filters and some channels.
+pub struct Prepare<'a, T, const R: usize, const N: usize> {
+    /// The weights as they are stored.
+    pub from: &'a [T],
+    /// How they are stored.
+    pub source: Source,
+    /// The filters of the group.
+    pub filters: Range<usize>,
+    /// The channels.
+    pub channels: Range<usize>,
+    /// How wide the group is, in numbers.
+    pub width: usize,
+    /// The group's points: \[point, channel, filter\].
+    pub to: *mut T,
+    /// From point to point.
+    pub point: usize,
+}
+
+/// How many channels are prepared in one task.
+pub const CHANNELS: usize = 16;
+
+/// How many numbers the taps of as many channels of a group take at most.
+pub const fn taps(window: usize) -> usize {
+    CHANNELS * window * window * 2 * MAX_LANES
+}
+
+impl<T: Real, const R: usize, const N: usize> Prepare<'_, T, R, N> {
+    /// Transforms them, with room for [`taps`] numbers.
+    ///
+    /// # Safety
+    /// There must be room for the points.
+    pub unsafe fn run(&self, isa: Isa, taps: &mut [T]) {
+        // Where the taps of several channels lie together, they are transposed together.
+        let together = if self.source.channel == R * R { self.channels.len() } else { 1 };
+        let size = R * R * self.width;
+        for first in self.channels.clone().step_by(together.max(1)) {
+            isa.dispatch(Transpose {
+                from: &self.from[self.filters.start * self.source.filter + first * self.source.channel..],
+                stride: self.source.filter,
+                columns: self.filters.len(),
+                width: self.width,
+                to: &mut taps[..together * size],
+            });
+            for (channel, taps) in (first..).zip(taps[..together * size].chunks_exact(size)) {
+                isa.dispatch(PrepareChannel { prepare: self, taps, channel });
+            }
+        }
+    }
+}
+
+/// Transforms the taps of one channel.
+struct PrepareChannel<'a, T, const R: usize, const N: usize> {
+    prepare: &'a Prepare<'a, T, R, N>,
+    /// \[tap, filter\]
+    taps: &'a [T],
+    channel: usize,
+}
+
+impl<T: Real, const R: usize, const N: usize> Kernel<T> for PrepareChannel<'_, T, R, N> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        let Prepare { width, point, source, to, .. } = *self.prepare;
+        assert!(self.taps.len() >= R * R * width);
+        for filter in (0..width).step_by(V::LANES) {
+            // SAFETY: `dispatch` vouches for the instruction set, the assertion for the taps, and the caller of
+            // `Prepare::run` for the points.
+            unsafe {
+                let mut lines = [[V::splat(T::zero()); R]; N];
+                for x in 0..R {
+                    let tap = |y| if source.turned { R * R - 1 - (y * R + x) } else { y * R + x };
+                    let column: [V; R] =
+                        std::array::from_fn(|y| V::load(self.taps.as_ptr().add(tap(y) * width + filter)));
+                    let column: [V; N] = Evaluate.apply(column);
+                    lines.iter_mut().zip(column).for_each(|(line, value)| line[x] = value);
+                }
+                for (i, line) in lines.into_iter().enumerate() {
+                    let values: [V; N] = Evaluate.apply(line);
+                    for (j, value) in values.into_iter().enumerate() {
+                        let to = to.add((i * N + j) * point + self.channel * width + filter);
+                        scaled::<T, V, N>(value, i, j).flush().store(to);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The value at a point, scaled as it has to be once.
+#[inline(always)]
+unsafe fn scaled<T: Real, V: Vector<T>, const N: usize>(value: V, i: usize, j: usize) -> V {
+    let scale = T::of(Points::<N>::SCALE[i] * Points::<N>::SCALE[j]);
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { value.mul_add(V::splat(scale), V::splat(T::zero())) }
+}
+
+/// Transforms the sums of some channels and of one group of filters to gradients of the weights.
+pub struct Finish<T, const R: usize, const N: usize> {
+    /// The sums: \[point, channel, filter\].
+    pub from: *const T,
+    /// From point to point.
+    pub point: usize,
+    /// How wide the group is, in numbers.
+    pub width: usize,
+    /// How many filters it has.
+    pub filters: usize,
+    /// How many channels there are.
+    pub channels: usize,
+    /// The gradients: \[tap, channel, filter\].
+    pub to: *mut T,
+    /// From one channel to the next.
+    pub channel: usize,
+    /// From one tap to the next.
+    pub tap: usize,
+}
+
+impl<T: Real, const R: usize, const N: usize> Kernel<T> for Finish<T, R, N> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        for (channel, filter) in (0..self.channels)
+            .flat_map(|channel| (0..self.filters).step_by(V::LANES).map(move |filter| (channel, filter)))
+        {
+            let count = V::LANES.min(self.filters - filter);
+            // SAFETY: `dispatch` vouches for the instruction set; who made this, for sums and gradients.
+            unsafe {
+                let mut lines = [[V::splat(T::zero()); N]; R];
+                for i in 0..N {
+                    let mut values = [V::splat(T::zero()); N];
+                    for (j, value) in values.iter_mut().enumerate() {
+                        let at = (i * N + j) * self.point + channel * self.width + filter;
+                        *value = scaled::<T, V, N>(V::load(self.from.add(at)), i, j);
+                    }
+                    let values: [V; R] = collect(values);
+                    lines.iter_mut().zip(values).for_each(|(line, value)| line[i] = value);
+                }
+                for (x, line) in lines.into_iter().enumerate() {
+                    let values: [V; R] = collect(line);
+                    for (y, value) in values.into_iter().enumerate() {
+                        let at = (y * R + x) * self.tap + channel * self.channel + filter;
+                        value.flush().store_first(self.to.add(at), count);
+                    }
+                }
+            }
+        }
+    }
+}

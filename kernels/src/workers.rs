@@ -1,0 +1,360 @@
+//! A fixed pool of threads that share the tasks of one kernel at a time.
+//!
+//! Handing out work costs about a microsecond: idle threads spin for a while before they go to sleep, and
+//! nothing is allocated. Every thread begins with a share of the tasks that is its own, so that from one kernel
+//! to the next it finds much of its data in its cache, and then helps the others with theirs. Which thread does
+//! which task is thus left to chance, and kernels must make tasks whose results do not depend on it; then the
+//! number of threads cannot change a single bit.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use memory::Level;
+pub(super) use memory::Parts;
+pub use memory::{Local, Split};
+
+
+mod memory;
+
+/// What a kernel asks to be done for every task index.
+type Task<'a> = &'a (dyn Fn(usize, &mut Local) + Sync);
+
+/// How often an idle thread looks for work before it sleeps: some tens to hundreds of microseconds.
+const SPINS: usize = 20_000;
+/// The same where threads outnumber cores and spinning would only keep another from working.
+const SPINS_CROWDED: usize = 100;
+
+/// The threads that kernels run on, the calling one included.
+#[derive(Debug)]
+pub struct Workers {
+    shared: Arc<Shared>,
+    handles: Vec<JoinHandle<()>>,
+    /// The caller's scratch. Its lock admits one caller at a time.
+    caller: Mutex<Local>,
+}
+
+/// What the caller and the pool's threads have in common.
+#[derive(Debug)]
+struct Shared {
+    /// Number of the job, whether it still admits threads, and how many are at it; see [`State`].
+    state: AtomicUsize,
+    /// Written by the caller while no thread is at the job, read by threads that joined it.
+    job: UnsafeCell<Job>,
+    /// For each thread, how many tasks of its share have been taken. The caller is thread 0.
+    taken: Box<[Counter]>,
+    /// How much scratch all threads have, on both levels; before the first time more than there can be.
+    settled: [AtomicUsize; 2],
+    /// Whether tasks are taken from the last one to the first.
+    backwards: AtomicBool,
+    /// How many threads have started.
+    started: AtomicUsize,
+    /// How many threads sleep or are about to.
+    sleeping: AtomicUsize,
+    /// What the first task that panicked had to say.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    spins: usize,
+}
+
+// SAFETY: `job` is the only part that is not `Sync` by itself, and `state` orders the accesses to it.
+unsafe impl Sync for Shared {}
+// SAFETY: the pointer in `job` is followed only while the `run` that set it waits, and points to a `Sync` task.
+unsafe impl Send for Shared {}
+
+/// A counter on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Counter(AtomicUsize);
+
+#[derive(Debug, Clone, Copy)]
+enum Job {
+    Tasks(usize, ErasedTask),
+    Stop,
+}
+
+/// A task whose lifetime is known to the caller only.
+#[derive(Clone, Copy)]
+struct ErasedTask(*const (dyn Fn(usize, &mut Local) + Sync + 'static));
+
+impl std::fmt::Debug for ErasedTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("task")
+    }
+}
+
+/// The fields packed into [`Shared::state`]: threads at the job, the "open" bit, and the job's number above it.
+struct State;
+
+impl State {
+    const OPEN: usize = 1 << 16;
+    const JOB: usize = Self::OPEN << 1;
+
+    fn threads(state: usize) -> usize {
+        state & (Self::OPEN - 1)
+    }
+
+    fn job(state: usize) -> usize {
+        state / Self::JOB
+    }
+}
+
+thread_local! {
+    /// Whether this thread is in the middle of a task, of whichever pool.
+    static BUSY: Cell<bool> = const { Cell::new(false) };
+    /// Scratch for tasks inside tasks, kept for the next.
+    static NESTED: Cell<Option<Local>> = const { Cell::new(None) };
+}
+
+impl Workers {
+    /// No threads but the caller.
+    pub fn alone() -> Self {
+        Self::new(1).unwrap_or_else(|_| unreachable!("no thread is started"))
+    }
+
+    /// A pool of `threads` threads (at least one), of which the caller is one.
+    ///
+    /// # Errors
+    /// The system refuses to start a thread.
+    pub fn new(threads: usize) -> io::Result<Self> {
+        // The count of threads at a job must not run into the "open" bit.
+        let others = threads.clamp(1, State::OPEN - 1) - 1;
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let shared = Arc::new(Shared {
+            state: AtomicUsize::new(0),
+            job: UnsafeCell::new(Job::Stop),
+            taken: (0..=others).map(|_| Counter::default()).collect(),
+            settled: [const { AtomicUsize::new(usize::MAX) }; 2],
+            backwards: AtomicBool::new(false),
+            started: AtomicUsize::new(0),
+            sleeping: AtomicUsize::new(0),
+            panic: Mutex::new(None),
+            spins: if threads > cores { SPINS_CROWDED } else { SPINS },
+        });
+        // Built first, so that its `Drop` stops the threads already started if a later one fails.
+        let mut workers = Self {
+            shared,
+            handles: Vec::with_capacity(others),
+            caller: Mutex::new(Local::new(Level::Outer)),
+        };
+        for index in 1..=others {
+            let (shared, local) = (Arc::clone(&workers.shared), Local::new(Level::Outer));
+            let thread = std::thread::Builder::new().name(format!("worker {index}"));
+            let handle = thread.spawn(move || shared.work(index, local));
+            workers.handles.push(handle?);
+        }
+        // A thread allocates while it starts. After that nobody does.
+        while workers.shared.started.load(Ordering::Acquire) < others {
+            std::thread::yield_now();
+        }
+        Ok(workers)
+    }
+
+    /// Gives every thread as much scratch as any has asked for, so that it need not grow later, when by chance
+    /// another thread gets the larger tasks.
+    pub fn settle(&self) {
+        let asked = [Level::Outer.asked(), Level::Nested.asked()];
+        let is_new =
+            |(settled, asked): (&AtomicUsize, usize)| settled.swap(asked, Ordering::Relaxed) != asked;
+        // Both are looked at, so that both are noted.
+        let news = self.shared.settled.iter().zip(asked).filter(|&pair| is_new(pair)).count();
+        if news == 0 || BUSY.get() {
+            return;
+        }
+        let (threads, arrived) = (self.threads(), AtomicUsize::new(0));
+        self.run(threads, &|_, local| {
+            // Nobody leaves before all have come: so each thread has one of these tasks.
+            arrived.fetch_add(1, Ordering::SeqCst);
+            while arrived.load(Ordering::SeqCst) < threads {
+                std::thread::yield_now();
+            }
+            local.reserve(asked[0]);
+            let mut nested = NESTED.take().unwrap_or_else(|| Local::new(Level::Nested));
+            nested.reserve(asked[1]);
+            NESTED.set(Some(nested));
+        });
+    }
+
+    /// Lets the following runs go through their tasks the other way round. What the caches still hold of the data
+    /// that one sweep ended with is then used first by the next, instead of being replaced just before its turn.
+    pub fn turn(&self) {
+        self.shared.backwards.fetch_xor(true, Ordering::Relaxed);
+    }
+
+    /// How many threads there are, the caller included.
+    pub fn threads(&self) -> usize {
+        self.handles.len() + 1
+    }
+
+    /// Calls `task(i, scratch)` once for every i < `tasks` and returns when all are done.
+    ///
+    /// A call from inside a task does its tasks on the spot, with scratch that the thread keeps for such calls;
+    /// callers on several threads wait for each other.
+    ///
+    /// # Panics
+    /// If a task panicked: with the first panic, after all tasks were tried.
+    pub fn run(&self, tasks: usize, task: Task) {
+        if tasks == 0 {
+            return;
+        }
+        if BUSY.get() {
+            let mut local = NESTED.take().unwrap_or_else(|| Local::new(Level::Nested));
+            (0..tasks).for_each(|index| task(index, &mut local));
+            NESTED.set(Some(local));
+            return;
+        }
+        let mut local = lock(&self.caller);
+        BUSY.set(true);
+        self.shared.taken.iter().for_each(|taken| taken.0.store(0, Ordering::Relaxed));
+        let threads = self.handles.len().min(tasks - 1);
+        if threads == 0 {
+            self.shared.drain(0, tasks, task, &mut local);
+        } else {
+            self.fork(tasks, task, threads);
+            self.shared.drain(0, tasks, task, &mut local);
+            self.shared.join();
+        }
+        BUSY.set(false);
+        drop(local);
+        let panic = lock(&self.shared.panic).take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+
+    /// Opens a job to the threads and wakes up to `wake` of them.
+    fn fork(&self, tasks: usize, task: Task, wake: usize) {
+        // SAFETY: only the lifetime changes. The pointer is followed only by threads that joined the job, and
+        // `run` does not return, not even by a panic, before they have left it.
+        let task: Task<'static> = unsafe { std::mem::transmute(task) };
+        self.shared.publish(Job::Tasks(tasks, ErasedTask(task)));
+        if self.shared.sleeping.load(Ordering::SeqCst) > 0 {
+            self.handles.iter().take(wake).for_each(|handle| handle.thread().unpark());
+        }
+    }
+
+    /// Calls `task(i, chunk, scratch)` for every chunk of `chunk` elements of `out`; the last may be shorter.
+    pub fn chunks<T: Send>(
+        &self,
+        out: &mut [T],
+        chunk: usize,
+        task: &(dyn Fn(usize, &mut [T], &mut Local) + Sync),
+    ) {
+        let chunk = chunk.max(1);
+        let parts = Parts::new(out);
+        self.run(parts.len().div_ceil(chunk), &|index, local| {
+            // SAFETY: every index comes once, and chunks of different indices do not overlap.
+            task(index, unsafe { parts.slice(index * chunk, chunk) }, local);
+        });
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.shared.publish(Job::Stop);
+        for handle in self.handles.drain(..) {
+            handle.thread().unpark();
+            // Tasks' panics are caught, so a thread ends well.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Shared {
+    /// Makes a job the current one and opens it. No thread may be at the one before.
+    fn publish(&self, job: Job) {
+        let state = self.state.load(Ordering::Acquire);
+        debug_assert!(state & State::OPEN == 0 && State::threads(state) == 0, "a job is still running");
+        // SAFETY: the job before is closed and its threads have left, so that nobody reads this.
+        unsafe { *self.job.get() = job };
+        let next = (state / State::JOB).wrapping_add(1).wrapping_mul(State::JOB);
+        self.state.store(next | State::OPEN, Ordering::SeqCst);
+    }
+
+    /// Closes the job and waits for the threads that are still at it. Those that never came are not waited for.
+    fn join(&self) {
+        self.state.fetch_and(!State::OPEN, Ordering::AcqRel);
+        let mut looks = 0;
+        while State::threads(self.state.load(Ordering::Acquire)) != 0 {
+            looks += 1;
+            if looks < self.spins { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+    }
+
+    /// A pool thread's life: wait for a job, help with it, until told to stop.
+    fn work(&self, thread: usize, mut local: Local) {
+        BUSY.set(true);
+        self.started.fetch_add(1, Ordering::Release);
+        let mut last = 0;
+        loop {
+            last = self.await_job(last);
+            // SAFETY: the thread has joined the job, so that the caller does not replace it.
+            let job = unsafe { *self.job.get() };
+            if let Job::Tasks(tasks, ErasedTask(task)) = job {
+                // SAFETY: `run` keeps the task alive until the threads have left its job.
+                self.drain(thread, tasks, unsafe { &*task }, &mut local);
+            }
+            self.state.fetch_sub(1, Ordering::Release);
+            if matches!(job, Job::Stop) {
+                return;
+            }
+        }
+    }
+
+    /// Joins the first open job other than `last`, and returns its number.
+    fn await_job(&self, last: usize) -> usize {
+        let mut looks = 0;
+        loop {
+            let state = self.state.load(Ordering::SeqCst);
+            if state & State::OPEN != 0 && State::job(state) != last {
+                let joined =
+                    self.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed);
+                if joined.is_ok() {
+                    return State::job(state);
+                }
+                continue;
+            }
+            looks += 1;
+            if looks < self.spins {
+                std::hint::spin_loop();
+                continue;
+            }
+            looks = 0;
+            self.sleeping.fetch_add(1, Ordering::SeqCst);
+            // Either this look sees a job published meanwhile, or its caller sees the sleeper.
+            if self.state.load(Ordering::SeqCst) == state {
+                std::thread::park();
+            }
+            self.sleeping.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Does tasks until none is left, those of the thread's own share first; keeps the first panic for the caller.
+    fn drain(&self, thread: usize, tasks: usize, task: Task, local: &mut Local) {
+        let (threads, backwards) = (self.taken.len(), self.backwards.load(Ordering::Relaxed));
+        for owner in (thread..threads).chain(0..thread) {
+            let share = owner * tasks / threads..(owner + 1) * tasks / threads;
+            loop {
+                let taken = self.taken[owner].0.fetch_add(1, Ordering::Relaxed);
+                if taken >= share.len() {
+                    break;
+                }
+                let index = if backwards { share.end - 1 - taken } else { share.start + taken };
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(index, local))) {
+                    lock(&self.panic).get_or_insert(panic);
+                }
+            }
+        }
+    }
+}
+
+/// Locks a mutex whether or not a panic poisoned it: what ours guard is never left half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Memory for tasks: scratch of their own, and parts of what all of them write to.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::real::{Real, sealed::Plain};
+
+/// Scratch memory of one thread, aligned to cache lines. What it holds between tasks is unspecified.
+#[derive(Debug)]
+pub struct Local {
+    memory: NonNull<u8>,
+    bytes: usize,
+    level: Level,
+}
+
+/// Whether scratch is for tasks, or for tasks inside tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Outer,
+    Nested,
+}
+
+/// The most bytes that anybody has asked for on each level.
+static ASKED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+impl Level {
+    /// The most bytes that anybody has asked for.
+    pub(super) fn asked(self) -> usize {
+        ASKED[self as usize].load(Ordering::Relaxed)
+    }
+}
+
+// SAFETY: the memory is owned and plain.
+unsafe impl Send for Local {}
+
+impl Local {
+    /// How many bytes there are at first. The system provides them page by page as they are first used.
+    pub const BYTES: usize = 1 << 20;
+
+    /// Fresh memory, all zeros.
+    pub(super) fn new(level: Level) -> Self {
+        Self::of(Self::BYTES, level)
+    }
+
+    fn layout(bytes: usize) -> Layout {
+        Layout::from_size_align(bytes, 64).unwrap_or_else(|_| unreachable!("far below what can be addressed"))
+    }
+
+    fn of(bytes: usize, level: Level) -> Self {
+        let layout = Self::layout(bytes);
+        // SAFETY: the layout's size is not 0.
+        let memory = unsafe { alloc_zeroed(layout) };
+        Self { memory: NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout)), bytes, level }
+    }
+
+    /// Makes room for at least so many bytes. Only a task that asks for more than any before it allocates, and
+    /// tasks keep what they ask for within tens of megabytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            let bytes = bytes.next_multiple_of(1 << 16);
+            ASKED[self.level as usize].fetch_max(bytes, Ordering::Relaxed);
+            *self = Self::of(bytes, self.level);
+        }
+    }
+
+    /// The address of the first byte.
+    pub fn start(&mut self) -> NonNull<u8> {
+        self.memory
+    }
+
+    /// The first `len` numbers of the memory. Takes at most what was reserved.
+    pub fn slice<T: Real>(&mut self, len: usize) -> &mut [T] {
+        self.split().take(len)
+    }
+
+    /// Hands out the memory in several slices.
+    pub fn split(&mut self) -> Split<'_> {
+        Split { local: self, used: 0 }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `of` with the same layout.
+        unsafe { dealloc(self.memory.as_ptr(), Self::layout(self.bytes)) };
+    }
+}
+
+/// A [`Local`] that is being handed out, each slice from the start of a cache line.
+#[derive(Debug)]
+pub struct Split<'a> {
+    local: &'a mut Local,
+    used: usize,
+}
+
+impl<'a> Split<'a> {
+    /// The next `len` numbers (or sizes).
+    ///
+    /// # Panics
+    /// If the memory does not suffice.
+    pub fn take<T: Plain>(&mut self, len: usize) -> &'a mut [T] {
+        let (start, bytes) = (self.used, Self::bytes::<T>(len));
+        assert!(bytes <= self.local.bytes - start, "{len} more numbers do not fit a thread's scratch");
+        self.used += bytes;
+        // SAFETY: inside the memory, initialised (zeroed at first, then plain values), aligned to a cache line,
+        // and handed out once, since `used` has moved past it.
+        unsafe { std::slice::from_raw_parts_mut(self.local.memory.as_ptr().add(start).cast(), len) }
+    }
+
+    /// How many bytes [`take`](Self::take) uses up for `len` numbers.
+    pub fn bytes<T: Plain>(len: usize) -> usize {
+        len.saturating_mul(size_of::<T>()).saturating_add(63) & !63
+    }
+}
+
+/// A slice that several tasks write parts of.
+pub struct Parts<'a, T> {
+    start: *mut T,
+    len: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: parts given to different threads do not overlap (the contract of `slice`), so this is sending them.
+unsafe impl<T: Send> Sync for Parts<'_, T> {}
+
+impl<'a, T> Parts<'a, T> {
+    /// Takes hold of a slice.
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
+    }
+
+    /// How many elements the slice has.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Some of the elements as parts of their own.
+    pub fn part(&self, start: usize, len: usize) -> Parts<'a, T> {
+        assert!(start <= self.len && len <= self.len - start, "a part lies inside");
+        // SAFETY: inside the slice, or at its end.
+        Parts { start: unsafe { self.start.add(start) }, len, borrow: PhantomData }
+    }
+
+    /// The first element, for parts that are not in one piece. What is written through it must not overlap.
+    pub fn start(&self) -> *mut T {
+        self.start
+    }
+
+    /// Up to `len` elements from `start` on, cut off at the end of the slice.
+    ///
+    /// # Safety
+    /// No two parts that are in use at the same time may overlap.
+    #[allow(clippy::mut_from_ref)] // the caller vouches for it
+    pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
+        let start = start.min(self.len);
+        let len = len.min(self.len - start);
+        // SAFETY: inside the slice, which is borrowed mutably for as long as `self`; not shared by contract.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}
