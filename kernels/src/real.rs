@@ -20,7 +20,7 @@ pub trait Real:
     #[cfg(target_arch = "aarch64")]
     type Neon: Vector<Self>;
 
-    /// A register of this type on a machine with AVX-512.
+    /// A register of this type on a machine with AVX-512; double precision does with half of it.
     #[cfg(target_arch = "x86_64")]
     type Avx512: Vector<Self>;
 
@@ -104,7 +104,7 @@ impl Real for f64 {
     #[cfg(target_arch = "aarch64")]
     type Neon = std::arch::aarch64::float64x2_t;
     #[cfg(target_arch = "x86_64")]
-    type Avx512 = std::arch::x86_64::__m512d;
+    type Avx512 = std::arch::x86_64::__m256d;
     #[cfg(target_arch = "x86_64")]
     type Avx2 = std::arch::x86_64::__m256d;
 

@@ -167,19 +167,23 @@ impl<T: Real, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usize, co
     ) -> Sums<V, ROWS, COLUMNS, VECTORS> {
         // SAFETY: the caller's contract.
         unsafe {
-            let mut sums = [[[V::splat(T::zero()); VECTORS]; COLUMNS]; ROWS];
+            let zero = V::splat(T::zero());
+            let mut sums = [[[zero; VECTORS]; COLUMNS]; ROWS];
             let mut weights = all.weights;
             for &[offset, steps] in all.runs {
                 let run = source.add(offset);
                 for step in 0..steps {
-                    let right: [V; VECTORS] =
-                        std::array::from_fn(|vector| V::load(weights.add(vector * V::LANES)));
-                    for (row, sums) in sums.iter_mut().enumerate() {
+                    let mut right = [zero; VECTORS];
+                    for vector in 0..VECTORS {
+                        right[vector] = V::load(weights.add(vector * V::LANES));
+                    }
+                    for row in 0..ROWS {
                         let line = run.add(row * all.source_row + step);
-                        for (column, sums) in sums.iter_mut().enumerate() {
+                        for column in 0..COLUMNS {
                             let left = V::splat(*line.add(column * BLOCK));
-                            for (sum, right) in sums.iter_mut().zip(right) {
-                                *sum = left.mul_add(right, *sum);
+                            for vector in 0..VECTORS {
+                                let sum = &mut sums[row][column][vector];
+                                *sum = left.mul_add(right[vector], *sum);
                             }
                         }
                     }
@@ -232,10 +236,11 @@ impl<T: Real> Finish<T, 1> for Plain {
         unsafe {
             let bias = all.bias::<V, VECTORS>();
             let target = all.target.add(row * all.target_step[0] + column * all.target_step[1]);
-            for (column, sums) in sums.iter().enumerate() {
+            for column in 0..COLUMNS {
                 let target = target.add(column * all.target_step[1]);
-                for (vector, (&sum, (count, bias))) in sums.iter().zip(bias).enumerate() {
-                    all.finished(sum, bias).store_first(target.add(vector * V::LANES), count);
+                for vector in 0..VECTORS {
+                    let (count, bias) = bias[vector];
+                    all.finished(sums[column][vector], bias).store_first(target.add(vector * V::LANES), count);
                 }
             }
         }

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::Convolution;
 use super::strip::{Fill, Strip};
-use crate::gemm::tile::{Bias, Finish, Packed, Part, Scattered, Tile};
+use crate::gemm::tile::{Bias, Finish, Part, Rows, Scattered, Tile};
 use crate::gemm::{Epilogue, aligned, share};
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
@@ -369,7 +369,8 @@ impl<T: Real> Band<'_, T> {
         for block in 0..blocks {
             let channels = share(plan.channels, blocks, block);
             let weights = &self.packed[phase.start + channels.start * steps..][..channels.len() * steps];
-            let left = Packed { start: weights.as_ptr(), stride: channels.len() };
+            let row = |row| weights.as_ptr().wrapping_add(row);
+            let left = Rows { rows: std::array::from_fn(row), stride: channels.len() };
             let right = Scattered { start: self.strip[places.start..].as_ptr(), offsets: table.as_ptr() };
             // SAFETY: the table has an offset into the strip for every step; a strip has room for a tile at its end.
             unsafe { tile.multiply(self.isa, [channels.len(), vectors], left, right, steps) };

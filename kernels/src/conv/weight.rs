@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::Convolution;
 use super::strip::{Fill, Strip};
 use crate::gemm::pack::Transpose;
-use crate::gemm::tile::{Finish, Gathered, MAX_ROWS, Packed, Part, Tile};
+use crate::gemm::tile::{Columns, Finish, Gathered, MAX_ROWS, Part, Tile};
 use crate::gemm::{aligned, share};
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES, vectorize};
@@ -253,7 +253,8 @@ impl<'a, T: Real> Job<'a, T> {
         let mut tile = Tile::new();
         for filter in (0..sizes.filters).step_by(2 * lanes) {
             let columns = (sizes.filters - filter).min(2 * lanes);
-            let right = Packed { start: self.transposed[filter..].as_ptr(), stride: pitch };
+            let last = columns - (columns - 1) / lanes * lanes;
+            let right = Columns { start: self.transposed[filter..].as_ptr(), stride: pitch, last };
             for block in 0..blocks {
                 let rows = share(taps, blocks, block);
                 let left = Gathered { rows: self.starts(&rows), offsets: self.offsets.as_ptr() };

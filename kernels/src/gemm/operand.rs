@@ -32,58 +32,26 @@ pub trait Right<T>: Copy {
     }
 }
 
-/// By reference, a large operand is not copied for every tile.
-impl<T, L: Left<T>> Left<T> for &L {
-    #[inline(always)]
-    unsafe fn number(&self, row: usize, step: usize) -> T {
-        // SAFETY: the same contract.
-        unsafe { L::number(self, row, step) }
-    }
-}
-
-/// As for a left operand.
-impl<T, R: Right<T>> Right<T> for &R {
-    #[inline(always)]
-    unsafe fn columns(&self, step: usize) -> *const T {
-        // SAFETY: the same contract.
-        unsafe { R::columns(self, step) }
-    }
-
-    #[inline(always)]
-    unsafe fn load<V: Vector<T>>(&self, from: *const T, last: bool) -> V {
-        // SAFETY: the same contract.
-        unsafe { R::load(self, from, last) }
-    }
-}
-
-/// An operand of which each step lies in one piece, `stride` numbers after the step before.
+/// A left operand read where it lies: every row starts anywhere, and all take the same steps from there.
 #[derive(Clone, Copy)]
-pub struct Packed<T> {
-    /// The first step.
-    pub start: *const T,
+pub struct Rows<T> {
+    /// The first step of each row; those beyond the tile's rows are not looked at.
+    pub rows: [*const T; MAX_ROWS],
     /// From step to step.
     pub stride: usize,
 }
 
-impl<T: Copy> Left<T> for Packed<T> {
+impl<T: Copy> Left<T> for Rows<T> {
     #[inline(always)]
     unsafe fn number(&self, row: usize, step: usize) -> T {
         // SAFETY: inside the operand by the trait's contract.
-        unsafe { *self.start.add(step * self.stride + row) }
+        unsafe { *self.rows[row].add(step * self.stride) }
     }
 }
 
-impl<T: Copy> Right<T> for Packed<T> {
-    #[inline(always)]
-    unsafe fn columns(&self, step: usize) -> *const T {
-        // SAFETY: inside the operand by the trait's contract.
-        unsafe { self.start.add(step * self.stride) }
-    }
-}
-
-/// A right operand read in place: as [`Packed`], except that there may be no memory beyond its last column.
+/// A right operand of which each step lies in one piece. There need be no memory beyond its last column.
 #[derive(Clone, Copy)]
-pub struct InPlace<T> {
+pub struct Columns<T> {
     /// The first step.
     pub start: *const T,
     /// From step to step.
@@ -92,7 +60,7 @@ pub struct InPlace<T> {
     pub last: usize,
 }
 
-impl<T: Copy> Right<T> for InPlace<T> {
+impl<T: Copy> Right<T> for Columns<T> {
     #[inline(always)]
     unsafe fn columns(&self, step: usize) -> *const T {
         // SAFETY: inside the operand by the trait's contract.
@@ -103,21 +71,6 @@ impl<T: Copy> Right<T> for InPlace<T> {
     unsafe fn load<V: Vector<T>>(&self, from: *const T, last: bool) -> V {
         // SAFETY: the columns exist by the trait's contract, in the last register as many as it has.
         unsafe { if last { V::load_first(from, self.last) } else { V::load(from) } }
-    }
-}
-
-/// A left operand read in place, whose rows each lie in one piece.
-#[derive(Clone, Copy)]
-pub struct Rows<T>(
-    /// The first step of each row; those beyond the tile's rows are not looked at.
-    pub [*const T; MAX_ROWS],
-);
-
-impl<T: Copy> Left<T> for Rows<T> {
-    #[inline(always)]
-    unsafe fn number(&self, row: usize, step: usize) -> T {
-        // SAFETY: inside the operand by the trait's contract.
-        unsafe { *self.0[row].add(step) }
     }
 }
 

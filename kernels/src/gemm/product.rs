@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::grid::Grid;
 use super::pack::{Copy, Transpose};
-use super::tile::{Bias, Finish, InPlace, Left, Packed, Part, Rows, Tile};
+use super::tile::{Bias, Columns, Finish, Part, Rows, Tile};
 use super::{Epilogue, Gemm, share};
 use crate::real::Real;
 use crate::simd::Isa;
@@ -112,33 +112,33 @@ impl<T: Real> Product<'_, T> {
             if transpose_a {
                 let to = &mut packed[..rows.len() * steps.len()];
                 self.pack(self.a, Order::Straight(m), &rows, steps, rows.len(), to);
-                self.panels(tile, &rows, block, &Packed { start: packed.as_ptr(), stride: rows.len() });
+                let row = |row| packed.as_ptr().wrapping_add(row);
+                self.panels(tile, &rows, block, Rows { rows: std::array::from_fn(row), stride: rows.len() });
             } else {
                 // Without a single step there may be nothing to point to, and nothing is read.
                 let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
-                self.panels(tile, &rows, block, &Rows(std::array::from_fn(row)));
+                self.panels(tile, &rows, block, Rows { rows: std::array::from_fn(row), stride: 1 });
             }
         }
     }
 
     /// Computes the tiles where a block of rows meets panels.
-    fn panels(&self, tile: &mut Tile<T>, rows: &Range<usize>, block: &Block<T>, left: &impl Left<T>) {
+    fn panels(&self, tile: &mut Tile<T>, rows: &Range<usize>, block: &Block<T>, left: Rows<T>) {
         let (n, steps) = (self.gemm.n, &block.steps);
         let mut packed = block.right.as_ptr();
         for columns in block.panels.clone().map(|panel| self.grid.columns(panel)) {
             let width = self.grid.width(&columns);
             let size = [rows.len(), width / self.grid.lanes];
+            let last = self.grid.lanes - (width - columns.len());
+            let right = if self.grid.in_place {
+                let start = self.b.as_ptr().wrapping_add(steps.start * n + columns.start);
+                Columns { start, stride: n, last }
+            } else {
+                Columns { start: packed, stride: width, last }
+            };
             // SAFETY: both operands hold these rows, registers and steps; without a step, nothing is read.
             unsafe {
-                if self.grid.in_place {
-                    let start = self.b.as_ptr().wrapping_add(steps.start * n + columns.start);
-                    let last = self.grid.lanes - (width - columns.len());
-                    let right = &InPlace { start, stride: n, last };
-                    tile.multiply(self.isa, size, left, right, steps.len());
-                } else {
-                    let right = &Packed { start: packed, stride: width };
-                    tile.multiply(self.isa, size, left, right, steps.len());
-                }
+                tile.multiply(self.isa, size, left, right, steps.len());
             }
             packed = packed.wrapping_add(steps.len() * width);
             self.store(tile, rows, columns, block);

@@ -4,7 +4,7 @@
 //! of the right operand, and per tile row one number of the left operand, which is spread over all lanes.
 //! Where the operands lie is up to [`Left`] and [`Right`]: packed for the purpose, or read in place.
 
-pub use super::operand::{Gathered, InPlace, Left, Packed, Right, Rows, Scattered};
+pub use super::operand::{Columns, Gathered, Left, Right, Rows, Scattered};
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
 
@@ -140,22 +140,24 @@ impl<T: Real, L: Left<T>, R: Right<T>, const ROWS: usize, const VECTORS: usize> 
         // SAFETY: `dispatch` vouches for the instruction set, and the caller of `Tile::multiply` for the operands;
         // the tile has room for the most rows and lanes there are.
         unsafe {
-            let mut sums = [[V::splat(T::zero()); VECTORS]; ROWS];
+            let zero = V::splat(T::zero());
+            let mut sums = [[zero; VECTORS]; ROWS];
             for step in 0..self.steps {
                 let columns = self.right.columns(step);
-                let right: [V; VECTORS] = std::array::from_fn(|vector| {
-                    self.right.load(columns.add(vector * V::LANES), vector + 1 == VECTORS)
-                });
-                for (row, sums) in sums.iter_mut().enumerate() {
+                let mut right = [zero; VECTORS];
+                for vector in 0..VECTORS {
+                    right[vector] = self.right.load(columns.add(vector * V::LANES), vector + 1 == VECTORS);
+                }
+                for row in 0..ROWS {
                     let left = V::splat(self.left.number(row, step));
-                    for (sum, right) in sums.iter_mut().zip(right) {
-                        *sum = left.mul_add(right, *sum);
+                    for vector in 0..VECTORS {
+                        sums[row][vector] = left.mul_add(right[vector], sums[row][vector]);
                     }
                 }
             }
-            for (row, sums) in sums.iter().enumerate() {
-                for (vector, sum) in sums.iter().enumerate() {
-                    sum.store(self.out.add((row * VECTORS + vector) * V::LANES));
+            for row in 0..ROWS {
+                for vector in 0..VECTORS {
+                    sums[row][vector].store(self.out.add((row * VECTORS + vector) * V::LANES));
                 }
             }
         }

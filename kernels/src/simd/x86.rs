@@ -111,7 +111,7 @@ macro_rules! avx512 {
      $load_mask:ident, $store_mask:ident, $compare:ident, $among:ident, $keep:ident, $blend:ident, $absolute:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
-            const TILE_ROWS: usize = if size_of::<$number>() == 8 { 4 } else { 8 };
+            const TILE_ROWS: usize = 8;
 
             common! $common;
 
@@ -223,36 +223,6 @@ avx512!(
     _mm512_maskz_mov_ps,
     _mm512_mask_blend_ps,
     _mm512_abs_ps
-);
-
-avx512!(
-    __m512d,
-    f64,
-    8,
-    __mmask8,
-    (
-        f64,
-        _mm512_set1_pd,
-        _mm512_loadu_pd,
-        _mm512_storeu_pd,
-        _mm512_fmadd_pd,
-        _mm512_add_pd,
-        _mm512_sub_pd,
-        _mm512_mul_pd,
-        _mm512_div_pd,
-        _mm512_sqrt_pd,
-        _mm512_max_pd
-    ),
-    i64,
-    _mm512_loadu_epi64,
-    _mm512_permutex2var_pd,
-    _mm512_maskz_loadu_pd,
-    _mm512_mask_storeu_pd,
-    _mm512_cmp_pd_mask,
-    _mm512_mask_cmp_pd_mask,
-    _mm512_maskz_mov_pd,
-    _mm512_mask_blend_pd,
-    _mm512_abs_pd
 );
 
 /// A 256-bit register: partial loads and stores take a register of masks.

@@ -84,18 +84,21 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES,
         let Forward { layout, mut channels, .. } = self.0;
         // SAFETY: the caller vouches for the instruction set and the operands.
         unsafe {
-            let mut sums = [[V::splat(T::zero()); REGISTERS]; TILES];
+            let zero = V::splat(T::zero());
+            let mut sums = [[zero; REGISTERS]; TILES];
             while channels > 0 {
                 let steps = channels.min(V::LANES);
                 for step in 0..steps {
                     prefetch_line(left.wrapping_add(layout.register + step * V::LANES));
-                    (0..REGISTERS)
-                        .for_each(|i| prefetch_line(right.wrapping_add((AHEAD * REGISTERS + i) * V::LANES)));
-                    let weights: [V; REGISTERS] = std::array::from_fn(|i| V::load(right.add(i * V::LANES)));
-                    for (tile, sums) in sums.iter_mut().enumerate() {
+                    let mut weights = [zero; REGISTERS];
+                    for i in 0..REGISTERS {
+                        prefetch_line(right.wrapping_add((AHEAD * REGISTERS + i) * V::LANES));
+                        weights[i] = V::load(right.add(i * V::LANES));
+                    }
+                    for tile in 0..TILES {
                         let number = V::splat(*left.add(tile * V::LANES + step));
-                        for (sum, weight) in sums.iter_mut().zip(weights) {
-                            *sum = number.mul_add(weight, *sum);
+                        for i in 0..REGISTERS {
+                            sums[tile][i] = number.mul_add(weights[i], sums[tile][i]);
                         }
                     }
                     right = right.add(REGISTERS * V::LANES);
@@ -103,9 +106,9 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES,
                 left = left.wrapping_add(layout.register);
                 channels -= steps;
             }
-            for (tile, sums) in sums.iter().enumerate() {
-                for (i, sum) in sums.iter().enumerate() {
-                    sum.store(out.add(i * layout.register + tile * V::LANES));
+            for tile in 0..TILES {
+                for i in 0..REGISTERS {
+                    sums[tile][i].store(out.add(i * layout.register + tile * V::LANES));
                 }
             }
         }
@@ -203,25 +206,28 @@ impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize>
         // SAFETY: the caller vouches for the instruction set and the operands.
         unsafe {
             let at = |channel: usize, i: usize| out.add((channel * REGISTERS + i) * V::LANES);
-            let mut sums = [[V::splat(T::zero()); REGISTERS]; CHANNELS];
+            let zero = V::splat(T::zero());
+            let mut sums = [[zero; REGISTERS]; CHANNELS];
             for tile in 0..self.0.tiles {
                 prefetch_line(left.wrapping_add((tile + AHEAD) * V::LANES));
                 prefetch_line(out.wrapping_add(tile * V::LANES));
+                let mut upstream = [zero; REGISTERS];
                 for i in 0..REGISTERS {
-                    prefetch_line(right.wrapping_add(i * self.0.layout.register + (tile + AHEAD) * V::LANES));
+                    let right = right.wrapping_add(i * self.0.layout.register + tile * V::LANES);
+                    prefetch_line(right.wrapping_add(AHEAD * V::LANES));
+                    upstream[i] = V::load(right);
                 }
-                let upstream: [V; REGISTERS] =
-                    std::array::from_fn(|i| V::load(right.add(i * self.0.layout.register + tile * V::LANES)));
-                for (channel, sums) in sums.iter_mut().enumerate() {
+                for channel in 0..CHANNELS {
                     let number = V::splat(*left.add(tile * V::LANES + channel));
-                    for (sum, upstream) in sums.iter_mut().zip(upstream) {
-                        *sum = number.mul_add(upstream, *sum);
+                    for i in 0..REGISTERS {
+                        sums[channel][i] = number.mul_add(upstream[i], sums[channel][i]);
                     }
                 }
             }
-            for (channel, sums) in sums.iter().enumerate() {
-                for (i, sum) in sums.iter().enumerate() {
-                    let sum = if ADDS { sum.add(V::load(at(channel, i))) } else { *sum };
+            for channel in 0..CHANNELS {
+                for i in 0..REGISTERS {
+                    let sum = sums[channel][i];
+                    let sum = if ADDS { sum.add(V::load(at(channel, i))) } else { sum };
                     sum.store(at(channel, i));
                 }
             }

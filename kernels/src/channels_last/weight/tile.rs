@@ -116,10 +116,10 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
         // SAFETY: the contract of `Tile::add`; the sums have room for the most registers there are.
         unsafe {
             let mut sums = [[[V::splat(T::zero()); VECTORS]; ROWS]; RUNS];
-            for (run, sums) in sums.iter_mut().enumerate() {
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    for (vector, sum) in sums.iter_mut().enumerate() {
-                        *sum = V::load(self.sums.add(at(run, row, vector)));
+            for run in 0..RUNS {
+                for row in 0..ROWS {
+                    for vector in 0..VECTORS {
+                        sums[run][row][vector] = V::load(self.sums.add(at(run, row, vector)));
                     }
                 }
             }
@@ -139,10 +139,10 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
                     upstream = upstream.wrapping_add(places.upstream[2]);
                 }
             }
-            for (run, sums) in sums.iter().enumerate() {
-                for (row, sums) in sums.iter().enumerate() {
-                    for (vector, sum) in sums.iter().enumerate() {
-                        sum.store(self.sums.add(at(run, row, vector)));
+            for run in 0..RUNS {
+                for row in 0..ROWS {
+                    for vector in 0..VECTORS {
+                        sums[run][row][vector].store(self.sums.add(at(run, row, vector)));
                     }
                 }
             }
@@ -168,19 +168,22 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
         // SAFETY: the caller's contract.
         unsafe {
             let mut right = [[V::splat(T::zero()); VECTORS]; PLACES];
-            for (place, right) in right.iter_mut().enumerate() {
-                for (vector, right) in right.iter_mut().enumerate() {
-                    *right = V::load(upstream.add(place * places.upstream[2] + vector * V::LANES));
+            for place in 0..PLACES {
+                for vector in 0..VECTORS {
+                    right[place][vector] =
+                        V::load(upstream.add(place * places.upstream[2] + vector * V::LANES));
                 }
             }
-            for (run, sums) in sums.iter_mut().enumerate() {
+            for run in 0..RUNS {
                 for seen in 0..ROWS + (PLACES - 1) * STEP {
                     let left = V::splat(*source[run].add(pixel + seen));
-                    for (place, right) in right.iter().enumerate() {
-                        if let Some(sums) = seen.checked_sub(place * STEP).and_then(|row| sums.get_mut(row)) {
-                            for (sum, right) in sums.iter_mut().zip(right) {
-                                *sum = left.mul_add(*right, *sum);
-                            }
+                    for place in 0..PLACES {
+                        if seen < place * STEP || seen >= place * STEP + ROWS {
+                            continue;
+                        }
+                        for vector in 0..VECTORS {
+                            let sum = &mut sums[run][seen - place * STEP][vector];
+                            *sum = left.mul_add(right[place][vector], *sum);
                         }
                     }
                 }
