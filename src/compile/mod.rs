@@ -127,7 +127,7 @@ impl Options {
         let updates = if self.assign { graph.updates() } else { Vec::new() };
         let mut recorded = Program::from_graph(graph, outputs, &updates)?;
         recorded.algorithm = match self.convolution {
-            Algorithm::Auto if size_of::<T>() > size_of::<f32>() => Algorithm::Direct,
+            _ if size_of::<T>() > size_of::<f32>() => Algorithm::Direct,
             chosen => chosen,
         };
         let mut program =

@@ -17,7 +17,7 @@ pub enum Algorithm {
     Direct,
     /// By Winograd's minimal filtering where it applies: windows 3×3, 5×5 and 7×7 of stride 1, from 8 channels and
     /// filters on. Two to four times fewer multiplications, at the price of an error some times larger, up to 4e-5 of
-    /// the largest result in single precision. Elsewhere as [`Direct`](Self::Direct).
+    /// the largest result. Elsewhere, and in double precision, as [`Direct`](Self::Direct).
     Winograd,
 }
 
