@@ -252,7 +252,10 @@ impl<'a, T> Call<'a, T> {
     }
 
     /// Copies operand 0 to the output, whatever it holds.
-    pub fn copy(self) {
+    pub fn copy(self)
+    where
+        T: Copy,
+    {
         match self.operands[0] {
             Operand::Real(_, data) => self.output.copy_from_slice(data),
             Operand::Index(_, data) => self.indices.copy_from_slice(data),
