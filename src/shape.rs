@@ -31,6 +31,16 @@ impl Order {
         axes.map(|axis| sizes[axis]).into()
     }
 
+    /// Where axis `axis` of `[N, C, H, W]` is.
+    pub fn axis(self, axis: usize) -> usize {
+        if self == Self::First { axis } else { [0, 3, 1, 2][axis] }
+    }
+
+    /// What belongs to the axes of `[N, C, H, W]`, in the order of these.
+    pub fn in_order<E: Copy>(self, axes: [E; 4]) -> [E; 4] {
+        if self == Self::First { axes } else { [axes[0], axes[2], axes[3], axes[1]] }
+    }
+
     /// The axes of height and width.
     pub fn plane(self) -> [usize; 2] {
         if self == Self::First { [2, 3] } else { [1, 2] }

@@ -27,7 +27,9 @@ fn in_precision<T: Real>() -> Vec<*const ()> {
     }
     addresses![
         Average::means::<T>,
+        Average::means_nhwc::<T>,
         Average::spread::<T>,
+        Average::spread_nhwc::<T>,
         Classes::softmax::<T>,
         Convolution::col2im::<T>,
         Convolution::forward::<T>,

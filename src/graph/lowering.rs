@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::kernel::{AnyKernel, Definition};
-use super::op::Op;
+use super::op::{Meta, Op};
 
 /// How convolutions are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,9 +63,12 @@ impl Lowered {
         Self { kernel, operands, output: 0, layout: OperandLayout::Nhwc, is_faster: false }
     }
 
-    /// The same operation on images of the layout NHWC: all operands and the result are such images.
-    pub fn on_nhwc(op: impl Op, operands: usize) -> Self {
-        let layouts: SmallVec<[OperandLayout; 4]> = smallvec![OperandLayout::Nhwc; operands];
-        Self::new(Arc::new(Definition(Arc::new(op))), layouts)
+    /// An operation whose definition knows the layout NHWC, too. The result is such an image, and so is every operand of
+    /// four axes.
+    pub fn on_nhwc(op: impl Op, operands: &[&Meta]) -> Option<Self> {
+        let layout = |meta: &&Meta| if meta.shape.len() == 4 { OperandLayout::Nhwc } else { OperandLayout::Keep };
+        let layouts: SmallVec<[OperandLayout; 4]> = operands.iter().map(layout).collect();
+        let has_image = operands.iter().any(|meta| meta.shape.len() == 4);
+        has_image.then(|| Self::new(Arc::new(Definition(Arc::new(op))), layouts))
     }
 }

@@ -4,15 +4,19 @@ use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
 use super::max_pool2d::{picture, pooled_places};
 use crate::error::Problem;
+use crate::graph::kernel::BatchSplit;
+use crate::graph::lowering::{Lowered, Target};
+use crate::graph::op::Here;
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
 use dagrad_kernels::pool::{Average, Regions};
 use dagrad_kernels::real::Real;
-use crate::shape::{Pair, Shape, Window};
+use crate::shape::{Order, Pair, Shape, Window};
 
 /// The mean over each region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AvgPool2d {
     regions: Regions,
+    layout: Order,
 }
 
 /// Its adjoint: every value spread evenly over its region.
@@ -20,6 +24,7 @@ pub struct AvgPool2d {
 pub struct AvgPool2dAdjoint {
     regions: Regions,
     plane: [usize; 2],
+    layout: Order,
 }
 
 impl Op for AvgPool2d {
@@ -28,7 +33,8 @@ impl Op for AvgPool2d {
     }
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let [batch, channels, height, width] = picture(operands[0])?;
+        picture(operands[0])?;
+        let [batch, channels, height, width] = self.layout.sizes(&operands[0].shape);
         let places = match self.regions {
             Regions::Window { window, .. } if window.dilation != [1; 2] => {
                 return Err(Problem::new("a mean is taken of neighbouring pixels, without dilation")
@@ -41,17 +47,20 @@ impl Op for AvgPool2d {
             }
             Regions::Equal(places) => places,
         };
-        Ok(Meta::real([batch, channels, places[0], places[1]]))
+        Ok(Meta::real(self.layout.shape([batch, channels, places[0], places[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let average = average(self.regions, call.operand_shape(0), call.shape);
-        average.means(call.real(0), call.output, call.workers);
+        let average = average(self.regions, self.layout, call.operand_shape(0), call.shape);
+        match self.layout {
+            Order::First => average.means(call.real(0), call.output, call.workers),
+            Order::Last => average.means_nhwc(call.shape[3], call.real(0), call.output, call.workers),
+        }
     }
 
     fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
         let image = at.operands[0].shape();
-        let op = AvgPool2dAdjoint { regions: self.regions, plane: [image[2], image[3]] };
+        let op = AvgPool2dAdjoint { regions: self.regions, plane: [image[2], image[3]], layout: self.layout };
         Gradient::Of(at.upstream.graph().record(op, &[at.upstream]))
     }
 
@@ -66,6 +75,14 @@ impl Op for AvgPool2d {
     fn attributes(&self) -> String {
         describe(self.regions)
     }
+
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &here.operand_metas())
+    }
+
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(operands[0].shape[0], &[true]))
+    }
 }
 
 impl Op for AvgPool2dAdjoint {
@@ -74,17 +91,21 @@ impl Op for AvgPool2dAdjoint {
     }
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let [batch, channels, ..] = picture(operands[0])?;
-        Ok(Meta::real([batch, channels, self.plane[0], self.plane[1]]))
+        picture(operands[0])?;
+        let [batch, channels, ..] = self.layout.sizes(&operands[0].shape);
+        Ok(Meta::real(self.layout.shape([batch, channels, self.plane[0], self.plane[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let average = average(self.regions, call.shape, call.operand_shape(0));
-        average.spread(call.real(0), call.output, call.workers);
+        let average = average(self.regions, self.layout, call.shape, call.operand_shape(0));
+        match self.layout {
+            Order::First => average.spread(call.real(0), call.output, call.workers),
+            Order::Last => average.spread_nhwc(call.shape[3], call.real(0), call.output, call.workers),
+        }
     }
 
     fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        let op = AvgPool2d { regions: self.regions };
+        let op = AvgPool2d { regions: self.regions, layout: self.layout };
         Gradient::Of(at.upstream.graph().record(op, &[at.upstream]))
     }
 
@@ -95,11 +116,20 @@ impl Op for AvgPool2dAdjoint {
     fn attributes(&self) -> String {
         describe(self.regions)
     }
+
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &here.operand_metas())
+    }
+
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(operands[0].shape[0], &[true]))
+    }
 }
 
 /// The kernel's view of an image of shape `image` pooled to shape `pooled`.
-fn average(regions: Regions, image: &Shape, pooled: &Shape) -> Average {
-    Average { plane: [image[2], image[3]], places: [pooled[2], pooled[3]], regions }
+fn average(regions: Regions, layout: Order, image: &Shape, pooled: &Shape) -> Average {
+    let [plane, places] = [image, pooled].map(|shape| layout.plane().map(|axis| shape[axis]));
+    Average { plane, places, regions }
 }
 
 fn describe(regions: Regions) -> String {
@@ -126,7 +156,7 @@ impl<'g> Var<'g> {
         let options = options.into();
         let regions =
             Regions::Window { window: options.window(), count_include_pad: options.counts_padding() };
-        self.graph().record(AvgPool2d { regions }, &[self])
+        self.graph().record(AvgPool2d { regions, layout: Order::First }, &[self])
     }
 
     /// The means over H'×W' equal parts of images `[N, C, H, W]`, giving `[N, C, H', W']` whatever H and W are. Parts share
@@ -137,7 +167,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: no picture, or one without pixels; no parts.
     #[track_caller]
     pub fn adaptive_avg_pool2d(self, places: impl Into<Pair>) -> Var<'g> {
-        self.graph().record(AvgPool2d { regions: Regions::Equal(places.into().0) }, &[self])
+        self.graph().record(AvgPool2d { regions: Regions::Equal(places.into().0), layout: Order::First }, &[self])
     }
 
     /// The mean of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.

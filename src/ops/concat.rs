@@ -4,10 +4,13 @@ use smallvec::SmallVec;
 
 use super::example::{Example, normal};
 use crate::error::Problem;
+use crate::graph::kernel::BatchSplit;
+use crate::graph::lowering::{Lowered, Target};
+use crate::graph::op::Here;
 use crate::graph::{At, Call, Dtype, Gradient, Graph, Meta, Op, Var};
 use dagrad_kernels::lattice;
 use dagrad_kernels::real::Real;
-use crate::shape::Shape;
+use crate::shape::{Order, Shape};
 
 /// Its operands one after the other along an axis. They agree in all other axes.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +57,17 @@ impl Op for Concat {
 
     fn attributes(&self) -> String {
         format!("axis {}", self.axis)
+    }
+
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+        let is_image = here.meta().shape.len() == 4;
+        let op = || Self { axis: Order::Last.axis(self.axis) };
+        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_metas())).flatten()
+    }
+
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        let samples = *operands.first()?.shape.first()?;
+        (self.axis > 0 && operands.len() <= 8).then(|| BatchSplit::each(samples, &vec![true; operands.len()]))
     }
 }
 

@@ -3,10 +3,12 @@
 use super::example::{Example, labels, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
+use crate::graph::lowering::{Lowered, Target};
+use crate::graph::op::Here;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use dagrad_kernels::gather::Gather as Kernel;
 use dagrad_kernels::real::Real;
-use crate::shape::Shape;
+use crate::shape::{Order, Shape};
 
 /// For each index, the element there along an axis. Operands are the array and the indices.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,8 +104,14 @@ impl Op for Gather {
     }
 
     fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
-        let is_apart = self.axis > 0 && self.indices == Indices::Elements;
-        is_apart.then(|| BatchSplit::each(operands[0].shape[0], &[true, true]))
+        let is_list = self.indices == Indices::Slices;
+        (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true, !is_list]))
+    }
+
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+        let is_image = here.meta().shape.len() == 4;
+        let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
+        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_metas())).flatten()
     }
 }
 
@@ -148,8 +156,14 @@ impl Op for Scatter {
     }
 
     fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
-        let is_apart = self.axis > 0 && self.indices == Indices::Elements;
-        is_apart.then(|| BatchSplit::each(operands[0].shape[0], &[true, true]))
+        let is_list = self.indices == Indices::Slices;
+        (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true, !is_list]))
+    }
+
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+        let is_image = here.meta().shape.len() == 4;
+        let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
+        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_metas())).flatten()
     }
 }
 

@@ -139,7 +139,7 @@ impl Op for Take {
             return MaxPool { window: self.window }.lowered(0);
         }
         let op = Self { order: Order::Last, ..self.clone() };
-        self.window.is_plain().then(|| Lowered::on_nhwc(op, 2))
+        Lowered::on_nhwc(op, &here.operand_metas()).filter(|_| self.window.is_plain())
     }
 
     fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
@@ -229,9 +229,9 @@ impl Op for Put {
         &["values", "indices"]
     }
 
-    fn lower(&self, _: Here<'_>, _: Target) -> Option<Lowered> {
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
         let op = Self { order: Order::Last, ..self.clone() };
-        self.window.is_plain().then(|| Lowered::on_nhwc(op, 2))
+        Lowered::on_nhwc(op, &here.operand_metas()).filter(|_| self.window.is_plain())
     }
 
     fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {

@@ -6,11 +6,13 @@ use smallvec::SmallVec;
 
 use super::example::{Example, normal};
 use crate::error::Problem;
+use crate::graph::kernel::BatchSplit;
+use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use dagrad_kernels::lattice::{Lattice, Points};
 use dagrad_kernels::real::Real;
-use crate::shape::{Shape, Window};
+use crate::shape::{Order, Shape, Window};
 
 /// Every so many elements along each axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +41,7 @@ impl Op for Slice {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let lattice = Lattice::new(call.operand_shape(0), &self.points);
+        let lattice = Lattice::new(call.operand_shape(0), &with_rows(&self.points, call.shape[..].first()));
         lattice.read(call.real(0), call.output, call.workers);
     }
 
@@ -63,6 +65,16 @@ impl Op for Slice {
         describe(&self.points)
     }
 
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+        let op = Self { points: nhwc(&self.points)? };
+        Lowered::on_nhwc(op, &here.operand_metas())
+    }
+
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        let samples = *operands[0].shape.first()?;
+        (self.points[0] == Points::all(samples)).then(|| BatchSplit::each(samples, &[true]))
+    }
+
     /// A part that is the whole.
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
         let whole = &here.operand(0).meta().shape;
@@ -84,8 +96,8 @@ impl Op for Embed {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let lattice = Lattice::new(&self.shape, &self.points);
-        lattice.write(call.real(0), T::of(self.value), call.output, call.workers);
+        let points = with_rows(&self.points, call.operand_shape(0)[..].first());
+        Lattice::new(call.shape, &points).write(call.real(0), T::of(self.value), call.output, call.workers);
     }
 
     fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
@@ -106,6 +118,34 @@ impl Op for Embed {
     fn attributes(&self) -> String {
         format!("{} of {}, else {}", describe(&self.points), self.shape, self.value)
     }
+
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+        let points = nhwc(&self.points)?;
+        let shape = Order::Last.shape(Order::First.sizes(&self.shape));
+        Lowered::on_nhwc(Self { shape, points, value: self.value }, &here.operand_metas())
+    }
+
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        let samples = *operands[0].shape.first()?;
+        (self.points[0] == Points::all(self.shape[0])).then(|| BatchSplit::each(samples, &[true]))
+    }
+}
+
+/// The points of images `[N, C, H, W]` in the order of NHWC.
+fn nhwc(points: &[Points]) -> Option<SmallVec<[Points; 6]>> {
+    let &[samples, channels, rows, columns] = points else { return None };
+    Some(Order::Last.in_order([samples, channels, rows, columns]).into_iter().collect())
+}
+
+/// The points where there are so many rows: fewer than recorded if a few samples are dealt with at a time.
+fn with_rows(points: &[Points], rows: Option<&usize>) -> SmallVec<[Points; 6]> {
+    let mut points: SmallVec<[Points; 6]> = SmallVec::from_slice(points);
+    if let (Some(first), Some(&rows)) = (points.first_mut(), rows)
+        && first.count != rows
+    {
+        *first = Points::all(rows);
+    }
+    points
 }
 
 /// The shape of a part.

@@ -3,9 +3,13 @@
 use super::arithmetic::same_shape;
 use super::example::{Example, normal};
 use crate::error::Problem;
+use crate::graph::kernel::BatchSplit;
+use crate::graph::lowering::{Lowered, Target};
+use crate::graph::op::Here;
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
 use dagrad_kernels::real::Real;
 use dagrad_kernels::softmax::Classes;
+use crate::shape::Order;
 
 /// Along `axis`: eˣ / Σ eˣ, or its logarithm, computed relative to the largest x.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +48,16 @@ impl Op for Softmax {
 
     fn attributes(&self) -> String {
         format!("axis {}", self.axis)
+    }
+
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+        let is_image = here.meta().shape.len() == 4;
+        let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
+        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_metas())).flatten()
+    }
+
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }
 

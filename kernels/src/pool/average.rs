@@ -79,6 +79,57 @@ impl Average {
         });
     }
 
+    /// As [`means`](Self::means), of images [N, H, W, C].
+    #[inline(never)]
+    pub fn means_nhwc<T: Real>(&self, channels: usize, data: &[T], out: &mut [T], workers: &Workers) {
+        let (image, row) = (self.plane[0] * self.plane[1] * channels, self.places[1] * channels);
+        if channels == 0 {
+            return;
+        }
+        workers.chunks(out, row, &|index, out, _| {
+            let (data, first) = (&data[index / self.places[0] * image..][..image], index % self.places[0] * self.places[1]);
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+                        out.fill(T::zero());
+                        self.for_each_pixel(first + column, |at| {
+                            let pixel = &data[at * channels..][..channels];
+                            out.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += value);
+                        });
+                        let count = self.count(first + column);
+                        out.iter_mut().for_each(|sum| *sum /= count);
+                    }
+                },
+            );
+        });
+    }
+
+    /// As [`spread`](Self::spread), of images [N, H, W, C].
+    #[inline(never)]
+    pub fn spread_nhwc<T: Real>(&self, channels: usize, upstream: &[T], out: &mut [T], workers: &Workers) {
+        let pooled = self.places[0] * self.places[1] * channels;
+        if channels == 0 {
+            return;
+        }
+        workers.chunks(out, self.plane[0] * self.plane[1] * channels, &|index, image, _| {
+            image.fill(T::zero());
+            let upstream = &upstream[index * pooled..][..pooled];
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (place, values) in upstream.chunks_exact(channels).enumerate() {
+                        let count = self.count::<T>(place);
+                        self.for_each_pixel(place, |at| {
+                            let pixel = &mut image[at * channels..][..channels];
+                            pixel.iter_mut().zip(values).for_each(|(sum, &value)| *sum += value / count);
+                        });
+                    }
+                },
+            );
+        });
+    }
+
     /// The window, if there are enough of them in a row to do many at once.
     fn window_of_rows(&self) -> Option<Window> {
         match self.regions {
