@@ -11,7 +11,7 @@ use crate::graph::dag::{Dag, Kind, Node, NodeId};
 use crate::graph::op::{AnyOp, Call, Operand, Random};
 use crate::graph::{Dtype, Graph, Meta, Precision, Var};
 use dagrad_kernels::workers::Workers;
-use crate::ops::Example;
+use crate::ops::{Conv2dOptions, Example};
 use crate::run::{Feed, Store, Workspace};
 
 /// Elements around an output that nobody may touch.
@@ -57,17 +57,27 @@ pub(super) fn check_plans(example: &Example) -> Result<()> {
     })
 }
 
+/// Compares plans with and without passes of the example on images that come from a convolution, and so lie NHWC.
+pub(super) fn check_layout(example: &Example) -> Result<()> {
+    record(example, Variant::OfConvolutions, |graph, outputs, values| {
+        let found = run(example, &Options::default().compile::<f64>(graph, outputs)?, values, 1)?;
+        let plain = run(example, &Options::plain().compile::<f64>(graph, outputs)?, values, 1)?;
+        let rounding = Tolerance { relative: 1e-12, absolute: 1e-12 };
+        agree(example, "images NHWC against NCHW", &found, &plain, rounding)
+    })
+}
+
 /// Compares the example with the same as a block that its gradient computes again.
 pub(super) fn check_checkpoint(example: &Example) -> Result<()> {
-    let results = |as_block: bool| -> Result<Vec<ArrayD<f64>>> {
+    let results = |variant: Variant| -> Result<Vec<ArrayD<f64>>> {
         let mut results = Vec::new();
-        record(example, as_block, |graph, outputs, values| {
+        record(example, variant, |graph, outputs, values| {
             results = run(example, &Options::default().compile::<f64>(graph, outputs)?, values, 1)?;
             Ok(())
         })?;
         Ok(results)
     };
-    agree(example, "as a checkpoint against kept", &results(true)?, &results(false)?, EXACT)
+    agree(example, "as a checkpoint against kept", &results(Variant::Block)?, &results(Variant::Plain)?, EXACT)
 }
 
 /// Records an example with random upstream and its gradients, and hands all of it on.
@@ -75,20 +85,46 @@ fn with_gradient(
     example: &Example,
     check: impl FnOnce(&Graph, &[Var<'_>], &[(Var<'_>, Drawn)]) -> Result<()>,
 ) -> Result<()> {
-    record(example, false, check)
+    record(example, Variant::Plain, check)
 }
 
-/// The same, perhaps as a block that the gradient computes again.
+/// How an example is recorded.
+#[derive(Clone, Copy, PartialEq)]
+enum Variant {
+    /// As it is.
+    Plain,
+    /// As a block that the gradient computes again.
+    Block,
+    /// On images that have gone through a convolution that leaves them as they are.
+    OfConvolutions,
+}
+
+/// The same image, as a result of a convolution.
+fn convolved<'g>(graph: &'g Graph, x: Var<'g>) -> Var<'g> {
+    let Meta { shape, dtype } = x.meta();
+    if dtype == Dtype::Index || shape.len() != 4 || shape.contains(&0) {
+        return x;
+    }
+    let channels = shape[1];
+    let same = ndarray::Array2::<f64>::eye(channels);
+    x.conv2d(graph.constant(same).reshape([channels, channels, 1, 1]), Conv2dOptions::new())
+}
+
+/// The same, recorded in some way.
 fn record(
     example: &Example,
-    as_block: bool,
+    variant: Variant,
     check: impl FnOnce(&Graph, &[Var<'_>], &[(Var<'_>, Drawn)]) -> Result<()>,
 ) -> Result<()> {
     let graph = Graph::new();
     let (operands, drawn) = inputs(&graph, &example.operands)?;
+    let images: Vec<Var<'_>> = match variant {
+        Variant::OfConvolutions => operands.iter().map(|&operand| convolved(&graph, operand)).collect(),
+        _ => operands.clone(),
+    };
     let y = match operands.first() {
-        Some(first) if as_block => first.checkpoint(|_| (example.build)(&graph, &operands)),
-        _ => (example.build)(&graph, &operands),
+        Some(first) if variant == Variant::Block => first.checkpoint(|_| (example.build)(&graph, &operands)),
+        _ => (example.build)(&graph, &images),
     };
     graph.check()?;
     let real: Vec<Var<'_>> = operands.iter().copied().filter(|var| var.meta().dtype == Dtype::Real).collect();

@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::ops::Example;
 
 /// Runs every check on one example: kernels write exactly their outputs; compiled plans agree with one
-/// operation at a time; results do not depend on threads, repetition or checkpoints; derivatives of every order agree
+/// operation at a time; results do not depend on threads, repetition, layout or checkpoints; derivatives of every order agree
 /// with finite differences, and forward mode with reverse mode.
 ///
 /// # Errors
@@ -40,6 +40,7 @@ use crate::ops::Example;
 pub fn example(example: &Example) -> Result<()> {
     interpreter::check_kernels(example)?;
     interpreter::check_plans(example)?;
+    interpreter::check_layout(example)?;
     interpreter::check_checkpoint(example)?;
     derivatives::check(example)?;
     derivatives::check_forward_mode(example)
