@@ -10,16 +10,18 @@
 //! 8. `depth_first` takes a few samples through several steps before the next few (batch tiling),
 //! 9. `memory` places every buffer in one arena and yields the [`Plan`].
 
+mod arena;
 mod chain;
 mod fuse;
-mod gaps;
 mod groups;
 mod join;
+mod liveness;
 mod lower;
 mod memory;
 mod passes;
 mod plan;
 mod program;
+mod steps;
 mod verify;
 
 pub use plan::{Group, Input, Made, Parameter, Place, Plan, Result as PlanResult, Source, Split, Step};
@@ -109,7 +111,7 @@ impl Options {
     /// The first misuse recorded on the graph, an output of another graph, or more memory than can be
     /// addressed.
     pub fn compile<T: Precision>(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Plan<T>> {
-        memory::lay_out(&self.passed::<T>(graph, outputs)?, self)
+        steps::lay_out(&self.passed::<T>(graph, outputs)?, self)
     }
 
     /// The program that the passes make in single precision, for those who want to see it: it prints as a listing.

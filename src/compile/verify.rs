@@ -1,6 +1,6 @@
 //! The proof at the end of compiling: no step writes what another reads at that time.
 
-use super::gaps::ALIGNMENT;
+use super::arena::ALIGNMENT;
 use super::plan::{Group, Made, Place, Plan, Source, Step};
 use crate::graph::Precision;
 

@@ -1,0 +1,147 @@
+//! Liveness: which memory each value lies in, and which step reads it for the last time.
+//!
+//! [`Liveness::replay`] is the other half: it goes through a finished plan once more, notes which value each piece of
+//! memory holds, and proves that every step finds the values that it is meant to read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use super::plan::{Group, Place, Plan, Source};
+use super::program::Program;
+use crate::graph::Precision;
+use crate::graph::dag::{Kind, NodeId};
+
+/// For each node the value whose memory it lies in, and for each value its last reader.
+pub(super) struct Liveness {
+    /// The node itself, unless it is an alias.
+    value: Vec<usize>,
+    /// `usize::MAX`: it is read after the run.
+    last_reader: Vec<usize>,
+}
+
+impl Liveness {
+    /// Of all values of a program.
+    pub fn of(program: &Program) -> Self {
+        let dag = &program.dag;
+        let mut value: Vec<usize> = (0..dag.len()).collect();
+        let mut last_reader: Vec<usize> = (0..dag.len()).collect();
+        for id in dag.ids() {
+            let operands = dag.operands(id);
+            if dag.kernel(id).is_some_and(|kernel| kernel.is_alias()) {
+                value[id.index()] = value[operands[0].index()];
+            }
+            operands.iter().for_each(|operand| last_reader[value[operand.index()]] = id.index());
+        }
+        program.roots().for_each(|root| last_reader[value[root.index()]] = usize::MAX);
+        Self { value, last_reader }
+    }
+
+    /// The value in whose memory a node lies.
+    pub fn value(&self, id: NodeId) -> usize {
+        self.value[id.index()]
+    }
+
+    /// The last node that reads a value.
+    pub fn last_reader(&self, value: usize) -> usize {
+        self.last_reader[value]
+    }
+
+    /// Notes that a value's memory now belongs to another one and is not to be freed with it.
+    pub fn hand_over(&mut self, value: usize) {
+        self.last_reader[value] = usize::MAX;
+    }
+
+    /// Panics unless every step, every result and every next value of a parameter finds, where it looks, the value that
+    /// the program says. `nodes` are those of the plan's steps.
+    pub fn replay<T: Precision>(&self, program: &Program, plan: &Plan<T>, nodes: &[NodeId]) {
+        let dag = &program.dag;
+        let mut memory = Contents::default();
+        let leaves = |wanted: fn(&Kind) -> bool| dag.ids().filter(move |id| wanted(&dag.node(*id).kind));
+        for (id, input) in leaves(|kind| matches!(kind, Kind::Input)).zip(&plan.inputs) {
+            memory.write::<T>(&input.source, None, self.value(id));
+        }
+        for (number, id) in leaves(|kind| matches!(kind, Kind::Parameter { .. })).enumerate() {
+            memory.parameters.insert(number, self.value(id));
+        }
+        for (number, (step, &node)) in plan.steps.iter().zip(nodes).enumerate() {
+            let group = plan.groups.iter().find(|group| group.steps.contains(&number));
+            if group.is_some_and(|group| group.steps.start == number) {
+                memory.local.clear();
+            }
+            for (source, operand) in step.operands.iter().zip(dag.operands(node)) {
+                let name = step.kernel.name();
+                assert!(memory.holds::<T>(source, group, self.value(operand)), "{name} reads what was overwritten");
+            }
+            let outputs = [(node, 0)].into_iter().chain(dag.further_outputs(node));
+            for (output, number) in outputs {
+                let Some(made) = &step.results[number] else { unreachable!("what has a node is made") };
+                memory.write::<T>(&made.source, group, self.value(output));
+            }
+        }
+        for (parameter, source) in &plan.copies {
+            let moved = program.updates.iter().map(|&(_, value)| self.value(value));
+            let Some(value) = moved.into_iter().find(|&value| memory.holds::<T>(source, None, value)) else {
+                panic!("the next value of parameter {parameter} was overwritten")
+            };
+            memory.parameters.insert(*parameter, value);
+        }
+        for (result, &output) in plan.results.iter().zip(&program.outputs) {
+            let is_there = memory.holds::<T>(&result.source, None, self.value(output));
+            assert!(is_there, "result {} was overwritten", result.name);
+        }
+    }
+}
+
+/// Which value each piece of memory holds.
+#[derive(Default)]
+struct Contents {
+    /// From the first byte: one past the last, and the value.
+    arena: BTreeMap<usize, (usize, usize)>,
+    /// The same in the memory of a task.
+    local: BTreeMap<usize, (usize, usize)>,
+    parameters: HashMap<usize, usize>,
+}
+
+impl Contents {
+    /// Whether a value lies where a step looks for it. Nothing is looked for where there are no elements.
+    fn holds<T: Precision>(&self, source: &Source, group: Option<&Group>, value: usize) -> bool {
+        let Range { start, end } = bytes::<T>(source, group);
+        let found = match source.place {
+            Place::Arena(_) => self.arena.get(&start),
+            Place::Local(_) => self.local.get(&start),
+            Place::Parameter(number) => return self.parameters.get(&number) == Some(&value),
+        };
+        start == end || found == Some(&(end, value))
+    }
+
+    /// Puts a value where it is made. What lay there is gone.
+    fn write<T: Precision>(&mut self, source: &Source, group: Option<&Group>, value: usize) {
+        let Range { start, end } = bytes::<T>(source, group);
+        let memory = match source.place {
+            Place::Arena(_) => &mut self.arena,
+            Place::Local(_) => &mut self.local,
+            Place::Parameter(number) => {
+                self.parameters.insert(number, value);
+                return;
+            }
+        };
+        let before = memory.range(..start).next_back().filter(|(_, (last, _))| *last > start);
+        let gone: Vec<usize> = before.into_iter().chain(memory.range(start..end)).map(|(&first, _)| first).collect();
+        for first in gone {
+            memory.remove(&first);
+        }
+        if start < end {
+            memory.insert(start, (end, value));
+        }
+    }
+}
+
+/// The bytes of a value, in the memory of a task those of its samples.
+fn bytes<T: Precision>(source: &Source, group: Option<&Group>) -> Range<usize> {
+    let all = source.bytes::<T>();
+    match (source.place, group) {
+        (Place::Local(start), Some(group)) => start..start + all / group.samples * group.chunk,
+        (Place::Arena(start) | Place::Local(start), _) => start..start + all,
+        (Place::Parameter(_), _) => 0..all,
+    }
+}

@@ -1,0 +1,199 @@
+//! The last pass: an order of steps, and memory for every value.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::Options;
+use super::arena::too_large;
+use super::memory::MemoryPlanner;
+use super::plan::{self, Group, Input, Made, Parameter, Place, Plan, Step};
+use super::program::{IndexLimit, Program};
+use crate::error::Result;
+use crate::graph::dag::{Kind, NodeId};
+use crate::graph::kernel::BatchSplit;
+use crate::graph::{Init, Meta, Precision};
+use crate::shape::Shape;
+
+/// Lays out `program`. Unless `options` let memory be reused, no two values ever share memory but aliases.
+pub(super) fn lay_out<T: Precision>(program: &Program, options: &Options) -> Result<Plan<T>> {
+    let mut builder = PlanBuilder::<T>::new(program, options.reuse_memory);
+    // Inputs are copied in before the first step, so all of them have their memory from the start.
+    for id in program.dag.ids().filter(|&id| matches!(program.dag.node(id).kind, Kind::Input)) {
+        builder.add_input(id)?;
+    }
+    for id in program.dag.ids() {
+        builder.enter(id);
+        match &program.dag.node(id).kind {
+            Kind::Input => {}
+            Kind::Parameter { init, trainable } => builder.add_parameter(id, *init, *trainable),
+            Kind::Kernel(kernel) if kernel.is_alias() => {}
+            Kind::Output(_) => {} // placed with the kernel that makes it
+            Kind::Kernel(_) => builder.add_step(id)?,
+            Kind::Op(op) => unreachable!("{} has not been lowered", op.name()),
+            Kind::Poison => unreachable!("a graph with an error is not compiled"),
+        }
+        builder.memory.free_dead(id);
+        builder.leave(id);
+    }
+    builder.finish(options.clone())
+}
+
+/// A plan while it is built.
+struct PlanBuilder<'a, T> {
+    program: &'a Program,
+    memory: MemoryPlanner<'a, T>,
+    steps: Vec<Step>,
+    /// The node of each step.
+    nodes: Vec<NodeId>,
+    groups: Vec<Group>,
+    inputs: Vec<Input>,
+    parameters: Vec<Parameter>,
+    /// How many numbers of scratch memory the steps ask for at most, and those of the group at hand.
+    scratch: usize,
+    task_scratch: usize,
+}
+
+impl<'a, T: Precision> PlanBuilder<'a, T> {
+    fn new(program: &'a Program, reuse: bool) -> Self {
+        Self {
+            program,
+            memory: MemoryPlanner::new(program, reuse),
+            steps: Vec::new(),
+            nodes: Vec::new(),
+            groups: Vec::new(),
+            inputs: Vec::new(),
+            parameters: Vec::new(),
+            scratch: 0,
+            task_scratch: 0,
+        }
+    }
+
+    /// At the first node of a group: begins it.
+    fn enter(&mut self, id: NodeId) {
+        let steps = self.steps.len();
+        if let Some(group) = self.memory.group(id.index()).filter(|group| group.nodes.start == id.index()) {
+            let (samples, chunk) = (group.samples, group.chunk);
+            self.groups.push(Group { steps: steps..steps, samples, chunk, scratch: 0, local: 0 });
+            self.memory.enter_group();
+        }
+    }
+
+    /// After the last node of a group: ends it.
+    fn leave(&mut self, id: NodeId) {
+        if self.memory.group(id.index()).is_some_and(|group| group.nodes.end == id.index() + 1)
+            && let Some(group) = self.groups.last_mut()
+        {
+            group.steps.end = self.steps.len();
+            group.scratch = self.memory.leave_group();
+            group.local = group.scratch + std::mem::take(&mut self.task_scratch) * size_of::<T>();
+        }
+    }
+
+    fn add_input(&mut self, id: NodeId) -> Result<()> {
+        self.memory.allocate(id)?;
+        let dag = &self.program.dag;
+        let name = dag.node(id).label.clone().unwrap_or_default();
+        let IndexLimit { limit, exempt } = self.program.limits.get(&name).copied().unwrap_or_default();
+        self.inputs.push(Input { name, source: self.memory.source(id), limit, exempt });
+        Ok(())
+    }
+
+    fn add_parameter(&mut self, id: NodeId, init: Init, trainable: bool) {
+        let node = self.program.dag.node(id);
+        let name = node.label.clone().unwrap_or_default();
+        self.memory.place_parameter(id, self.parameters.len());
+        self.parameters.push(Parameter { name, meta: node.meta.clone(), init, trainable });
+    }
+
+    fn add_step(&mut self, id: NodeId) -> Result<()> {
+        let dag = &self.program.dag;
+        let node = dag.node(id);
+        let Kind::Kernel(kernel) = node.kind.clone() else { unreachable!("only kernels are steps") };
+        let operands = dag.operands(id);
+        let further = dag.further_outputs(id);
+        let last = further.iter().map(|&(_, number)| number).max().unwrap_or(0);
+        let mut results: SmallVec<[Option<Made>; 1]> = smallvec![None; 1 + last];
+        results[0] = Some(self.memory.make(id, 0)?);
+        for (output, number) in further {
+            results[number] = Some(self.memory.make(output, number)?);
+        }
+        let split = self.split(id);
+        let scratch = match &split {
+            None => kernel.scratch(&dag.operand_metas(id)),
+            Some(split) => {
+                let metas = operands.iter().zip(&split.task);
+                let metas: SmallVec<[Meta; 4]> =
+                    metas.map(|(&id, shape)| Meta { shape: shape.clone(), ..dag.node(id).meta }).collect();
+                kernel.scratch(&metas.iter().collect::<SmallVec<[&Meta; 4]>>())
+            }
+        };
+        let room = if split.is_some() { &mut self.task_scratch } else { &mut self.scratch };
+        *room = scratch.max(*room);
+        self.nodes.push(id);
+        self.steps.push(Step {
+            operands: operands.iter().map(|&operand| self.memory.source(operand)).collect(),
+            results,
+            scratch,
+            site: node.site,
+            layer: node.layer.clone(),
+            is_gradient: node.gradient_of.is_some(),
+            split,
+            kernel,
+        });
+        Ok(())
+    }
+
+    /// How a step of a group goes through the samples.
+    fn split(&self, id: NodeId) -> Option<plan::Split> {
+        let (group, dag) = (self.memory.group(id.index())?, &self.program.dag);
+        let BatchSplit { operands: split, samples_per_row: every, .. } = dag.kernel(id)?.batch_split(&dag.operand_metas(id))?;
+        let last = group.samples - (group.samples.div_ceil(group.chunk) - 1) * group.chunk;
+        let shapes = |samples: usize| {
+            let operands = dag.operand_metas(id).into_iter().zip(&split);
+            let operands = operands.map(|(meta, &split)| rows(&meta.shape, split.then_some(samples)));
+            operands.chain([rows(&dag.node(id).meta.shape, Some(samples.div_ceil(every)))]).collect()
+        };
+        Some(plan::Split { task: shapes(group.chunk), last_task: shapes(last), operands: split, every })
+    }
+
+    fn finish(self, options: Options) -> Result<Plan<T>> {
+        let program = self.program;
+        let mut copies = Vec::new();
+        for &(parameter, value) in &program.updates {
+            let (to, from) = (self.memory.source(parameter), self.memory.source(value));
+            if let Place::Parameter(number) = to.place
+                && from.place != to.place
+            {
+                copies.push((number, from));
+            }
+        }
+        let results = program.outputs.iter().zip(&program.recorded).map(|(&output, (node, name))| {
+            plan::Result { node: *node, name: name.clone(), source: self.memory.source(output) }
+        });
+        let results: Vec<plan::Result> = results.collect();
+        let scratch = self.memory.end();
+        let arena = self.scratch.checked_mul(size_of::<T>()).and_then(|bytes| scratch.checked_add(bytes));
+        let plan = Plan {
+            steps: self.steps,
+            groups: self.groups,
+            results,
+            copies,
+            trains: !program.updates.is_empty(),
+            scratch,
+            arena: arena.filter(|&bytes| bytes < isize::MAX as usize).ok_or(too_large())?,
+            inputs: self.inputs,
+            parameters: self.parameters,
+            graph: program.graph,
+            options,
+            precision: std::marker::PhantomData,
+        };
+        plan.verify();
+        self.memory.liveness.replay(program, &plan, &self.nodes);
+        Ok(plan)
+    }
+}
+
+/// `shape` with another number of rows, if one is given.
+fn rows(shape: &Shape, rows: Option<usize>) -> Shape {
+    let sizes = shape.iter().enumerate();
+    sizes.map(|(axis, &size)| rows.filter(|_| axis == 0).unwrap_or(size)).collect()
+}
