@@ -66,6 +66,7 @@ fn in_precision<T: Real>() -> Vec<*const ()> {
         gather::argmax::<T>,
         lattice::concatenate::<T>,
         random::mask::<T>,
+        random::mask_nhwc::<T>,
         reduce::sum::<T>,
         to_channels_first::<T>,
         to_channels_last::<T>,

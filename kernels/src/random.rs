@@ -5,7 +5,9 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
 use super::real::Real;
-use super::workers::Workers;
+use super::workers::{Split, Workers};
+use crate::gemm::pack::Transpose;
+use crate::simd::Isa;
 
 /// Elements of one task: each starts the generator at a position of its own.
 const CHUNK: usize = 1 << 12;
@@ -15,24 +17,40 @@ const CHUNK: usize = 1 << 12;
 /// The result is a function of `seed`, `stream`, `step` and the position alone, so it is the same for any
 /// number of threads, and drawn anew at each step.
 #[inline(never)]
-pub fn mask<T: Real>(
-    [seed, stream, step]: [u64; 3],
+pub fn mask<T: Real>(seeds: [u64; 3], keep: f64, scale: f64, out: &mut [T], workers: &Workers) {
+    workers.chunks(out, CHUNK, &|task, chunk, _| draw(seeds, task * CHUNK, keep, scale, chunk));
+}
+
+/// The same numbers for images of so many channels and pixels, [N, channels, pixels], as [N, pixels, channels].
+#[inline(never)]
+pub fn mask_nhwc<T: Real>(
+    seeds: [u64; 3],
     keep: f64,
     scale: f64,
+    [channels, pixels]: [usize; 2],
     out: &mut [T],
     workers: &Workers,
 ) {
+    let image = channels * pixels;
+    workers.chunks(out, image, &|number, to, local| {
+        local.reserve(Split::bytes::<T>(image));
+        let from = local.slice::<T>(image);
+        draw(seeds, number * image, keep, scale, from);
+        Isa::detect().dispatch(Transpose { from, stride: pixels, columns: channels, width: channels, to });
+    });
+}
+
+/// The numbers of a mask from position `start` on.
+fn draw<T: Real>([seed, stream, step]: [u64; 3], start: usize, keep: f64, scale: f64, out: &mut [T]) {
     // A 32-bit draw is below the threshold with probability `keep` (exactly 1 for keep = 1).
     let threshold = (keep * 2f64.powi(32)) as u64;
     let (scale, zero) = (T::of(scale), T::zero());
-    workers.chunks(out, CHUNK, &|task, chunk, _| {
-        let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        generator.set_stream(stream.rotate_left(40) ^ step);
-        generator.set_word_pos((task * CHUNK) as u128);
-        for out in chunk {
-            *out = if u64::from(generator.next_u32()) < threshold { scale } else { zero };
-        }
-    });
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(stream.rotate_left(40) ^ step);
+    generator.set_word_pos(start as u128);
+    for out in out {
+        *out = if u64::from(generator.next_u32()) < threshold { scale } else { zero };
+    }
 }
 
 /// Standard normal numbers from a generator, by the Box-Muller transform.

@@ -172,6 +172,10 @@ impl Lowering<'_> {
         if let Some(nhwc) = self.values[id.index()].nhwc {
             return nhwc;
         }
+        if let Some(drawn) = self.drawn(id) {
+            self.values[id.index()].nhwc = Some(drawn);
+            return drawn;
+        }
         let nchw = self.nchw(id);
         let made = self.strided_read(nchw, id).unwrap_or_else(|| self.transpose(nchw, Order::Last, id));
         self.values[id.index()].nhwc = Some(made);
@@ -182,6 +186,15 @@ impl Lowering<'_> {
         let meta = &self.new.node(operand).meta;
         let kernel = Transpose { to, is_free: is_free(&meta.shape, to) };
         self.push(Arc::new(kernel), &[operand], self.old.dag.node(like))
+    }
+
+    /// What is made from nothing, such as a mask, is made NHWC in the first place. It may have operands that it only
+    /// waits for.
+    fn drawn(&mut self, id: NodeId) -> Option<NodeId> {
+        let lowered = self.choose(id).filter(|lowered| lowered.operands.is_empty())?;
+        let awaited = self.old.dag.operands(id).into_iter().map(|operand| self.values[operand.index()]);
+        let awaited: Operands = awaited.filter_map(|value| value.nchw.or(value.nhwc)).collect();
+        Some(self.append(lowered.kernel, &awaited, self.old.dag.node(id)))
     }
 
     /// A constant, or an array that is only read in another way, is not written out to be transposed.

@@ -1,11 +1,16 @@
 //! Dropout: a random mask that is drawn anew at each step.
 
+use std::sync::Arc;
+
 use super::example::{Example, normal};
 use crate::error::Problem;
+use crate::graph::kernel::Definition;
+use crate::graph::lowering::{Lowered, Target};
+use crate::graph::op::Here;
 use crate::graph::{At, Call, Gradient, Meta, Mode, Op, Var};
 use dagrad_kernels::random;
 use dagrad_kernels::real::Real;
-use crate::shape::Shape;
+use crate::shape::{Order, Shape};
 
 /// An array of independent elements, 0 with probability `drop` and 1 / (1 − drop) otherwise.
 ///
@@ -16,6 +21,8 @@ pub struct Mask {
     drop: f64,
     /// Tells the masks of one graph apart.
     stream: u64,
+    /// In which layout an array of four axes is written: the same numbers either way.
+    layout: Order,
 }
 
 impl Op for Mask {
@@ -24,14 +31,24 @@ impl Op for Mask {
     }
 
     fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
-        Ok(Meta::real(&self.shape))
+        Ok(Meta::real(match self.layout {
+            Order::First => self.shape.clone(),
+            Order::Last => Order::Last.shape(Order::First.sizes(&self.shape)),
+        }))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let keep = 1.0 - self.drop;
         let scale = if keep > 0.0 { 1.0 / keep } else { 0.0 };
         let source = [call.random.seed, self.stream, call.random.step];
-        random::mask(source, keep, scale, call.output, call.workers);
+        match self.layout {
+            Order::First => random::mask(source, keep, scale, call.output, call.workers),
+            Order::Last => {
+                let [_, channels, height, width] = Order::First.sizes(&self.shape);
+                let image = [channels, height * width];
+                random::mask_nhwc(source, keep, scale, image, call.output, call.workers);
+            }
+        }
     }
 
     fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
@@ -40,6 +57,11 @@ impl Op for Mask {
 
     fn attributes(&self) -> String {
         format!("drops {}", self.drop)
+    }
+
+    fn lower(&self, _: Here<'_>, _: Target) -> Option<Lowered> {
+        let mask = || Arc::new(Definition(Arc::new(Self { layout: Order::Last, ..self.clone() })));
+        (self.shape.len() == 4).then(|| Lowered::new(mask(), []))
     }
 }
 
@@ -79,7 +101,7 @@ impl<'g> Var<'g> {
             return self;
         }
         let stream = graph.dag().len() as u64;
-        self * graph.record(Mask { shape, drop, stream }, &[])
+        self * graph.record(Mask { shape, drop, stream, layout: Order::First }, &[])
     }
 }
 
