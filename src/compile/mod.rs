@@ -23,6 +23,8 @@ mod plan;
 mod program;
 mod verify;
 
+#[doc(hidden)]
+pub use chain::Chain;
 pub use plan::{Group, Input, Made, Parameter, Place, Plan, Result as PlanResult, Source, Split, Step};
 pub use program::Program;
 
