@@ -181,9 +181,7 @@ impl Isa {
             Kind::Avx2 => unsafe { x86::run_avx2(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 if const { size_of::<T>() == size_of::<f32>() } => unsafe {
-                x86::run_avx512(kernel)
-            },
+            Kind::Avx512 if const { size_of::<T>() == size_of::<f32>() } => unsafe { x86::run_avx512(kernel) },
             // SAFETY: a machine with AVX-512 has AVX2; double precision is for checks, and does with it.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => unsafe { x86::run_avx2(kernel) },

@@ -18,6 +18,7 @@ use memory::Level;
 pub(super) use memory::Parts;
 pub use memory::{Local, Split};
 
+
 mod memory;
 
 /// What a kernel asks to be done for every task index.

@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
 use crate::graph::op::{AnyOp, Call, Operand, Random};
 use crate::graph::{Dtype, Graph, Meta, Precision, Var};
+use dagrad_kernels::workers::Workers;
 use crate::ops::Example;
 use crate::run::{Feed, Store, Workspace};
-use dagrad_kernels::workers::Workers;
 
 /// Elements around an output that nobody may touch.
 const MARGIN: usize = 17;

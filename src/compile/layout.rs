@@ -16,10 +16,10 @@ use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::op::{
     Adapt, Algorithm, AnyOp, At, Call, ChannelsLast, Gradient, Meta, Op, Operand, Samples,
 };
-use crate::shape::{Order, Shape};
 use dagrad_kernels::channels_last::{to_channels_first, to_channels_last};
 use dagrad_kernels::real::Real;
 use dagrad_kernels::walk::{self, Walk};
+use crate::shape::{Order, Shape};
 
 /// Changes operations that gain by it, and those that follow, to channels last.
 pub fn channels_last(program: &Program) -> Program {

@@ -11,10 +11,10 @@ use super::dag::{Dag, NodeId};
 pub use super::order::{Adapt, Algorithm, ChannelsLast, Samples};
 use super::var::Var;
 use crate::error::Problem;
-use crate::shape::{Shape, Window};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::workers::Workers;
+use crate::shape::{Shape, Window};
 
 /// Whether an array holds real numbers or indices (classes, positions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

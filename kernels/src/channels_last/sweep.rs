@@ -240,8 +240,7 @@ impl<T: Real> Finish<T, 1> for Plain {
                 let target = target.add(column * all.target_step[1]);
                 for vector in 0..VECTORS {
                     let (count, bias) = bias[vector];
-                    all.finished(sums[column][vector], bias)
-                        .store_first(target.add(vector * V::LANES), count);
+                    all.finished(sums[column][vector], bias).store_first(target.add(vector * V::LANES), count);
                 }
             }
         }

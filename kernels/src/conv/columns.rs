@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::Convolution;
 use crate::real::Real;
-use crate::window::Window;
 use crate::workers::Workers;
+use crate::window::Window;
 
 impl Convolution {
     /// Writes the matrix of patches: [N·OH·OW, C·kh·kw], a row per place of the window and a column per tap, in the

@@ -17,8 +17,8 @@ use crate::gemm::tile::{Bias, Finish, Part, Rows, Scattered, Tile};
 use crate::gemm::{Epilogue, aligned, share};
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
-use crate::window::Window;
 use crate::workers::{Local, Parts, Split, Workers};
+use crate::window::Window;
 
 /// How many bytes of a thread's scratch a strip should take, so that it stays in the second-level cache.
 const STRIP_BYTES: usize = Local::BYTES / 2;

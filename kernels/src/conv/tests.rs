@@ -22,15 +22,7 @@ fn convolution(
     padding: [usize; 2],
 ) -> Convolution {
     let window = Window::new(kernel, stride, padding);
-    Convolution {
-        batch,
-        groups: 1,
-        channels,
-        filters,
-        image,
-        output: window.output_size(image).unwrap(),
-        window,
-    }
+    Convolution { batch, groups: 1, channels, filters, image, output: window.output_size(image).unwrap(), window }
 }
 
 /// All sorts: sizes that differ along all axes, windows as large as the picture or larger, strides that leave

@@ -14,8 +14,8 @@ use crate::gemm::tile::{Columns, Finish, Gathered, MAX_ROWS, Part, Tile};
 use crate::gemm::{aligned, share};
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES, vectorize};
-use crate::window::Window;
 use crate::workers::{Local, Parts, Split, Workers};
+use crate::window::Window;
 
 /// Into how many chunks the batch is cut at most.
 const CHUNKS: usize = 8;

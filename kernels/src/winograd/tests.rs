@@ -22,15 +22,7 @@ fn convolution(
     padding: [usize; 2],
 ) -> Convolution {
     let window = Window::new([kernel; 2], [1, 1], padding);
-    Convolution {
-        batch,
-        groups: 1,
-        channels,
-        filters,
-        image,
-        output: window.output_size(image).unwrap(),
-        window,
-    }
+    Convolution { batch, groups: 1, channels, filters, image, output: window.output_size(image).unwrap(), window }
 }
 
 fn winograd(sizes: [usize; 3], image: [usize; 2], kernel: usize, padding: [usize; 2]) -> Winograd {
