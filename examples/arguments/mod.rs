@@ -24,8 +24,7 @@ pub fn start<A, E: Display>(
         println!("{help}");
         return ExitCode::SUCCESS;
     }
-    let mut flags = Flags { parser: lexopt::Parser::from_env(), last: String::new() };
-    match read(&mut flags) {
+    match read(&mut Flags::of(std::env::args_os().skip(1))) {
         Err(error) => {
             eprintln!("error: {error}\n`--help` lists the flags");
             ExitCode::from(2)
@@ -41,6 +40,12 @@ pub fn start<A, E: Display>(
 }
 
 impl Flags {
+    /// The flags among these arguments.
+    pub fn of(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        let parser = lexopt::Parser::from_args(arguments.into_iter().map(Into::into));
+        Self { parser, last: String::new() }
+    }
+
     /// The next flag, as `--epochs`; none at the end.
     pub fn next(&mut self) -> Result<Option<String>, String> {
         let flag = match self.parser.next().map_err(|error| error.to_string())? {

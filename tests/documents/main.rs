@@ -4,3 +4,4 @@ mod codegen;
 mod commands;
 mod floors;
 mod listings;
+mod table;
