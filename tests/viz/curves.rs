@@ -22,9 +22,10 @@ fn page(runs: &[&[f64]]) -> String {
     report.to_html().unwrap()
 }
 
-/// The corners of the first element of a kind, as pixels.
+/// The corners of the first band, or of the first line after it, as pixels. (Lines before it are axes.)
 fn corners(page: &str, element: &str) -> Vec<[f64; 2]> {
-    let found = page.split_once(&format!("<{element} ")).unwrap().1;
+    let found = &page[page.find("<polygon ").unwrap()..];
+    let found = found.split_once(&format!("<{element} ")).unwrap().1;
     let points = found.split_once("points=\"").unwrap().1.split_once('"').unwrap().0;
     let point = |text: &str| {
         let (x, y) = text.split_once(',').unwrap();

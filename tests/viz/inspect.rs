@@ -360,9 +360,11 @@ fn in_tables_words_stand_left_and_numbers_right_with_thousands_apart() {
         [parameters("größe"), parameters("b "), parameters("total")],
         ["1,998", "1,234,000", "1,235,998"]
     );
-    let macs = |start: &str| row(start)[end..].iter().collect::<String>();
-    assert_mentions(&macs("größe"), &[" 999 "]);
-    assert_mentions(&macs("b "), &["1,232,766"]);
+    let macs = |start: &str| {
+        let cells: String = row(start)[end..].iter().collect();
+        cells.split_whitespace().next().unwrap_or_default().to_string()
+    };
+    assert_eq!([macs("größe"), macs("b ")], ["999", "1,232,766"]);
     // Nothing stands for 0, and no line ends with a space.
     let last = rows.iter().rev().nth(1).unwrap();
     assert!(last[end - 10..end].iter().all(|letter| *letter == ' '), "{text}");
