@@ -74,6 +74,39 @@ pub trait Vector<T>: Copy {
     unsafe fn flush(self) -> Self;
     /// Whether all lanes are 0.
     unsafe fn is_zero(self) -> bool;
+    /// The lanes whose index is `index`, the others 0; all lanes of indices are read.
+    #[inline(always)]
+    unsafe fn where_equal(self, indices: *const u32, index: u32) -> Self
+    where
+        T: Real,
+    {
+        let mut lanes = [T::zero(); MAX_LANES];
+        // SAFETY: no register has more lanes than the array; the indices are readable by the method's contract.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            for lane in 0..Self::LANES {
+                lanes[lane] = if *indices.add(lane) == index { lanes[lane] } else { T::zero() };
+            }
+            Self::load(lanes.as_ptr())
+        }
+    }
+    /// Writes the indices that the first `count` lanes carry.
+    #[inline(always)]
+    unsafe fn store_carried(self, to: *mut u32, count: usize)
+    where
+        T: Real,
+    {
+        // SAFETY: no register has more lanes than the array; the indices are writable by the method's contract.
+        unsafe {
+            if size_of::<T>() == size_of::<u32>() {
+                self.store_first(to.cast(), count); // the bits of such a number are the index
+            } else {
+                let mut lanes = [T::zero(); MAX_LANES];
+                self.store(lanes.as_mut_ptr());
+                (0..count).for_each(|lane| *to.add(lane) = lanes[lane].carried());
+            }
+        }
+    }
     /// Lanes of both by turns (a₀ b₀ a₁ b₁ …): the first half of them, and the second.
     unsafe fn interleave(self, other: Self) -> (Self, Self);
 }

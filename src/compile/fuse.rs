@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::chain::{Chain, MAX_INSTRUCTIONS, MAX_OPERANDS};
 use super::program::Program;
-use crate::error::Problem;
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
-use crate::graph::op::{At, Call, Gradient, Made, Meta, Op, Operand, Samples};
+use crate::graph::kernel::{BatchSplit, Kernel};
+use crate::graph::op::{Call, Made, Meta, Operand, Precision};
 use dagrad_kernels::elementwise::{self, Argument, Function, Outputs, Read, Target, Term};
-use dagrad_kernels::real::Real;
 use dagrad_kernels::walk::Walk;
 
 /// Joins every elementwise node with the single-use elementwise nodes before it.
@@ -24,10 +23,10 @@ pub fn fuse(program: &Program) -> Program {
             _ if swallowed[id.index()] => None,
             Some(chain) => {
                 let results = [chain.code.len() - 1];
-                let op = Fused::new(chain, &results, program, &node.meta);
+                let kernel = Fused::new(chain, &results, program, &node.meta);
                 let operands: Option<SmallVec<[NodeId; 8]>> =
                     chain.operands.iter().map(|(operand, _)| place[operand.index()]).collect();
-                Some(new.push(Node { kind: Kind::Op(Arc::new(op)), ..node.clone() }, &operands?))
+                Some(new.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..node.clone() }, &operands?))
             }
             None => Some(new.push(node.clone(), &operands?)),
         };
@@ -43,7 +42,7 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
     let mut chains: Vec<Option<Chain>> = vec![None; dag.len()];
     let mut swallowed = vec![false; dag.len()];
     for id in dag.ids() {
-        let Some(function) = dag.op(id).and_then(|op| op.elementwise()) else { continue };
+        let Some(function) = dag.kernel(id).and_then(|kernel| kernel.elementwise()) else { continue };
         let mut chain = Chain::default();
         let mut arguments = [Argument::Constant(0.0); 2];
         let mut taken: SmallVec<[NodeId; 2]> = SmallVec::new();
@@ -55,7 +54,7 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
                     let result = Argument::Register(longer.code.len() - 1);
                     (longer, result)
                 });
-            *argument = match (dag.op(operand).and_then(|op| op.constant()), longer) {
+            *argument = match (dag.kernel(operand).and_then(|kernel| kernel.constant()), longer) {
                 (Some(value), _) => Argument::Constant(value),
                 // Room is kept for this node's own instruction and its other operand.
                 (None, Some((longer, result)))
@@ -87,8 +86,7 @@ fn read(program: &Program, chain: &mut Chain, operand: NodeId) -> Argument {
     }
 }
 
-/// Elementwise functions as one operation of a plan. Its output is the first of the results, the others are
-/// by-products.
+/// Elementwise functions as one kernel. Its outputs are the results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fused {
     code: Vec<(Function, [Argument; 2])>,
@@ -97,8 +95,9 @@ pub struct Fused {
     program: elementwise::Program,
     /// Which operands are read sample by sample, if the chain can be done so.
     split: Option<SmallVec<[bool; 8]>>,
-    /// What is known of each result.
+    /// What is known of each result, and how many there are.
     meta: Meta,
+    results: usize,
 }
 
 impl Fused {
@@ -110,44 +109,41 @@ impl Fused {
             program: chain.finish(results),
             split: chain.splits(program, meta),
             meta: meta.clone(),
+            results: results.len(),
         }
     }
 
     /// The chain of a node that is such an operation.
     pub fn chain(dag: &Dag, id: NodeId) -> Option<Chain> {
-        let fused: &Self = dag.op(id)?.as_any().downcast_ref()?;
+        let fused: &Self = dag.kernel(id)?.as_any().downcast_ref()?;
         let operands = dag.operands(id).into_iter().zip(fused.reads.iter().cloned()).collect();
         Some(Chain { code: fused.code.clone(), operands })
     }
 }
 
-impl Op for Fused {
+impl Kernel for Fused {
     fn name(&self) -> &'static str {
         "elementwise"
     }
 
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
-        Ok(self.meta.clone())
+    fn outputs(&self, _: &[&Meta]) -> SmallVec<[Meta; 1]> {
+        smallvec![self.meta.clone(); self.results]
     }
 
-    fn forward<T: Real>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) {
         let reads: SmallVec<[Read<'_, T>; MAX_OPERANDS]> = (call.operands.iter().zip(&self.reads))
             .map(|(operand, walk)| match (operand, walk) {
                 (Operand::Real(_, data), None) => Read::Whole(data),
                 (Operand::Real(_, [value, ..]), Some(walk)) if walk.is_single() => Read::Single(*value),
                 (Operand::Real(_, data), Some(walk)) => Read::Along(data, walk),
                 (Operand::InPlace(result), _) => Read::InPlace(*result),
-                _ => Read::Whole(&[]),
+                (Operand::Index(..), _) => unreachable!("elementwise functions take real numbers"),
             })
             .collect();
         // Somebody reads each of them, or it would be no by-product.
         let byproducts = call.byproducts.into_iter().filter_map(Made::real);
         let out: Outputs<'_, T> = [call.output].into_iter().chain(byproducts).collect();
         elementwise::run(&self.program, &reads, out, call.workers);
-    }
-
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
-        Gradient::NotDifferentiable
     }
 
     fn attributes(&self) -> String {
@@ -158,8 +154,8 @@ impl Op for Fused {
         names.collect::<Vec<_>>().join(" ")
     }
 
-    fn samples(&self, _: &[&Meta]) -> Option<Samples> {
-        Some(Samples::each(*self.meta.shape.first()?, self.split.as_deref()?))
+    fn batch_split(&self, _: &[&Meta]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(*self.meta.shape.first()?, self.split.as_deref()?))
     }
 
     /// An operand may be overwritten by a result after which nobody reads it.

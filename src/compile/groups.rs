@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 
 use super::program::Program;
-use crate::graph::dag::{Dag, Kind, NodeId};
-use crate::graph::op::Samples;
+use crate::graph::dag::{Dag, NodeId};
+use crate::graph::kernel::BatchSplit;
 
 /// Operations that are done depth first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,24 +44,24 @@ pub fn group(program: &Program) -> Program {
     let mut order = Vec::with_capacity(program.dag.len());
     let mut groups = Vec::new();
     let dag = &program.dag;
-    let is_leaf = |id: &NodeId| !matches!(dag.node(*id).kind, Kind::Op(_));
+    let is_leaf = |id: &NodeId| !dag.is_computed(*id);
     order.extend(dag.ids().filter(is_leaf));
-    // By-products go with what makes them.
-    let is_step = |id: &NodeId| !is_leaf(id) && dag.byproduct(*id).is_none();
-    let with_byproducts =
-        |id: NodeId| [id].into_iter().chain(dag.byproducts(id).into_iter().map(|(id, _)| id));
+    // Further outputs go with the kernel that makes them.
+    let is_step = |id: &NodeId| !is_leaf(id) && dag.output_number(*id).is_none();
+    let with_outputs =
+        |id: NodeId| [id].into_iter().chain(dag.further_outputs(id).into_iter().map(|(id, _)| id));
     let mut waiting: VecDeque<NodeId> = dag.ids().filter(is_step).collect();
     let mut gathering = Gathering { dag, state: vec![State::Free; dag.len()], samples: samples(dag) };
     while let Some(id) = waiting.pop_front() {
         let Some(samples) = gathering.samples[id.index()].clone() else {
-            order.extend(with_byproducts(id));
+            order.extend(with_outputs(id));
             continue;
         };
         waiting.push_front(id);
         let gathered = gathering.gather(&mut waiting, samples);
-        order.extend(gathered.before.iter().copied().flat_map(with_byproducts));
+        order.extend(gathered.before.iter().copied().flat_map(with_outputs));
         let first = order.len();
-        order.extend(gathered.members.iter().copied().flat_map(with_byproducts));
+        order.extend(gathered.members.iter().copied().flat_map(with_outputs));
         if gathering.steps(&gathered.members) > 1 {
             let nodes = first..order.len();
             groups.push(Group { nodes, samples: gathered.samples, chunk: gathered.chunk() });
@@ -73,9 +73,9 @@ pub fn group(program: &Program) -> Program {
 }
 
 /// How each operation treats samples, if one by one and if there are enough of them, and of rows.
-fn samples(dag: &Dag) -> Vec<Option<Samples>> {
-    let is_enough = |s: &Samples| s.count >= FEWEST_SAMPLES && s.count.div_ceil(s.every) >= FEWEST_TASKS;
-    let of = |id: NodeId| dag.op(id)?.samples(&dag.operand_metas(id)).filter(is_enough);
+fn samples(dag: &Dag) -> Vec<Option<BatchSplit>> {
+    let is_enough = |s: &BatchSplit| s.samples >= FEWEST_SAMPLES && s.samples.div_ceil(s.samples_per_row) >= FEWEST_TASKS;
+    let of = |id: NodeId| dag.kernel(id)?.batch_split(&dag.operand_metas(id)).filter(is_enough);
     dag.ids().map(of).collect()
 }
 
@@ -95,7 +95,7 @@ enum State {
 struct Gathering<'a> {
     dag: &'a Dag,
     state: Vec<State>,
-    samples: Vec<Option<Samples>>,
+    samples: Vec<Option<BatchSplit>>,
 }
 
 struct Gathered {
@@ -115,13 +115,13 @@ struct Gathered {
 
 impl Gathering<'_> {
     /// Takes from the queue what can join a group of such samples, and what its members need before.
-    fn gather(&mut self, queue: &mut VecDeque<NodeId>, like: Samples) -> Gathered {
+    fn gather(&mut self, queue: &mut VecDeque<NodeId>, like: BatchSplit) -> Gathered {
         let (before, members) = (Vec::new(), Vec::new());
         let mut found = Gathered {
             before,
             members,
             values: 0,
-            samples: like.count,
+            samples: like.samples,
             every: 1,
             fits: usize::MAX,
             wants: 1,
@@ -136,7 +136,7 @@ impl Gathering<'_> {
                 self.hoist(id, &mut found.before);
                 self.state[id.index()] = State::Member;
                 found.members.push(id);
-                found.values += 1 + self.dag.byproducts(id).len();
+                found.values += 1 + self.dag.further_outputs(id).len();
             } else {
                 let needs =
                     |operand: NodeId| matches!(self.state[operand.index()], State::Member | State::After);
@@ -165,17 +165,17 @@ impl Gathering<'_> {
     /// sample, and it wants about as many samples at a time.
     fn joins(&self, id: NodeId, group: &mut Gathered) -> bool {
         let Some(samples) = &self.samples[id.index()] else { return false };
-        let (few, many) = (samples.every.min(group.every), samples.every.max(group.every));
+        let (few, many) = (samples.samples_per_row.min(group.every), samples.samples_per_row.max(group.every));
         let (fits, wants) = self.chunk_of(id, samples);
         let (fits, wants) = (fits.min(group.fits), wants.max(group.wants));
         let goes_along =
-            samples.count == group.samples && many % few == 0 && (many > 1 || wants <= OVERFLOW * fits);
-        let mut operands = self.needed(id).zip(&samples.split);
+            samples.samples == group.samples && many % few == 0 && (many > 1 || wants <= OVERFLOW * fits);
+        let mut operands = self.needed(id).zip(&samples.operands);
         let joins = goes_along
             && operands.all(|(operand, is_split)| match self.state[operand.index()] {
                 State::Free | State::Waiting => true,
                 State::Member => {
-                    *is_split && self.samples[operand.index()].as_ref().is_some_and(|s| s.every == 1)
+                    *is_split && self.samples[operand.index()].as_ref().is_some_and(|s| s.samples_per_row == 1)
                 }
                 State::After => false,
             });
@@ -204,25 +204,25 @@ impl Gathering<'_> {
 
     /// How many members do something at a run.
     fn steps(&self, members: &[NodeId]) -> usize {
-        members.iter().filter(|&&id| self.dag.op(id).is_some_and(|op| !op.is_alias())).count()
+        members.iter().filter(|&&id| self.dag.kernel(id).is_some_and(|kernel| !kernel.is_alias())).count()
     }
 
     /// How many bytes a node reads and writes sample by sample, and how many it reads as a whole.
-    fn bytes(&self, id: NodeId, samples: &Samples) -> (usize, usize) {
+    fn bytes(&self, id: NodeId, samples: &BatchSplit) -> (usize, usize) {
         let bytes = |id: NodeId| self.dag.node(id).meta.shape.count() * size_of::<f32>();
-        let byproducts = self.dag.byproducts(id);
-        let mut total = (bytes(id) + byproducts.iter().map(|&(id, _)| bytes(id)).sum::<usize>(), 0);
-        for (operand, is_split) in self.dag.operands(id).into_iter().zip(&samples.split) {
+        let further = self.dag.further_outputs(id);
+        let mut total = (bytes(id) + further.iter().map(|&(id, _)| bytes(id)).sum::<usize>(), 0);
+        for (operand, is_split) in self.dag.operands(id).into_iter().zip(&samples.operands) {
             *(if *is_split { &mut total.0 } else { &mut total.1 }) += bytes(operand);
         }
         total
     }
 
     /// How many samples at a time a node fits in the cache, and for how many it pays to read the rest.
-    fn chunk_of(&self, id: NodeId, samples: &Samples) -> (usize, usize) {
+    fn chunk_of(&self, id: NodeId, samples: &BatchSplit) -> (usize, usize) {
         let (split, whole) = self.bytes(id, samples);
-        let sample = (split / samples.count).max(1);
-        ((CHUNK_BYTES / sample).max(1), (whole / sample).clamp(1, samples.count.div_ceil(FEWEST_TASKS)))
+        let sample = (split / samples.samples).max(1);
+        ((CHUNK_BYTES / sample).max(1), (whole / sample).clamp(1, samples.samples.div_ceil(FEWEST_TASKS)))
     }
 }
 

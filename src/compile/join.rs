@@ -9,7 +9,6 @@ use smallvec::SmallVec;
 use super::chain::Chain;
 use super::fuse::Fused;
 use super::program::Program;
-use crate::graph::byproduct::Byproduct;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use dagrad_kernels::elementwise::MAX_RESULTS;
 use dagrad_kernels::walk::Walk;
@@ -129,8 +128,8 @@ impl Cluster {
         self.last.push(self.chain.code.len() - 1);
     }
 
-    /// Puts the cluster into a new graph: the last member is the output, the others that are read elsewhere are its
-    /// by-products.
+    /// Puts the cluster into a new graph: the last member is the output, the others that are read elsewhere are further
+    /// outputs.
     fn place(
         &self,
         program: &Program,
@@ -138,25 +137,23 @@ impl Cluster {
         place: &mut [Option<NodeId>],
         is_read: impl Fn(&NodeId) -> bool,
     ) {
-        let [inner @ .., main] = &self.members[..] else { return };
-        let byproducts: SmallVec<[(NodeId, usize); 4]> =
+        let [inner @ .., main] = &self.members[..] else { unreachable!("a cluster has a member") };
+        let further: SmallVec<[(NodeId, usize); 4]> =
             (inner.iter().copied().zip(self.last.iter().copied()))
                 .filter(|(member, _)| is_read(member))
                 .collect();
         let results: SmallVec<[usize; 4]> =
-            self.last.last().copied().into_iter().chain(byproducts.iter().map(|&(_, last)| last)).collect();
+            self.last.last().copied().into_iter().chain(further.iter().map(|&(_, last)| last)).collect();
         let operands: Option<Operands> =
             self.chain.operands.iter().map(|(operand, _)| place[operand.index()]).collect();
-        let Some(operands) = operands else { return };
+        let Some(operands) = operands else { unreachable!("operands are placed before their readers") };
         let like = program.dag.node(*main);
-        let op = Fused::new(&self.chain, &results, program, &like.meta);
-        let made = dag.push(Node { kind: Kind::Op(Arc::new(op)), ..like.clone() }, &operands);
+        let kernel = Fused::new(&self.chain, &results, program, &like.meta);
+        let made = dag.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..like.clone() }, &operands);
         place[main.index()] = Some(made);
-        for (number, (member, _)) in byproducts.into_iter().enumerate() {
-            let node = program.dag.node(member);
-            let op = Byproduct { number, meta: node.meta.clone() };
-            place[member.index()] =
-                Some(dag.push(Node { kind: Kind::Op(Arc::new(op)), ..node.clone() }, &[made]));
+        for (index, (member, _)) in further.into_iter().enumerate() {
+            let node = program.dag.node(member).clone();
+            place[member.index()] = Some(dag.push(Node { kind: Kind::Output(1 + index), ..node }, &[made]));
         }
     }
 }

@@ -9,11 +9,11 @@ use super::Options;
 use super::gaps::{FreeList, too_large};
 use super::groups;
 use super::plan::{self, Input, Made, Parameter, Place, Plan, Source, Step};
-use super::program::Program;
+use super::program::{IndexLimit, Program};
 use crate::error::Result;
 use crate::graph::dag::{Kind, NodeId};
-use crate::graph::op::Samples;
-use crate::graph::{Dtype, Meta, Precision};
+use crate::graph::kernel::BatchSplit;
+use crate::graph::{Meta, Precision};
 use crate::shape::Shape;
 
 /// The most bytes of a value that a group's task keeps in its thread's memory.
@@ -32,12 +32,13 @@ pub(super) fn lay_out<T: Precision>(program: &Program, options: &Options) -> Res
         match &program.dag.node(id).kind {
             Kind::Input => {}
             Kind::Parameter { init, trainable } => layout.add_parameter(id, *init, *trainable),
-            Kind::Op(op) if op.is_alias() => {
+            Kind::Kernel(kernel) if kernel.is_alias() => {
                 layout.place[id.index()] = layout.place[layout.storage[id.index()]]
             }
-            Kind::Op(_) if program.dag.byproduct(id).is_some() => {} // placed with what makes it
-            Kind::Op(_) => steps.push(layout.add_step(id)?),
-            Kind::Poison => {}
+            Kind::Output(_) => {} // placed with the kernel that makes it
+            Kind::Kernel(_) => steps.push(layout.add_step(id)?),
+            Kind::Op(op) => unreachable!("{} has not been lowered", op.name()),
+            Kind::Poison => unreachable!("a graph with an error is not compiled"),
         }
         layout.free_dead(id);
         layout.leave(id, steps.len());
@@ -78,7 +79,7 @@ impl<'a, T: Precision> Layout<'a, T> {
         let mut last_read: Vec<usize> = (0..dag.len()).collect();
         for id in dag.ids() {
             let operands = dag.operands(id);
-            if dag.op(id).is_some_and(|op| op.is_alias()) {
+            if dag.kernel(id).is_some_and(|kernel| kernel.is_alias()) {
                 storage[id.index()] = storage[operands[0].index()];
             }
             operands.iter().for_each(|operand| last_read[storage[operand.index()]] = id.index());
@@ -114,7 +115,8 @@ impl<'a, T: Precision> Layout<'a, T> {
     }
 
     fn source(&self, id: NodeId) -> Source {
-        let place = self.place[id.index()].unwrap_or(Place::Arena(0));
+        let name = || self.program.dag.node(id).source();
+        let place = self.place[id.index()].unwrap_or_else(|| unreachable!("{} has no memory", name()));
         Source { place, meta: self.program.dag.node(id).meta.clone() }
     }
 
@@ -185,18 +187,7 @@ impl<'a, T: Precision> Layout<'a, T> {
         self.allocate(id)?;
         let dag = &self.program.dag;
         let name = dag.node(id).label.clone().unwrap_or_default();
-        // Those that read it under another shape, too.
-        let reads =
-            |reader: &NodeId| dag.operands(*reader).iter().any(|o| self.storage[o.index()] == id.index());
-        let is_index = dag.node(id).meta.dtype == Dtype::Index;
-        let limits = dag.ids().filter(|_| is_index).filter(reads).filter_map(|consumer| {
-            let op = dag.op(consumer)?;
-            Some((op.index_limit(&dag.operand_metas(consumer))?, op.name(), op.exempt_index()))
-        });
-        let limits: Vec<_> = limits.collect();
-        let limit = limits.iter().map(|&(limit, op, _)| (limit, op)).min();
-        let exempt = limits.first().and_then(|first| first.2);
-        let exempt = exempt.filter(|_| limits.iter().all(|other| other.2 == exempt));
+        let IndexLimit { limit, exempt } = self.program.limits.get(&name).copied().unwrap_or_default();
         self.inputs.push(Input { name, source: self.source(id), limit, exempt });
         Ok(())
     }
@@ -211,23 +202,23 @@ impl<'a, T: Precision> Layout<'a, T> {
     fn add_step(&mut self, id: NodeId) -> Result<Step> {
         let dag = &self.program.dag;
         let node = dag.node(id);
-        let Kind::Op(op) = node.kind.clone() else { unreachable!("only operations are steps") };
+        let Kind::Kernel(kernel) = node.kind.clone() else { unreachable!("only kernels are steps") };
         let operands = dag.operands(id);
-        let byproducts = dag.byproducts(id);
-        let count = byproducts.iter().map(|&(_, number)| number + 1).max().unwrap_or(0);
-        let mut results: SmallVec<[Option<Made>; 1]> = smallvec![None; 1 + count];
+        let further = dag.further_outputs(id);
+        let last = further.iter().map(|&(_, number)| number).max().unwrap_or(0);
+        let mut results: SmallVec<[Option<Made>; 1]> = smallvec![None; 1 + last];
         results[0] = Some(self.make(id, 0)?);
-        for (byproduct, number) in byproducts {
-            results[1 + number] = Some(self.make(byproduct, 1 + number)?);
+        for (output, number) in further {
+            results[number] = Some(self.make(output, number)?);
         }
         let split = self.split(id);
         let scratch = match &split {
-            None => op.scratch(&dag.operand_metas(id)),
+            None => kernel.scratch(&dag.operand_metas(id)),
             Some(split) => {
                 let metas = operands.iter().zip(&split.task);
                 let metas: SmallVec<[Meta; 4]> =
                     metas.map(|(&id, shape)| Meta { shape: shape.clone(), ..dag.node(id).meta }).collect();
-                op.scratch(&metas.iter().collect::<SmallVec<[&Meta; 4]>>())
+                kernel.scratch(&metas.iter().collect::<SmallVec<[&Meta; 4]>>())
             }
         };
         let room = if split.is_some() { &mut self.task_scratch } else { &mut self.scratch };
@@ -240,11 +231,11 @@ impl<'a, T: Precision> Layout<'a, T> {
             layer: node.layer.clone(),
             is_gradient: node.gradient_of.is_some(),
             split,
-            op,
+            kernel,
         })
     }
 
-    /// Finds a place for a step's output (`result` 0) or a by-product, on top of what is read for the last time if
+    /// Finds a place for an output of a step, on top of what is read for the last time if
     /// possible.
     fn make(&mut self, id: NodeId, result: usize) -> Result<Made> {
         let in_place =
@@ -258,7 +249,7 @@ impl<'a, T: Precision> Layout<'a, T> {
     /// How a step of a group goes through the samples.
     fn split(&self, id: NodeId) -> Option<plan::Split> {
         let (group, dag) = (self.group(id.index())?, &self.program.dag);
-        let Samples { split, every, .. } = dag.op(id)?.samples(&dag.operand_metas(id))?;
+        let BatchSplit { operands: split, samples_per_row: every, .. } = dag.kernel(id)?.batch_split(&dag.operand_metas(id))?;
         let last = group.samples - (group.samples.div_ceil(group.chunk) - 1) * group.chunk;
         let shapes = |samples: usize| {
             let operands = dag.operand_metas(id).into_iter().zip(&split);
@@ -275,8 +266,8 @@ impl<'a, T: Precision> Layout<'a, T> {
         let dag = &self.program.dag;
         let readers = group.nodes.clone().map(NodeId::new);
         readers.into_iter().all(|reader| {
-            let split = dag.op(reader).and_then(|op| op.samples(&dag.operand_metas(reader)));
-            let split = split.map_or(SmallVec::new(), |samples| samples.split);
+            let split = dag.kernel(reader).and_then(|kernel| kernel.batch_split(&dag.operand_metas(reader)));
+            let split = split.map_or(SmallVec::new(), |split| split.operands);
             let mut operands = dag.operands(reader).into_iter().zip(split);
             operands.all(|(operand, is_split)| is_split || self.storage[operand.index()] != storage)
         })
@@ -328,7 +319,7 @@ impl<'a, T: Precision> Layout<'a, T> {
             (None, _) => Some(None),
             (Some(position), None) => {
                 let same_size = self.bytes(storage) == self.bytes(id.index());
-                let works = dag.op(id).is_some_and(|op| op.runs_in_place(position, result));
+                let works = dag.kernel(id).is_some_and(|kernel| kernel.runs_in_place(position, result));
                 (same_size && works).then_some(Some(position))
             }
             _ => None,

@@ -3,20 +3,19 @@
 //! 1. `prune` forgets what no result needs,
 //! 2. `dedup` merges equal nodes,
 //! 3. `simplify` applies the operations' own rules, such as x · 1 = x,
-//! 4. `absorb` takes bias and relu into the kernel before them,
-//! 5. `channels_last` lets pictures lie so that the kernels are fastest,
-//! 6. `simplify` and `absorb` again, for the kernels chosen,
-//! 7. `fuse` joins chains of elementwise functions into one step,
-//! 8. `join` does steps of which one reads what another makes in one walk,
-//! 9. `depth_first` takes a few samples through several steps before the next few,
-//! 10. `memory` places every buffer in one arena and yields the [`Plan`].
+//! 4. `lower` goes from operations to kernels, and lays images so that the kernels are fastest,
+//! 5. `absorb` takes bias, relu and pooling into the kernel before them (epilogue fusion),
+//! 6. `fuse` joins chains of elementwise functions into one step (elementwise fusion),
+//! 7. `join` does steps of which one reads what another makes in one walk (multi-output fusion),
+//! 8. `depth_first` takes a few samples through several steps before the next few (batch tiling),
+//! 9. `memory` places every buffer in one arena and yields the [`Plan`].
 
 mod chain;
 mod fuse;
 mod gaps;
 mod groups;
 mod join;
-mod layout;
+mod lower;
 mod memory;
 mod passes;
 mod plan;
@@ -29,7 +28,8 @@ pub use plan::{Group, Input, Made, Parameter, Place, Plan, Result as PlanResult,
 pub use program::Program;
 
 use crate::error::{Error, Result};
-pub use crate::graph::op::Algorithm;
+pub use crate::graph::lowering::Algorithm;
+use crate::graph::lowering::Target;
 use crate::graph::{Graph, Precision, Var};
 
 /// A pass: its name, and what it does.
@@ -40,6 +40,7 @@ pub type Pass = (&'static str, fn(&Program) -> Program);
 #[derive(Debug, Clone)]
 pub struct Options {
     passes: Vec<Pass>,
+    lowers: bool,
     reuse_memory: bool,
     assign: bool,
     convolution: Algorithm,
@@ -54,15 +55,13 @@ impl Default for Options {
             ("dedup", passes::dedup),
             ("simplify", passes::simplify),
             ("dedup", passes::dedup),
-            ("absorb", passes::absorb),
-            ("channels_last", layout::channels_last),
-            ("simplify", passes::simplify),
+            ("lower", lower::lower),
             ("absorb", passes::absorb),
             ("fuse", fuse::fuse),
             ("join", join::join),
             ("depth_first", groups::group),
         ];
-        Self { passes, reuse_memory: true, assign: true, convolution: Algorithm::Auto, unknown: None }
+        Self { passes, lowers: true, reuse_memory: true, assign: true, convolution: Algorithm::Auto, unknown: None }
     }
 }
 
@@ -74,16 +73,17 @@ impl Options {
 
     /// No pass at all, and a buffer of its own for every value: the graph as it was written down.
     pub fn plain() -> Self {
-        Self { passes: Vec::new(), reuse_memory: false, ..Self::default() }
+        Self { passes: vec![("lower", lower::lower)], lowers: false, reuse_memory: false, ..Self::default() }
     }
 
-    /// Without the pass of this name (`memory`: every value keeps a buffer of its own). A name that no pass
-    /// has is an error when compiling.
+    /// Without the pass of this name (`memory`: every value keeps a buffer of its own; `lower`: every operation is done by
+    /// its definition). A name that no pass has is an error when compiling.
     pub fn without(mut self, name: &str) -> Self {
         if !Self::default().names().contains(&name) {
             self.unknown = Some(name.to_string());
         }
-        self.passes.retain(|(pass, _)| *pass != name);
+        self.passes.retain(|(pass, _)| *pass != name || *pass == "lower");
+        self.lowers &= name != "lower";
         self.reuse_memory &= name != "memory";
         self
     }
@@ -101,7 +101,8 @@ impl Options {
     /// The names of the passes that run, in order.
     pub fn names(&self) -> Vec<&'static str> {
         let memory = self.reuse_memory.then_some("memory");
-        self.passes.iter().map(|(name, _)| *name).chain(memory).collect()
+        let passes = self.passes.iter().map(|(name, _)| *name).filter(|name| self.lowers || *name != "lower");
+        passes.chain(memory).collect()
     }
 
     /// Compiles `outputs` and the graph's assignments.
@@ -128,10 +129,9 @@ impl Options {
         }
         let updates = if self.assign { graph.updates() } else { Vec::new() };
         let mut recorded = Program::from_graph(graph, outputs, &updates)?;
-        recorded.algorithm = match self.convolution {
-            Algorithm::Auto if size_of::<T>() > size_of::<f32>() => Algorithm::Direct,
-            chosen => chosen,
-        };
+        let is_single = size_of::<T>() == size_of::<f32>();
+        let algorithm = if is_single { self.convolution } else { Algorithm::Direct };
+        recorded.target = self.lowers.then_some(Target { algorithm });
         let mut program =
             self.passes.iter().fold(recorded, |program, (_, pass)| pass(&passes::prune(&program)));
         program.detach_parameters();

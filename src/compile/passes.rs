@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
-use crate::graph::op::{AnyOp, Here, Meta, Next, Rewrite};
+use crate::graph::kernel::{AnyKernel, Consumer};
+use crate::graph::op::{Here, Meta, Rewrite};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::walk;
 
@@ -18,7 +19,7 @@ pub fn prune(program: &Program) -> Program {
     let mut needed = vec![false; dag.len()];
     let updated = program.updates.iter().map(|&(parameter, _)| parameter);
     program.roots().chain(updated).for_each(|root| needed[root.index()] = true);
-    for id in dag.ids().rev().filter(|id| matches!(dag.node(*id).kind, Kind::Op(_))) {
+    for id in dag.ids().rev().filter(|id| dag.is_computed(*id)) {
         if needed[id.index()] {
             dag.operands(id).iter().for_each(|operand| needed[operand.index()] = true);
         }
@@ -77,20 +78,20 @@ fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
     dag.push(node, &operands)
 }
 
-/// Offers each elementwise operation, and each of a single operand, to the one before it, if nobody else reads what
-/// lies between.
+/// Epilogue fusion: offers each elementwise kernel, and each of a single operand, to the one before it, if nobody else
+/// reads what lies between.
 pub fn absorb(program: &Program) -> Program {
     let uses = program.use_counts();
     // For nodes of the new graph: whether the consumer at hand is the only reader.
     let mut single: Vec<bool> = Vec::new();
     program.rebuild(|new, id, operands| {
         let operands = operands?;
-        let absorbed = program.dag.op(id).and_then(|op| absorb_one(new, &single, op, &operands));
-        let added = match absorbed {
-            Some(Absorbed { op, operands, layer }) => {
+        let fused = program.dag.kernel(id).and_then(|kernel| fuse_one(new, &single, kernel, &operands));
+        let added = match fused {
+            Some(Fused { kernel, operands, layer }) => {
                 let like = program.dag.node(id).clone();
                 let layer = layer.or(like.layer);
-                new.push(Node { kind: Kind::Op(op), layer, ..like }, &operands)
+                new.push(Node { kind: Kind::Kernel(kernel), layer, ..like }, &operands)
             }
             None => copy(new, &program.dag, id, &operands)?,
         };
@@ -100,17 +101,17 @@ pub fn absorb(program: &Program) -> Program {
     })
 }
 
-/// An operation that does two, its operands, and the layer of the one that comes first.
-struct Absorbed {
-    op: Arc<dyn AnyOp>,
+/// A kernel that does the work of two, its operands, and the layer of the one that comes first.
+struct Fused {
+    kernel: Arc<dyn AnyKernel>,
     operands: Operands,
     layer: Option<Arc<str>>,
 }
 
-fn absorb_one(dag: &Dag, single: &[bool], next: &dyn AnyOp, operands: &[NodeId]) -> Option<Absorbed> {
-    let function = next.elementwise();
+fn fuse_one(dag: &Dag, single: &[bool], consumer: &dyn AnyKernel, operands: &[NodeId]) -> Option<Fused> {
+    let function = consumer.elementwise();
     let offer = |host: NodeId, other: Option<NodeId>| {
-        let op = dag.op(host).filter(|_| single[host.index()])?;
+        let kernel = dag.kernel(host).filter(|_| single[host.index()])?;
         // The other argument may be a broadcast array, which is read where it lies.
         let (source, strides) = match other {
             Some(other) => {
@@ -120,10 +121,9 @@ fn absorb_one(dag: &Dag, single: &[bool], next: &dyn AnyOp, operands: &[NodeId])
             }
             None => (None, None),
         };
-        let next = Next { op: next, function, other: strides.as_deref() };
-        let op = op.absorb(&next)?;
+        let kernel = kernel.fuse(&Consumer { kernel: consumer, function, other: strides.as_deref() })?;
         let operands = dag.operands(host).into_iter().chain(source).collect();
-        Some(Absorbed { op, operands, layer: dag.node(host).layer.clone() })
+        Some(Fused { kernel, operands, layer: dag.node(host).layer.clone() })
     };
     match *operands {
         [only] => offer(only, None),

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::Options;
 use crate::error::Site;
 use crate::graph::dag::NodeId;
-use crate::graph::op::AnyOp;
+use crate::graph::kernel::AnyKernel;
 use crate::graph::{Dtype, Init, Meta};
 use dagrad_kernels::real::Real;
 use crate::shape::Shape;
@@ -97,11 +97,11 @@ impl<T> Plan<T> {
 /// One call of a kernel.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// The operation.
-    pub op: Arc<dyn AnyOp>,
+    /// The kernel.
+    pub kernel: Arc<dyn AnyKernel>,
     /// Where its operands lie.
     pub operands: SmallVec<[Source; 4]>,
-    /// The output, and after it each by-product, if somebody reads it.
+    /// The output, and after it each further output, if somebody reads it.
     pub results: SmallVec<[Option<Made>; 1]>,
     /// How many numbers of scratch memory the kernel asks for.
     pub scratch: usize,
@@ -125,7 +125,7 @@ pub struct Made {
 }
 
 impl Step {
-    /// The output, without by-products.
+    /// The output, without further ones.
     pub fn output(&self) -> &Source {
         match &self.results[..] {
             [Some(output), ..] => &output.source,
@@ -141,7 +141,7 @@ impl Step {
     /// Multiplications, each with its addition, of the convolution or matrix product by its definition; 0 for all else.
     pub fn macs(&self) -> usize {
         let operands: SmallVec<[&Meta; 4]> = self.operands.iter().map(|operand| &operand.meta).collect();
-        self.op.macs(&operands, &self.output().meta)
+        self.kernel.macs(&operands, &self.output().meta)
     }
 
     /// The result that takes over an operand's memory.
@@ -186,7 +186,7 @@ pub struct Split {
     pub operands: SmallVec<[bool; 8]>,
     /// How many samples make one row of the output.
     pub every: usize,
-    /// The shapes of what one task sees: the operands', then the output's. By-products have as many rows as the output.
+    /// The shapes of what one task sees: the operands', then the output's. Further outputs have as many rows.
     pub task: SmallVec<[Shape; 4]>,
     /// The same for the last task.
     pub last_task: SmallVec<[Shape; 4]>,
@@ -251,11 +251,11 @@ pub struct Result {
 }
 
 impl fmt::Display for Step {
-    /// The operation and its attributes: for a chain in one step, its functions in order.
+    /// The kernel and its attributes: for a chain in one step, its functions in order.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.op.attributes() {
-            attributes if attributes.is_empty() => write!(f, "{}", self.op.name()),
-            attributes => write!(f, "{} ({attributes})", self.op.name()),
+        match self.kernel.attributes() {
+            attributes if attributes.is_empty() => write!(f, "{}", self.kernel.name()),
+            attributes => write!(f, "{} ({attributes})", self.kernel.name()),
         }
     }
 }
@@ -308,9 +308,9 @@ impl<T: Real> fmt::Display for Plan<T> {
             for (number, made) in step.made().enumerate() {
                 write!(f, "{}{}", if number == 0 { "" } else { ", " }, made.source)?;
             }
-            write!(f, " = {}", step.op.name())?;
+            write!(f, " = {}", step.kernel.name())?;
             step.operands.iter().try_for_each(|operand| write!(f, " {operand}"))?;
-            let attributes = step.op.attributes();
+            let attributes = step.kernel.attributes();
             if !attributes.is_empty() {
                 write!(f, " ({attributes})")?;
             }

@@ -1,14 +1,15 @@
 //! What passes work on: a graph, and which of its values matter.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::groups::Group;
 use crate::error::{Problem, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
-use crate::graph::op::{Algorithm, At, Call, Gradient, Meta, Op, Operand};
-use crate::graph::{Dtype, Graph, Update, Var};
-use dagrad_kernels::real::Real;
+use super::lower::CopyOut;
+use crate::graph::lowering::Target;
+use crate::graph::{Graph, Update, Var};
 
 /// A graph with its results: outputs, and values that parameters take at the end.
 #[derive(Debug, Clone)]
@@ -25,8 +26,19 @@ pub struct Program {
     pub recorded: Vec<(NodeId, String)>,
     /// Nodes that are done depth first.
     pub groups: Vec<Group>,
-    /// How convolutions are computed.
-    pub algorithm: Algorithm,
+    /// What is known of the indices that inputs may hold, by the inputs' names.
+    pub limits: HashMap<Arc<str>, IndexLimit>,
+    /// What it is lowered for; nothing in particular if every operation is done by its definition.
+    pub target: Option<Target>,
+}
+
+/// Which indices an input may hold.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IndexLimit {
+    /// The first index that is out of range, and for which operation.
+    pub limit: Option<(usize, &'static str)>,
+    /// The index for which that does not hold, if all who read it agree.
+    pub exempt: Option<u32>,
 }
 
 impl Program {
@@ -50,7 +62,8 @@ impl Program {
             graph: graph.identity(),
             recorded,
             groups: Vec::new(),
-            algorithm: Algorithm::Auto,
+            limits: HashMap::new(),
+            target: None,
         })
     }
 
@@ -61,10 +74,31 @@ impl Program {
         for value in self.outputs.iter_mut().chain(values) {
             if is_parameter_memory(&self.dag, *value) {
                 let node = self.dag.node(*value).clone();
-                let copy = Node { kind: Kind::Op(Arc::new(Copy)), ..node };
+                let copy = Node { kind: Kind::Kernel(Arc::new(CopyOut)), ..node };
                 *value = self.dag.push(copy, &[*value]);
             }
         }
+    }
+
+    /// What its readers, under whatever shape, ask of an input of indices.
+    pub(super) fn index_limit(&self, input: NodeId) -> IndexLimit {
+        let dag = &self.dag;
+        let mut aliases = vec![input];
+        let mut limits = Vec::new();
+        while let Some(alias) = aliases.pop() {
+            for reader in dag.consumers(alias) {
+                let Some(op) = dag.op(reader) else { continue };
+                if op.is_alias() {
+                    aliases.push(reader);
+                }
+                if let Some(limit) = op.index_limit(&dag.operand_metas(reader)) {
+                    limits.push((limit, op.name(), op.exempt_index()));
+                }
+            }
+        }
+        let limit = limits.iter().map(|&(limit, op, _)| (limit, op)).min();
+        let exempt = limits.first().and_then(|first| first.2);
+        IndexLimit { limit, exempt: exempt.filter(|_| limits.iter().all(|other| other.2 == exempt)) }
     }
 
     /// All values that a run must compute.
@@ -103,7 +137,8 @@ impl Program {
             graph: self.graph,
             recorded: self.recorded.clone(),
             groups: Vec::new(),
-            algorithm: self.algorithm,
+            limits: self.limits.clone(),
+            target: self.target,
         }
     }
 
@@ -134,31 +169,8 @@ fn is_parameter_memory(dag: &Dag, mut id: NodeId) -> bool {
     loop {
         match &dag.node(id).kind {
             Kind::Parameter { .. } => return true,
-            Kind::Op(op) if op.is_alias() => id = dag.operand(id, 0),
+            Kind::Kernel(kernel) if kernel.is_alias() => id = dag.operand(id, 0),
             _ => return false,
         }
-    }
-}
-
-/// The same values in memory of their own.
-#[derive(Debug, Clone, PartialEq)]
-struct Copy;
-
-impl Op for Copy {
-    fn name(&self) -> &'static str {
-        "copy"
-    }
-
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        Ok(operands[0].clone())
-    }
-
-    fn forward<T: Real>(&self, call: Call<'_, T>) {
-        debug_assert!(matches!(call.operands[0], Operand::Real(..)), "{:?} only", Dtype::Real);
-        call.output.copy_from_slice(call.real(0));
-    }
-
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
-        Gradient::NotDifferentiable
     }
 }

@@ -15,17 +15,17 @@ impl<T: Precision> Plan<T> {
                     assert!(
                         is_taken_over || !operand.overlaps::<T>(&made.source),
                         "{} overwrites itself",
-                        step.op.name()
+                        step.kernel.name()
                     );
                 }
                 let mut others = step.made().skip(result + 1);
                 let is_apart = others.all(|other| !other.source.overlaps::<T>(&made.source));
-                assert!(is_apart, "{} mixes its results", step.op.name());
+                assert!(is_apart, "{} mixes its results", step.kernel.name());
             }
             let mut sources = step.operands.iter().chain(step.made().map(|made| &made.source));
             let is_split = step.split.is_some();
             let is_inside = |source: &Source| self.contains(source) || is_split && is_local(source);
-            assert!(sources.all(is_inside), "{} is outside", step.op.name());
+            assert!(sources.all(is_inside), "{} is outside", step.kernel.name());
             assert!(is_split || step.scratch * size_of::<T>() <= self.arena - self.scratch);
         }
         self.groups.iter().for_each(|group| self.verify_group(group));
@@ -36,7 +36,7 @@ impl<T: Precision> Plan<T> {
     fn verify_group(&self, group: &Group) {
         let steps = &self.steps[group.steps.clone()];
         for (writer, step) in steps.iter().enumerate() {
-            let Some(split) = &step.split else { panic!("{} has no samples", step.op.name()) };
+            let Some(split) = &step.split else { panic!("{} has no samples", step.kernel.name()) };
             for own in step.made() {
                 for (reader, other) in steps.iter().enumerate() {
                     let Some(other_split) = &other.split else { continue };
@@ -48,7 +48,7 @@ impl<T: Precision> Plan<T> {
                         let is_same = own.source.place == source.place
                             && own.source.bytes::<T>() == source.bytes::<T>();
                         let keeps_to_samples = is_same && by_samples && split.every == 1;
-                        let (writer, reader) = (step.op.name(), other.op.name());
+                        let (writer, reader) = (step.kernel.name(), other.kernel.name());
                         assert!(is_local(&own.source) || keeps_to_samples, "{writer} disturbs {reader}");
                     }
                 }
@@ -73,9 +73,9 @@ impl<T: Precision> Plan<T> {
         };
         let operands = step.operands.iter().enumerate();
         let mut operands = operands.filter(|(position, _)| own.in_place != Some(*position));
-        assert!(operands.all(|(_, operand)| is_apart(operand)), "{} overwrites itself", step.op.name());
+        assert!(operands.all(|(_, operand)| is_apart(operand)), "{} overwrites itself", step.kernel.name());
         let mut others = made.filter(|source| !std::ptr::eq(*source, &own.source));
-        assert!(others.all(is_apart), "{} mixes its results", step.op.name());
+        assert!(others.all(is_apart), "{} mixes its results", step.kernel.name());
     }
 
     fn contains(&self, source: &Source) -> bool {

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-
-use smallvec::smallvec;
+use std::sync::Arc;
 
 use super::dag::{Kind, NodeId};
-use super::op::{Adapt, Algorithm, At, Call, ChannelsLast, Gradient, Meta, Op};
+use super::kernel::Definition;
+use super::lowering::{Lowered, OperandLayout, Target};
+use super::op::{At, Call, Gradient, Here, Meta, Op};
 use super::recorder::Graph;
 use super::var::Var;
 use crate::error::Problem;
@@ -47,15 +48,11 @@ impl Op for Again {
         true
     }
 
-    /// It follows pictures into their order.
-    fn channels_last(&self, operands: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
-        let operands = (operands[0].shape.len() == 4).then(|| smallvec![Adapt::Picture, Adapt::Keep])?;
-        Some(ChannelsLast {
-            op: std::sync::Arc::new(Again),
-            operands,
-            output: Adapt::Picture,
-            is_faster: false,
-        })
+    /// It follows an image into its layout.
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+        let is_image = here.meta().shape.len() == 4;
+        let layouts = [OperandLayout::Nhwc, OperandLayout::Keep];
+        is_image.then(|| Lowered::new(Arc::new(Definition(Arc::new(Self))), layouts))
     }
 }
 

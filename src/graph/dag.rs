@@ -7,8 +7,8 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use smallvec::SmallVec;
 
-use super::byproduct::Byproduct;
 use super::init::Init;
+use super::kernel::AnyKernel;
 use super::op::{AnyOp, Meta};
 use crate::error::Site;
 
@@ -49,6 +49,10 @@ pub enum Kind {
     },
     /// It is computed.
     Op(Arc<dyn AnyOp>),
+    /// It is computed by a kernel, in a program that has been lowered.
+    Kernel(Arc<dyn AnyKernel>),
+    /// It is the output of this number, from 1 on, of the kernel that is its operand. (Output 0 is the kernel's node.)
+    Output(usize),
     /// It stands for an operation that was refused; the graph holds the error.
     Poison,
 }
@@ -87,6 +91,19 @@ impl Dag {
         }
     }
 
+    /// Whether the node is computed from others, and no leaf.
+    pub fn is_computed(&self, id: NodeId) -> bool {
+        matches!(self.nodes[id].kind, Kind::Op(_) | Kind::Kernel(_) | Kind::Output(_))
+    }
+
+    /// The node's kernel, in a program that has been lowered.
+    pub fn kernel(&self, id: NodeId) -> Option<&dyn AnyKernel> {
+        match &self.nodes[id].kind {
+            Kind::Kernel(kernel) => Some(kernel.as_ref()),
+            _ => None,
+        }
+    }
+
     /// The node's operands, in order.
     pub fn operands(&self, id: NodeId) -> Operands {
         let edges = self.nodes.edges_directed(id, Direction::Incoming);
@@ -104,22 +121,22 @@ impl Dag {
     /// axis of the node lie.
     pub fn view(&self, id: NodeId) -> Option<(NodeId, SmallVec<[usize; 6]>)> {
         let source = *self.operands(id).first()?;
-        Some((source, self.op(id)?.strides(&self.node(source).meta)?))
+        Some((source, self.kernel(id)?.strides(&self.node(source).meta)?))
     }
 
-    /// For a node that stands for a by-product of its operand: which one.
-    pub fn byproduct(&self, id: NodeId) -> Option<usize> {
-        Some(self.op(id)?.as_any().downcast_ref::<Byproduct>()?.number)
+    /// For a further output of its operand's kernel: its number, from 1 on.
+    pub fn output_number(&self, id: NodeId) -> Option<usize> {
+        if let Kind::Output(number) = self.nodes[id].kind { Some(number) } else { None }
     }
 
-    /// The node whose kernel makes this one's value: itself, unless it is a by-product.
+    /// The node whose kernel makes this one's value: itself, unless it is a further output of another.
     pub fn maker(&self, id: NodeId) -> NodeId {
-        if self.byproduct(id).is_some() { self.operand(id, 0) } else { id }
+        if self.output_number(id).is_some() { self.operand(id, 0) } else { id }
     }
 
-    /// The nodes that stand for by-products of this one, and which.
-    pub fn byproducts(&self, id: NodeId) -> SmallVec<[(NodeId, usize); 2]> {
-        self.consumers(id).filter_map(|reader| Some((reader, self.byproduct(reader)?))).collect()
+    /// The nodes of this one's further outputs, and their numbers.
+    pub fn further_outputs(&self, id: NodeId) -> SmallVec<[(NodeId, usize); 2]> {
+        self.consumers(id).filter_map(|reader| Some((reader, self.output_number(reader)?))).collect()
     }
 
     /// What is known of the node's operands.

@@ -1,12 +1,12 @@
 //! Recording: operations, the graph they append themselves to, and the handles that users hold.
 
-pub mod byproduct;
 pub(crate) mod checkpoint;
 pub mod dag;
 mod indices;
 mod init;
+pub mod kernel;
+pub mod lowering;
 pub mod op;
-mod order;
 mod recorder;
 mod show;
 mod var;

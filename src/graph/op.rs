@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::byproduct::Byproduct;
 use super::dag::{Dag, NodeId};
-pub use super::order::{Adapt, Algorithm, ChannelsLast, Samples};
+use super::kernel::{AnyKernel, BatchSplit};
+use super::lowering::{Lowered, Target};
 use super::var::Var;
 use crate::error::Problem;
 use dagrad_kernels::elementwise::Function;
@@ -53,7 +53,7 @@ impl fmt::Display for Meta {
     }
 }
 
-/// An operation: its shape rule, its kernel and its gradient rule. Every method below the first four is a
+/// An operation: its shape rule, its definition and its gradient rule. Every method below the first four is a
 /// fact that the compiler may use; leaving it out is always correct.
 ///
 /// Two operations that are equal and have the same operands are computed once.
@@ -64,7 +64,8 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     /// The shape rule: what the operation makes of its operands, or why they do not fit.
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem>;
 
-    /// The kernel. It writes every element of the output and allocates nothing.
+    /// The definition, which is also the kernel unless [`lower`](Self::lower) names another. It writes every element of
+    /// the output and allocates nothing.
     fn forward<T: Real>(&self, call: Call<'_, T>);
 
     /// The gradient rule for one argument (vector-Jacobian product), written in graph operations.
@@ -118,12 +119,6 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         false
     }
 
-    /// Whether the kernel still works when the output (or by-product `result` − 1) takes operand `position`'s memory:
-    /// it then finds [`Operand::InPlace`] there.
-    fn runs_in_place(&self, _position: usize, _result: usize) -> bool {
-        false
-    }
-
     /// The first index that is out of range in operands of [`Dtype::Index`]; checked when they are given.
     fn index_limit(&self, _operands: &[&Meta]) -> Option<usize> {
         None
@@ -144,21 +139,14 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
-    /// This operation with a following one taken into its kernel, if it knows how. [`Next::other`], if any,
-    /// becomes its last operand.
-    fn absorb(&self, _next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
-        None
-    }
-
-    /// The same on pictures whose channels lie last, if there is a kernel for it. `algorithm` says how convolutions are
-    /// wanted.
-    fn channels_last(&self, _operands: &[&Meta], _algorithm: Algorithm) -> Option<ChannelsLast> {
+    /// The kernel for it, if there is a better one than `forward`. Images may then lie `[N, H, W, C]`.
+    fn lower(&self, _here: Here<'_>, _target: Target) -> Option<Lowered> {
         None
     }
 
     /// For an operation that treats every sample of a batch on its own: how it reads and writes samples, so
-    /// that a few of them can go through several operations before the next few do.
-    fn samples(&self, _operands: &[&Meta]) -> Option<Samples> {
+    /// that a few of them can go through several kernels before the next few do.
+    fn batch_split(&self, _operands: &[&Meta]) -> Option<BatchSplit> {
         None
     }
 }
@@ -191,7 +179,7 @@ pub struct Call<'a, T> {
     pub output: &'a mut [T],
     /// Where to write instead if the result is of [`Dtype::Index`].
     pub indices: &'a mut [u32],
-    /// Where to write what the kernel makes along with the output, see [`Rewrite::byproduct_of`].
+    /// Where to write a kernel's further outputs; an operation has none.
     pub byproducts: SmallVec<[Made<'a, T>; 4]>,
     /// The output's shape.
     pub shape: &'a Shape,
@@ -251,7 +239,7 @@ impl<'a, T> Call<'a, T> {
     pub fn real(&self, position: usize) -> &'a [T] {
         match self.operands[position] {
             Operand::Real(_, data) => data,
-            _ => &[],
+            _ => unreachable!("operand {position} holds no real numbers, which its shape rule refuses"),
         }
     }
 
@@ -259,7 +247,7 @@ impl<'a, T> Call<'a, T> {
     pub fn indices_of(&self, position: usize) -> &'a [u32] {
         match self.operands[position] {
             Operand::Index(_, data) => data,
-            _ => &[],
+            _ => unreachable!("operand {position} holds no indices, which its shape rule refuses"),
         }
     }
 
@@ -291,14 +279,12 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>>;
     fn constant(&self) -> Option<f64>;
     fn is_alias(&self) -> bool;
-    fn runs_in_place(&self, position: usize, result: usize) -> bool;
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize>;
     fn exempt_index(&self) -> Option<u32>;
     fn index_bound(&self, operands: &[&Meta], exempt: Option<u32>) -> Option<usize>;
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite>;
-    fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>>;
-    fn channels_last(&self, operands: &[&Meta], algorithm: Algorithm) -> Option<ChannelsLast>;
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples>;
+    fn lower(&self, here: Here<'_>, target: Target) -> Option<Lowered>;
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit>;
 }
 
 #[rustfmt::skip]
@@ -319,31 +305,39 @@ impl<O: Op> AnyOp for O {
     fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> { Op::strides(self, operand) }
     fn constant(&self) -> Option<f64> { Op::constant(self) }
     fn is_alias(&self) -> bool { Op::is_alias(self) }
-    fn runs_in_place(&self, position: usize, result: usize) -> bool { Op::runs_in_place(self, position, result) }
     fn index_limit(&self, operands: &[&Meta]) -> Option<usize> { Op::index_limit(self, operands) }
     fn exempt_index(&self) -> Option<u32> { Op::exempt_index(self) }
     fn index_bound(&self, operands: &[&Meta], exempt: Option<u32>) -> Option<usize> { Op::index_bound(self, operands, exempt) }
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> { Op::simplify(self, here) }
-    fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> { Op::absorb(self, next) }
-    fn channels_last(&self, operands: &[&Meta], algorithm: Algorithm) -> Option<ChannelsLast> { Op::channels_last(self, operands, algorithm) }
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> { Op::samples(self, operands) }
+    fn lower(&self, here: Here<'_>, target: Target) -> Option<Lowered> { Op::lower(self, here, target) }
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> { Op::batch_split(self, operands) }
 }
 
 /// A precision in which plans run: `f32` or `f64`.
 pub trait Precision: Real {
-    /// Runs an operation's kernel in this precision.
+    /// Computes an operation by its definition in this precision.
     fn forward(op: &dyn AnyOp, call: Call<'_, Self>);
+    /// Runs a kernel in this precision.
+    fn run(kernel: &dyn AnyKernel, call: Call<'_, Self>);
 }
 
 impl Precision for f32 {
     fn forward(op: &dyn AnyOp, call: Call<'_, Self>) {
         op.forward_f32(call);
     }
+
+    fn run(kernel: &dyn AnyKernel, call: Call<'_, Self>) {
+        kernel.run_f32(call);
+    }
 }
 
 impl Precision for f64 {
     fn forward(op: &dyn AnyOp, call: Call<'_, Self>) {
         op.forward_f64(call);
+    }
+
+    fn run(kernel: &dyn AnyKernel, call: Call<'_, Self>) {
+        kernel.run_f64(call);
     }
 }
 
@@ -372,6 +366,11 @@ impl<'a> Here<'a> {
         self.dag.op(self.id)?.constant()
     }
 
+    /// What is known of the node's operands.
+    pub fn operand_metas(self) -> SmallVec<[&'a Meta; 4]> {
+        self.dag.operand_metas(self.id)
+    }
+
     /// What is known of the node's value.
     pub fn meta(self) -> &'a Meta {
         &self.dag.node(self.id).meta
@@ -392,29 +391,8 @@ impl Rewrite {
         Self::Op(Arc::new(op), operands.into_iter().map(Box::new).collect())
     }
 
-    /// What the kernel of a new operation on existing nodes makes along with its output: by-product `number`. Those
-    /// that nobody reads are not made.
-    pub fn byproduct_of(
-        op: impl Op,
-        number: usize,
-        operands: impl IntoIterator<Item = NodeId>,
-        meta: Meta,
-    ) -> Self {
-        Self::op(Byproduct { number, meta }, [Self::op_on(op, operands)])
-    }
-
     /// A new operation on nodes that already exist.
     pub fn op_on(op: impl Op, operands: impl IntoIterator<Item = NodeId>) -> Self {
         Self::op(op, operands.into_iter().map(Rewrite::Node))
     }
-}
-
-/// The only consumer of an operation's result, offered to it for absorption.
-pub struct Next<'a> {
-    /// The consumer.
-    pub op: &'a dyn AnyOp,
-    /// The function that it applies to each element, if it does so.
-    pub function: Option<Function>,
-    /// For a function of two arguments: the other one as it is read, by its strides over the result's axes.
-    pub other: Option<&'a [usize]>,
 }

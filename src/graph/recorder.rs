@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::dag::{Dag, Kind, Node, NodeId};
 use super::indices;
 use super::init::Init;
-use super::op::{Dtype, Meta, Op};
+use super::op::{AnyOp, Dtype, Meta, Op};
 use super::var::Var;
 use crate::error::{Error, OpError, OperandNote, Problem, Result, Site};
 use crate::shape::Shape;
@@ -179,6 +179,11 @@ impl Graph {
     /// operations of your own.
     #[track_caller]
     pub fn record<'g>(&'g self, op: impl Op, operands: &[Var<'g>]) -> Var<'g> {
+        self.record_any(Arc::new(op), operands)
+    }
+
+    #[track_caller]
+    fn record_any<'g>(&'g self, op: Arc<dyn AnyOp>, operands: &[Var<'g>]) -> Var<'g> {
         if operands.iter().any(|operand| !operand.belongs_to(self)) {
             let problem = Problem::new("the operands belong to different graphs")
                 .hint("record a computation on one graph; values pass between graphs through inputs");
@@ -198,12 +203,12 @@ impl Graph {
             let dag = self.dag.borrow();
             let metas: Vec<&Meta> = operands.iter().map(|operand| &dag.node(operand.id()).meta).collect();
             op.infer(&metas).and_then(|meta| match meta.shape.checked_count() {
-                Some(_) => indices::check(&dag, &op, &ids, &metas).map(|()| meta),
+                Some(_) => indices::check(&dag, op.as_ref(), &ids, &metas).map(|()| meta),
                 None => Err(Problem::new(format!("the result's shape {} is beyond any memory", meta.shape))),
             })
         };
         match inferred {
-            Ok(meta) => self.push(Kind::Op(Arc::new(op)), meta, None, &ids),
+            Ok(meta) => self.push(Kind::Op(op), meta, None, &ids),
             Err(problem) => self.refuse(op.name(), op.roles(), operands, problem),
         }
     }

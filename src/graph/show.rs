@@ -16,6 +16,8 @@ impl Node {
             Kind::Parameter { trainable: true, .. } => format!("param {label:?}"),
             Kind::Parameter { trainable: false, .. } => format!("state {label:?}"),
             Kind::Op(op) => op.name().to_string(),
+            Kind::Kernel(kernel) => kernel.name().to_string(),
+            Kind::Output(number) => format!("output {number}"),
             Kind::Poison => "poisoned".to_string(),
         }
     }
@@ -28,22 +30,27 @@ impl Dag {
         let mut text = format!("%{} = {}", id.index(), node.source());
         match &node.kind {
             Kind::Parameter { init, .. } => text += &format!(" from {init}"),
-            Kind::Op(op) => {
-                for operand in self.operands(id) {
-                    text += &format!(" %{}", operand.index());
-                }
-                let attributes = op.attributes();
-                if !attributes.is_empty() {
-                    text += &format!(" ({attributes})");
-                }
-                if let Some(label) = &node.label {
-                    text += &format!(" as {label:?}");
-                }
-            }
-            _ => {}
+            Kind::Op(op) => text += &self.call(id, &op.attributes()),
+            Kind::Kernel(kernel) => text += &self.call(id, &kernel.attributes()),
+            Kind::Output(_) => text += &self.call(id, ""),
+            Kind::Input | Kind::Poison => {}
         }
         let gradient = node.gradient_of.map_or(String::new(), |of| format!(", gradient of %{}", of.index()));
         format!("{text} : {}  # {}{gradient}", node.meta, node.site)
+    }
+}
+
+impl Dag {
+    /// The operands of a node that is computed, its attributes and its label.
+    fn call(&self, id: NodeId, attributes: &str) -> String {
+        let mut text: String = self.operands(id).iter().map(|operand| format!(" %{}", operand.index())).collect();
+        if !attributes.is_empty() {
+            text += &format!(" ({attributes})");
+        }
+        if let Some(label) = &self.node(id).label {
+            text += &format!(" as {label:?}");
+        }
+        text
     }
 }
 
@@ -72,8 +79,8 @@ impl Graph {
             (Kind::Input, _) => "lightblue",
             (Kind::Parameter { .. }, _) => "khaki",
             (Kind::Poison, _) => "red",
-            (Kind::Op(_), Some(_)) => "mistyrose",
-            (Kind::Op(_), None) => "white",
+            (_, Some(_)) => "mistyrose",
+            (_, None) => "white",
         };
         let node_attributes = |_: &_, (id, node): (NodeId, &Node)| {
             let named = match (&node.kind, &node.label) {

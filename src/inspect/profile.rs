@@ -156,7 +156,7 @@ impl StepProfile {
         times.sort_unstable();
         let made = step.made().map(|made| &made.source);
         Self {
-            operation: step.op.name(),
+            operation: step.kernel.name(),
             title: step.to_string(),
             output: step.output().meta.to_string(),
             layer: step.layer.as_ref().map(|layer| layer.to_string()),

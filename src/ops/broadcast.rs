@@ -8,7 +8,9 @@ use super::example::{Example, normal, positive};
 use super::fill::Fill;
 use super::max_pool2d::Put;
 use crate::error::Problem;
-use crate::graph::op::{Adapt, Algorithm, ChannelsLast, Here, Rewrite, Samples};
+use crate::graph::kernel::{BatchSplit, Definition};
+use crate::graph::lowering::{Lowered, OperandLayout, Target};
+use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use dagrad_kernels::real::Real;
 use dagrad_kernels::walk::{self, Walk};
@@ -118,23 +120,25 @@ impl Op for Sum {
         format!("axes {:?}", &self.axes[..])
     }
 
-    /// Of pictures whose channels lie last; first within each picture, if all of them are summed.
-    fn channels_last(&self, operands: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
+    /// Of images NHWC; first within each image, if all of them are summed.
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
         // Channels may not change sides with axes that stay.
         let stays = |axis: usize| !self.axes.contains(&axis);
-        if operands[0].shape.len() != 4 || stays(1) && (stays(2) || stays(3)) {
+        if here.operand(0).meta().shape.len() != 4 || stays(1) && (stays(2) || stays(3)) {
             return None;
         }
         let over_batch = !stays(0) && (1..4).any(|axis| !stays(axis));
         let moved = self.axes.iter().filter(|&&axis| axis > 0 || !over_batch).map(|&axis| [0, 3, 1, 2][axis]);
-        let output = if over_batch { Adapt::Through(Arc::new(Sum { axes: smallvec![0] })) } else { Adapt::Keep };
-        let op = Arc::new(Sum { axes: moved.collect() });
-        Some(ChannelsLast { op, operands: smallvec![Adapt::Picture], output, is_faster: false })
+        let kernel = |axes| Arc::new(Definition(Arc::new(Sum { axes })));
+        let lowered = Lowered::new(kernel(moved.collect()), [OperandLayout::Nhwc]);
+        let layout =
+            if over_batch { OperandLayout::Through(kernel(smallvec![0])) } else { OperandLayout::Keep };
+        Some(Lowered { layout, ..lowered })
     }
 
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
         let rows = operands[0].shape.first()?;
-        (!self.axes.contains(&0)).then(|| Samples::each(*rows, &[true]))
+        (!self.axes.contains(&0)).then(|| BatchSplit::each(*rows, &[true]))
     }
 
     /// A sum over no axes, or only over axes of size 1, is the array itself. Values put to places of a plane that

@@ -7,31 +7,28 @@
 //! is the other two, so derivatives of every order stay inside this file. With groups, o and c are of one group. A
 //! transposed convolution is the image adjoint under the name that its users know.
 
-use std::sync::Arc;
-
 use super::attributes::{Conv2dOptions, Padding};
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::op::{Algorithm, AnyOp, ChannelsLast, Next, Samples};
+use crate::graph::kernel::BatchSplit;
+use crate::graph::lowering::{Lowered, Target};
+use crate::graph::op::Here;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use dagrad_kernels::conv::Convolution;
-use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::Epilogue;
 use dagrad_kernels::real::Real;
 use crate::shape::Window;
 
-mod channels_last;
+mod lower;
 mod variants;
 
 /// The trilinear form, solved for one of its three factors. Operands are the other two, in the order image,
-/// weight, upstream. A plan may let the convolution add a bias and rectify.
+/// weight, upstream.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Conv2d {
     factor: Factor,
     window: Window,
     groups: usize,
-    bias: bool,
-    relu: bool,
 }
 
 /// Which factor of the form is the result.
@@ -77,9 +74,9 @@ impl Op for Conv2d {
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let metas = [0, 1].map(|position| Meta::real(call.operand_shape(position)));
-        let Ok(form) = self.form(&[&metas[0], &metas[1]]) else { return };
+        let Ok(form) = self.form(&[&metas[0], &metas[1]]) else { unreachable!("the shape rule has accepted these") };
         let (first, second) = (call.real(0), call.real(1));
-        let epilogue = Epilogue { bias: self.bias.then(|| call.real(2)), relu: self.relu };
+        let epilogue = Epilogue::default();
         let (out, scratch, workers) = (call.output, call.scratch, call.workers);
         match self.factor {
             Factor::Output => form.forward(first, second, epilogue, out, scratch, workers),
@@ -91,7 +88,6 @@ impl Op for Conv2d {
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
         let (first, second, upstream) = (at.operands[0], at.operands[1], at.upstream);
         Gradient::Of(match (self.factor, argument) {
-            _ if self.bias || self.relu => return Gradient::NotDifferentiable,
             (Factor::Output, 0) => self.image_adjoint(second, upstream, first),
             (Factor::Output, _) => self.weight_adjoint(first, upstream),
             (Factor::Image(_), 0) => self.weight_adjoint(upstream, second),
@@ -103,7 +99,6 @@ impl Op for Conv2d {
 
     fn roles(&self) -> &'static [&'static str] {
         match self.factor {
-            Factor::Output if self.bias => &["image", "weight", "bias"],
             Factor::Output => &["image", "weight"],
             Factor::Image(_) => &["weight", "upstream"],
             Factor::Weight => &["image", "upstream"],
@@ -111,10 +106,8 @@ impl Op for Conv2d {
     }
 
     fn attributes(&self) -> String {
-        let bias = if self.bias { ", + bias" } else { "" };
-        let relu = if self.relu { ", relu" } else { "" };
         let groups = if self.groups == 1 { String::new() } else { format!(", {} groups", self.groups) };
-        format!("{}{groups}{bias}{relu}", self.window)
+        format!("{}{groups}", self.window)
     }
 
     fn scratch(&self, operands: &[&Meta]) -> usize {
@@ -138,26 +131,16 @@ impl Op for Conv2d {
     }
 
     /// The outputs and the gradients in the image of different pictures do not meet.
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
         match self.factor {
-            Factor::Output => Some(Samples::each(operands[0].shape[0], &[true, false, false])),
-            Factor::Image(_) => Some(Samples::each(operands[1].shape[0], &[false, true])),
+            Factor::Output => Some(BatchSplit::each(operands[0].shape[0], &[true, false, false])),
+            Factor::Image(_) => Some(BatchSplit::each(operands[1].shape[0], &[false, true])),
             Factor::Weight => None,
         }
     }
 
-    fn channels_last(&self, operands: &[&Meta], algorithm: Algorithm) -> Option<ChannelsLast> {
-        channels_last::choose(self, self.form(operands).ok()?, algorithm)
-    }
-
-    fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
-        let takes_bias = !self.bias && !self.relu && next.other == Some(&[0, 1, 0, 0]);
-        let op = match (self.factor, next.function) {
-            (Factor::Output, Some(Function::Add)) if takes_bias => Conv2d { bias: true, ..*self },
-            (Factor::Output, Some(Function::Relu)) if !self.relu => Conv2d { relu: true, ..*self },
-            _ => return None,
-        };
-        Some(Arc::new(op))
+    fn lower(&self, here: Here<'_>, target: Target) -> Option<Lowered> {
+        lower::lower(self, self.form(&here.operand_metas()).ok()?, target)
     }
 }
 
@@ -241,7 +224,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn conv2d(self, weight: Var<'g>, options: Conv2dOptions) -> Var<'g> {
         let window = options.window(plane(weight), plane(self));
-        let op = Conv2d { factor: Factor::Output, window, groups: options.groups, bias: false, relu: false };
+        let op = Conv2d { factor: Factor::Output, window, groups: options.groups };
         self.graph().record(op, &[self, weight])
     }
 }

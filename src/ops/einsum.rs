@@ -244,7 +244,7 @@ impl<'g> Labelled<'g> {
 pub fn examples() -> Vec<Example> {
     fn einsum(name: &'static str, operands: &[&[usize]], equation: &'static str) -> Example {
         let operands: Vec<_> = operands.iter().map(|shape| normal(*shape)).collect();
-        Example::on_graph(name, operands, move |graph, v| graph.einsum(equation, v)).smooth()
+        Example::boxed(name, operands, Box::new(move |graph, v| graph.einsum(equation, v))).smooth()
     }
     vec![
         einsum("product", &[&[2, 3], &[3, 4]], "ij,jk->ik"),

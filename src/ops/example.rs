@@ -73,20 +73,24 @@ pub type Build = dyn for<'g> Fn(&'g Graph, &[Var<'g>]) -> Var<'g> + Send + Sync;
 
 impl Example {
     /// An example that is checked to second order.
-    pub fn new<B>(name: &str, operands: impl IntoIterator<Item = Sample>, build: B) -> Self
+    pub fn new<B, const N: usize>(name: &str, operands: [Sample; N], build: B) -> Self
     where
         B: for<'g> Fn(&[Var<'g>]) -> Var<'g> + Send + Sync + 'static,
     {
-        Self::on_graph(name, operands, move |_, operands| build(operands))
+        Self::boxed(name, Vec::from(operands), Box::new(move |_, operands| build(operands)))
     }
 
     /// Like [`new`](Self::new), for operations that begin on the graph rather than on a value.
-    pub fn on_graph<B>(name: &str, operands: impl IntoIterator<Item = Sample>, build: B) -> Self
+    pub fn on_graph<B, const N: usize>(name: &str, operands: [Sample; N], build: B) -> Self
     where
         B: for<'g> Fn(&'g Graph, &[Var<'g>]) -> Var<'g> + Send + Sync + 'static,
     {
-        let operands = operands.into_iter().collect();
-        Self { name: name.to_string(), operands, build: Box::new(build), linear: false, order: 2 }
+        Self::boxed(name, Vec::from(operands), Box::new(build))
+    }
+
+    /// An example of operands of any number.
+    pub fn boxed(name: &str, operands: Vec<Sample>, build: Box<Build>) -> Self {
+        Self { name: name.to_string(), operands, build, linear: false, order: 2 }
     }
 
     /// The result is linear in each operand alone: differences are taken in steps of 1 and must agree to

@@ -3,7 +3,7 @@
 
 use super::example::{Example, distinct};
 use crate::error::Problem;
-use crate::graph::op::Samples;
+use crate::graph::kernel::BatchSplit;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use dagrad_kernels::gather;
 use dagrad_kernels::real::Real;
@@ -55,8 +55,8 @@ impl Op for ArgmaxAlong {
         Some(operands[0].shape[self.axis])
     }
 
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
-        (self.axis > 0).then(|| Samples::each(operands[0].shape[0], &[true]))
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }
 

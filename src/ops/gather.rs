@@ -2,7 +2,7 @@
 
 use super::example::{Example, labels, normal};
 use crate::error::Problem;
-use crate::graph::op::Samples;
+use crate::graph::kernel::BatchSplit;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
 use dagrad_kernels::gather::Gather as Kernel;
 use dagrad_kernels::real::Real;
@@ -101,9 +101,9 @@ impl Op for Gather {
         Some(operands[0].shape[self.axis])
     }
 
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
         let is_apart = self.axis > 0 && self.indices == Indices::Elements;
-        is_apart.then(|| Samples::each(operands[0].shape[0], &[true, true]))
+        is_apart.then(|| BatchSplit::each(operands[0].shape[0], &[true, true]))
     }
 }
 
@@ -147,9 +147,9 @@ impl Op for Scatter {
         Some(self.size)
     }
 
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
         let is_apart = self.axis > 0 && self.indices == Indices::Elements;
-        is_apart.then(|| Samples::each(operands[0].shape[0], &[true, true]))
+        is_apart.then(|| BatchSplit::each(operands[0].shape[0], &[true, true]))
     }
 }
 

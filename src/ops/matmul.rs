@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::example::{Example, normal};
 use super::arithmetic::Arithmetic;
@@ -10,19 +10,19 @@ use super::broadcast::Broadcast;
 use super::reshape::Reshape;
 use super::transpose::Permute;
 use crate::error::Problem;
-use crate::graph::op::{AnyOp, Here, Next, Rewrite, Samples};
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
+use crate::graph::lowering::{Lowered, OperandLayout, Target};
+use crate::graph::op::{Here, Rewrite};
+use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Precision, Var};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::{Epilogue, Gemm};
 use dagrad_kernels::real::Real;
 
-/// `op(A) · op(B)`, where op transposes or does nothing. A plan may let it add a row and rectify.
+/// `op(A) · op(B)`, where op transposes or does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Matmul {
     transpose_a: bool,
     transpose_b: bool,
-    bias: bool,
-    relu: bool,
 }
 
 impl Op for Matmul {
@@ -51,15 +51,13 @@ impl Op for Matmul {
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let metas = [0, 1].map(|i| Meta::real(call.operand_shape(i)));
         let gemm = self.gemm(&[&metas[0], &metas[1]]);
-        let epilogue = Epilogue { bias: self.bias.then(|| call.real(2)), relu: self.relu };
-        gemm.run(call.real(0), call.real(1), epilogue, call.output, call.scratch, call.workers);
+        gemm.run(call.real(0), call.real(1), Epilogue::default(), call.output, call.scratch, call.workers);
     }
 
     /// With C = A·B and upstream U: dA = U·Bᵀ and dB = Aᵀ·U, transposed where A or B is.
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
         let (a, b, upstream) = (at.operands[0], at.operands[1], at.upstream);
         Gradient::Of(match (argument, self.transpose_a, self.transpose_b) {
-            _ if self.bias || self.relu => return Gradient::NotDifferentiable,
             (0, false, b_is_transposed) => product(upstream, false, b, !b_is_transposed),
             (0, true, b_is_transposed) => product(b, b_is_transposed, upstream, true),
             (_, a_is_transposed, false) => product(a, !a_is_transposed, upstream, false),
@@ -68,16 +66,11 @@ impl Op for Matmul {
     }
 
     fn roles(&self) -> &'static [&'static str] {
-        if self.bias { &["left", "right", "bias"] } else { &["left", "right"] }
+        &["left", "right"]
     }
 
     fn attributes(&self) -> String {
-        let notes = [
-            (self.transpose_a, "left transposed"),
-            (self.transpose_b, "right transposed"),
-            (self.bias, "+ bias"),
-            (self.relu, "relu"),
-        ];
+        let notes = [(self.transpose_a, "left transposed"), (self.transpose_b, "right transposed")];
         notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect::<Vec<_>>().join(", ")
     }
 
@@ -93,14 +86,14 @@ impl Op for Matmul {
     /// A column times a row is an elementwise product. A transposed operand is read transposed instead.
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
         let Gemm { m, n, k, .. } = self.gemm(&here.dag.operand_metas(here.id));
-        if k == 1 && !self.bias && !self.relu {
+        if k == 1 {
             let spread = |position: usize, shape: [usize; 2]| {
                 let vector = Rewrite::op_on(Reshape::to(shape), [here.operand(position).id]);
                 Rewrite::op(Broadcast::to([m, n]), [vector])
             };
             return Some(Rewrite::op(Arithmetic::Multiply, [spread(0, [m, 1]), spread(1, [1, n])]));
         }
-        if m == 1 && n > 1 && self.transpose_b && !self.transpose_a && !self.bias && !self.relu {
+        if m == 1 && n > 1 && self.transpose_b && !self.transpose_a {
             // A row that meets every row of a matrix: said as a column of results, the rows are samples.
             let [row, matrix] = [0, 1].map(|position| here.operand(position).id);
             return Some(Rewrite::op(Reshape::to([1, n]), [Rewrite::op_on(*self, [matrix, row])]));
@@ -116,20 +109,71 @@ impl Op for Matmul {
         (op != *self).then(|| Rewrite::op_on(op, operands))
     }
 
-    /// Rows of a matrix that meet a vector are dealt with one by one. (Those that meet a matrix are better off together.)
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
-        let Gemm { m, n, .. } = self.gemm(operands);
-        (n == 1 && !self.transpose_a).then(|| Samples::each(m, &[true, false, false]))
+    fn lower(&self, _: Here<'_>, _: Target) -> Option<Lowered> {
+        let kernel = MatmulKernel { product: *self, bias: false, relu: false };
+        let layouts = [OperandLayout::Keep, OperandLayout::Keep];
+        Some(Lowered { layout: OperandLayout::Keep, is_faster: true, ..Lowered::new(Arc::new(kernel), layouts) })
     }
 
-    fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
-        let takes_bias = !self.bias && !self.relu && next.other == Some(&[0, 1]);
-        let op = match next.function {
-            Some(Function::Add) if takes_bias => Matmul { bias: true, ..*self },
-            Some(Function::Relu) if !self.relu => Matmul { relu: true, ..*self },
+    /// Rows of a matrix that meet a vector are dealt with one by one. (Those that meet a matrix are better off together.)
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        let Gemm { m, n, .. } = self.gemm(operands);
+        (n == 1 && !self.transpose_a).then(|| BatchSplit::each(m, &[true, false, false]))
+    }
+}
+
+/// A product that may add a row to each row of the result, and rectify.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct MatmulKernel {
+    product: Matmul,
+    bias: bool,
+    relu: bool,
+}
+
+impl Kernel for MatmulKernel {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
+        let Gemm { m, n, .. } = self.product.gemm(operands);
+        smallvec![Meta::real([m, n])]
+    }
+
+    fn run<T: Precision>(&self, call: Call<'_, T>) {
+        let metas = [0, 1].map(|i| Meta::real(call.operand_shape(i)));
+        let gemm = self.product.gemm(&[&metas[0], &metas[1]]);
+        let epilogue = Epilogue { bias: self.bias.then(|| call.real(2)), relu: self.relu };
+        gemm.run(call.real(0), call.real(1), epilogue, call.output, call.scratch, call.workers);
+    }
+
+    fn attributes(&self) -> String {
+        let notes = [(self.bias, "+ bias"), (self.relu, "relu")];
+        let notes = notes.into_iter().filter(|(is, _)| *is).map(|(_, note)| note.to_string());
+        let product = Some(Op::attributes(&self.product)).filter(|text| !text.is_empty());
+        product.into_iter().chain(notes).collect::<Vec<_>>().join(", ")
+    }
+
+    fn scratch(&self, operands: &[&Meta]) -> usize {
+        Op::scratch(&self.product, operands)
+    }
+
+    fn macs(&self, operands: &[&Meta], output: &Meta) -> usize {
+        Op::macs(&self.product, operands, output)
+    }
+
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        Op::batch_split(&self.product, operands)
+    }
+
+    fn fuse(&self, consumer: &Consumer<'_>) -> Option<Arc<dyn AnyKernel>> {
+        let takes_bias = !self.bias && !self.relu && consumer.other == Some(&[0, 1]);
+        let kernel = match consumer.function {
+            Some(Function::Add) if takes_bias => Self { bias: true, ..*self },
+            Some(Function::Relu) if !self.relu => Self { relu: true, ..*self },
             _ => return None,
         };
-        Some(Arc::new(op))
+        Some(Arc::new(kernel))
     }
 }
 
@@ -146,7 +190,7 @@ impl Matmul {
 /// Records it.
 #[track_caller]
 pub(super) fn product<'g>(a: Var<'g>, transpose_a: bool, b: Var<'g>, transpose_b: bool) -> Var<'g> {
-    a.graph().record(Matmul { transpose_a, transpose_b, ..Matmul::default() }, &[a, b])
+    a.graph().record(Matmul { transpose_a, transpose_b }, &[a, b])
 }
 
 /// What the family's checks are made from.

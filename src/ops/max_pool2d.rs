@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::attributes::Pool2dOptions;
 use super::example::{Example, distinct};
 use crate::error::Problem;
-use crate::graph::op::{Adapt, Algorithm, ChannelsLast, Here, Rewrite, Samples};
-use crate::graph::{At, Call, Dtype, Gradient, Made, Meta, Op, Var};
+use crate::graph::kernel::{BatchSplit, Kernel};
+use crate::graph::lowering::{Lowered, OperandLayout, Target};
+use crate::graph::op::Here;
+use crate::graph::{At, Call, Dtype, Gradient, Made, Meta, Op, Precision, Var};
 use dagrad_kernels::pool::Pooling;
 use dagrad_kernels::real::Real;
 use crate::shape::{Order, Shape, Window};
@@ -31,7 +33,7 @@ pub struct Take {
     order: Order,
 }
 
-/// The maxima themselves, of pictures whose channels lie last, and along with them where they are: one walk for both.
+/// The maxima themselves, of images NHWC, and along with them where they are: one walk for both.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MaxPool {
     window: Window,
@@ -81,19 +83,13 @@ impl Op for Argmax {
         self.window.to_string()
     }
 
-    fn channels_last(&self, _: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
-        follow(self.window, Self { order: Order::Last, ..self.clone() }, 1)
+    /// One walk finds the maxima and where they are.
+    fn lower(&self, _: Here<'_>, _: Target) -> Option<Lowered> {
+        MaxPool { window: self.window }.lowered(1)
     }
 
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
-        Some(Samples::each(operands[0].shape[0], &[true]))
-    }
-
-    /// The maxima are found on the way.
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        let (pool, image) = (MaxPool { window: self.window }, here.operand(0).id);
-        let rewrite = || Rewrite::byproduct_of(pool, 0, [image], here.meta().clone());
-        (self.order == Order::Last).then(rewrite)
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }
 
@@ -134,56 +130,61 @@ impl Op for Take {
         Some(self.window)
     }
 
-    fn channels_last(&self, _: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
-        follow(self.window, Self { order: Order::Last, ..self.clone() }, 2)
-    }
-
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
-        Some(Samples::each(operands[0].shape[0], &[true; 2]))
-    }
-
     /// What lies where the maximum is, is the maximum.
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        here.dag.byproduct(here.operand(1).id)?;
-        let pool = here.operand(1).operand(0);
-        let is_maximum = pool.op() == Some(&MaxPool { window: self.window })
-            && pool.operand(0).id == here.operand(0).id;
-        is_maximum.then_some(Rewrite::Node(pool.id))
+    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+        let argmax = here.operand(1);
+        let is_maximum = argmax.op() == Some(&Argmax { window: self.window, order: self.order })
+            && argmax.operand(0).id == here.operand(0).id;
+        if is_maximum {
+            return MaxPool { window: self.window }.lowered(0);
+        }
+        let op = Self { order: Order::Last, ..self.clone() };
+        self.window.is_plain().then(|| Lowered::on_nhwc(op, 2))
+    }
+
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(operands[0].shape[0], &[true; 2]))
     }
 }
 
-impl Op for MaxPool {
+impl Kernel for MaxPool {
     fn name(&self) -> &'static str {
         "max_pool2d"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
         let [batch, channels, height, width] = Order::Last.sizes(&operands[0].shape);
-        let places = pooled_places(self.window, [height, width])?;
-        Ok(Meta::real(Order::Last.shape([batch, channels, places[0], places[1]])))
+        let Ok([out_h, out_w]) = pooled_places(self.window, [height, width]) else {
+            unreachable!("the shape rule has accepted the window")
+        };
+        let shape = Order::Last.shape([batch, channels, out_h, out_w]);
+        smallvec![Meta::real(&shape), Meta::index(&shape)]
     }
 
-    fn forward<T: Real>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) {
         let pooling = pooling(self.window, Order::Last, call.operand_shape(0), call.shape);
         let image = call.real(0);
         let positions = call.byproducts.into_iter().next().and_then(Made::index);
         pooling.max_last(channels(call.shape), image, call.output, positions, call.workers);
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
-        Gradient::NotDifferentiable
-    }
-
     fn attributes(&self) -> String {
         self.window.to_string()
     }
 
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
-        Some(Samples::each(operands[0].shape[0], &[true]))
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }
 
 impl MaxPool {
+    /// Output `number` of it; it follows others to NHWC, if its window is a plain one.
+    fn lowered(self, number: usize) -> Option<Lowered> {
+        let window = self.window;
+        let lowered = || Lowered { output: number, ..Lowered::new(Arc::new(self), [OperandLayout::Nhwc]) };
+        window.is_plain().then(lowered)
+    }
+
     /// Whether the windows are 2×2 and lie side by side, without padding.
     pub(crate) fn is_of_quads(&self) -> bool {
         self.window == Window::new([2; 2], [2; 2], [0; 2])
@@ -228,12 +229,13 @@ impl Op for Put {
         &["values", "indices"]
     }
 
-    fn channels_last(&self, _: &[&Meta], _: Algorithm) -> Option<ChannelsLast> {
-        follow(self.window, Self { order: Order::Last, ..self.clone() }, 2)
+    fn lower(&self, _: Here<'_>, _: Target) -> Option<Lowered> {
+        let op = Self { order: Order::Last, ..self.clone() };
+        self.window.is_plain().then(|| Lowered::on_nhwc(op, 2))
     }
 
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
-        Some(Samples::each(operands[0].shape[0], &[true; 2]))
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(operands[0].shape[0], &[true; 2]))
     }
 }
 
@@ -279,13 +281,6 @@ pub(crate) fn pooling(window: Window, order: Order, image: &Shape, pooled: &Shap
 /// The channels of pictures that have them last.
 fn channels(shape: &Shape) -> usize {
     shape[3]
-}
-
-/// The same operation on pictures that have their channels last; it follows others there, if its window is a plain one.
-fn follow(window: Window, op: impl Op, operands: usize) -> Option<ChannelsLast> {
-    let operands = SmallVec::from_elem(Adapt::Picture, operands);
-    let last = ChannelsLast { op: Arc::new(op), operands, output: Adapt::Picture, is_faster: false };
-    window.is_plain().then_some(last)
 }
 
 impl<'g> Var<'g> {

@@ -2,7 +2,8 @@
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::op::{Here, Rewrite, Samples};
+use crate::graph::kernel::BatchSplit;
+use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
 use dagrad_kernels::real::Real;
 use crate::shape::Shape;
@@ -51,9 +52,9 @@ impl Op for Reshape {
     }
 
     /// Samples stay apart where axis 0 stays.
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
         let rows = operands[0].shape.first()?;
-        (self.shape.first() == Some(rows)).then(|| Samples::each(*rows, &[true]))
+        (self.shape.first() == Some(rows)).then(|| BatchSplit::each(*rows, &[true]))
     }
 
     /// Only the last of several reshapes counts, and none to the same shape.

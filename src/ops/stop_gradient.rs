@@ -2,7 +2,8 @@
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::op::{Here, Rewrite, Samples};
+use crate::graph::kernel::BatchSplit;
+use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
 use dagrad_kernels::real::Real;
 
@@ -40,8 +41,8 @@ impl Op for StopGradient {
         true
     }
 
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
-        Some(Samples::each(*operands[0].shape.first()?, &[true]))
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(*operands[0].shape.first()?, &[true]))
     }
 
     /// Once gradients are taken there is nothing left to stop.

@@ -293,7 +293,7 @@ impl<'a> Memory<'a> {
             (Some(split), Some((samples, _))) => samples.start / split.every * row,
             _ => 0,
         };
-        watch.around(number, || T::forward(step.op.as_ref(), call), first, values);
+        watch.around(number, || T::run(step.kernel.as_ref(), call), first, values);
     }
 
     /// The elements of a result that a task makes.

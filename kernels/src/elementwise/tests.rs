@@ -113,7 +113,7 @@ fn check_adam<T: Real>(len: usize) {
     let (c, r, epsilon) = (T::of(3.0), T::of(0.125), T::of(1e-8));
     let update = |((&p, &m), &v): ((&T, &T), &T)| p - m / (v.sqrt() * c + epsilon) * r;
     let expected: Vec<T> = p.iter().zip(&m).zip(&v).map(update).collect();
-    let walk = Walk::new(&[len].into(), &[1]);
+    let walk = Walk::new(&[len], &[1]);
     let reads = [Read::InPlace(0), Read::Whole(&m), Read::Along(&v, &walk), Read::Single(c), Read::Single(r)];
     let program = adam();
     for isa in Isa::available() {
@@ -137,7 +137,7 @@ fn a_chain_computes_the_same_on_every_instruction_set_for_every_length() {
 fn check_function<T: Real>(function: Function, f: &dyn Fn(T, T) -> T) {
     let len = TILE + 37;
     let (a, b, c) = (numbers::<T>(len, 3), numbers::<T>(len, 4), T::of(0.7));
-    let shape = [len].into();
+    let shape = [len];
     let walk = Walk::new(&shape, &[1]);
     let reads = [Read::Whole(&a), Read::Along(&a, &walk), Read::Single(c), Read::InPlace(0)];
     let value = |which: usize, i: usize| [a[i], a[i], c, b[i]][which];
@@ -210,7 +210,7 @@ fn what_is_subnormal_inside_a_chain_is_zero_at_its_end() {
 #[test]
 fn an_operand_that_repeats_itself_is_read_right_in_every_tile() {
     for (rows, columns) in [(40, 100), (900, 7), (3, TILE), (5, TILE - 1), (3, TILE + 1), (CHUNK + 3, 1)] {
-        let shape = [rows, columns].into();
+        let shape = [rows, columns];
         let (row, column) = (numbers::<f32>(columns, 1), numbers::<f32>(rows, 2));
         let (along_row, along_column) = (Walk::new(&shape, &[0, 1]), Walk::new(&shape, &[1, 0]));
         let terms = [Argument::Operand(0), Argument::Operand(1)].map(Term::plain);

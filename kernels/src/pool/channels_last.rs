@@ -1,79 +1,28 @@
-//! Maximum pooling of pictures that lie pixel after pixel, [N, H, W, C].
+//! Maximum pooling of images whose layout is NHWC.
 //!
-//! The channels of a pixel are compared side by side, a fixed number of lanes at a time. Where the channels do not
-//! fill the last lanes, these start earlier and do some channels again, with the same result.
+//! The channels of a pixel are compared side by side, a register of them at a time.
 
 use std::ops::Range;
 
 use super::Pooling;
 use crate::real::Real;
-use crate::simd::vectorize;
+use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
 use crate::workers::{Parts, Workers};
 
 /// How many outputs make a task.
 const TASK: usize = 1 << 13;
-/// In windows with more pixels than this, a value is looked up; in smaller ones all pixels are compared.
-const COMPARED: usize = 16;
-
-/// Runs a statement with `$lanes` the widest constant that is no more than the channels, in which case lanes that
-/// start at each [`starts`] cover them.
-macro_rules! by_lanes {
-    ($channels:expr, $lanes:ident, $work:expr) => {
-        match $channels {
-            0 => {}
-            1..4 => vectorize(
-                #[inline(always)]
-                || {
-                    const $lanes: usize = 1;
-                    $work
-                },
-            ),
-            4..16 => vectorize(
-                #[inline(always)]
-                || {
-                    const $lanes: usize = 4;
-                    $work
-                },
-            ),
-            _ => vectorize(
-                #[inline(always)]
-                || {
-                    const $lanes: usize = 16;
-                    $work
-                },
-            ),
-        }
-    };
-}
-
-/// Where lanes start that cover the channels together.
-#[inline(always)]
-fn starts<const LANES: usize>(channels: usize) -> impl Iterator<Item = usize> + Clone {
-    (0..channels.div_ceil(LANES)).map(move |index| (index * LANES).min(channels - LANES))
-}
-
-/// Some neighbours.
-#[inline(always)]
-fn lanes<T: Copy, const LANES: usize>(from: &[T], start: usize) -> [T; LANES] {
-    std::array::from_fn(|lane| from[start..][..LANES][lane])
-}
 
 impl Pooling {
-    /// As [`argmax`](Self::argmax), of pictures [N, H, W, C]: indices [N, H', W', C] of pixels y · W + x.
+    /// As [`argmax`](Self::argmax), of images [N, H, W, C]: indices [N, H', W', C] of pixels y · W + x.
     #[inline(never)]
     pub fn argmax_last<T: Real>(&self, channels: usize, data: &[T], indices: &mut [u32], workers: &Workers) {
         let indices = Parts::new(indices);
-        self.rows_of_places(channels, indices.len(), workers, &|picture, rows, start| {
-            let plane = self.picture(channels, data, picture);
-            // SAFETY: these rows of places are no other task's.
+        self.rows_of_outputs(channels, indices.len(), workers, &|image, rows, start| {
+            // SAFETY: these rows of outputs are no other task's.
             let indices = unsafe { indices.slice(start, rows.len() * self.places[1] * channels) };
-            by_lanes!(
-                channels,
-                LANES,
-                self.maxima::<T, LANES>(channels, plane, rows, |at, _, found| {
-                    indices[at..at + LANES].copy_from_slice(&found);
-                })
-            );
+            let image = self.image(channels, data, image);
+            let out = std::ptr::null_mut();
+            Isa::detect().dispatch(Maxima { pooling: self, channels, rows, image, out, indices: indices.as_mut_ptr() });
         });
     }
 
@@ -89,33 +38,18 @@ impl Pooling {
         workers: &Workers,
     ) {
         let (out, indices) = (Parts::new(out), indices.map(Parts::new));
-        self.rows_of_places(channels, out.len(), workers, &|picture, rows, start| {
-            let (plane, count) =
-                (self.picture(channels, data, picture), rows.len() * self.places[1] * channels);
-            // SAFETY: these rows of places are no other task's.
-            let out = unsafe { out.slice(start, count) };
+        self.rows_of_outputs(channels, out.len(), workers, &|image, rows, start| {
+            let (image, count) = (self.image(channels, data, image), rows.len() * self.places[1] * channels);
+            // SAFETY: these rows of outputs are no other task's.
+            let out = unsafe { out.slice(start, count) }.as_mut_ptr();
             // SAFETY: nor are their indices.
-            match indices.as_ref().map(|indices| unsafe { indices.slice(start, count) }) {
-                Some(indices) => by_lanes!(
-                    channels,
-                    LANES,
-                    self.maxima::<T, LANES>(channels, plane, rows, |at, maxima, found| {
-                        out[at..at + LANES].copy_from_slice(&maxima);
-                        indices[at..at + LANES].copy_from_slice(&found);
-                    })
-                ),
-                None => by_lanes!(
-                    channels,
-                    LANES,
-                    self.maxima::<T, LANES>(channels, plane, rows, |at, maxima, _| {
-                        out[at..at + LANES].copy_from_slice(&maxima);
-                    })
-                ),
-            }
+            let indices = indices.as_ref().map(|indices| unsafe { indices.slice(start, count) });
+            let indices = indices.map_or(std::ptr::null_mut(), <[u32]>::as_mut_ptr);
+            Isa::detect().dispatch(Maxima { pooling: self, channels, rows, image, out, indices });
         });
     }
 
-    /// As [`take`](Self::take), of pictures [N, H, W, C]. Indices must be of pixels in their windows.
+    /// As [`take`](Self::take), of images [N, H, W, C].
     #[inline(never)]
     pub fn take_last<T: Real>(
         &self,
@@ -126,28 +60,20 @@ impl Pooling {
         workers: &Workers,
     ) {
         let out = Parts::new(out);
-        let is_small = self.window.kernel[0].saturating_mul(self.window.kernel[1]) <= COMPARED;
-        self.rows_of_places(channels, out.len(), workers, &|picture, rows, start| {
-            let plane = self.picture(channels, data, picture);
-            let count = rows.len() * self.places[1] * channels;
-            let indices = &indices[start..][..count];
-            // SAFETY: these rows of places are no other task's.
+        self.rows_of_outputs(channels, out.len(), workers, &|image, rows, start| {
+            let (image, count) = (self.image(channels, data, image), rows.len() * self.places[1] * channels);
+            // SAFETY: these rows of outputs are no other task's.
             let out = unsafe { out.slice(start, count) };
-            if is_small {
-                by_lanes!(
-                    channels,
-                    LANES,
-                    self.take_compared::<T, LANES>(channels, plane, rows, indices, out)
-                );
-            } else {
-                for (at, (out, &index)) in out.iter_mut().zip(indices).enumerate() {
-                    *out = plane[index as usize * channels + at % channels];
+            let pixels = out.chunks_exact_mut(channels).zip(indices[start..][..count].chunks_exact(channels));
+            for (out, indices) in pixels {
+                for (channel, (out, &index)) in out.iter_mut().zip(indices).enumerate() {
+                    *out = image[index as usize * channels + channel];
                 }
             }
         });
     }
 
-    /// As [`put`](Self::put), of pictures [N, H, W, C]. Indices must be of pixels in their windows.
+    /// As [`put`](Self::put), of images [N, H, W, C]. Indices must be of pixels in their windows.
     #[inline(never)]
     pub fn put_last<T: Real>(
         &self,
@@ -159,17 +85,20 @@ impl Pooling {
     ) {
         let apart = (0..2).all(|axis| self.window.stride[axis] >= self.window.kernel[axis]);
         let area = self.area() * channels;
-        workers.chunks(out, area, &|picture, out, _| {
-            let range = picture * self.pooled() * channels..(picture + 1) * self.pooled() * channels;
+        workers.chunks(out, area, &|image, out, _| {
+            let range = image * self.pooled() * channels..(image + 1) * self.pooled() * channels;
             let (values, indices) = (&values[range.clone()], &indices[range]);
             if !(apart && self.is_covered()) {
                 out.fill(T::zero());
             }
             if apart {
-                by_lanes!(channels, LANES, self.put_apart::<T, LANES>(channels, values, indices, out));
+                Isa::detect().dispatch(PutApart { pooling: self, channels, values, indices, out });
             } else {
-                for (at, (&value, &index)) in values.iter().zip(indices).enumerate() {
-                    out[index as usize * channels + at % channels] += value;
+                let pixels = values.chunks_exact(channels).zip(indices.chunks_exact(channels));
+                for (values, indices) in pixels {
+                    for (channel, (&value, &index)) in values.iter().zip(indices).enumerate() {
+                        out[index as usize * channels + channel] += value;
+                    }
                 }
             }
         });
@@ -185,13 +114,13 @@ impl Pooling {
         })
     }
 
-    /// A picture of several.
-    fn picture<'a, T>(&self, channels: usize, data: &'a [T], picture: usize) -> &'a [T] {
-        &data[picture * self.area() * channels..][..self.area() * channels]
+    /// An image of several.
+    fn image<'a, T>(&self, channels: usize, data: &'a [T], image: usize) -> &'a [T] {
+        &data[image * self.area() * channels..][..self.area() * channels]
     }
 
-    /// Calls `task(picture, rows of places, number of their first output)` until all `outputs` are covered.
-    fn rows_of_places(
+    /// Calls `task(image, rows of outputs, number of their first output)` until all `outputs` are covered.
+    fn rows_of_outputs(
         &self,
         channels: usize,
         outputs: usize,
@@ -205,131 +134,136 @@ impl Pooling {
         let rows = (TASK / row).clamp(1, self.places[0]);
         let bands = self.places[0].div_ceil(rows);
         workers.run(outputs / (self.pooled() * channels) * bands, &|index, _| {
-            let (picture, first) = (index / bands, index % bands * rows);
+            let (image, first) = (index / bands, index % bands * rows);
             let rows = first..self.places[0].min(first + rows);
-            task(picture, rows, (picture * self.places[0] + first) * row);
+            task(image, rows, (image * self.places[0] + first) * row);
         });
     }
 
-    /// Calls `visit(output, first pixel, height and width)` for the window at every place in some rows; outputs count
+    /// Calls `visit(output, first pixel, height and width)` for the window of every output in some rows; outputs count
     /// from the first of these rows.
     #[inline(always)]
     fn windows(&self, channels: usize, rows: Range<usize>, mut visit: impl FnMut(usize, usize, [usize; 2])) {
-        let is_quad = self.window.kernel == [2, 2] && self.window.padding == [0, 0];
-        let (first, stride) = (rows.start, self.window.stride);
+        let mut at = 0;
         for y in rows {
+            let rows = self.window.covered(0, y, self.plane[0]);
             for x in 0..self.places[1] {
-                let at = ((y - first) * self.places[1] + x) * channels;
-                if is_quad {
-                    // The most common window, with a size that the compiler knows.
-                    visit(at, y * stride[0] * self.plane[1] + x * stride[1], [2, 2]);
-                } else {
-                    let [rows, columns] =
-                        [(0, y), (1, x)].map(|(axis, at)| self.window.covered(axis, at, self.plane[axis]));
-                    visit(at, rows.start * self.plane[1] + columns.start, [rows.len(), columns.len()]);
-                }
+                let columns = self.window.covered(1, x, self.plane[1]);
+                visit(at, rows.start * self.plane[1] + columns.start, [rows.len(), columns.len()]);
+                at += channels;
             }
         }
     }
+}
 
-    /// Calls `found(output, maxima, indices)` for all lanes of every place in some rows.
+/// Reads the channels of a pixel that are left, as many as a register holds.
+///
+/// # Safety
+/// They must exist, and so must the instruction set of `V`.
+#[inline(always)]
+unsafe fn load<T: Real, V: Vector<T>>(from: *const T, count: usize) -> V {
+    // SAFETY: the same contract.
+    unsafe { if count == V::LANES { V::load(from) } else { V::load_first(from, count) } }
+}
+
+/// As [`load`], but writes.
+///
+/// # Safety
+/// As for [`load`].
+#[inline(always)]
+unsafe fn store<T: Real, V: Vector<T>>(value: V, to: *mut T, count: usize) {
+    // SAFETY: the same contract.
+    unsafe { if count == V::LANES { value.store(to) } else { value.store_first(to, count) } }
+}
+
+/// The maxima of the windows of some rows of outputs, and where they lie; either pointer may be null.
+struct Maxima<'a, T> {
+    pooling: &'a Pooling,
+    channels: usize,
+    rows: Range<usize>,
+    image: &'a [T],
+    out: *mut T,
+    indices: *mut u32,
+}
+
+impl<T: Real> Kernel<T> for Maxima<'_, T> {
+    type Output = ();
+
     #[inline(always)]
-    fn maxima<T: Real, const LANES: usize>(
-        &self,
-        channels: usize,
-        plane: &[T],
-        rows: Range<usize>,
-        mut found: impl FnMut(usize, [T; LANES], [u32; LANES]),
-    ) {
-        self.windows(
+    unsafe fn run<V: Vector<T>>(self) {
+        let Self { pooling, channels, rows, image, out, indices } = self;
+        let (image, width) = (image.as_ptr(), pooling.plane[1]);
+        pooling.windows(
             channels,
             rows,
             #[inline(always)]
-            |at, first, [height, width]| {
-                for start in starts::<LANES>(channels) {
-                    let mut maxima = lanes::<T, LANES>(plane, first * channels + start);
-                    let mut indices = [first as u32; LANES];
-                    for row in 0..height {
-                        for column in 0..width {
-                            let index = first + row * self.plane[1] + column;
-                            let pixels = lanes::<T, LANES>(plane, index * channels + start);
-                            for lane in 0..LANES {
-                                // A NaN is larger than any number, and nothing is larger than a NaN.
-                                let (pixel, maximum) = (pixels[lane], maxima[lane]);
-                                let is_at_most = pixel <= maximum;
-                                let is_larger = !is_at_most & !maximum.is_nan();
-                                maxima[lane] = if is_larger { pixels[lane] } else { maxima[lane] };
-                                indices[lane] = if is_larger { index as u32 } else { indices[lane] };
+            |at, first, [height, columns]| {
+                for channel in (0..channels).step_by(V::LANES) {
+                    let count = V::LANES.min(channels - channel);
+                    // SAFETY: `dispatch` vouches for the instruction set; windows keep to the image, and outputs to
+                    // their rows.
+                    unsafe {
+                        let mut best = load::<T, V>(image.add(first * channels + channel), count);
+                        let mut index = V::splat(T::carrying(first as u32));
+                        for row in 0..height {
+                            for column in 0..columns {
+                                let pixel = first + row * width + column;
+                                let value = load::<T, V>(image.add(pixel * channels + channel), count);
+                                let own = V::splat(T::carrying(pixel as u32));
+                                // Of equal pixels the first stays.
+                                [best, index] = value.larger(best, [own, index]);
                             }
                         }
+                        if !out.is_null() {
+                            store(best, out.add(at + channel), count);
+                        }
+                        if !indices.is_null() {
+                            index.store_carried(indices.add(at + channel), count);
+                        }
                     }
-                    found(at + start, maxima, indices);
                 }
             },
         );
     }
+}
 
-    /// Takes the values in some rows of places by comparing each pixel of the window with the index.
+/// Puts the values of an image where no two windows overlap: each pixel of a window is its value or 0.
+struct PutApart<'a, T> {
+    pooling: &'a Pooling,
+    channels: usize,
+    values: &'a [T],
+    indices: &'a [u32],
+    out: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for PutApart<'_, T> {
+    type Output = ();
+
     #[inline(always)]
-    fn take_compared<T: Real, const LANES: usize>(
-        &self,
-        channels: usize,
-        plane: &[T],
-        rows: Range<usize>,
-        indices: &[u32],
-        out: &mut [T],
-    ) {
-        self.windows(
+    unsafe fn run<V: Vector<T>>(self) {
+        let Self { pooling, channels, values, indices, out } = self;
+        let (values, indices, out, width) =
+            (values.as_ptr(), indices.as_ptr(), out.as_mut_ptr(), pooling.plane[1]);
+        pooling.windows(
             channels,
-            rows,
+            0..pooling.places[0],
             #[inline(always)]
-            |at, first, [height, width]| {
-                for start in starts::<LANES>(channels) {
-                    let indices = lanes::<u32, LANES>(indices, at + start);
-                    let mut values = [T::zero(); LANES];
-                    for row in 0..height {
-                        for column in 0..width {
-                            let pixel = first + row * self.plane[1] + column;
-                            let pixels = lanes::<T, LANES>(plane, pixel * channels + start);
-                            for lane in 0..LANES {
-                                let is_it = indices[lane] == pixel as u32;
-                                values[lane] = if is_it { pixels[lane] } else { values[lane] };
+            |at, first, [height, columns]| {
+                for channel in (0..channels).step_by(V::LANES) {
+                    let count = V::LANES.min(channels - channel);
+                    // SAFETY: `dispatch` vouches for the instruction set; windows keep to the image, and outputs to
+                    // their number.
+                    unsafe {
+                        // What is added to 0 is never −0.
+                        let value = load::<T, V>(values.add(at + channel), count).add(V::splat(T::zero()));
+                        let mut wanted = [0; MAX_LANES];
+                        indices.add(at + channel).copy_to_nonoverlapping(wanted.as_mut_ptr(), count);
+                        for row in 0..height {
+                            for column in 0..columns {
+                                let pixel = first + row * width + column;
+                                let own = value.where_equal(wanted.as_ptr(), pixel as u32);
+                                store(own, out.add(pixel * channels + channel), count);
                             }
-                        }
-                    }
-                    out[at + start..][..LANES].copy_from_slice(&values);
-                }
-            },
-        );
-    }
-
-    /// Puts the values of a picture where no two windows overlap: each pixel of a window is its value or 0.
-    #[inline(always)]
-    fn put_apart<T: Real, const LANES: usize>(
-        &self,
-        channels: usize,
-        values: &[T],
-        indices: &[u32],
-        out: &mut [T],
-    ) {
-        self.windows(
-            channels,
-            0..self.places[0],
-            #[inline(always)]
-            |at, first, [height, width]| {
-                for start in starts::<LANES>(channels) {
-                    let indices = lanes::<u32, LANES>(indices, at + start);
-                    // What is added to 0 is never −0.
-                    let values = lanes::<T, LANES>(values, at + start).map(|value| T::zero() + value);
-                    for row in 0..height {
-                        for column in 0..width {
-                            let pixel = first + row * self.plane[1] + column;
-                            let is_it = |lane: usize| indices[lane] == pixel as u32;
-                            let pixels: [T; LANES] =
-                                std::array::from_fn(
-                                    |lane| if is_it(lane) { values[lane] } else { T::zero() },
-                                );
-                            out[pixel * channels + start..][..LANES].copy_from_slice(&pixels);
                         }
                     }
                 }

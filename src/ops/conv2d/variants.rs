@@ -99,7 +99,7 @@ fn transposed(image: Var<'_>, weight: Var<'_>, options: Conv2dOptions, more: [us
             .hint("take less padding"));
     };
     let window = options.window(kernel, size);
-    let op = Conv2d { factor: Factor::Image(size), window, groups: options.groups, bias: false, relu: false };
+    let op = Conv2d { factor: Factor::Image(size), window, groups: options.groups };
     op.infer(&[&weight.meta(), &image.meta()])?;
     Ok(op)
 }

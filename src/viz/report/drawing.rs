@@ -190,7 +190,7 @@ fn facts(dag: &Dag, id: NodeId) -> Vec<(&'static str, String)> {
             facts.push(("parameters", count(if *trainable { node.meta.shape.count() } else { 0 })));
             facts.push(("starts from", init.to_string()));
         }
-        Kind::Input | Kind::Poison => {}
+        Kind::Input | Kind::Kernel(_) | Kind::Output(_) | Kind::Poison => {}
     }
     facts.push(("bytes", bytes(&node.meta)));
     facts.push(("layer", node.layer.as_deref().unwrap_or_default().to_string()));

@@ -5,7 +5,7 @@
 
 use super::{Finish, Rectangle, Sums, Sweep};
 use crate::real::Real;
-use crate::simd::{Isa, MAX_LANES, Vector};
+use crate::simd::{Isa, Vector};
 
 /// How many windows a tile has at most, side by side.
 const MOST_WINDOWS: usize = 3;
@@ -123,7 +123,7 @@ impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
                         ];
                         let [best, position] = largest(values, numbers);
                         best.store_first(all.target.add(target), count);
-                        store_positions(position, positions.add(target), count);
+                        position.store_carried(positions.add(target), count);
                     } else {
                         // No step between a sum and its value makes a smaller number the larger.
                         let [sum, _] = largest(sums, numbers);
@@ -146,23 +146,5 @@ unsafe fn largest<T: Real, V: Vector<T>>([a, b, c, d]: [V; 4], numbers: [V; 4]) 
         let [upper, of_upper] = b.larger(a, [numbers[1], numbers[0]]);
         let [lower, of_lower] = d.larger(c, [numbers[3], numbers[2]]);
         lower.larger(upper, [of_lower, of_upper])
-    }
-}
-
-/// Writes the positions that the first lanes carry.
-///
-/// # Safety
-/// The instruction set of `V` must exist, and there must be room for `count` positions.
-#[inline(always)]
-unsafe fn store_positions<T: Real, V: Vector<T>>(positions: V, to: *mut u32, count: usize) {
-    // SAFETY: the caller's contract; no register has more lanes than the array.
-    unsafe {
-        if size_of::<T>() == size_of::<u32>() {
-            positions.store_first(to.cast(), count); // the bits of such a number are the position
-        } else {
-            let mut lanes = [T::zero(); MAX_LANES];
-            positions.store(lanes.as_mut_ptr());
-            (0..count).for_each(|lane| *to.add(lane) = lanes[lane].carried());
-        }
     }
 }

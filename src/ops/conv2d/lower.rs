@@ -1,21 +1,20 @@
-//! The three views of a convolution on pictures `[N, H, W, C]`, as a plan may choose them.
+//! The kernels for the three views of a convolution, on images `[N, H, W, C]`.
 //!
-//! Here the weights are brought into the order of the kernel by a step of its own, once for all pictures. The
-//! gradient in the weights comes in two steps: sums over a few pictures each, and the sum of those.
+//! Here the weights are brought into the order of the kernel by a step of its own, once for all images. The
+//! gradient in the weights comes in two steps: sums over a few images each, and the sum of those.
 
 use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
 use super::{Conv2d, Factor};
-use crate::error::Problem;
-use crate::graph::op::{Adapt, Algorithm, AnyOp, ChannelsLast, Next, Samples};
-use crate::graph::{At, Call, Gradient, Made, Meta, Op};
+use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
+use crate::graph::lowering::{Algorithm, Lowered, OperandLayout, Target};
+use crate::graph::{Call, Made, Meta, Precision};
 use dagrad_kernels::channels_last::{Direct, finish_weight_sums};
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::Epilogue;
-use dagrad_kernels::real::Real;
 use dagrad_kernels::walk::row_major;
 use dagrad_kernels::winograd::Winograd;
 use crate::ops::max_pool2d::MaxPool;
@@ -36,11 +35,11 @@ const SUMS: usize = 1 << 20;
 
 /// One step of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LastConv2d {
+pub struct ConvKernel {
     part: Part,
     /// The sizes; those of the batch are of the whole batch.
     sizes: Convolution,
-    kernel: Kernel,
+    method: Method,
     bias: bool,
     relu: bool,
     gate: bool,
@@ -66,13 +65,13 @@ enum Part {
 
 #[allow(clippy::large_enum_variant)] // a plan has few of them
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Kernel {
+enum Method {
     Direct(Direct),
     Winograd(Winograd),
 }
 
-/// How a plan does `conv` on pictures whose channels lie last.
-pub fn choose(conv: &Conv2d, sizes: Convolution, algorithm: Algorithm) -> Option<ChannelsLast> {
+/// How a plan does `conv`.
+pub fn lower(conv: &Conv2d, sizes: Convolution, target: Target) -> Option<Lowered> {
     // Few channels would leave most lanes empty where they are the result.
     let is_narrow = matches!(conv.factor, Factor::Image(_)) && sizes.channels < FEWEST_CHANNELS;
     if sizes.batch == 0 || is_narrow || !sizes.is_dense() {
@@ -80,32 +79,28 @@ pub fn choose(conv: &Conv2d, sizes: Convolution, algorithm: Algorithm) -> Option
     }
     let is_wide = sizes.channels.min(sizes.filters) >= WINOGRAD_CHANNELS;
     let places = sizes.batch * sizes.output[0] * sizes.output[1];
-    let pays = match algorithm {
+    let pays = match target.algorithm {
         Algorithm::Auto => is_wide && places >= WINOGRAD_PLACES,
         Algorithm::Direct => false,
         Algorithm::Winograd => is_wide,
     };
-    let winograd = Winograd::new(&sizes).filter(|_| pays).map(Kernel::Winograd);
-    let kernel = winograd.or_else(|| Direct::new(&sizes).map(Kernel::Direct))?;
-    let step = |part: Part| LastConv2d { part, sizes, kernel, bias: false, relu: false, gate: false, pool: false };
-    let through = |part: Part| Adapt::Through(Arc::new(step(part)));
+    let winograd = Winograd::new(&sizes).filter(|_| pays).map(Method::Winograd);
+    let method = winograd.or_else(|| Direct::new(&sizes).map(Method::Direct))?;
+    let kernel = |part: Part| -> Arc<dyn AnyKernel> {
+        Arc::new(ConvKernel { part, sizes, method, bias: false, relu: false, gate: false, pool: false })
+    };
+    let through = |part: Part| OperandLayout::Through(kernel(part));
     let every = every(&sizes);
-    let (op, operands, output) = match conv.factor {
-        Factor::Output => {
-            let op = LastConv2d { bias: conv.bias, relu: conv.relu, ..step(Part::Output) };
-            let mut operands = smallvec![Adapt::Picture, through(Part::Weights)];
-            operands.extend(conv.bias.then_some(Adapt::Keep));
-            (op, operands, Adapt::Picture)
-        }
-        Factor::Image(_) => {
-            (step(Part::Image), smallvec![through(Part::AdjointWeights), Adapt::Picture], Adapt::Picture)
-        }
+    let image = OperandLayout::Nhwc;
+    let lowered = match conv.factor {
+        Factor::Output => Lowered::new(kernel(Part::Output), [image, through(Part::Weights)]),
+        Factor::Image(_) => Lowered::new(kernel(Part::Image), [through(Part::AdjointWeights), image]),
         Factor::Weight => {
-            let rows = sizes.batch.div_ceil(every);
-            (step(Part::Sums { every }), smallvec![Adapt::Picture; 2], through(Part::Weight { rows }))
+            let layout = through(Part::Weight { rows: sizes.batch.div_ceil(every) });
+            Lowered { layout, ..Lowered::new(kernel(Part::Sums { every }), [image.clone(), image]) }
         }
     };
-    Some(ChannelsLast { op: Arc::new(op), operands, output, is_faster: true })
+    Some(Lowered { is_faster: true, ..lowered })
 }
 
 /// Over how many pictures a row of the weight's gradient sums: a divisor of the batch, if there is a good one, so
@@ -122,7 +117,7 @@ fn every(sizes: &Convolution) -> usize {
     batch.div_ceil(rows.unwrap_or(most.min(batch)))
 }
 
-impl Op for LastConv2d {
+impl Kernel for ConvKernel {
     fn name(&self) -> &'static str {
         match self.part {
             Part::Weights => "conv2d_weights",
@@ -134,23 +129,27 @@ impl Op for LastConv2d {
         }
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
         let Convolution { channels, filters, image, output, window, .. } = self.sizes;
         let batch = |position: usize| operands[position].shape[0];
-        Ok(match self.part {
+        let output = match self.part {
             Part::Weights => Meta::real([self.prepared(false)]),
             Part::AdjointWeights => Meta::real([self.prepared(true)]),
-            Part::Output if self.pool => Meta::real([batch(0), output[0] / 2, output[1] / 2, filters]),
+            Part::Output if self.pool => {
+                let maxima = [batch(0), output[0] / 2, output[1] / 2, filters];
+                return smallvec![Meta::real(maxima), Meta::index(maxima)];
+            }
             Part::Output => Meta::real([batch(0), output[0], output[1], filters]),
             Part::Image => Meta::real([batch(1), image[0], image[1], channels]),
             Part::Sums { every } => {
                 Meta::real([batch(0).div_ceil(every), window.kernel[0], window.kernel[1], channels, filters])
             }
             Part::Weight { .. } => Meta::real([filters, channels, window.kernel[0], window.kernel[1]]),
-        })
+        };
+        smallvec![output]
     }
 
-    fn forward<T: Real>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) {
         let picture = usize::from(self.part == Part::Image);
         let sizes = Convolution { batch: call.operand_shape(picture)[0], ..self.sizes };
         let data: SmallVec<[&[T]; 3]> = (0..call.operands.len()).map(|position| call.real(position)).collect();
@@ -158,41 +157,37 @@ impl Op for LastConv2d {
         let (bias, gate) = (self.bias.then(|| real(2)), self.gate.then(|| real(2)));
         let epilogue = Epilogue { bias, relu: self.relu };
         let (out, workers) = (call.output, call.workers);
-        match (self.part, self.kernel.of(&sizes)) {
+        match (self.part, self.method.of(&sizes)) {
             (Part::Weight { rows }, _) => finish_weight_sums(&self.sizes, rows, real(0), out, workers),
-            (Part::Weights, Kernel::Direct(direct)) => direct.prepare(real(0), out, workers),
-            (Part::Weights, Kernel::Winograd(winograd)) => winograd.prepare(real(0), out, workers),
-            (Part::AdjointWeights, Kernel::Direct(direct)) => direct.prepare_adjoint(real(0), out, workers),
-            (Part::AdjointWeights, Kernel::Winograd(winograd)) => winograd.prepare_adjoint(real(0), out, workers),
-            (Part::Output, Kernel::Direct(direct)) if self.pool => {
+            (Part::Weights, Method::Direct(direct)) => direct.prepare(real(0), out, workers),
+            (Part::Weights, Method::Winograd(winograd)) => winograd.prepare(real(0), out, workers),
+            (Part::AdjointWeights, Method::Direct(direct)) => direct.prepare_adjoint(real(0), out, workers),
+            (Part::AdjointWeights, Method::Winograd(winograd)) => winograd.prepare_adjoint(real(0), out, workers),
+            (Part::Output, Method::Direct(direct)) if self.pool => {
                 let positions = call.byproducts.into_iter().next().and_then(Made::index);
                 direct.forward_pooled(real(0), real(1), epilogue, out, positions, workers);
             }
-            (Part::Output, Kernel::Direct(direct)) => direct.forward(real(0), real(1), epilogue, out, workers),
-            (Part::Output, Kernel::Winograd(winograd)) => {
+            (Part::Output, Method::Direct(direct)) => direct.forward(real(0), real(1), epilogue, out, workers),
+            (Part::Output, Method::Winograd(winograd)) => {
                 winograd.forward(real(0), real(1), epilogue, out, workers);
             }
-            (Part::Image, Kernel::Direct(direct)) => direct.image_adjoint(real(0), real(1), gate, out, workers),
-            (Part::Image, Kernel::Winograd(winograd)) => {
+            (Part::Image, Method::Direct(direct)) => direct.image_adjoint(real(0), real(1), gate, out, workers),
+            (Part::Image, Method::Winograd(winograd)) => {
                 winograd.image_adjoint(real(0), real(1), gate, out, workers);
             }
-            (Part::Sums { every }, Kernel::Direct(direct)) => {
+            (Part::Sums { every }, Method::Direct(direct)) => {
                 direct.weight_sums(real(0), real(1), every, out, workers);
             }
-            (Part::Sums { every }, Kernel::Winograd(winograd)) => {
+            (Part::Sums { every }, Method::Winograd(winograd)) => {
                 winograd.weight_sums(real(0), real(1), every, out, workers);
             }
         }
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
-        Gradient::NotDifferentiable
-    }
-
     fn attributes(&self) -> String {
-        let algorithm = match self.kernel {
-            Kernel::Direct(_) => "direct",
-            Kernel::Winograd(_) => "winograd",
+        let algorithm = match self.method {
+            Method::Direct(_) => "direct",
+            Method::Winograd(_) => "winograd",
         };
         let notes = [
             (self.bias, ", + bias"),
@@ -218,48 +213,55 @@ impl Op for LastConv2d {
         sizes.into_iter().chain(window.kernel).fold(1, usize::saturating_mul)
     }
 
-    fn samples(&self, operands: &[&Meta]) -> Option<Samples> {
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
         let batch = |position: usize| operands[position].shape[0];
         match self.part {
-            Part::Output => Some(Samples::each(batch(0), &[true, false, false])),
-            Part::Image => Some(Samples::each(batch(1), &[false, true, true])),
-            Part::Sums { every } => Some(Samples { every, ..Samples::each(batch(0), &[true, true]) }),
+            Part::Output => Some(BatchSplit::each(batch(0), &[true, false, false])),
+            Part::Image => Some(BatchSplit::each(batch(1), &[false, true, true])),
+            Part::Sums { every } => Some(BatchSplit { samples_per_row: every, ..BatchSplit::each(batch(0), &[true, true]) }),
             _ => None,
         }
     }
 
-    /// The gradient in the image may be gated as it is written, the output pooled.
-    fn absorb(&self, next: &Next<'_>) -> Option<Arc<dyn AnyOp>> {
-        let is_pool = next.op.as_any().downcast_ref().is_some_and(MaxPool::is_of_quads);
-        if is_pool && self.part == Part::Output && !self.pool && matches!(self.kernel, Kernel::Direct(_)) {
-            return Some(Arc::new(Self { pool: true, ..*self }));
-        }
+    /// The output may take in a bias, relu and 2×2 pooling as it is written; the gradient in the image a gate.
+    fn fuse(&self, consumer: &Consumer<'_>) -> Option<Arc<dyn AnyKernel>> {
         let Convolution { batch, channels, image, .. } = self.sizes;
         let whole = row_major(&[batch, image[0], image[1], channels]);
-        let is_gate = next.function == Some(Function::Gate) && next.other == Some(&whole[..]);
-        (self.part == Part::Image && !self.gate && is_gate)
-            .then(|| Arc::new(Self { gate: true, ..*self }) as Arc<dyn AnyOp>)
+        let is_quad_pool = consumer.kernel.as_any().downcast_ref().is_some_and(MaxPool::is_of_quads);
+        let takes_bias = !self.bias && !self.relu && consumer.other == Some(&[0, 0, 0, 1]);
+        let kernel = match (self.part, consumer.function) {
+            _ if self.pool || self.gate => return None,
+            (Part::Output, Some(Function::Add)) if takes_bias => Self { bias: true, ..*self },
+            (Part::Output, Some(Function::Relu)) if !self.relu => Self { relu: true, ..*self },
+            (Part::Output, None) if is_quad_pool && matches!(self.method, Method::Direct(_)) => {
+                Self { pool: true, ..*self }
+            }
+            (Part::Image, Some(Function::Gate)) if consumer.other == Some(&whole[..]) => Self { gate: true, ..*self },
+            _ => return None,
+        };
+        Some(Arc::new(kernel))
     }
 }
 
-impl LastConv2d {
+impl ConvKernel {
     /// How many numbers the prepared weights have.
     fn prepared(&self, adjoint: bool) -> usize {
-        match (&self.kernel, adjoint) {
-            (Kernel::Direct(direct), false) => direct.prepared(),
-            (Kernel::Direct(direct), true) => direct.prepared_adjoint(),
-            (Kernel::Winograd(winograd), false) => winograd.prepared(),
-            (Kernel::Winograd(winograd), true) => winograd.prepared_adjoint(),
+        match (&self.method, adjoint) {
+            (Method::Direct(direct), false) => direct.prepared(),
+            (Method::Direct(direct), true) => direct.prepared_adjoint(),
+            (Method::Winograd(winograd), false) => winograd.prepared(),
+            (Method::Winograd(winograd), true) => winograd.prepared_adjoint(),
         }
     }
 }
 
-impl Kernel {
+impl Method {
     /// The same for another number of pictures.
     fn of(self, sizes: &Convolution) -> Self {
-        match self {
-            Self::Direct(direct) => Self::Direct(Direct::new(sizes).unwrap_or(direct)),
-            Self::Winograd(winograd) => Self::Winograd(Winograd::new(sizes).unwrap_or(winograd)),
-        }
+        let same = match self {
+            Self::Direct(_) => Direct::new(sizes).map(Self::Direct),
+            Self::Winograd(_) => Winograd::new(sizes).map(Self::Winograd),
+        };
+        same.unwrap_or_else(|| unreachable!("whether it applies does not depend on the batch"))
     }
 }

@@ -1,0 +1,333 @@
+//! From operations to kernels, and from the layout that users see to the one that kernels want.
+//!
+//! Each operation says itself whether there is a better kernel than its definition, and in which layout that takes images;
+//! elementwise functions take any. Kernels that are faster on images `[N, H, W, C]` get them so, those that can follow do
+//! where an image already lies so, and what stands between the two layouts is a transposition. Graphs know nothing of
+//! this: every array that a user sees is `[N, C, H, W]`. Without a target, every operation is done by its definition.
+
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::program::Program;
+use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
+use crate::graph::kernel::{AnyKernel, BatchSplit, Definition, Kernel};
+use crate::graph::lowering::{Lowered, OperandLayout};
+use crate::graph::op::{Call, Here, Meta, Operand};
+use crate::graph::{Dtype, Precision};
+use crate::shape::{Order, Shape};
+use dagrad_kernels::channels_last::{to_channels_first, to_channels_last};
+use dagrad_kernels::walk::{self, Walk};
+
+/// Gives every operation its kernel.
+pub fn lower(program: &Program) -> Program {
+    let mut lowering =
+        Lowering { old: program, new: Dag::default(), values: Vec::with_capacity(program.dag.len()) };
+    for id in program.dag.ids() {
+        let value = lowering.place(id);
+        lowering.values.push(value);
+    }
+    for root in program.roots() {
+        lowering.nchw(root);
+    }
+    let Lowering { new, values, .. } = lowering;
+    let find = |id: NodeId| values[id.index()].nchw.unwrap_or_else(|| unreachable!("results lie as they were"));
+    let mut lowered = program.moved(new, find);
+    let dag = &program.dag;
+    let inputs = dag.ids().filter(|&id| matches!(dag.node(id).kind, Kind::Input) && dag.node(id).meta.dtype == Dtype::Index);
+    lowered.limits = inputs
+        .map(|id| (dag.node(id).label.clone().unwrap_or_default(), program.index_limit(id)))
+        .collect();
+    lowered
+}
+
+/// A value of the old graph in the new one: as it was, or NHWC. One of them came first; the other is made when somebody
+/// asks.
+#[derive(Clone, Copy, Default)]
+struct Value {
+    nchw: Option<NodeId>,
+    nhwc: Option<NodeId>,
+    is_nhwc: bool,
+}
+
+struct Lowering<'a> {
+    old: &'a Program,
+    new: Dag,
+    values: Vec<Value>,
+}
+
+impl Lowering<'_> {
+    /// Puts a node of the old graph into the new one.
+    fn place(&mut self, id: NodeId) -> Value {
+        let (dag, node) = (&self.old.dag, self.old.dag.node(id));
+        let operands = dag.operands(id);
+        let Kind::Op(op) = &node.kind else {
+            return Value { nchw: Some(self.new.push(node.clone(), &[])), ..Value::default() };
+        };
+        if let Some(lowered) = self.choose(id).filter(|way| way.is_faster || self.follows(way, &operands)) {
+            return self.convert(lowered, node, &operands);
+        }
+        let operands: Operands = operands.into_iter().map(|operand| self.nchw(operand)).collect();
+        let kernel = Kind::Kernel(Arc::new(Definition(op.clone())));
+        Value { nchw: Some(self.new.push(Node { kind: kernel, ..node.clone() }, &operands)), ..Value::default() }
+    }
+
+    /// The kernel that the operation of a node names, if any.
+    fn choose(&self, id: NodeId) -> Option<Lowered> {
+        let (target, dag) = (self.old.target?, &self.old.dag);
+        let Kind::Op(op) = &dag.node(id).kind else { return None };
+        if op.elementwise().is_some() && dag.node(id).meta.shape.len() == 4 {
+            let layouts: SmallVec<[OperandLayout; 4]> = smallvec![OperandLayout::Nhwc; dag.operands(id).len()];
+            return Some(Lowered::new(Arc::new(Definition(op.clone())), layouts));
+        }
+        op.lower(Here { dag, id }, target)
+    }
+
+    /// Whether an image among the operands is NHWC already.
+    fn follows(&self, lowered: &Lowered, operands: &[NodeId]) -> bool {
+        let is_there = |(position, layout): &(usize, OperandLayout)| {
+            matches!(layout, OperandLayout::Nhwc) && self.values[operands[*position].index()].is_nhwc
+        };
+        lowered.operands.iter().any(is_there)
+    }
+
+    fn convert(&mut self, lowered: Lowered, node: &Node, operands: &[NodeId]) -> Value {
+        let operands: Operands = (lowered.operands.into_iter())
+            .map(|(position, layout)| match layout {
+                OperandLayout::Keep => self.nchw(operands[position]),
+                OperandLayout::Nhwc => self.nhwc(operands[position]),
+                OperandLayout::Through(kernel) => {
+                    let operand = self.nchw(operands[position]);
+                    self.push(kernel, &[operand], node)
+                }
+            })
+            .collect();
+        let kernel = self.push(lowered.kernel, &operands, node);
+        let result = self.output(kernel, lowered.output);
+        match lowered.layout {
+            OperandLayout::Keep => Value { nchw: Some(result), ..Value::default() },
+            OperandLayout::Nhwc => Value { nchw: None, nhwc: Some(result), is_nhwc: true },
+            OperandLayout::Through(kernel) => {
+                Value { nchw: Some(self.push(kernel, &[result], node)), ..Value::default() }
+            }
+        }
+    }
+
+    /// Appends a kernel for a node of the old graph, or finds the same one.
+    fn push(&mut self, kernel: Arc<dyn AnyKernel>, operands: &[NodeId], like: &Node) -> NodeId {
+        let known = operands.first().and_then(|&operand| {
+            let is_same = |&other: &NodeId| {
+                self.new.operands(other)[..] == *operands
+                    && self.new.kernel(other).is_some_and(|other| kernel.same(other))
+            };
+            self.new.consumers(operand).find(is_same)
+        });
+        known.unwrap_or_else(|| {
+            let meta = self.outputs(kernel.as_ref(), operands).swap_remove(0);
+            self.new.push(Node { kind: Kind::Kernel(kernel), meta, label: None, ..like.clone() }, operands)
+        })
+    }
+
+    /// An output of a kernel.
+    fn output(&mut self, kernel: NodeId, number: usize) -> NodeId {
+        if number == 0 {
+            return kernel;
+        }
+        let known = self.new.further_outputs(kernel).into_iter().find(|&(_, other)| other == number);
+        known.map(|(id, _)| id).unwrap_or_else(|| {
+            let Some(op) = self.new.kernel(kernel) else { unreachable!("it has just been pushed") };
+            let meta = self.outputs(op, &self.new.operands(kernel)).swap_remove(number);
+            let node = Node { kind: Kind::Output(number), meta, ..self.new.node(kernel).clone() };
+            self.new.push(node, &[kernel])
+        })
+    }
+
+    fn outputs(&self, kernel: &dyn AnyKernel, operands: &[NodeId]) -> SmallVec<[Meta; 1]> {
+        let metas: SmallVec<[&Meta; 4]> = operands.iter().map(|&id| &self.new.node(id).meta).collect();
+        kernel.outputs(&metas)
+    }
+
+    /// The value as it was.
+    fn nchw(&mut self, id: NodeId) -> NodeId {
+        match self.values[id.index()] {
+            Value { nchw: Some(nchw), .. } => nchw,
+            Value { nhwc: Some(nhwc), .. } => {
+                let made = self.transpose(nhwc, Order::First, id);
+                self.values[id.index()].nchw = Some(made);
+                made
+            }
+            _ => unreachable!("every value has been placed"),
+        }
+    }
+
+    /// The value in the layout NHWC.
+    fn nhwc(&mut self, id: NodeId) -> NodeId {
+        if let Some(nhwc) = self.values[id.index()].nhwc {
+            return nhwc;
+        }
+        let nchw = self.nchw(id);
+        let made = self.strided_read(nchw, id).unwrap_or_else(|| self.transpose(nchw, Order::Last, id));
+        self.values[id.index()].nhwc = Some(made);
+        made
+    }
+
+    fn transpose(&mut self, operand: NodeId, to: Order, like: NodeId) -> NodeId {
+        let meta = &self.new.node(operand).meta;
+        let kernel = Transpose { to, is_free: is_free(&meta.shape, to) };
+        self.push(Arc::new(kernel), &[operand], self.old.dag.node(like))
+    }
+
+    /// A constant, or an array that is only read in another way, is not written out to be transposed.
+    fn strided_read(&mut self, nchw: NodeId, like: NodeId) -> Option<NodeId> {
+        let meta = Meta {
+            shape: Order::Last.shape(Order::First.sizes(&self.new.node(nchw).meta.shape)),
+            dtype: Dtype::Real,
+        };
+        let (source, strides) = match self.new.kernel(nchw)?.constant() {
+            Some(value) => return Some(self.push_constant(value, meta, like)),
+            None => self.new.view(nchw)?,
+        };
+        let strides = [0, 2, 3, 1].into_iter().map(|axis| strides[axis]).collect();
+        Some(self.push(Arc::new(StridedRead { meta, strides }), &[source], self.old.dag.node(like)))
+    }
+
+    fn push_constant(&mut self, value: f64, meta: Meta, like: NodeId) -> NodeId {
+        let kernel = Kind::Kernel(Arc::new(Constant { value, meta: meta.clone() }));
+        let node = Node { kind: kernel, meta, label: None, ..self.old.dag.node(like).clone() };
+        self.new.push(node, &[])
+    }
+}
+
+/// Whether images of one channel, or of one pixel, lie the same in both layouts.
+fn is_free(shape: &Shape, to: Order) -> bool {
+    let [_, channels, pixels] = sizes(shape, to);
+    channels == 1 || pixels == 1
+}
+
+/// Batch, channels and pixels of images that are to be brought into a layout.
+fn sizes(shape: &Shape, to: Order) -> [usize; 3] {
+    let [batch, channels, height, width] = other(to).sizes(shape);
+    [batch, channels, height * width]
+}
+
+fn other(order: Order) -> Order {
+    if order == Order::First { Order::Last } else { Order::First }
+}
+
+/// Images, or indices of their pixels, in the other layout.
+#[derive(Debug, Clone, PartialEq)]
+struct Transpose {
+    to: Order,
+    /// Whether nothing has to move.
+    is_free: bool,
+}
+
+impl Kernel for Transpose {
+    fn name(&self) -> &'static str {
+        match self.to {
+            Order::First => "to_nchw",
+            Order::Last => "to_nhwc",
+        }
+    }
+
+    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
+        let Meta { shape, dtype } = operands[0];
+        smallvec![Meta { shape: self.to.shape(other(self.to).sizes(shape)), dtype: *dtype }]
+    }
+
+    fn run<T: Precision>(&self, call: Call<'_, T>) {
+        let shape = call.operand_shape(0);
+        let [batch, channels, pixels] = sizes(shape, self.to);
+        match call.operands[0] {
+            Operand::Index(_, from) => {
+                let own = walk::row_major(shape);
+                let axes = if self.to == Order::Last { [0, 2, 3, 1] } else { [0, 3, 1, 2] };
+                Walk::new(call.shape, &axes.map(|axis| own[axis])).fetch(from, 0, call.indices);
+            }
+            _ if self.to == Order::Last => {
+                to_channels_last(batch, channels, pixels, call.real(0), call.output, call.workers);
+            }
+            _ => to_channels_first(batch, channels, pixels, call.real(0), call.output, call.workers),
+        }
+    }
+
+    fn is_alias(&self) -> bool {
+        self.is_free
+    }
+
+    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(operands[0].shape[0], &[true]))
+    }
+}
+
+/// An array that reads another by strides of its own.
+#[derive(Debug, Clone, PartialEq)]
+struct StridedRead {
+    meta: Meta,
+    strides: SmallVec<[usize; 6]>,
+}
+
+impl Kernel for StridedRead {
+    fn name(&self) -> &'static str {
+        "strided_read"
+    }
+
+    fn outputs(&self, _: &[&Meta]) -> SmallVec<[Meta; 1]> {
+        smallvec![self.meta.clone()]
+    }
+
+    fn run<T: Precision>(&self, call: Call<'_, T>) {
+        walk::copy(&Walk::new(call.shape, &self.strides), call.real(0), call.output, call.workers);
+    }
+
+    fn strides(&self, _: &Meta) -> Option<SmallVec<[usize; 6]>> {
+        Some(self.strides.clone())
+    }
+}
+
+/// One number everywhere.
+#[derive(Debug, Clone, PartialEq)]
+struct Constant {
+    value: f64,
+    meta: Meta,
+}
+
+impl Kernel for Constant {
+    fn name(&self) -> &'static str {
+        "fill"
+    }
+
+    fn outputs(&self, _: &[&Meta]) -> SmallVec<[Meta; 1]> {
+        smallvec![self.meta.clone()]
+    }
+
+    fn run<T: Precision>(&self, call: Call<'_, T>) {
+        call.output.fill(T::of(self.value));
+    }
+
+    fn attributes(&self) -> String {
+        self.value.to_string()
+    }
+
+    fn constant(&self) -> Option<f64> {
+        Some(self.value)
+    }
+}
+
+/// The same values in memory of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CopyOut;
+
+impl Kernel for CopyOut {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
+        smallvec![operands[0].clone()]
+    }
+
+    fn run<T: Precision>(&self, call: Call<'_, T>) {
+        call.output.copy_from_slice(call.real(0));
+    }
+}
