@@ -75,7 +75,7 @@ CONVOLUTION = mutants(
     ("ops/conv2d.rs", "(Factor::Image(_), _) => self.output(upstream, first),",
      "(Factor::Image(_), _) => self.output(upstream * 0.5, first),",
      "a second derivative is half as large", CONV),
-    ("ops/conv2d.rs", "next.other == Some(&[0, 1, 0, 0]);", "next.other == Some(&[0, 0, 1, 0]);",
+    ("ops/conv2d/lower.rs", "consumer.other == Some(&[0, 0, 0, 1]);", "consumer.other == Some(&[0, 0, 1, 0]);",
      "a number for each row is taken for a bias", CONV),
     ("ops/attributes.rs", "padding_after: sides.map(|[_, after]| after)",
      "padding_after: sides.map(|[before, _]| before)",
