@@ -12,6 +12,8 @@
 
 use std::process::{Command, Stdio};
 
+use dagrad_tests::root;
+
 /// A kernel whose hot loop is read.
 struct Kernel {
     /// Its name. The numbers that it is compiled for follow in angle brackets.
@@ -106,6 +108,7 @@ fn example() -> String {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_string());
     let messages = output(
         Command::new(cargo)
+            .current_dir(root())
             .args(["build", "--release", "--locked", "--example", "simple_conv_net"])
             .args(["--message-format", "json-render-diagnostics"])
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
