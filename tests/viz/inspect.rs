@@ -367,7 +367,7 @@ fn in_tables_words_stand_left_and_numbers_right_with_thousands_apart() {
     assert_eq!([macs("größe"), macs("b ")], ["999", "1,232,766"]);
     // Nothing stands for 0, and no line ends with a space.
     let last = rows.iter().rev().nth(1).unwrap();
-    assert!(last[end - 10..end].iter().all(|letter| *letter == ' '), "{text}");
+    assert!(last.len() <= end - "parameters".len(), "{text}");
     assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
 }
 
