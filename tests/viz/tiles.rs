@@ -290,6 +290,9 @@ fn row(
     file
 }
 
+/// What a kind of pixels is called, a file of two such pixels, and what they are in colours and in grey.
+type Kind = (&'static str, Vec<u8>, [[u8; 3]; 2], [u8; 2]);
+
 #[test]
 fn pixels_of_every_kind_are_read_as_grey_and_as_colours() {
     use png::BitDepth::{Eight, One, Sixteen};
@@ -297,7 +300,7 @@ fn pixels_of_every_kind_are_read_as_grey_and_as_colours() {
     let folder = folder("kinds");
     // Grey of red is 0.2126 · 255 = 54, and of blue 0.0722 · 255 = 18.
     let colours = [[255, 0, 0], [0, 0, 255]];
-    let cases: [(&str, Vec<u8>, [[u8; 3]; 2], [u8; 2]); 7] = [
+    let cases: [Kind; 7] = [
         ("grey", row(Grayscale, Eight, 2, None, &[7, 200]), [[7; 3], [200; 3]], [7, 200]),
         ("bits", row(Grayscale, One, 2, None, &[0b0100_0000]), [[0; 3], [255; 3]], [0, 255]),
         // 0x1280 / 257 is 18.4, 0x12ff / 257 is 18.9.
