@@ -1,160 +1,92 @@
-//! Convolution through im2col: the product of the weights with a matrix of patches.
+//! Convolution, by case.
 //!
-//! Row p of the patch matrix is the picture seen through tap p of the window, one number per place of the window.
-//! [`Convolution::im2col`] writes that matrix out; the kernels do not. They copy a strip of the picture with its
-//! padding, once, and let the matrix multiplication read each row of patches where it lies in the strip: shifted
-//! by the tap's offset. All three directions are such products, and none sums over more than one thread.
+//! | case | kernel |
+//! |---|---|
+//! | dense, stride 1, square window of 3, 5 or 7, at least 8 channels and filters, at least 4,096 output positions in the batch, `f32` | [`Winograd`]: NHWC, fewer multiplications |
+//! | any other: 1×1, strides, dilation, groups, few channels, an empty batch | [`Direct`](nhwc::Direct): NHWC; a 2×2 max pool may be part of the epilogue |
+//! | every channel a group of its own, with one filter | [`Direct`](nhwc::Direct), which multiplies registers of channels |
+//! | one row of output positions sees more than a thread's scratch holds | [`Convolution::forward`] and its adjoints: NCHW, loops by the definition, the reference for the others |
 //!
-//! Pictures are stored N C H W and weights O C kh kw. The window slides without being flipped, so in the terms
-//! of mathematics these are cross-correlations.
+//! [`select`] is this table. The three directions (forward, the gradient in the image, the gradient in the weights) of a
+//! convolution have the same kernel. [`Convolution::im2col`] writes the matrix of patches out, for those who want it.
+//!
+//! Images are stored N C H W, or N H W C where that is said, and weights O C kh kw. The window slides without being
+//! flipped, so in the terms of mathematics these are cross-correlations.
 
-use super::gemm::Epilogue;
-use super::real::Real;
-use super::simd::Isa;
-use super::workers::Workers;
 use crate::window::Window;
-use correlation::Correlation;
+use crate::winograd::Winograd;
+use nhwc::Direct;
 
-mod columns;
-mod correlation;
-mod plain;
-mod strip;
-mod weight;
+mod geometry;
+mod im2col;
+pub mod nhwc;
+mod reference;
+
+/// Winograd's transforms pay from so many channels and filters on.
+const WINOGRAD_CHANNELS: usize = 8;
+/// And from so many output positions in the whole batch on. In sums of few terms a rounding error stands out, and
+/// optimizers that divide by the size of a gradient make much of it; and little is gained.
+const WINOGRAD_POSITIONS: usize = 4096;
 
 /// The sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Convolution {
-    /// How many pictures there are.
+    /// How many images there are.
     pub batch: usize,
     /// Into how many groups the channels are cut: a filter sees those of its own group only.
     pub groups: usize,
-    /// How many channels a group of a picture has.
+    /// How many channels a group of an image has.
     pub channels: usize,
     /// How many filters a group has, which is how many channels a group of the output has.
     pub filters: usize,
-    /// Height and width of a picture.
+    /// Height and width of an image.
     pub image: [usize; 2],
-    /// Height and width of the output: how many places the window has.
+    /// Height and width of the output: how many positions the window has.
     pub output: [usize; 2],
     /// The window.
     pub window: Window,
 }
 
+/// When Winograd's algorithm may be chosen. It rounds more coarsely than a direct sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WinogradUse {
+    /// Where it pays.
+    #[default]
+    WherePaying,
+    /// Wherever it applies and has channels enough.
+    WherePossible,
+    /// Nowhere.
+    Never,
+}
+
+/// The kernel of a convolution. Of other batches than that it was chosen for the kernel is the same, made for their size.
+#[allow(clippy::large_enum_variant)] // a plan has few of them
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// NHWC, by Winograd's minimal filtering, in single precision.
+    Winograd(Winograd),
+    /// NHWC, by the definition in registers.
+    Direct(Direct),
+    /// NCHW, by the definition in loops: [`Convolution::forward`] and its adjoints.
+    Reference,
+}
+
+/// Which kernel a convolution gets; see the [table](self).
+pub fn select(sizes: &Convolution, winograd: WinogradUse) -> Choice {
+    let positions = sizes.batch.saturating_mul(sizes.output[0]).saturating_mul(sizes.output[1]);
+    let is_wide = sizes.channels.min(sizes.filters) >= WINOGRAD_CHANNELS;
+    let pays = match winograd {
+        WinogradUse::WherePaying => is_wide && positions >= WINOGRAD_POSITIONS,
+        WinogradUse::WherePossible => is_wide,
+        WinogradUse::Never => false,
+    };
+    match Winograd::new(sizes).filter(|_| pays) {
+        Some(winograd) => Choice::Winograd(winograd),
+        None => Direct::new(sizes).map_or(Choice::Reference, Choice::Direct),
+    }
+}
+
 impl Convolution {
-    /// How many numbers of scratch [`forward`](Self::forward) needs.
-    pub fn forward_scratch(&self) -> usize {
-        correlation::scratch(self)
-    }
-
-    /// out\[n, o, y, x\] = ∑ image\[n, c, y·S + i·D − P, x·S + j·D − P\] · weight\[o, c, i, j\] over the channels c of
-    /// the group and the taps (i, j), and the epilogue of it; the bias is per filter. Outside the picture is 0.
-    #[inline(never)]
-    pub fn forward<T: Real>(
-        &self,
-        image: &[T],
-        weight: &[T],
-        epilogue: Epilogue<T>,
-        out: &mut [T],
-        scratch: &mut [T],
-        workers: &Workers,
-    ) {
-        self.forward_on(Isa::detect(), (image, weight), epilogue, out, scratch, workers);
-    }
-
-    fn forward_on<T: Real>(
-        &self,
-        isa: Isa,
-        (image, weight): (&[T], &[T]),
-        epilogue: Epilogue<T>,
-        out: &mut [T],
-        scratch: &mut [T],
-        workers: &Workers,
-    ) {
-        debug_assert_eq!(
-            [image.len(), weight.len(), out.len()],
-            [self.images(), self.weights(), self.outputs()]
-        );
-        debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.groups * self.filters));
-        match Correlation::forward(self).fit::<T>() {
-            Some(plan) => plan.run(isa, (image, weight), epilogue, out, scratch, workers),
-            None => plain::forward(self, (image, weight), epilogue, out, workers),
-        }
-    }
-
-    /// How many numbers of scratch [`image_adjoint`](Self::image_adjoint) needs.
-    pub fn image_adjoint_scratch(&self) -> usize {
-        correlation::scratch(self)
-    }
-
-    /// The adjoint of [`forward`](Self::forward) in the picture: each number of `upstream` goes back to the pixels
-    /// it came from, by the weights it came by. Pixels that no window reached become 0.
-    #[inline(never)]
-    pub fn image_adjoint<T: Real>(
-        &self,
-        weight: &[T],
-        upstream: &[T],
-        out: &mut [T],
-        scratch: &mut [T],
-        workers: &Workers,
-    ) {
-        self.image_adjoint_on(Isa::detect(), (weight, upstream), out, scratch, workers);
-    }
-
-    fn image_adjoint_on<T: Real>(
-        &self,
-        isa: Isa,
-        (weight, upstream): (&[T], &[T]),
-        out: &mut [T],
-        scratch: &mut [T],
-        workers: &Workers,
-    ) {
-        debug_assert_eq!(
-            [out.len(), weight.len(), upstream.len()],
-            [self.images(), self.weights(), self.outputs()]
-        );
-        match Correlation::adjoint(self).fit::<T>() {
-            Some(plan) => plan.run(isa, (upstream, weight), Epilogue::default(), out, scratch, workers),
-            None => plain::image_adjoint(self, (weight, upstream), out, workers),
-        }
-    }
-
-    /// How many numbers of scratch [`weight_adjoint`](Self::weight_adjoint) needs.
-    pub fn weight_adjoint_scratch(&self) -> usize {
-        weight::scratch(self)
-    }
-
-    /// The adjoint of [`forward`](Self::forward) in the weights:
-    /// out\[o, c, i, j\] = ∑ upstream\[n, o, y, x\] · image\[n, c, y·S + i·D − P, x·S + j·D − P\] over n, y and x.
-    #[inline(never)]
-    pub fn weight_adjoint<T: Real>(
-        &self,
-        image: &[T],
-        upstream: &[T],
-        out: &mut [T],
-        scratch: &mut [T],
-        workers: &Workers,
-    ) {
-        self.weight_adjoint_on(Isa::detect(), (image, upstream), out, scratch, workers);
-    }
-
-    fn weight_adjoint_on<T: Real>(
-        &self,
-        isa: Isa,
-        (image, upstream): (&[T], &[T]),
-        out: &mut [T],
-        scratch: &mut [T],
-        workers: &Workers,
-    ) {
-        debug_assert_eq!(
-            [image.len(), out.len(), upstream.len()],
-            [self.images(), self.weights(), self.outputs()]
-        );
-        match weight::Plan::new::<T>(self) {
-            Some(plan) => plan.run(isa, (image, upstream), out, scratch, workers),
-            None => plain::weight_adjoint(self, (image, upstream), out, workers),
-        }
-    }
-
     /// How many numbers a filter has, which is how many a patch has.
     fn taps(&self) -> usize {
         self.channels * self.window.kernel[0] * self.window.kernel[1]
@@ -163,6 +95,11 @@ impl Convolution {
     /// Whether all filters see all channels, and neighbouring pixels of them.
     pub fn is_dense(&self) -> bool {
         self.groups == 1 && self.window.dilation == [1; 2]
+    }
+
+    /// Whether every channel is a group of its own, with one filter.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.channels == 1 && self.filters == 1
     }
 
     fn images(&self) -> usize {
@@ -177,6 +114,3 @@ impl Convolution {
         self.batch * self.groups * self.filters * self.output[0] * self.output[1]
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,7 +8,6 @@
 #![warn(missing_docs)]
 
 pub mod buffer;
-pub mod channels_last;
 pub mod conv;
 pub mod elementwise;
 pub mod gather;
@@ -27,3 +26,8 @@ pub mod walk;
 pub mod window;
 pub mod winograd;
 pub mod workers;
+
+/// Kernels on images whose channels lie last.
+pub mod channels_last {
+    pub use crate::conv::nhwc::{Direct, finish_weight_sums, to_channels_first, to_channels_last};
+}

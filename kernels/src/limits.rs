@@ -22,7 +22,7 @@ const AT_LEAST: Duration = Duration::from_millis(4);
 /// Multiplications, each with its addition, per second.
 ///
 /// ```
-/// use dagrad::kernels::{limits, workers::Workers};
+/// use dagrad_kernels::{limits, workers::Workers};
 ///
 /// let workers = Workers::new(1).unwrap();
 /// println!("{:.0} GFLOP/s", 2e-9 * limits::products(&workers));

@@ -5,8 +5,8 @@
 //! this one names them all, for `f32` and for `f64`. A function that is missing here is still right, but is then
 //! compiled by everybody who calls it.
 
-use crate::channels_last::{Direct, finish_weight_sums, to_channels_first, to_channels_last};
 use crate::conv::Convolution;
+use crate::conv::nhwc::{Direct, finish_weight_sums, to_channels_first, to_channels_last};
 use crate::gather::{self, Gather};
 use crate::gemm::Gemm;
 use crate::lattice::{self, Lattice};

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::simd::Isa;
 use memory::Level;
 pub(super) use memory::Parts;
 pub use memory::{Local, Split};
@@ -34,6 +35,8 @@ const SPINS_CROWDED: usize = 100;
 pub struct Workers {
     shared: Arc<Shared>,
     handles: Vec<JoinHandle<()>>,
+    /// The instruction set of their kernels.
+    isa: Isa,
     /// The caller's scratch. Its lock admits one caller at a time.
     caller: Mutex<Local>,
 }
@@ -115,11 +118,20 @@ impl Workers {
         Self::new(1).unwrap_or_else(|_| unreachable!("no thread is started"))
     }
 
-    /// A pool of `threads` threads (at least one), of which the caller is one.
+    /// A pool of `threads` threads (at least one), of which the caller is one. Kernels use the best instruction set, or
+    /// the one that the environment asks for: see [`Isa::detect`].
     ///
     /// # Errors
     /// The system refuses to start a thread.
     pub fn new(threads: usize) -> io::Result<Self> {
+        Self::on(threads, Isa::detect())
+    }
+
+    /// The same with another instruction set.
+    ///
+    /// # Errors
+    /// The system refuses to start a thread.
+    pub fn on(threads: usize, isa: Isa) -> io::Result<Self> {
         // The count of threads at a job must not run into the "open" bit.
         let others = threads.clamp(1, State::OPEN - 1) - 1;
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -138,6 +150,7 @@ impl Workers {
         let mut workers = Self {
             shared,
             handles: Vec::with_capacity(others),
+            isa,
             caller: Mutex::new(Local::new(Level::Outer)),
         };
         for index in 1..=others {
@@ -182,6 +195,11 @@ impl Workers {
     /// that one sweep ended with is then used first by the next, instead of being replaced just before its turn.
     pub fn turn(&self) {
         self.shared.backwards.fetch_xor(true, Ordering::Relaxed);
+    }
+
+    /// The instruction set that kernels are to use.
+    pub fn isa(&self) -> Isa {
+        self.isa
     }
 
     /// How many threads there are, the caller included.

@@ -102,7 +102,11 @@ impl Lowering<'_> {
                 }
             })
             .collect();
-        let kernel = self.push(lowered.kernel, &operands, node);
+        // Two operations may be outputs of the same kernel.
+        let kernel = match self.outputs(lowered.kernel.as_ref(), &operands).len() {
+            1 => self.append(lowered.kernel, &operands, node),
+            _ => self.push(lowered.kernel, &operands, node),
+        };
         let result = self.output(kernel, lowered.output);
         match lowered.layout {
             OperandLayout::Keep => Value { nchw: Some(result), ..Value::default() },
@@ -122,10 +126,13 @@ impl Lowering<'_> {
             };
             self.new.consumers(operand).find(is_same)
         });
-        known.unwrap_or_else(|| {
-            let meta = self.outputs(kernel.as_ref(), operands).swap_remove(0);
-            self.new.push(Node { kind: Kind::Kernel(kernel), meta, label: None, ..like.clone() }, operands)
-        })
+        known.unwrap_or_else(|| self.append(kernel, operands, like))
+    }
+
+    /// Appends a kernel for a node of the old graph.
+    fn append(&mut self, kernel: Arc<dyn AnyKernel>, operands: &[NodeId], like: &Node) -> NodeId {
+        let meta = self.outputs(kernel.as_ref(), operands).swap_remove(0);
+        self.new.push(Node { kind: Kind::Kernel(kernel), meta, label: None, ..like.clone() }, operands)
     }
 
     /// An output of a kernel.

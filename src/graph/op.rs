@@ -251,6 +251,18 @@ impl<'a, T> Call<'a, T> {
         }
     }
 
+    /// Copies operand 0 to the output, whatever it holds.
+    pub fn copy(self)
+    where
+        T: Copy,
+    {
+        match self.operands[0] {
+            Operand::Real(_, data) => self.output.copy_from_slice(data),
+            Operand::Index(_, data) => self.indices.copy_from_slice(data),
+            Operand::InPlace(_) => {}
+        }
+    }
+
     /// The shape of operand `position`; of one that lies in the output, the output's.
     pub fn operand_shape(&self, position: usize) -> &'a Shape {
         match self.operands[position] {

@@ -22,11 +22,7 @@ impl Op for StopGradient {
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         // Reached only where memory cannot be shared.
-        if call.indices.is_empty() {
-            call.output.copy_from_slice(call.real(0));
-        } else {
-            call.indices.copy_from_slice(call.indices_of(0));
-        }
+        call.copy();
     }
 
     fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {

@@ -11,21 +11,14 @@ use super::{Conv2d, Factor};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Algorithm, Lowered, OperandLayout, Target};
 use crate::graph::{Call, Made, Meta, Precision};
-use dagrad_kernels::channels_last::{Direct, finish_weight_sums};
-use dagrad_kernels::conv::Convolution;
+use crate::ops::max_pool2d::MaxPool;
+use dagrad_kernels::conv::nhwc::{Direct, finish_weight_sums};
+use dagrad_kernels::conv::{Choice, Convolution, WinogradUse, select};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::Epilogue;
 use dagrad_kernels::walk::row_major;
 use dagrad_kernels::winograd::Winograd;
-use crate::ops::max_pool2d::MaxPool;
 
-/// Winograd's transforms pay from so many channels and filters on.
-const WINOGRAD_CHANNELS: usize = 8;
-/// And from so many places of the window in the whole batch on. In sums of few terms a rounding error stands out, and
-/// optimizers that divide by the size of a gradient make much of it; and little is gained.
-const WINOGRAD_PLACES: usize = 4096;
-/// With fewer channels than this, the gradient in the image is faster with channels first.
-const FEWEST_CHANNELS: usize = 8;
 /// Into how many rows of sums a batch is cut, if its size allows it: so many at least,
 const ROWS: usize = 8;
 /// and so many that what is done with the pictures of a row, one operation after the other, stays in the cache.
@@ -72,20 +65,16 @@ enum Method {
 
 /// How a plan does `conv`.
 pub fn lower(conv: &Conv2d, sizes: Convolution, target: Target) -> Option<Lowered> {
-    // Few channels would leave most lanes empty where they are the result.
-    let is_narrow = matches!(conv.factor, Factor::Image(_)) && sizes.channels < FEWEST_CHANNELS;
-    if sizes.batch == 0 || is_narrow || !sizes.is_dense() {
-        return None;
-    }
-    let is_wide = sizes.channels.min(sizes.filters) >= WINOGRAD_CHANNELS;
-    let places = sizes.batch * sizes.output[0] * sizes.output[1];
-    let pays = match target.algorithm {
-        Algorithm::Auto => is_wide && places >= WINOGRAD_PLACES,
-        Algorithm::Direct => false,
-        Algorithm::Winograd => is_wide,
+    let winograd = match target.algorithm {
+        Algorithm::Auto => WinogradUse::WherePaying,
+        Algorithm::Direct => WinogradUse::Never,
+        Algorithm::Winograd => WinogradUse::WherePossible,
     };
-    let winograd = Winograd::new(&sizes).filter(|_| pays).map(Method::Winograd);
-    let method = winograd.or_else(|| Direct::new(&sizes).map(Method::Direct))?;
+    let method = match select(&sizes, winograd) {
+        Choice::Winograd(winograd) => Method::Winograd(winograd),
+        Choice::Direct(direct) => Method::Direct(direct),
+        Choice::Reference => return None,
+    };
     let kernel = |part: Part| -> Arc<dyn AnyKernel> {
         Arc::new(ConvKernel { part, sizes, method, bias: false, relu: false, gate: false, pool: false })
     };
@@ -108,7 +97,7 @@ pub fn lower(conv: &Conv2d, sizes: Convolution, target: Target) -> Option<Lowere
 fn every(sizes: &Convolution) -> usize {
     let batch = sizes.batch.max(1);
     let [tall, wide] = sizes.window.kernel;
-    let weights = (sizes.channels * sizes.filters * tall * wide).max(1);
+    let weights = (sizes.groups * sizes.channels * sizes.filters * tall * wide).max(1);
     let wanted = batch.div_ceil(PICTURES).max(ROWS);
     let most = (SUMS / weights).clamp(1, 2 * wanted);
     let divides = |&rows: &usize| batch.is_multiple_of(rows);
@@ -130,7 +119,8 @@ impl Kernel for ConvKernel {
     }
 
     fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
-        let Convolution { channels, filters, image, output, window, .. } = self.sizes;
+        let Convolution { groups, channels, image, output, window, .. } = self.sizes;
+        let filters = groups * self.sizes.filters;
         let batch = |position: usize| operands[position].shape[0];
         let output = match self.part {
             Part::Weights => Meta::real([self.prepared(false)]),
@@ -140,7 +130,7 @@ impl Kernel for ConvKernel {
                 return smallvec![Meta::real(maxima), Meta::index(maxima)];
             }
             Part::Output => Meta::real([batch(0), output[0], output[1], filters]),
-            Part::Image => Meta::real([batch(1), image[0], image[1], channels]),
+            Part::Image => Meta::real([batch(1), image[0], image[1], groups * channels]),
             Part::Sums { every } => {
                 Meta::real([batch(0).div_ceil(every), window.kernel[0], window.kernel[1], channels, filters])
             }
@@ -203,13 +193,13 @@ impl Kernel for ConvKernel {
     }
 
     fn macs(&self, operands: &[&Meta], _: &Meta) -> usize {
-        let Convolution { channels, filters, output, window, .. } = self.sizes;
+        let Convolution { groups, channels, filters, output, window, .. } = self.sizes;
         let picture = match self.part {
             Part::Output | Part::Sums { .. } => 0,
             Part::Image => 1,
             _ => return 0,
         };
-        let sizes = [operands[picture].shape[0], channels, filters, output[0], output[1]];
+        let sizes = [operands[picture].shape[0], groups, channels, filters, output[0], output[1]];
         sizes.into_iter().chain(window.kernel).fold(1, usize::saturating_mul)
     }
 
@@ -225,8 +215,8 @@ impl Kernel for ConvKernel {
 
     /// The output may take in a bias, relu and 2×2 pooling as it is written; the gradient in the image a gate.
     fn fuse(&self, consumer: &Consumer<'_>) -> Option<Arc<dyn AnyKernel>> {
-        let Convolution { batch, channels, image, .. } = self.sizes;
-        let whole = row_major(&[batch, image[0], image[1], channels]);
+        let Convolution { batch, groups, channels, image, .. } = self.sizes;
+        let whole = row_major(&[batch, image[0], image[1], groups * channels]);
         let is_quad_pool = consumer.kernel.as_any().downcast_ref().is_some_and(MaxPool::is_of_quads);
         let takes_bias = !self.bias && !self.relu && consumer.other == Some(&[0, 0, 0, 1]);
         let kernel = match (self.part, consumer.function) {

@@ -1,9 +1,10 @@
-//! Strips: some rows of a picture with their padding, laid out for reading at any tap.
+//! Strips: some rows of a image with their padding, laid out for reading at any tap.
 
 use std::ops::Range;
 
+use crate::conv::geometry::Axis;
 use crate::real::Real;
-use crate::simd::{Kernel, Vector};
+use crate::simd::{Kernel, MAX_LANES, Vector};
 
 /// The layout of a strip: block of channels, row, phase, column, channel within the block.
 ///
@@ -13,15 +14,17 @@ use crate::simd::{Kernel, Vector};
 pub struct Strip {
     /// How many channels.
     pub channels: usize,
+    /// How many channels a pixel of the image has.
+    pub pixel: usize,
     /// How many numbers lie from column to column: the channels of a block, and room for those it lacks.
     pub block: usize,
-    /// Height and width of the picture it is taken from.
+    /// Height and width of the image it is taken from.
     pub source: [usize; 2],
-    /// How many columns of the picture lie between neighbours in a phase.
+    /// How many columns of the image lie between neighbours in a phase.
     pub step: usize,
     /// How many phases are kept; at most `step`.
     pub phases: usize,
-    /// The pixel at row 0, column 0; outside the picture if negative.
+    /// The pixel at row 0, column 0; outside the image if negative.
     pub origin: [isize; 2],
     /// How many rows.
     pub rows: usize,
@@ -30,6 +33,27 @@ pub struct Strip {
 }
 
 impl Strip {
+    /// The strip of the first row of positions of a correlation. A pixel of the source has `pixel` channels.
+    pub fn new([rows, columns]: [Axis; 2], channels: usize, block: usize, pixel: usize) -> Self {
+        let step = columns.source_step();
+        Self {
+            channels,
+            pixel,
+            block,
+            source: [rows.source, columns.source],
+            step,
+            phases: step.min(1 + columns.reach()),
+            origin: [rows.origin(), columns.origin()],
+            rows: 1 + rows.reach(),
+            columns: columns.positions() + columns.reach() / step,
+        }
+    }
+
+    /// The same in blocks that are a whole number of registers wide.
+    pub fn padded(&self) -> Self {
+        Self { block: self.block.next_multiple_of(MAX_LANES), ..*self }
+    }
+
     /// From row to row.
     pub fn row(&self) -> usize {
         self.phases.saturating_mul(self.columns).saturating_mul(self.block)
@@ -55,13 +79,13 @@ impl Strip {
         self.line().saturating_mul(self.rows)
     }
 
-    /// Where a block's pixel lies that is `away` rows and columns of the picture from the one at the origin.
+    /// Where a block's pixel lies that is `away` rows and columns of the image from the one at the origin.
     pub fn offset(&self, block: usize, away: [usize; 2]) -> usize {
         let column = away[1] % self.step * self.columns + away[1] / self.step;
         (block * self.rows + away[0]) * self.row() + column * self.block
     }
 
-    /// The columns of a phase that lie in the picture.
+    /// The columns of a phase that lie in the image.
     fn inside(&self, phase: usize) -> Range<usize> {
         let first = self.origin[1] + phase as isize;
         let reach = |pixels: isize| (pixels.max(0) as usize).div_ceil(self.step).min(self.columns);
@@ -70,12 +94,14 @@ impl Strip {
     }
 }
 
-/// Fills a strip from a picture.
+/// Fills a strip from an image.
 pub struct Fill<'a, T> {
     /// The layout.
     pub strip: Strip,
-    /// The picture, row after row of pixels.
+    /// The image, row after row of pixels.
     pub image: &'a [T],
+    /// The first of the channels.
+    pub channel: usize,
     /// The strip's memory.
     pub to: &'a mut [T],
 }
@@ -85,7 +111,7 @@ impl<T: Real> Kernel<T> for Fill<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        let Self { strip, image, to } = self;
+        let Self { strip, image, channel, to } = self;
         let [height, width] = strip.source;
         for row in 0..strip.rows {
             let line = strip.origin[0] + row as isize;
@@ -96,7 +122,7 @@ impl<T: Real> Kernel<T> for Fill<'_, T> {
                 let from = if columns.is_empty() {
                     &[]
                 } else {
-                    &image[(line as usize * width + pixel) * strip.channels..]
+                    &image[(line as usize * width + pixel) * strip.pixel + channel..]
                 };
                 for block in 0..strip.blocks() {
                     let start =
@@ -122,10 +148,10 @@ unsafe fn copy<T: Real, V: Vector<T>>(strip: &Strip, channels: Range<usize>, fro
     if to.is_empty() {
         return;
     }
-    if strip.channels == strip.block && strip.step == 1 {
+    if strip.pixel == strip.block && strip.channels == strip.block && strip.step == 1 {
         return to.copy_from_slice(&from[..to.len()]);
     }
-    let step = strip.step * strip.channels;
+    let step = strip.step * strip.pixel;
     assert!((to.len() / strip.block - 1) * step + channels.end <= from.len());
     for start in (0..channels.len()).step_by(V::LANES) {
         let count = V::LANES.min(channels.len() - start);

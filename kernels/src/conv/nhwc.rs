@@ -1,15 +1,15 @@
-//! Kernels on pictures that lie pixel after pixel, [N, H, W, C]: the channels of a pixel lie together.
+//! Kernels on images that lie pixel after pixel, [N, H, W, C]: the channels of a pixel lie together.
 //!
-//! So a register holds channels of one pixel, whatever the size of the picture; a border or a stride costs no
-//! lanes. [`Direct`] convolves such pictures by the definition: it copies a strip of the picture with its padding,
+//! So a register holds channels of one pixel, whatever the size of the image; a border or a stride costs no
+//! lanes. [`Direct`] convolves such images by the definition: it copies a strip of the image with its padding,
 //! once, and slides the weights over it in tiles that stay in registers. No sum depends on how many lanes a
 //! register has, on how the work is cut into tasks, or on the number of threads.
 
-use super::conv::Convolution;
-use super::gemm::Epilogue;
-use super::real::Real;
-use super::simd::{Isa, MAX_LANES};
-use super::workers::Workers;
+use super::Convolution;
+use crate::gemm::Epilogue;
+use crate::real::Real;
+use crate::simd::MAX_LANES;
+use crate::workers::Workers;
 use correlation::Correlation;
 pub use layout::{to_channels_first, to_channels_last};
 pub use weight::finish_weight_sums;
@@ -25,21 +25,20 @@ const SCRATCH_BYTES: usize = 12 << 20;
 /// How many filters are prepared together.
 const PANEL: usize = 2 * MAX_LANES;
 
-/// Direct convolution of channels-last pictures.
+/// Direct convolution of NHWC images, with any groups, stride, dilation and padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Direct {
     sizes: Convolution,
     forward: Correlation,
-    adjoint: Correlation,
+    input_grad: Correlation,
 }
 
 impl Direct {
-    /// `None` for groups or dilation, or if not even one row of places, with all pixels that its windows cover, fits a
-    /// thread's scratch.
+    /// `None` if not even one row of output positions, with all pixels that its windows cover, fits a thread's scratch.
     pub fn new(sizes: &Convolution) -> Option<Self> {
-        let (forward, adjoint) = (Correlation::forward(sizes), Correlation::adjoint(sizes));
-        let fits = sizes.is_dense() && forward.fits() && adjoint.fits() && weight::fits(sizes);
-        fits.then_some(Self { sizes: *sizes, forward, adjoint })
+        let (forward, input_grad) = (Correlation::forward(sizes), Correlation::input_grad(sizes));
+        let fits = forward.fits() && input_grad.fits() && weight::fits(sizes);
+        fits.then_some(Self { sizes: *sizes, forward, input_grad })
     }
 
     /// How many numbers the weights have as [`forward`](Self::forward) reads them.
@@ -47,24 +46,24 @@ impl Direct {
         self.forward.prepared()
     }
 
-    /// Arranges weights [filters, channels, kh, kw] for [`forward`](Self::forward).
+    /// Arranges weights [groups · filters, channels, kh, kw] for [`forward`](Self::forward).
     #[inline(never)]
     pub fn prepare<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
-        self.forward.prepare(Isa::detect(), weight, out, workers);
+        self.forward.prepare(weight, out, workers);
     }
 
     /// How many numbers the weights have as [`image_adjoint`](Self::image_adjoint) reads them.
     pub fn prepared_adjoint(&self) -> usize {
-        self.adjoint.prepared()
+        self.input_grad.prepared()
     }
 
-    /// Arranges weights [filters, channels, kh, kw] for [`image_adjoint`](Self::image_adjoint).
+    /// Arranges weights [groups · filters, channels, kh, kw] for [`image_adjoint`](Self::image_adjoint).
     #[inline(never)]
     pub fn prepare_adjoint<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
-        self.adjoint.prepare(Isa::detect(), weight, out, workers);
+        self.input_grad.prepare(weight, out, workers);
     }
 
-    /// Pictures [N, H, W, C] to [N, H', W', F], and the epilogue of it; the bias is per filter.
+    /// Images [N, H, W, C] to [N, H', W', F], and the epilogue of it; the bias is per filter.
     #[inline(never)]
     pub fn forward<T: Real>(
         &self,
@@ -74,12 +73,12 @@ impl Direct {
         out: &mut [T],
         workers: &Workers,
     ) {
-        self.forward.run(Isa::detect(), (image, prepared), epilogue, None, out, workers);
+        self.forward.run((image, prepared), epilogue, None, out, workers);
     }
 
     /// As [`forward`](Self::forward), followed by the maxima [N, ⌊H'/2⌋, ⌊W'/2⌋, F] of 2×2 windows side by side, and
     /// where each of them lies in its plane, y · W' + x, if that is wanted. Ties and NaN as in
-    /// [`Pooling`](super::pool::Pooling).
+    /// [`Pooling`](crate::pool::Pooling).
     #[inline(never)]
     pub fn forward_pooled<T: Real>(
         &self,
@@ -90,10 +89,10 @@ impl Direct {
         positions: Option<&mut [u32]>,
         workers: &Workers,
     ) {
-        self.forward.run_pooled(Isa::detect(), (image, prepared), epilogue, out, positions, workers);
+        self.forward.run_pooled((image, prepared), epilogue, out, positions, workers);
     }
 
-    /// The adjoint of [`forward`](Self::forward) in the picture: upstream [N, H', W', F] to [N, H, W, C]. Numbers
+    /// The adjoint of [`forward`](Self::forward) in the image: upstream [N, H', W', F] to [N, H, W, C]. Numbers
     /// whose `gate` is ≤ 0 become 0; a NaN lets them pass.
     #[inline(never)]
     pub fn image_adjoint<T: Real>(
@@ -104,11 +103,11 @@ impl Direct {
         out: &mut [T],
         workers: &Workers,
     ) {
-        self.adjoint.run(Isa::detect(), (upstream, prepared), Epilogue::default(), gate, out, workers);
+        self.input_grad.run((upstream, prepared), Epilogue::default(), gate, out, workers);
     }
 
     /// The adjoint of [`forward`](Self::forward) in the weights, but for the sum over the batch: a row
-    /// [kh, kw, channels, filters] for every `every` consecutive pictures, of which the last may have fewer.
+    /// [kh, kw, channels, groups · filters] for every `every` consecutive images, of which the last may have fewer.
     /// [`finish_weight_sums`] adds the rows up.
     #[inline(never)]
     pub fn weight_sums<T: Real>(
@@ -119,9 +118,6 @@ impl Direct {
         out: &mut [T],
         workers: &Workers,
     ) {
-        weight::sums(&self.sizes, Isa::detect(), (image, upstream), every, out, workers);
+        weight::sums(&self.sizes, (image, upstream), every, out, workers);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,4 @@
-//! The innermost loop of the adjoint in the weights.
+//! The innermost loop of the gradient in the weights.
 
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
@@ -8,9 +8,9 @@ pub const MAX_RUNS: usize = 5;
 /// The most registers of sums that a tile has.
 const MAX_REGISTERS: usize = 16;
 
-/// Places of the window: pictures, rows and columns.
+/// Output positions: images, rows and columns.
 #[derive(Debug, Clone, Copy)]
-pub struct Places {
+pub struct Positions {
     /// How many there are.
     pub count: [usize; 3],
     /// From one to the next in the strips.
@@ -23,10 +23,10 @@ pub struct Places {
 #[derive(Debug, Clone, Copy)]
 pub struct Tile<T> {
     /// What is summed over.
-    pub places: Places,
-    /// The first row of each run, as seen from the first place. Its other rows follow.
+    pub positions: Positions,
+    /// The first row of each run, as seen from the first position. Its other rows follow.
     pub source: [*const T; MAX_RUNS],
-    /// The first filter of the upstream at the first place. It is read in whole registers.
+    /// The first filter of the upstream at the first position. It is read in whole registers.
     pub upstream: *const T,
     /// How many filters there are; the last register may have fewer than lanes.
     pub filters: usize,
@@ -34,7 +34,7 @@ pub struct Tile<T> {
     pub sums: *mut T,
     /// From run to run and from row to row of the sums.
     pub pitch: [usize; 2],
-    /// Whether there are no sums yet, and whether these are the last places.
+    /// Whether there are no sums yet, and whether these are the last positions.
     pub ends: [bool; 2],
 }
 
@@ -43,7 +43,7 @@ pub struct Tile<T> {
 struct Sums<T>([T; MAX_REGISTERS * MAX_LANES]);
 
 impl<T: Real> Tile<T> {
-    /// Adds all places to the sums of `runs` × `rows` rows and as many registers as the filters take.
+    /// Adds all positions to the sums of `runs` × `rows` rows and as many registers as the filters take.
     ///
     /// # Safety
     /// Everything pointed to must be there, and the sums of no other thread's interest.
@@ -66,7 +66,7 @@ impl<T: Real> Tile<T> {
         macro_rules! by_size {
             ($($runs:literal $vectors:literal [$($rows:literal)*])*) => {
                 match (runs, vectors, rows) {
-                    $($(($runs, $vectors, $rows) => match self.places.source[2] {
+                    $($(($runs, $vectors, $rows) => match self.positions.source[2] {
                         1 => isa.dispatch(Multiply::<_, { shared(1, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums }),
                         3 => isa.dispatch(Multiply::<_, { shared(3, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums }),
                         _ => isa.dispatch(Multiply::<_, 0, $runs, $rows, $vectors> { tile: *self, sums }),
@@ -86,7 +86,7 @@ impl<T: Real> Tile<T> {
     }
 }
 
-/// The step from a place to the next, if two places are done together, or 0: at least half of what they see must be the
+/// The step from a position to the next, if two positions are done together, or 0: at least half of what they see must be the
 /// same. Of longer or wider tiles the compiler would keep sums in memory.
 const fn shared(step: usize, rows: usize, vectors: usize) -> usize {
     if 2 * step <= rows && rows <= 16 && vectors == 1 { step } else { 0 }
@@ -94,7 +94,7 @@ const fn shared(step: usize, rows: usize, vectors: usize) -> usize {
 
 /// Adds the products of a tile. Only these loops' accumulators may live here, or they no longer fit the registers.
 ///
-/// If `STEP` is not 0, it is that many numbers from a place to the next in its row, and two places are done together:
+/// If `STEP` is not 0, it is that many numbers from a position to the next in its row, and two positions are done together:
 /// they see much the same pixels, of which each is loaded once for both.
 struct Multiply<T, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize> {
     tile: Tile<T>,
@@ -109,9 +109,9 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
         if const { RUNS * ROWS * VECTORS > 2 * V::TILE_ROWS } {
-            return; // never asked for; saves compiling it
+            unreachable!("never asked for; saves compiling it");
         }
-        let Tile { places, upstream, .. } = self.tile;
+        let Tile { positions, upstream, .. } = self.tile;
         let at = |run: usize, row: usize, vector: usize| ((run * ROWS + row) * VECTORS + vector) * V::LANES;
         // SAFETY: the contract of `Tile::add`; the sums have room for the most registers there are.
         unsafe {
@@ -123,20 +123,20 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
                     }
                 }
             }
-            for line in 0..places.count[0] * places.count[1] {
-                let (picture, line) = (line / places.count[1], line % places.count[1]);
-                let mut pixel = picture * places.source[0] + line * places.source[1];
-                let mut upstream = upstream.add(picture * places.upstream[0] + line * places.upstream[1]);
-                let pairs = if STEP > 0 { places.count[2] / 2 } else { 0 };
+            for line in 0..positions.count[0] * positions.count[1] {
+                let (image, line) = (line / positions.count[1], line % positions.count[1]);
+                let mut pixel = image * positions.source[0] + line * positions.source[1];
+                let mut upstream = upstream.add(image * positions.upstream[0] + line * positions.upstream[1]);
+                let pairs = if STEP > 0 { positions.count[2] / 2 } else { 0 };
                 for _ in 0..pairs {
                     self.add::<V, 2>(&mut sums, pixel, upstream);
-                    pixel += 2 * places.source[2];
-                    upstream = upstream.wrapping_add(2 * places.upstream[2]);
+                    pixel += 2 * positions.source[2];
+                    upstream = upstream.wrapping_add(2 * positions.upstream[2]);
                 }
-                for _ in 2 * pairs..places.count[2] {
+                for _ in 2 * pairs..positions.count[2] {
                     self.add::<V, 1>(&mut sums, pixel, upstream);
-                    pixel += places.source[2];
-                    upstream = upstream.wrapping_add(places.upstream[2]);
+                    pixel += positions.source[2];
+                    upstream = upstream.wrapping_add(positions.upstream[2]);
                 }
             }
             for run in 0..RUNS {
@@ -153,37 +153,37 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
 impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize>
     Multiply<T, STEP, RUNS, ROWS, VECTORS>
 {
-    /// Adds the products of some neighbouring places, of each sum in the order of the places.
+    /// Adds the products of some neighbouring positions, of each sum in the order of the positions.
     ///
     /// # Safety
     /// As for [`Tile::add`].
     #[inline(always)]
-    unsafe fn add<V: Vector<T>, const PLACES: usize>(
+    unsafe fn add<V: Vector<T>, const POSITIONS: usize>(
         &self,
         sums: &mut [[[V; VECTORS]; ROWS]; RUNS],
         pixel: usize,
         upstream: *const T,
     ) {
-        let Tile { places, source, .. } = self.tile;
+        let Tile { positions, source, .. } = self.tile;
         // SAFETY: the caller's contract.
         unsafe {
-            let mut right = [[V::splat(T::zero()); VECTORS]; PLACES];
-            for place in 0..PLACES {
+            let mut right = [[V::splat(T::zero()); VECTORS]; POSITIONS];
+            for position in 0..POSITIONS {
                 for vector in 0..VECTORS {
-                    right[place][vector] =
-                        V::load(upstream.add(place * places.upstream[2] + vector * V::LANES));
+                    right[position][vector] =
+                        V::load(upstream.add(position * positions.upstream[2] + vector * V::LANES));
                 }
             }
             for run in 0..RUNS {
-                for seen in 0..ROWS + (PLACES - 1) * STEP {
+                for seen in 0..ROWS + (POSITIONS - 1) * STEP {
                     let left = V::splat(*source[run].add(pixel + seen));
-                    for place in 0..PLACES {
-                        if seen < place * STEP || seen >= place * STEP + ROWS {
+                    for position in 0..POSITIONS {
+                        if seen < position * STEP || seen >= position * STEP + ROWS {
                             continue;
                         }
                         for vector in 0..VECTORS {
-                            let sum = &mut sums[run][seen - place * STEP][vector];
-                            *sum = left.mul_add(right[place][vector], *sum);
+                            let sum = &mut sums[run][seen - position * STEP][vector];
+                            *sum = left.mul_add(right[position][vector], *sum);
                         }
                     }
                 }

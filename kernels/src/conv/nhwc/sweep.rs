@@ -1,25 +1,26 @@
-//! The innermost loop of the correlations: a few places of a row by one or two registers of filters.
+//! The innermost loop of the correlations: a few output positions of a row by one or two registers of filters.
 //!
-//! Each step reads one row of weights, and per place one number of the strip, which is spread over all lanes.
-//! Places are a fixed number of numbers apart, so that one pointer with constant offsets reaches them all. A tile is
+//! Each step reads one row of weights, and per position one number of the strip, which is spread over all lanes.
+//! Positions are a fixed number of numbers apart, so that one pointer with constant offsets reaches them all. A tile is
 //! written out as it is, or pooled: see [`Maxima`].
 
+use super::correlation::NARROW_ROWS;
 use crate::real::Real;
-use crate::simd::{Isa, Kernel, Vector};
+use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
 pub use maxima::Maxima;
 
 mod maxima;
 
-/// Some registers of filters at all places of a rectangle.
+/// Some registers of filters at all positions of a rectangle.
 #[derive(Debug, Clone, Copy)]
 pub struct Rectangle<'a, T> {
-    /// Rows and columns of places.
+    /// Rows and columns of positions.
     pub size: [usize; 2],
-    /// The strip, at the first place.
+    /// The strip, at the first position.
     pub source: *const T,
-    /// From a row of places to the next, in the strip.
+    /// From a row of positions to the next, in the strip.
     pub source_row: usize,
-    /// Runs of numbers that lie together, as seen from a place: where each starts, and how many they are.
+    /// Runs of numbers that lie together, as seen from a position: where each starts, and how many they are.
     pub runs: &'a [[usize; 2]],
     /// The weights of the first step.
     pub weights: *const T,
@@ -31,49 +32,81 @@ pub struct Rectangle<'a, T> {
     pub floor: T,
     /// How many filters there are; the last register may have fewer than lanes.
     pub filters: usize,
-    /// The result, at the first place.
+    /// The result, at the first position.
     pub target: *mut T,
-    /// From a row of places to the next, and from one place to the next, in the result.
+    /// From a row of positions to the next, and from one position to the next, in the result.
     pub target_step: [usize; 2],
 }
 
+/// How a strip is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Each number meets a whole register of filters. A position is `block` numbers from the next.
+    Numbers {
+        /// 1 or 3 where the instruction set has [`NARROW_ROWS`], or [`MAX_LANES`].
+        block: usize,
+    },
+    /// Each register of channels meets the register of filters that see them, one each: a depthwise convolution. A
+    /// position is [`MAX_LANES`] numbers from the next.
+    Lanes,
+}
+
+impl Source {
+    /// The source as [`Sweep`] is compiled for it.
+    fn code(self) -> usize {
+        match self {
+            Self::Lanes => LANEWISE,
+            Self::Numbers { block } => block,
+        }
+    }
+}
+
+/// Stands for the block width of a strip of which registers are read instead of numbers.
+const LANEWISE: usize = 0;
+/// How many columns a tile of a depthwise convolution has at most. It waits for what it reads; more would not help.
+const LANEWISE_COLUMNS: usize = 4;
+
 impl<T: Real> Rectangle<'_, T> {
-    /// Computes the rectangle from a strip of blocks of `block` numbers, in tiles as even as can be.
+    /// Computes the rectangle, in tiles as even as can be.
     ///
     /// # Safety
     /// Everything pointed to must be there, the weights in whole registers, and the target of no other thread's
     /// interest. One register or two must suffice for the filters.
-    pub unsafe fn compute(&self, isa: Isa, block: usize) {
+    pub unsafe fn compute(&self, isa: Isa, source: Source) {
         let vectors = self.filters.div_ceil(isa.lanes::<T>());
-        let parts = self.size[1].div_ceil(2 * isa.tile_rows::<T>() / vectors);
+        let most = match source {
+            Source::Lanes => LANEWISE_COLUMNS.min(2 * isa.tile_rows::<T>() / vectors),
+            Source::Numbers { .. } => 2 * isa.tile_rows::<T>() / vectors,
+        };
+        let parts = self.size[1].div_ceil(most);
         let (size, larger) = (self.size[1] / parts, self.size[1] % parts);
         // SAFETY: together these are the columns of the rectangle.
         unsafe {
-            self.sweep(isa, [block, vectors, size + 1], [0, larger]);
-            self.sweep(isa, [block, vectors, size], [larger * (size + 1), parts - larger]);
+            self.sweep(isa, [source.code(), vectors, size + 1], [0, larger]);
+            self.sweep(isa, [source.code(), vectors, size], [larger * (size + 1), parts - larger]);
         }
     }
 
-    /// Computes some tiles of `places` in each row, the first of them at column `first`.
+    /// Computes some tiles of so many columns in each row, the first of them at column `first`.
     ///
     /// # Safety
     /// As above.
-    unsafe fn sweep(&self, isa: Isa, [block, vectors, places]: [usize; 3], [first, tiles]: [usize; 2]) {
+    unsafe fn sweep(&self, isa: Isa, [block, vectors, columns]: [usize; 3], [first, tiles]: [usize; 2]) {
         if tiles == 0 {
             return;
         }
         macro_rules! by_size {
-            ($($block:literal: $two:tt $one:tt)*) => {
+            ($($block:tt: $two:tt $one:tt)*) => {
                 match (block, vectors) {
-                    $(($block, 1) => by_size!(@places $block 1 $one),
-                      ($block, _) => by_size!(@places $block 2 $two),)*
-                    _ => unreachable!("blocks are of the widths above"),
+                    $(($block, 1) => by_size!(@columns $block 1 $one),
+                      ($block, 2) => by_size!(@columns $block 2 $two),)*
+                    _ => unreachable!("blocks are of the widths above, and filters take two registers at most"),
                 }
             };
-            (@places $block:literal $vectors:literal [$($places:literal)*]) => {
-                match places {
-                    $($places => {
-                        isa.dispatch(Sweep::<_, _, $block, 1, $places, $vectors> {
+            (@columns $block:tt $vectors:literal [$($columns:literal)*]) => {
+                match columns {
+                    $($columns => {
+                        isa.dispatch(Sweep::<_, _, $block, 1, $columns, $vectors> {
                             rectangle: self,
                             finish: Plain,
                             first,
@@ -85,14 +118,15 @@ impl<T: Real> Rectangle<'_, T> {
             };
         }
         by_size! {
+            LANEWISE: [1 2 3 4] [1 2 3 4]
             1: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
             3: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
-            16: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
+            MAX_LANES: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
         }
     }
 }
 
-/// The tiles of one size in all rows: `ROWS` rows by `COLUMNS` columns of places, and some registers of filters.
+/// The tiles of one size in all rows: `ROWS` rows by `COLUMNS` columns of positions, and some registers of filters.
 struct Sweep<'a, T, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize> {
     rectangle: &'a Rectangle<'a, T>,
     finish: F,
@@ -100,9 +134,12 @@ struct Sweep<'a, T, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usi
     tiles: usize,
 }
 
-/// Whether a machine has tiles of this size. The smallest of which a maximum can be taken it always has.
-const fn fits([rows, columns, vectors]: [usize; 3], tile_rows: usize) -> bool {
-    rows * columns * vectors <= 2 * tile_rows || (rows == 2 && columns == 2)
+/// Whether a register type has tiles of this size, of strips with such blocks. The smallest of which a maximum can be
+/// taken it always has.
+const fn fits(block: usize, [rows, columns, vectors]: [usize; 3], tile_rows: usize) -> bool {
+    let is_narrow = block == 1 || block == 3;
+    let is_small = rows * columns * vectors <= 2 * tile_rows || (rows == 2 && columns == 2);
+    is_small && (!is_narrow || tile_rows >= NARROW_ROWS)
 }
 
 /// The sums of a tile.
@@ -110,7 +147,7 @@ type Sums<V, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize> = [[
 
 /// How the sums of a tile are written out. Without a branch, or the compiler keeps them in memory instead of registers.
 trait Finish<T: Real, const ROWS: usize>: Copy {
-    /// Writes the tile whose first place is `at`, a row and a column.
+    /// Writes the tile whose first position is `at`, a row and a column.
     ///
     /// # Safety
     /// As for [`Rectangle::compute`].
@@ -135,17 +172,22 @@ impl<
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        if const { !fits([ROWS, COLUMNS, VECTORS], V::TILE_ROWS) } {
-            return; // never asked for; saves compiling it
+        if const { !fits(BLOCK, [ROWS, COLUMNS, VECTORS], V::TILE_ROWS) } {
+            unreachable!("never asked for; saves compiling it");
         }
+        let step = const { if BLOCK == LANEWISE { MAX_LANES } else { BLOCK } };
         let all = *self.rectangle;
         for row in (0..all.size[0]).step_by(ROWS) {
             for tile in 0..self.tiles {
                 let column = self.first + tile * COLUMNS;
                 // SAFETY: the tile is inside the rectangle; the rest is the contract of `compute`.
                 unsafe {
-                    let source = all.source.add(row * all.source_row + column * BLOCK);
-                    let sums = Self::multiply::<V>(&all, source);
+                    let source = all.source.add(row * all.source_row + column * step);
+                    let sums = if const { BLOCK == LANEWISE } {
+                        Self::multiply_lanes::<V>(&all, source)
+                    } else {
+                        Self::multiply::<V>(&all, source)
+                    };
                     self.finish.finish(&all, &sums, [row, column]);
                 }
             }
@@ -156,7 +198,7 @@ impl<
 impl<T: Real, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize>
     Sweep<'_, T, F, BLOCK, ROWS, COLUMNS, VECTORS>
 {
-    /// One chain of fused products per place and filter, in the order of the weights.
+    /// One chain of fused products per position and filter, in the order of the weights.
     ///
     /// # Safety
     /// Source and weights must hold all runs; the instruction set of `V` must exist.
@@ -193,6 +235,39 @@ impl<T: Real, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usize, co
             sums
         }
     }
+
+    /// The same for registers of channels: a step is a tap.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn multiply_lanes<V: Vector<T>>(
+        all: &Rectangle<T>,
+        source: *const T,
+    ) -> Sums<V, ROWS, COLUMNS, VECTORS> {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let zero = V::splat(T::zero());
+            let mut sums = [[[zero; VECTORS]; COLUMNS]; ROWS];
+            let mut weights = all.weights;
+            for &[offset, _] in all.runs {
+                let tap = source.add(offset);
+                for vector in 0..VECTORS {
+                    let right = V::load(weights.add(vector * V::LANES));
+                    for row in 0..ROWS {
+                        let line = tap.add(row * all.source_row + vector * V::LANES);
+                        for column in 0..COLUMNS {
+                            let left = V::load(line.add(column * MAX_LANES));
+                            let sum = &mut sums[row][column][vector];
+                            *sum = left.mul_add(right, *sum);
+                        }
+                    }
+                }
+                weights = weights.add(all.weight_step);
+            }
+            sums
+        }
+    }
 }
 
 impl<T: Real> Rectangle<'_, T> {
@@ -202,11 +277,15 @@ impl<T: Real> Rectangle<'_, T> {
     /// The instruction set of `V` must exist.
     #[inline(always)]
     unsafe fn bias<V: Vector<T>, const VECTORS: usize>(&self) -> [(usize, V); VECTORS] {
-        std::array::from_fn(|vector| {
-            let count = V::LANES.min(self.filters - vector * V::LANES);
-            // SAFETY: the bias has a number for each filter.
-            (count, unsafe { V::load_first(self.bias.add(vector * V::LANES), count) })
-        })
+        // SAFETY: the bias has a number for each filter.
+        unsafe {
+            let mut bias = [(0, V::splat(T::zero())); VECTORS];
+            for vector in 0..VECTORS {
+                let count = V::LANES.min(self.filters - vector * V::LANES);
+                bias[vector] = (count, V::load_first(self.bias.add(vector * V::LANES), count));
+            }
+            bias
+        }
     }
 
     /// A finished sum.

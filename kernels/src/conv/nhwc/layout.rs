@@ -1,11 +1,10 @@
-//! Between the two orders of a picture: plane after plane, and pixel after pixel.
+//! Between the two orders of an image: plane after plane, and pixel after pixel.
 
 use crate::gemm::pack::Transpose;
 use crate::real::Real;
-use crate::simd::Isa;
 use crate::workers::Workers;
 
-/// Pictures [channels, pixels] become [pixels, channels].
+/// Images [channels, pixels] become [pixels, channels].
 #[inline(never)]
 pub fn to_channels_last<T: Real>(
     batch: usize,
@@ -18,7 +17,7 @@ pub fn to_channels_last<T: Real>(
     transpose([batch, channels, pixels], from, to, workers);
 }
 
-/// Pictures [pixels, channels] become [channels, pixels].
+/// Images [pixels, channels] become [channels, pixels].
 #[inline(never)]
 pub fn to_channels_first<T: Real>(
     batch: usize,
@@ -39,7 +38,7 @@ fn transpose<T: Real>([batch, rows, columns]: [usize; 3], from: &[T], to: &mut [
         if rows == 1 || columns == 1 {
             to.copy_from_slice(from);
         } else {
-            Isa::detect().dispatch(Transpose { from, stride: columns, columns: rows, width: rows, to });
+            workers.isa().dispatch(Transpose { from, stride: columns, columns: rows, width: rows, to });
         }
     });
 }

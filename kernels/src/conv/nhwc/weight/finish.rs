@@ -5,14 +5,15 @@ use std::ops::Range;
 use crate::conv::Convolution;
 use crate::gemm::pack::Transpose;
 use crate::real::Real;
-use crate::simd::{Isa, flush, vectorize};
+use crate::simd::{flush, vectorize};
 use crate::workers::{Parts, Split, Workers};
 
 /// How many filters are turned at a time at most, and how many numbers.
 const FILTERS: usize = 1 << 8;
 const NUMBERS: usize = 1 << 14;
 
-/// Adds rows [kh, kw, channels, filters] up in their order, and turns the sum into [filters, channels, kh, kw].
+/// Adds rows [kh, kw, channels, filters] up in their order, and turns the sum into [filters, channels, kh, kw]. The
+/// filters are those of all groups.
 #[inline(never)]
 pub fn finish_weight_sums<T: Real>(
     sizes: &Convolution,
@@ -21,13 +22,14 @@ pub fn finish_weight_sums<T: Real>(
     out: &mut [T],
     workers: &Workers,
 ) {
+    let all_filters = sizes.groups * sizes.filters;
     let taps = sizes.channels * sizes.window.kernel[0] * sizes.window.kernel[1];
-    debug_assert_eq!([sums.len(), out.len()], [rows * taps * sizes.filters, taps * sizes.filters]);
-    let chunk = NUMBERS / sizes.filters.clamp(1, FILTERS);
-    let (blocks, chunks) = (sizes.filters.div_ceil(FILTERS), taps.div_ceil(chunk));
+    debug_assert_eq!([sums.len(), out.len()], [rows * taps * all_filters, taps * all_filters]);
+    let chunk = NUMBERS / all_filters.clamp(1, FILTERS);
+    let (blocks, chunks) = (all_filters.div_ceil(FILTERS), taps.div_ceil(chunk));
     let parts = Parts::new(out);
     workers.run(blocks * chunks, &|task, local| {
-        let filters = task / chunks * FILTERS..sizes.filters.min((task / chunks + 1) * FILTERS);
+        let filters = task / chunks * FILTERS..all_filters.min((task / chunks + 1) * FILTERS);
         let chunk = task % chunks * chunk..taps.min((task % chunks + 1) * chunk);
         let (width, height) = (filters.len(), chunk.len());
         local.reserve(2 * Split::bytes::<T>(width * height));
@@ -38,7 +40,7 @@ pub fn finish_weight_sums<T: Real>(
             || add_up(sizes, rows, sums, [filters.clone(), chunk.clone()], total),
         );
         let from = Transpose { from: total, stride: width, columns: height, width: height, to: turned };
-        Isa::detect().dispatch(from);
+        workers.isa().dispatch(from);
         for (filter, turned) in filters.zip(turned.chunks_exact(height)) {
             // SAFETY: the chunk of this filter is no other task's.
             unsafe { parts.slice(filter * taps + chunk.start, height) }.copy_from_slice(turned);
@@ -63,7 +65,7 @@ fn add_up<T: Real>(
         for first in chunk.start..chunk.end.min(chunk.start + kernel) {
             for index in (first..chunk.end).step_by(kernel) {
                 let line = (row * kernel + index % kernel) * sizes.channels + index / kernel;
-                let sums = &sums[line * sizes.filters + filters.start..][..width];
+                let sums = &sums[line * sizes.groups * sizes.filters + filters.start..][..width];
                 let total = &mut total[(index - chunk.start) * width..][..width];
                 total.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
             }

@@ -1,11 +1,11 @@
-//! Tiles of which only the maxima of 2×2 places are written: what a pooling asks for after a convolution.
+//! Tiles of which only the maxima of 2×2 positions are written: what a pooling asks for after a convolution.
 //!
 //! Where positions are wanted, the values compared are the finished ones, so that ties are decided as if they had been
 //! written out.
 
-use super::{Finish, Rectangle, Sums, Sweep};
+use super::{Finish, LANEWISE, Rectangle, Source, Sums, Sweep};
 use crate::real::Real;
-use crate::simd::{Isa, Vector};
+use crate::simd::{Isa, MAX_LANES, Vector};
 
 /// How many windows a tile has at most, side by side.
 const MOST_WINDOWS: usize = 3;
@@ -13,7 +13,7 @@ const MOST_WINDOWS: usize = 3;
 /// Where in its plane each maximum lies is written, too.
 #[derive(Debug, Clone, Copy)]
 pub struct Maxima {
-    /// The number of the rectangle's first place in the plane, and from a row of the plane to the next.
+    /// The number of the rectangle's first position in the plane, and from a row of the plane to the next.
     pub first: usize,
     pub row: usize,
     /// Takes the positions of the maxima, as the target takes these; nobody wants them if it is null.
@@ -21,14 +21,18 @@ pub struct Maxima {
 }
 
 impl<T: Real> Rectangle<'_, T> {
-    /// As [`compute`](Self::compute), but of every 2×2 places only the maximum is written. The sizes of the rectangle
+    /// As [`compute`](Self::compute), but of every 2×2 positions only the maximum is written. The sizes of the rectangle
     /// are even; the steps in the target are those from window to window.
     ///
     /// # Safety
     /// As for `compute`, and there must be room for the positions.
-    pub unsafe fn compute_maxima(&self, isa: Isa, block: usize, maxima: Maxima) {
+    pub unsafe fn compute_maxima(&self, isa: Isa, source: Source, maxima: Maxima) {
         let vectors = self.filters.div_ceil(isa.lanes::<T>());
-        let most = (2 * isa.tile_rows::<T>() / (4 * vectors)).clamp(1, MOST_WINDOWS);
+        let most = match source {
+            Source::Lanes => 1,
+            Source::Numbers { .. } => (2 * isa.tile_rows::<T>() / (4 * vectors)).clamp(1, MOST_WINDOWS),
+        };
+        let block = source.code();
         let windows = self.size[1] / 2;
         let parts = windows.div_ceil(most);
         let (size, larger) = (windows / parts, windows % parts);
@@ -54,7 +58,7 @@ impl<T: Real> Rectangle<'_, T> {
             return;
         }
         macro_rules! by_size {
-            ($($block:literal $vectors:literal $windows:literal $columns:literal)*) => {
+            ($($block:tt $vectors:literal $windows:literal $columns:literal)*) => {
                 match (block, vectors, windows) {
                     $(($block, $vectors, $windows) if maxima.positions.is_null() => {
                         isa.dispatch(Sweep::<_, _, $block, 2, $columns, $vectors> {
@@ -77,9 +81,10 @@ impl<T: Real> Rectangle<'_, T> {
             };
         }
         by_size! {
+            LANEWISE 1 1 2  LANEWISE 2 1 2
             1 1 1 2   1 1 2 4   1 1 3 6   1 2 1 2   1 2 2 4   1 2 3 6
             3 1 1 2   3 1 2 4   3 1 3 6   3 2 1 2   3 2 2 4   3 2 3 6
-            16 1 1 2  16 1 2 4  16 1 3 6  16 2 1 2  16 2 2 4  16 2 3 6
+            MAX_LANES 1 1 2  MAX_LANES 1 2 4  MAX_LANES 1 3 6  MAX_LANES 2 1 2  MAX_LANES 2 2 4  MAX_LANES 2 3 6
         }
     }
 }
@@ -102,31 +107,30 @@ impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
             let bias = all.bias::<V, VECTORS>();
             let number = first + row * line + column;
             let target = row / 2 * all.target_step[0] + column / 2 * all.target_step[1];
-            let [upper, lower] = sums.each_ref().map(|sums| sums.as_chunks::<2>().0);
-            for (window, (upper, lower)) in upper.iter().zip(lower).enumerate() {
-                let number = number + 2 * window;
-                let numbers = [number, number + 1, number + line, number + line + 1];
-                let numbers = numbers.map(|number| T::carrying(number as u32));
-                let numbers =
-                    [V::splat(numbers[0]), V::splat(numbers[1]), V::splat(numbers[2]), V::splat(numbers[3])];
-                let target = target + window * all.target_step[1];
-                for (vector, (count, bias)) in bias.into_iter().enumerate() {
-                    let sums = [upper[0][vector], upper[1][vector], lower[0][vector], lower[1][vector]];
-                    let target = target + vector * V::LANES;
+            for window in 0..COLUMNS / 2 {
+                let (left, right) = (2 * window, 2 * window + 1);
+                let number = number + left;
+                let numbers = [
+                    V::splat(T::carrying(number as u32)),
+                    V::splat(T::carrying(number as u32 + 1)),
+                    V::splat(T::carrying((number + line) as u32)),
+                    V::splat(T::carrying((number + line) as u32 + 1)),
+                ];
+                for vector in 0..VECTORS {
+                    let (count, bias) = bias[vector];
+                    let mut values =
+                        [sums[0][left][vector], sums[0][right][vector], sums[1][left][vector], sums[1][right][vector]];
+                    let target = target + window * all.target_step[1] + vector * V::LANES;
                     if WANTED {
-                        let [a, b, c, d] = sums; // a closure would not be inlined
-                        let values = [
-                            all.finished(a, bias),
-                            all.finished(b, bias),
-                            all.finished(c, bias),
-                            all.finished(d, bias),
-                        ];
+                        for index in 0..4 {
+                            values[index] = all.finished(values[index], bias);
+                        }
                         let [best, position] = largest(values, numbers);
                         best.store_first(all.target.add(target), count);
                         position.store_carried(positions.add(target), count);
                     } else {
                         // No step between a sum and its value makes a smaller number the larger.
-                        let [sum, _] = largest(sums, numbers);
+                        let [sum, _] = largest(values, numbers);
                         all.finished(sum, bias).store_first(all.target.add(target), count);
                     }
                 }

@@ -1,0 +1,372 @@
+//! The gradient in the weights: products of pixels with the upstream, summed over all output positions of some images.
+//!
+//! A tile is some rows (taps and channels) by one or two registers of filters. Its sums stay in registers while all
+//! positions of a band go by, each of which adds one product per row and filter. So every sum is one chain over the
+//! positions in their order, however the images are cut into bands. In a depthwise convolution a tile is some taps by
+//! one register of channels.
+
+use std::ops::Range;
+
+use super::SCRATCH_BYTES;
+use super::strip::{Fill, Strip};
+use crate::conv::Convolution;
+use crate::conv::geometry::Axis;
+use crate::gemm::pack::Copy;
+use crate::gemm::share;
+use crate::real::Real;
+use crate::simd::{Isa, MAX_LANES};
+use crate::workers::{Local, Parts, Split, Workers};
+use depthwise::{DepthwiseTile, MAX_TAPS};
+pub use finish::finish_weight_sums;
+use tile::{MAX_RUNS, Positions, Tile};
+
+mod depthwise;
+mod finish;
+mod tile;
+
+/// How many bytes the strips of a task should take, so that they stay in the second-level cache.
+const STRIP_BYTES: usize = 1 << 19;
+/// As many positions suffice to make up for loading and storing a tile's sums.
+const POSITIONS: usize = 1 << 10;
+/// One position more makes up for so many bytes of sums.
+const SUMS_BYTES: usize = 1 << 11;
+/// How many tasks there should be, if they have enough to do.
+const TASKS: usize = 16;
+/// How many multiplications make a task worth handing to another thread.
+const TASK_PRODUCTS: usize = 1 << 18;
+
+/// Whether at least one row of positions fits a thread's scratch.
+pub fn fits(sizes: &Convolution) -> bool {
+    let packed = sizes.output[1].saturating_mul(2 * MAX_LANES);
+    Split::bytes::<f64>(strip(sizes, 1).len()).saturating_add(Split::bytes::<f64>(packed)) <= SCRATCH_BYTES
+}
+
+/// The strip of an image's first rows of positions. All channels of a group are one block; if each is a group of its
+/// own, blocks are as wide as the widest register.
+fn strip(sizes: &Convolution, rows: usize) -> Strip {
+    let axes = [Axis::forward(sizes, 0), Axis::forward(sizes, 1)];
+    let pixel = sizes.groups * sizes.channels;
+    let (channels, block) =
+        if sizes.is_depthwise() { (pixel, MAX_LANES) } else { (sizes.channels, sizes.channels) };
+    let mut strip = Strip::new(axes, channels, block, pixel);
+    strip.rows += (rows - 1) * sizes.window.stride[0];
+    strip
+}
+
+/// One row of sums [kh, kw, channels, groups · filters] for every `every` images.
+pub fn sums<T: Real>(
+    sizes: &Convolution,
+    (image, upstream): (&[T], &[T]),
+    every: usize,
+    out: &mut [T],
+    workers: &Workers,
+) {
+    let isa = workers.isa();
+    let plan = WeightPlan::new::<T>(sizes, isa, every.max(1));
+    debug_assert_eq!(out.len(), plan.rows * plan.row());
+    if out.is_empty() {
+        return;
+    }
+    let parts = Parts::new(out);
+    workers.run(plan.rows * plan.shares, &|task, local| {
+        let (row, units) = (task / plan.shares, share(plan.units(), plan.shares, task % plan.shares));
+        // SAFETY: the sums of some images are a row, and each unit is one task's.
+        let sums = unsafe { parts.start().add(row * plan.row()) };
+        WeightTask::new(&plan, isa, (image, upstream), sums, units, local).run(row);
+    });
+}
+
+/// How the work is cut up.
+struct WeightPlan {
+    sizes: Convolution,
+    is_depthwise: bool,
+    every: usize,
+    /// How many rows of sums there are, and how many tasks share one.
+    rows: usize,
+    shares: usize,
+    /// How many rows of positions are a band, and how many images are done at a time; more than one only if a band is
+    /// a whole image.
+    band: usize,
+    images: usize,
+    /// How many strips an image has, one for each group of channels; 1 if depthwise.
+    groups: usize,
+    /// Filters of a strip, and of all strips together.
+    filters: usize,
+    all_filters: usize,
+    /// Rows of a tile that lie together: how many runs of them there are, and how long each is.
+    runs: usize,
+    run: usize,
+    /// How the runs are cut into tiles.
+    cut: Cut,
+    /// Filters of a tile.
+    tile_filters: usize,
+}
+
+/// How runs of rows are cut into tiles: how many runs a tile takes, into how many parts each run is cut, and how many
+/// registers of filters a tile has.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    runs: usize,
+    parts: usize,
+    vectors: usize,
+}
+
+impl WeightPlan {
+    fn new<T: Real>(sizes: &Convolution, isa: Isa, every: usize) -> Self {
+        let ([kernel_h, kernel_w], channels, window) = (sizes.window.kernel, sizes.channels, sizes.window);
+        let is_depthwise = sizes.is_depthwise();
+        let all_filters = sizes.groups * sizes.filters;
+        let (groups, filters) = if is_depthwise { (1, all_filters) } else { (sizes.groups, sizes.filters) };
+        let together = window.stride[1] == 1 && window.dilation[1] == 1 && !is_depthwise;
+        let (runs, run) =
+            if together { (kernel_h, kernel_w * channels) } else { (kernel_h * kernel_w, channels) };
+        let cut = if is_depthwise {
+            Cut { runs: MAX_TAPS, parts: 1, vectors: 1 }
+        } else {
+            Cut::best::<T>(isa, [runs, run], filters)
+        };
+        let rows = sizes.batch.div_ceil(every);
+        let first = strip(sizes, 1);
+        let line = Split::bytes::<T>(first.line()).max(1);
+        let sums = runs * run * filters * size_of::<T>();
+        let positions = (sums / SUMS_BYTES).clamp(POSITIONS, 4 * POSITIONS);
+        let most = ((STRIP_BYTES / line).saturating_sub(first.rows) / window.stride[0] + 1)
+            .min(positions.div_ceil(sizes.output[1].max(1)));
+        let bands = sizes.output[0].div_ceil(most).max(1);
+        let band = sizes.output[0].div_ceil(bands).max(1);
+        let bytes = Split::bytes::<T>(strip(sizes, band).len());
+        let wanted = positions.div_ceil((band * sizes.output[1]).max(1));
+        let images = if bands > 1 { 1 } else { (STRIP_BYTES / bytes.max(1)).min(wanted).min(every).max(1) };
+        let tile_filters = cut.vectors * isa.lanes::<T>();
+        let mut plan = Self {
+            sizes: *sizes,
+            is_depthwise,
+            every,
+            rows,
+            shares: 1,
+            band,
+            images,
+            groups,
+            filters,
+            all_filters,
+            runs,
+            run,
+            cut,
+            tile_filters,
+        };
+        let positions =
+            every.min(sizes.batch).saturating_mul(sizes.output[0]).saturating_mul(sizes.output[1]);
+        let tasks = plan.row().saturating_mul(positions) / TASK_PRODUCTS;
+        plan.shares = TASKS.div_ceil(rows.max(1)).min(tasks).min(plan.units()).max(1);
+        plan
+    }
+
+    /// How many sums a row has.
+    fn row(&self) -> usize {
+        self.runs * self.run * self.all_filters
+    }
+
+    /// How many tiles the rows are cut into, for every group of filters.
+    fn tiles(&self) -> usize {
+        if self.is_depthwise {
+            return self.runs.div_ceil(self.cut.runs);
+        }
+        (self.runs / self.cut.runs + self.runs % self.cut.runs) * self.cut.parts
+    }
+
+    /// How many positions are done at a time.
+    fn positions(&self) -> usize {
+        self.images * self.band * self.sizes.output[1]
+    }
+
+    /// How many tiles a group has, and how many all have.
+    fn group_units(&self) -> usize {
+        self.filters.div_ceil(self.tile_filters) * self.tiles()
+    }
+
+    fn units(&self) -> usize {
+        self.groups * self.group_units()
+    }
+
+    /// The runs of a tile, and which part of each.
+    fn tile(&self, tile: usize) -> (Range<usize>, Range<usize>) {
+        if self.is_depthwise {
+            return (share(self.runs, self.tiles(), tile), 0..1);
+        }
+        let (index, part) = (tile / self.cut.parts, tile % self.cut.parts);
+        let full = self.runs / self.cut.runs;
+        let start = index.min(full) * self.cut.runs + index.saturating_sub(full);
+        let count = if index < full { self.cut.runs } else { 1 };
+        (start..start + count, share(self.run, self.cut.parts, part))
+    }
+
+    /// Where a run starts in a block of the strip.
+    fn offset(&self, strip: &Strip, block: usize, run: usize) -> usize {
+        let taps = self.runs / self.sizes.window.kernel[0];
+        let [down, across] = self.sizes.window.dilation;
+        strip.offset(block, [run / taps * down, run % taps * across])
+    }
+}
+
+impl Cut {
+    /// The cut that takes the fewest cycles for a position.
+    fn best<T: Real>(isa: Isa, [runs, run]: [usize; 2], filters: usize) -> Self {
+        let (lanes, registers) = (isa.lanes::<T>(), 2 * isa.tile_rows::<T>());
+        let vectors = if filters > lanes { [2, 1] } else { [1, 1] };
+        let cuts = vectors.into_iter().flat_map(|vectors| [5, 3, 1].map(|runs| (vectors, runs)));
+        let cuts =
+            cuts.filter(|&(vectors, at_once)| at_once <= runs.max(1) && vectors * at_once <= registers);
+        let cuts = cuts.map(|(vectors, at_once)| {
+            let parts = run.div_ceil(registers / vectors / at_once).max(1);
+            let cut = Cut { runs: at_once, parts, vectors };
+            // A cycle has two multiplications or two loads; a product is ready after four cycles.
+            let half_cycles = |runs: usize| {
+                let rows = runs * run.div_ceil(parts);
+                (rows * vectors).max(rows + vectors).max(8) + 2
+            };
+            let tiles = runs / at_once * half_cycles(at_once) + runs % at_once * half_cycles(1);
+            (tiles * parts * filters.div_ceil(vectors * lanes), cut)
+        });
+        let best = cuts.min_by_key(|&(half_cycles, _)| half_cycles);
+        best.map(|(_, cut)| cut).unwrap_or_else(|| unreachable!("a single run and register always fit"))
+    }
+}
+
+/// One task: some tiles of one row of sums.
+struct WeightTask<'a, T> {
+    plan: &'a WeightPlan,
+    isa: Isa,
+    image: &'a [T],
+    upstream: &'a [T],
+    sums: *mut T,
+    units: Range<usize>,
+    /// Scratch: the strips of some images one after the other.
+    strips: &'a mut [T],
+    /// Scratch: the upstream of a tile's filters, if it cannot be read in place.
+    packed: &'a mut [T],
+}
+
+impl<'a, T: Real> WeightTask<'a, T> {
+    fn new(
+        plan: &'a WeightPlan,
+        isa: Isa,
+        (image, upstream): (&'a [T], &'a [T]),
+        sums: *mut T,
+        units: Range<usize>,
+        local: &'a mut Local,
+    ) -> Self {
+        let len = plan.images * strip(&plan.sizes, plan.band).len();
+        let packed = plan.positions() * plan.tile_filters;
+        local.reserve(Split::bytes::<T>(len) + Split::bytes::<T>(packed));
+        let mut split = local.split();
+        let (strips, packed) = (split.take(len), split.take(packed));
+        Self { plan, isa, image, upstream, sums, units, strips, packed }
+    }
+
+    /// Sums over the images of a row of sums, a few at a time, band after band and group after group.
+    fn run(&mut self, row: usize) {
+        let plan = self.plan;
+        let images = row * plan.every..plan.sizes.batch.min((row + 1).saturating_mul(plan.every));
+        let (per_group, plane) = (plan.group_units(), self.image.len() / plan.sizes.batch);
+        for first in images.clone().step_by(plan.images) {
+            let some = first..images.end.min(first + plan.images);
+            for row in (0..plan.sizes.output[0]).step_by(plan.band) {
+                let rows = row..plan.sizes.output[0].min(row + plan.band);
+                let mut strip = strip(&plan.sizes, rows.len());
+                strip.origin[0] += (row * plan.sizes.window.stride[0]) as isize;
+                let ends = [
+                    some.start == images.start && rows.start == 0,
+                    some.end == images.end && rows.end == plan.sizes.output[0],
+                ];
+                for group in self.units.start / per_group..self.units.end.div_ceil(per_group) {
+                    for (image, to) in some.clone().zip(self.strips.chunks_exact_mut(strip.len().max(1))) {
+                        let (image, channel) = (&self.image[image * plane..][..plane], group * strip.channels);
+                        self.isa.dispatch(Fill { strip, image, channel, to });
+                    }
+                    let start = group * per_group;
+                    let units = self.units.start.max(start) - start..self.units.end.min(start + per_group) - start;
+                    self.multiply(&strip, [some.clone(), rows.clone(), units], group, ends);
+                }
+            }
+        }
+    }
+
+    /// Multiplies the strips of some images with their upstream, for some tiles of a group; `ends` says whether they are
+    /// the first images of the row of sums, and whether the last.
+    fn multiply(
+        &mut self,
+        strip: &Strip,
+        [images, rows, units]: [Range<usize>; 3],
+        group: usize,
+        ends: [bool; 2],
+    ) {
+        let plan = self.plan;
+        let (run, pitch) = (plan.run, plan.all_filters);
+        let (mut packed, mut upstream) = (None, (std::ptr::null(), [0; 3]));
+        for unit in units {
+            let first = unit / plan.tiles() * plan.tile_filters;
+            let (runs, part) = plan.tile(unit % plan.tiles());
+            let filters = plan.tile_filters.min(plan.filters - first);
+            if packed.replace(first) != Some(first) {
+                upstream = self.upstream(group * plan.filters + first, filters, images.clone(), rows.clone());
+            }
+            let positions = Positions {
+                count: [images.len(), rows.len(), plan.sizes.output[1]],
+                source: [strip.len(), plan.sizes.window.stride[0] * strip.row(), strip.block],
+                upstream: upstream.1,
+            };
+            let sum = (runs.start * run + part.start) * pitch + group * plan.filters + first;
+            // SAFETY: inside the row of sums.
+            let sums = unsafe { self.sums.add(sum) };
+            let (block, channel) =
+                if plan.is_depthwise { (first / strip.block, first % strip.block) } else { (0, part.start) };
+            let source = |index: usize| {
+                let run = (runs.start + index).min(runs.end - 1);
+                std::ptr::from_ref(&self.strips[plan.offset(strip, block, run) + channel])
+            };
+            if plan.is_depthwise {
+                let mut taps = [std::ptr::null(); MAX_TAPS];
+                for index in 0..MAX_TAPS {
+                    taps[index] = source(index);
+                }
+                let upstream = upstream.0;
+                let tile = DepthwiseTile { positions, source: taps, upstream, channels: filters, sums, pitch, ends };
+                // SAFETY: the strips hold what every tap sees from every position, and the tile is no other task's.
+                unsafe { tile.add(self.isa, runs.len()) };
+            } else {
+                let mut starts = [std::ptr::null(); MAX_RUNS];
+                for index in 0..MAX_RUNS {
+                    starts[index] = source(index);
+                }
+                let (source, upstream, pitch) = (starts, upstream.0, [run * pitch, pitch]);
+                let tile = Tile { positions, source, upstream, filters, sums, pitch, ends };
+                // SAFETY: as above.
+                unsafe { tile.add(self.isa, [runs.len(), part.len()]) };
+            }
+        }
+    }
+
+    /// The upstream of a tile's filters at some positions, and the steps from image to image, row to row, and position
+    /// to position. It is read in whole registers, and in place unless the last would reach beyond its end.
+    fn upstream(
+        &mut self,
+        first: usize,
+        filters: usize,
+        images: Range<usize>,
+        rows: Range<usize>,
+    ) -> (*const T, [usize; 3]) {
+        let WeightPlan { sizes, tile_filters: width, all_filters, .. } = *self.plan;
+        let row = sizes.output[1];
+        let (image, positions) = (sizes.output[0] * row * all_filters, rows.len() * row);
+        let start = images.start * image + rows.start * row * all_filters + first;
+        let last = start + (images.len() - 1) * image + (positions - 1) * all_filters;
+        if last + width <= self.upstream.len() {
+            return (self.upstream[start..].as_ptr(), [image, row * all_filters, all_filters]);
+        }
+        for (index, to) in self.packed.chunks_exact_mut(positions * width).take(images.len()).enumerate() {
+            let from = &self.upstream[start + index * image..];
+            self.isa.dispatch(Copy { from, stride: all_filters, columns: filters, width, to });
+        }
+        (self.packed.as_ptr(), [positions * width, row * width, width])
+    }
+}
