@@ -37,14 +37,14 @@ const KERNELS: [Kernel; 5] = [
         largest: [28, 28, 12, 12],
     },
     Kernel {
-        name: "channels_last::sweep::Sweep<",
+        name: "nhwc::sweep::Sweep<",
         sizes: 2,
         is_nested: true,
         places: 1,
         largest: [28, 28, 12, 12],
     },
     Kernel {
-        name: "channels_last::weight::tile::Multiply<",
+        name: "nhwc::weight::tile::Multiply<",
         sizes: 3,
         is_nested: true,
         places: 2,
