@@ -5,44 +5,63 @@
 //!
 //! `cargo run --release --example alexnet_profile -- --help`
 
+mod arguments;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use arguments::Flags;
 use dagrad::inspect::{Phase, Profile};
 use dagrad::nn::{AlexNet, Network};
 use dagrad::optim::{Sgd, minimize};
 use dagrad::{Error, Graph, Mode, Plan, Result, Store, Workspace};
 use ndarray::{Array1, Array4};
 
-/// Profiles a network of AlexNet's shape.
-#[derive(Parser)]
+const HELP: &str = "\
+Profiles a network of AlexNet's shape.
+
+Usage: cargo run --release --example alexnet_profile -- [FLAGS]
+
+  --batch NUMBER      images in a batch, at most 1024 [16]
+  --width NUMBER      filters of the first convolution, 2 to 96; AlexNet has 96. The others follow. [96]
+  --threads NUMBER    threads; by default all cores
+  --json FILE.json    write the profile of the training step to this file
+  --trace FILE.json   write a trace of the training step to this file, for chrome://tracing or
+                      ui.perfetto.dev";
+
 struct Arguments {
-    /// Images in a batch.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    batch: u32,
-    /// Filters of the first convolution; AlexNet has 96. The others follow.
-    #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u32).range(2..=96))]
-    width: u32,
-    /// Threads; by default all cores.
-    #[arg(long)]
+    batch: usize,
+    width: usize,
     threads: Option<usize>,
-    /// Write the profile of the training step to this file.
-    #[arg(long, value_name = "FILE.json")]
     json: Option<PathBuf>,
-    /// Write a trace of the training step to this file, for chrome://tracing or ui.perfetto.dev.
-    #[arg(long, value_name = "FILE.json")]
     trace: Option<PathBuf>,
 }
 
-fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+impl Arguments {
+    fn read(flags: &mut Flags) -> std::result::Result<Self, String> {
+        let mut read = Self { batch: 16, width: 96, threads: None, json: None, trace: None };
+        while let Some(flag) = flags.next()? {
+            match flag.as_str() {
+                "--batch" => {
+                    read.batch =
+                        flags.number("a whole number from 1 to 1024", |batch| (1..=1024).contains(batch))?;
+                }
+                "--width" => {
+                    read.width =
+                        flags.number("a whole number from 2 to 96", |width| (2..=96).contains(width))?;
+                }
+                "--threads" => read.threads = Some(flags.count()?),
+                "--json" => read.json = Some(flags.path()?),
+                "--trace" => read.trace = Some(flags.path()?),
+                _ => return flags.unknown(),
+            }
         }
+        Ok(read)
     }
+}
+
+fn main() -> ExitCode {
+    arguments::start(HELP, Arguments::read, run)
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
@@ -69,9 +88,9 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 /// The time of each step of the network on random pictures, forward alone or with gradients and update.
 fn profile(arguments: &Arguments, workspace: &mut Workspace, trains: bool) -> Result<Profile> {
-    let network = AlexNet { width: arguments.width as usize, ..AlexNet::default() };
+    let network = AlexNet { width: arguments.width, ..AlexNet::default() };
     let graph = Graph::with_mode(if trains { Mode::Train } else { Mode::Evaluate });
-    let batch = arguments.batch as usize;
+    let batch = arguments.batch;
     let images = graph.input("images", [batch, 3, 227, 227]);
     let logits = network.logits(images);
     let pictures = Array4::from_shape_fn((batch, 3, 227, 227), |(n, c, y, x)| {

@@ -5,10 +5,12 @@
 //!
 //! `cargo run --release --example deep_vs_shallow -- --help`
 
+mod arguments;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use arguments::Flags;
 use dagrad::data::{self, Split};
 use dagrad::inspect::{Summary, receptive_field};
 use dagrad::nn::{Filters, Model, Network, conv2d, linear};
@@ -17,32 +19,51 @@ use dagrad::train::{FitOptions, Progress, TensorBoard, fit, fit_observed};
 use dagrad::viz::{Report, Start};
 use dagrad::{Graph, Mode, Result, Var, Workspace};
 
-/// Compares stacks of small filters with single large ones on handwritten digits.
-#[derive(Parser)]
+const HELP: &str = "\
+Compares stacks of small filters with single large ones on handwritten digits.
+
+Usage: cargo run --release --example deep_vs_shallow -- [FLAGS]
+
+  --data DIR           a folder with MNIST's or Fashion-MNIST's four IDX files (.gz or plain);
+                       without it the 5,000 digits inside the crate are used
+  --epochs NUMBER      how many times to go through the training images [8]
+  --seeds NUMBER       how many times to train each network, from different starts [3]
+  --threads NUMBER     threads; by default all cores
+  --quiet              print nothing while training
+  --log DIR            write scalars and filters to a folder of its own for each network and seed in
+                       this one, for `tensorboard --logdir DIR`
+  --report FILE.html   write a page with curves, filters and graphs to this file, for a browser
+                       [target/deep_vs_shallow.html]";
+
 struct Arguments {
-    /// A folder with MNIST's or Fashion-MNIST's four IDX files (.gz or plain); without it the 5,000 digits
-    /// inside the crate are used.
-    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// How many times to go through the training images.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     epochs: u32,
-    /// How many times to train each network, from different starts.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     seeds: u32,
-    /// Threads; by default all cores.
-    #[arg(long)]
     threads: Option<usize>,
-    /// Print nothing while training.
-    #[arg(long)]
     quiet: bool,
-    /// Write scalars and filters to a folder of its own for each network and seed in this one, for
-    /// `tensorboard --logdir DIR`.
-    #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
-    /// Write a page with curves, filters and graphs to this file, for a browser.
-    #[arg(long, value_name = "FILE.html", default_value = "target/deep_vs_shallow.html")]
     report: PathBuf,
+}
+
+impl Arguments {
+    fn read(flags: &mut Flags) -> std::result::Result<Self, String> {
+        let report = PathBuf::from("target/deep_vs_shallow.html");
+        let mut read =
+            Self { data: None, epochs: 8, seeds: 3, threads: None, quiet: false, log: None, report };
+        while let Some(flag) = flags.next()? {
+            match flag.as_str() {
+                "--data" => read.data = Some(flags.path()?),
+                "--epochs" => read.epochs = flags.number("a whole number from 1 on", |&number| number > 0)?,
+                "--seeds" => read.seeds = flags.number("a whole number from 1 on", |&number| number > 0)?,
+                "--threads" => read.threads = Some(flags.count()?),
+                "--quiet" => read.quiet = true,
+                "--log" => read.log = Some(flags.path()?),
+                "--report" => read.report = flags.path()?,
+                _ => return flags.unknown(),
+            }
+        }
+        Ok(read)
+    }
 }
 
 /// Filters in every layer.
@@ -90,13 +111,7 @@ struct Row {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments::start(HELP, Arguments::read, run)
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

@@ -4,23 +4,41 @@
 //!
 //! `cargo run --release --example filters -- --image photo.png`
 
+mod arguments;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use arguments::Flags;
 use dagrad::viz::{Tiles, read_image};
 use dagrad::{Conv2dOptions, Graph, Plan, Result, Store, Workspace, data};
 use ndarray::{Array3, Array4, Axis};
 
-/// Applies edge filters to an image.
-#[derive(Parser)]
+const HELP: &str = "\
+Applies edge filters to an image.
+
+Usage: cargo run --release --example filters -- [FLAGS]
+
+  --image FILE   a PNG or JPEG file, grey or in colours; without it, a handwritten digit
+  --out DIR      the folder that the pictures are written to [target/filters]";
+
 struct Arguments {
-    /// A PNG or JPEG file, grey or in colours; without it, a handwritten digit.
-    #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// The folder that the pictures are written to.
-    #[arg(long, value_name = "DIR", default_value = "target/filters")]
     out: PathBuf,
+}
+
+impl Arguments {
+    fn read(flags: &mut Flags) -> std::result::Result<Self, String> {
+        let mut read = Self { image: None, out: PathBuf::from("target/filters") };
+        while let Some(flag) = flags.next()? {
+            match flag.as_str() {
+                "--image" => read.image = Some(flags.path()?),
+                "--out" => read.out = flags.path()?,
+                _ => return flags.unknown(),
+            }
+        }
+        Ok(read)
+    }
 }
 
 /// The filters: a name, what it finds, and its weights. Each adds up to 0, so that an even area gets no answer.
@@ -36,13 +54,7 @@ const FILTERS: [(&str, &str, [f32; 9]); 4] = [
 ];
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments::start(HELP, Arguments::read, run)
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

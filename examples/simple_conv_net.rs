@@ -2,10 +2,12 @@
 //!
 //! `cargo run --release --example simple_conv_net -- --help`
 
+mod arguments;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use arguments::Flags;
 use dagrad::data::{self, Split};
 use dagrad::nn::{Model, SimpleConvNet};
 use dagrad::optim::{AdaGrad, Adam, AdamW, LearningRate, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
@@ -13,46 +15,76 @@ use dagrad::train::{FitOptions, Progress, TensorBoard, evaluate, fit, fit_observ
 use dagrad::viz::{Report, Start};
 use dagrad::{Result, Workspace};
 
-/// Trains conv – relu – pool – affine – relu – affine on handwritten digits.
-#[derive(Parser)]
+const HELP: &str = "\
+Trains conv – relu – pool – affine – relu – affine on handwritten digits.
+
+Usage: cargo run --release --example simple_conv_net -- [FLAGS]
+
+  --data DIR               a folder with MNIST's or Fashion-MNIST's four IDX files (.gz or plain);
+                           without it the 5,000 digits inside the crate are used
+  --epochs NUMBER          how many times to go through the training digits [20]
+  --batch NUMBER           digits in a batch [100]
+  --optimizer RULE         the rule that moves the parameters: sgd, momentum, nesterov, adagrad,
+                           rmsprop, adam, adamw [adam]
+  --learning-rate NUMBER   learning rate; by default one that suits the optimizer
+  --anneal                 let the learning rate fall to 0 along a cosine over all epochs
+  --seed NUMBER            what all randomness follows from [0]
+  --threads NUMBER         threads; by default all cores
+  --quiet                  print nothing while training
+  --log DIR                write scalars and filters to a file in this folder, for
+                           `tensorboard --logdir DIR`
+  --report FILE.html       write a page about the run and the network to this file, for a browser";
+
 struct Arguments {
-    /// A folder with MNIST's or Fashion-MNIST's four IDX files (.gz or plain); without it the 5,000 digits
-    /// inside the crate are used.
-    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// How many times to go through the training digits.
-    #[arg(long, default_value_t = 20)]
     epochs: usize,
-    /// Digits in a batch.
-    #[arg(long, default_value_t = 100)]
     batch: usize,
-    /// The rule that moves the parameters.
-    #[arg(long, value_enum, default_value_t = Rule::Adam)]
     optimizer: Rule,
-    /// Learning rate; by default one that suits the optimizer.
-    #[arg(long)]
     learning_rate: Option<f64>,
-    /// Lets the learning rate fall to 0 along a cosine over all epochs.
-    #[arg(long)]
     anneal: bool,
-    /// What all randomness follows from.
-    #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Threads; by default all cores.
-    #[arg(long)]
     threads: Option<usize>,
-    /// Print nothing while training.
-    #[arg(long)]
     quiet: bool,
-    /// Write scalars and filters to a file in this folder, for `tensorboard --logdir DIR`.
-    #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
-    /// Write a page about the run and the network to this file, for a browser.
-    #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+impl Arguments {
+    fn read(flags: &mut Flags) -> std::result::Result<Self, String> {
+        let mut read = Self {
+            data: None,
+            epochs: 20,
+            batch: 100,
+            optimizer: Rule::Adam,
+            learning_rate: None,
+            anneal: false,
+            seed: 0,
+            threads: None,
+            quiet: false,
+            log: None,
+            report: None,
+        };
+        while let Some(flag) = flags.next()? {
+            match flag.as_str() {
+                "--data" => read.data = Some(flags.path()?),
+                "--epochs" => read.epochs = flags.count()?,
+                "--batch" => read.batch = flags.count()?,
+                "--optimizer" => read.optimizer = flags.one_of(&RULES)?,
+                "--learning-rate" => read.learning_rate = Some(flags.number("a number", |_| true)?),
+                "--anneal" => read.anneal = true,
+                "--seed" => read.seed = flags.count()?,
+                "--threads" => read.threads = Some(flags.count()?),
+                "--quiet" => read.quiet = true,
+                "--log" => read.log = Some(flags.path()?),
+                "--report" => read.report = Some(flags.path()?),
+                _ => return flags.unknown(),
+            }
+        }
+        Ok(read)
+    }
+}
+
+#[derive(Clone, Copy)]
 enum Rule {
     Sgd,
     Momentum,
@@ -63,14 +95,18 @@ enum Rule {
     Adamw,
 }
 
+const RULES: [(&str, Rule); 7] = [
+    ("sgd", Rule::Sgd),
+    ("momentum", Rule::Momentum),
+    ("nesterov", Rule::Nesterov),
+    ("adagrad", Rule::Adagrad),
+    ("rmsprop", Rule::Rmsprop),
+    ("adam", Rule::Adam),
+    ("adamw", Rule::Adamw),
+];
+
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments::start(HELP, Arguments::read, run)
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

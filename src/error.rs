@@ -11,15 +11,13 @@ pub use dagrad_kernels::problem::Problem;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong. No misuse of the crate panics; it ends here.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
     /// An operation was recorded or differentiated in a way that its rules do not allow.
-    #[error(transparent)]
-    Op(#[from] Box<OpError>),
+    Op(Box<OpError>),
 
     /// Something asked for a gradient that does not exist because no path leads there.
-    #[error("{target} does not depend on {}; its gradient would be a silent zero\n  hint: use it in the network, or ask for the gradient only of what the loss reaches", .names.join(", "))]
     Unreached {
         /// What was differentiated.
         target: String,
@@ -28,7 +26,6 @@ pub enum Error {
     },
 
     /// A value given to a plan does not fit the input it is meant for.
-    #[error("input {input}: {message}")]
     Feed {
         /// The input's name.
         input: String,
@@ -37,7 +34,6 @@ pub enum Error {
     },
 
     /// A parameter in a store does not fit the network, or is missing.
-    #[error("parameter {name}: {message}")]
     Parameter {
         /// The parameter's name.
         name: String,
@@ -46,7 +42,6 @@ pub enum Error {
     },
 
     /// A data file is damaged or does not hold what was asked for.
-    #[error("{}: {message}", .path.display())]
     Data {
         /// The file (or folder).
         path: PathBuf,
@@ -55,7 +50,6 @@ pub enum Error {
     },
 
     /// A setting outside its range, such as a batch size of zero.
-    #[error("{setting}: {message}")]
     Setting {
         /// Which setting.
         setting: String,
@@ -64,7 +58,6 @@ pub enum Error {
     },
 
     /// The machine refused the memory that a plan needs.
-    #[error("out of memory: {bytes} bytes for {what}")]
     Memory {
         /// How much was asked for.
         bytes: usize,
@@ -74,17 +67,55 @@ pub enum Error {
 
     /// A checked run met a NaN or an infinity; see
     /// [`Workspace::check_values`](crate::Workspace::check_values).
-    #[error(transparent)]
-    NotFinite(#[from] Box<NotFinite>),
+    NotFinite(Box<NotFinite>),
 
     /// A gradient check found a rule that disagrees with finite differences.
-    #[error(transparent)]
-    Check(#[from] Box<Mismatch>),
+    Check(Box<Mismatch>),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Op(error) => error.fmt(f),
+            Self::Unreached { target, names } => write!(
+                f,
+                "{target} does not depend on {}; its gradient would be a silent zero\n  \
+                 hint: use it in the network, or ask for the gradient only of what the loss reaches",
+                names.join(", ")
+            ),
+            Self::Feed { input, message } => write!(f, "input {input}: {message}"),
+            Self::Parameter { name, message } => write!(f, "parameter {name}: {message}"),
+            Self::Data { path, message } => write!(f, "{}: {message}", path.display()),
+            Self::Setting { setting, message } => write!(f, "{setting}: {message}"),
+            Self::Memory { bytes, what } => write!(f, "out of memory: {bytes} bytes for {what}"),
+            Self::NotFinite(error) => error.fmt(f),
+            Self::Check(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Box<OpError>> for Error {
+    fn from(error: Box<OpError>) -> Self {
+        Self::Op(error)
+    }
+}
+
+impl From<Box<NotFinite>> for Error {
+    fn from(error: Box<NotFinite>) -> Self {
+        Self::NotFinite(error)
+    }
+}
+
+impl From<Box<Mismatch>> for Error {
+    fn from(error: Box<Mismatch>) -> Self {
+        Self::Check(error)
+    }
 }
 
 /// A check that failed: where, and the two values that disagree; see [`check`](crate::check).
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{example}: {check} of {of} at {element:?} is {found:e}, expected {expected:e}")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Mismatch {
     /// The example or network.
     pub example: String,
@@ -100,9 +131,17 @@ pub struct Mismatch {
     pub expected: f64,
 }
 
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { example, check, of, element, found, expected } = self;
+        write!(f, "{example}: {check} of {of} at {element:?} is {found:e}, expected {expected:e}")
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
 /// The first NaN or infinity of a checked run.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{op}{} at {site}{} made {value} at position {position} of {shape}", self.of_layer(), if *.is_gradient { " (its gradient)" } else { "" })]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NotFinite {
     /// The operation; where several became one step, all of them in order.
     pub op: String,
@@ -120,11 +159,21 @@ pub struct NotFinite {
     pub shape: Shape,
 }
 
-impl NotFinite {
-    fn of_layer(&self) -> String {
-        self.layer.as_ref().map_or(String::new(), |layer| format!(" of layer {layer}"))
+impl fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.op)?;
+        if let Some(layer) = &self.layer {
+            write!(f, " of layer {layer}")?;
+        }
+        write!(f, " at {}", self.site)?;
+        if self.is_gradient {
+            f.write_str(" (its gradient)")?;
+        }
+        write!(f, " made {} at position {} of {}", self.value, self.position, self.shape)
     }
 }
+
+impl std::error::Error for NotFinite {}
 
 /// A line of the user's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,10 +8,10 @@
 //! - After that the update: a division by a root for each trained number, or, if that takes longer, reading and
 //!   writing all numbers that outlast the step, which are the weights and Adam's averages.
 
-use dagrad::Result;
 use dagrad::kernels::limits;
 use dagrad::kernels::workers::Workers;
 
+use crate::Result;
 use crate::measure::{Mode, Runner};
 use crate::report::Row;
 

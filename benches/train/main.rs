@@ -6,6 +6,8 @@
 //! depth, and compile time with the graph; `-- --plan` shows where the time of a step goes. `docs/speed.md` says how to
 //! compare.
 
+#[path = "../../examples/arguments/mod.rs"]
+mod arguments;
 mod layers;
 mod limits;
 mod measure;
@@ -16,9 +18,9 @@ mod workloads;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
 use dagrad::Options;
 
+use arguments::Flags;
 use measure::{Effort, Mode, Runner, peak_memory};
 use report::{Report, Row};
 use workloads::{Net, Workload};
@@ -26,58 +28,87 @@ use workloads::{Net, Workload};
 /// Whatever went wrong, to be printed.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Measures how fast networks train and answer on a fixed batch in memory.
-#[derive(Parser)]
-#[command(override_usage = "cargo bench --bench train -- [OPTIONS]")]
+const HELP: &str = "\
+Measures how fast networks train and answer on a fixed batch in memory.
+
+Usage: cargo bench --bench train -- [FLAGS]
+
+  --workload NAMES    what to measure, of A, A1, B7, B53, B333, C, D, M, separated by commas; by default all
+  --mode MODES        training steps (train), or answers alone (infer); by default both
+  --threads NUMBERS   numbers of threads, separated by commas; by default 1 and 2, where there are two cores
+  --batch IMAGES      images in a batch; by default the workload's own
+  --without PASS      leave out a pass when compiling; may be given several times
+  --blocks NUMBER     how many blocks of at least 0.4 s are timed (for single layers: 0.1 s), 5 or more [7]
+  --json              print one JSON object for each measurement instead of a table
+  --plan              print the steps of the compiled plans, and the time of each, instead of measuring the whole
+  --limits            print how fast a step could be at best on this machine, and how near it comes
+  --scale             print how time grows with batch, picture, depth and graph
+  --passes            print the names of the passes, one a line";
+
+#[derive(Default)]
 struct Arguments {
-    /// What to measure, separated by commas; by default all.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
     workload: Vec<Workload>,
-    /// Training steps, or answers alone; by default both.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "MODES")]
     mode: Vec<Mode>,
-    /// Numbers of threads, separated by commas; by default 1 and 2, where there are two cores.
-    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
     threads: Vec<usize>,
-    /// Images in a batch; by default the workload's own.
-    #[arg(long, value_name = "IMAGES", value_parser = positive)]
     batch: Option<usize>,
-    /// Leave out a pass when compiling; may be given several times.
-    #[arg(long, value_name = "PASS")]
     without: Vec<String>,
-    /// How many blocks of at least 0.4 s are timed (for single layers: 0.1 s).
-    #[arg(long, default_value_t = 7, value_parser = at_least_five)]
     blocks: usize,
-    /// Print one JSON object for each measurement instead of a table.
-    #[arg(long)]
     json: bool,
-    /// Print the steps of the compiled plans, and the time of each, instead of measuring the whole.
-    #[arg(long, conflicts_with = "json")]
     plan: bool,
-    /// Print how fast a step could be at best on this machine, and how near it comes.
-    #[arg(long, conflicts_with = "plan")]
     limits: bool,
-    /// Print how time grows with batch, picture, depth and graph.
-    #[arg(long, conflicts_with_all = ["workload", "mode", "batch", "without", "plan", "limits"])]
     scale: bool,
-    /// Print the names of the passes, one a line.
-    #[arg(long)]
     passes: bool,
-    /// Leave out the names of a table's columns.
-    #[arg(long, hide = true)]
+    /// Leave out the names of a table's columns, as for all processes but the first.
     no_header: bool,
-    /// `cargo bench` passes this; it changes nothing.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
-fn positive(text: &str) -> std::result::Result<usize, String> {
-    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number from 1 on".to_string())
+impl Arguments {
+    fn read(flags: &mut Flags) -> std::result::Result<Self, String> {
+        let mut read = Self { blocks: 7, ..Self::default() };
+        let mut given = Vec::new();
+        while let Some(flag) = flags.next()? {
+            match flag.as_str() {
+                "--workload" => read.workload.extend(flags.some_of(&Workload::ALL)?),
+                "--mode" => read.mode.extend(flags.some_of(&Mode::ALL)?),
+                "--threads" => read.threads.extend(flags.counts()?),
+                "--batch" => {
+                    read.batch = Some(flags.number("a whole number from 1 on", |&number| number > 0)?);
+                }
+                "--without" => read.without.push(flags.text()?),
+                "--blocks" => {
+                    read.blocks = flags.number("5 or more, as a median takes", |&number| number >= 5)?;
+                }
+                "--json" => read.json = true,
+                "--plan" => read.plan = true,
+                "--limits" => read.limits = true,
+                "--scale" => read.scale = true,
+                "--passes" => read.passes = true,
+                "--no-header" => read.no_header = true,
+                "--bench" => {} // `cargo bench` passes this; it changes nothing
+                _ => return flags.unknown(),
+            }
+            given.push(flag);
+        }
+        for (flag, others) in CONFLICTS {
+            let other = others.iter().find(|other| given.iter().any(|given| given == *other));
+            if let Some(other) = other.filter(|_| given.iter().any(|given| given == flag)) {
+                return Err(format!("{flag} cannot be used with {other}"));
+            }
+        }
+        if read.threads.is_empty() {
+            let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+            read.threads = (1..=cores.min(2)).collect();
+        }
+        Ok(read)
+    }
 }
 
-fn at_least_five(text: &str) -> std::result::Result<usize, String> {
-    positive(text).ok().filter(|&number| number >= 5).ok_or_else(|| "a median takes 5 or more".to_string())
-}
+/// Flags, and those that make no sense beside them.
+const CONFLICTS: [(&str, &[&str]); 3] = [
+    ("--plan", &["--json"]),
+    ("--limits", &["--plan"]),
+    ("--scale", &["--workload", "--mode", "--batch", "--without", "--plan", "--limits"]),
+];
 
 /// One measurement.
 #[derive(Clone, Copy)]
@@ -88,16 +119,10 @@ struct Case {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments::start(HELP, Arguments::read, run)
 }
 
-fn run(mut arguments: Arguments) -> Result<()> {
+fn run(arguments: &Arguments) -> Result<()> {
     if arguments.passes {
         let mut names = Options::new().names();
         names.sort_unstable();
@@ -105,32 +130,28 @@ fn run(mut arguments: Arguments) -> Result<()> {
         names.iter().for_each(|name| println!("{name}"));
         return Ok(());
     }
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    if arguments.threads.is_empty() {
-        arguments.threads = (1..=cores.min(2)).collect();
-    }
     let mut report = Report::new(arguments.json, !arguments.no_header);
     if arguments.scale {
         return Ok(scale::measure(&arguments.threads, &mut report)?);
     }
-    let cases = cases(&arguments)?;
+    let cases = cases(arguments)?;
     // `cargo bench` passes an argument of its own; without any this is `cargo test --all-targets`.
     if std::env::args_os().len() == 1 {
-        return cases.iter().try_for_each(|&case| run_once(case, &arguments));
+        return cases.iter().try_for_each(|&case| run_once(case, arguments));
     }
     match cases[..] {
-        _ if arguments.plan => cases.iter().try_for_each(|&case| print_plan(case, &arguments)),
-        [case] => measure(case, &arguments, &mut report),
-        _ => spawn_each(&cases, &arguments),
+        _ if arguments.plan => cases.iter().try_for_each(|&case| print_plan(case, arguments)),
+        [case] => measure(case, arguments, &mut report),
+        _ => spawn_each(&cases, arguments),
     }
 }
 
 /// Every combination that was asked for.
 fn cases(arguments: &Arguments) -> Result<Vec<Case>> {
-    fn chosen<T: ValueEnum + Copy>(given: &[T]) -> Vec<T> {
-        if given.is_empty() { T::value_variants().to_vec() } else { given.to_vec() }
+    fn chosen<T: Copy>(given: &[T], all: &[(&str, T)]) -> Vec<T> {
+        if given.is_empty() { all.iter().map(|(_, value)| *value).collect() } else { given.to_vec() }
     }
-    let mut workloads = chosen(&arguments.workload);
+    let mut workloads = chosen(&arguments.workload, &Workload::ALL);
     if arguments.batch.is_some() || arguments.plan || arguments.limits || !arguments.without.is_empty() {
         if arguments.workload.contains(&Workload::M) {
             return Err("--batch, --limits, --plan and --without are for networks, not for workload M".into());
@@ -139,7 +160,7 @@ fn cases(arguments: &Arguments) -> Result<Vec<Case>> {
     }
     let mut cases = Vec::new();
     for &workload in &workloads {
-        for mode in chosen(&arguments.mode) {
+        for mode in chosen(&arguments.mode, &Mode::ALL) {
             cases.extend(arguments.threads.iter().map(|&threads| Case { workload, mode, threads }));
         }
     }

@@ -5,7 +5,6 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use dagrad::inspect::Profile;
 use dagrad::nn::Network;
 use dagrad::optim::{Adam, minimize};
@@ -13,7 +12,7 @@ use dagrad::{Feed, Graph, Options, Plan, Result, Store, Var, Workspace};
 use ndarray::{Array1, Array4};
 
 /// What is done with a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// A training step: forward, backward, and Adam's update.
     Train,
@@ -22,6 +21,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Both, by their names on the command line.
+    pub const ALL: [(&str, Self); 2] = [("train", Self::Train), ("infer", Self::Infer)];
+
     /// The name on the command line and in tables.
     pub fn name(self) -> &'static str {
         match self {

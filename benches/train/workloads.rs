@@ -3,13 +3,11 @@
 //! All take single-precision images, start by the layers' defaults, and train with softmax cross-entropy over
 //! ten classes. `benches/peers/peer.py` holds the same list for the peers.
 
-use clap::ValueEnum;
 use dagrad::Var;
 use dagrad::nn::{Filters, Network, SimpleConvNet, conv2d, linear, network};
 
 /// What is measured. The letters name networks, or, for `M`, single layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "verbatim")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workload {
     /// The book's SimpleConvNet, 100 images of 1×28×28.
     A,
@@ -40,6 +38,18 @@ pub struct Net {
 }
 
 impl Workload {
+    /// All of them, by their names on the command line.
+    pub const ALL: [(&str, Self); 8] = [
+        ("A", Self::A),
+        ("A1", Self::A1),
+        ("B7", Self::B7),
+        ("B53", Self::B53),
+        ("B333", Self::B333),
+        ("C", Self::C),
+        ("D", Self::D),
+        ("M", Self::M),
+    ];
+
     /// The name on the command line and in tables.
     pub fn name(self) -> String {
         format!("{self:?}")

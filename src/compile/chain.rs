@@ -16,12 +16,14 @@ pub const MAX_OPERANDS: usize = elementwise::MAX_TILES - MAX_INSTRUCTIONS;
 /// Functions in order. An argument that is a register stands for the function of that number.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Chain {
+    /// Each function with what it reads.
     pub code: Vec<(Function, [Argument; 2])>,
     /// The node that each operand reads, along a walk or as it lies.
     pub operands: Vec<(NodeId, Option<Walk>)>,
 }
 
 impl Chain {
+    /// The argument that reads a node, which becomes an operand if it is none yet.
     pub fn operand(&mut self, node: NodeId, walk: Option<Walk>) -> Argument {
         let known = self.operands.iter().position(|operand| *operand == (node, walk.clone()));
         Argument::Operand(known.unwrap_or_else(|| {
@@ -59,6 +61,7 @@ impl Chain {
         self.operands.iter().map(split).collect()
     }
 
+    /// Whether the chain is short enough for one step.
     pub fn fits(&self) -> bool {
         self.code.len() <= MAX_INSTRUCTIONS && self.operands.len() <= MAX_OPERANDS
     }
@@ -170,30 +173,5 @@ impl Scaled {
             }
         }
         order.push(step);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slow_functions_come_early_and_what_does_not_wait_for_them_follows() {
-        use Argument::{Operand, Register};
-        let code = vec![
-            (Function::Subtract, [Operand(0), Operand(1)]),
-            (Function::Multiply, [Operand(1), Operand(1)]),
-            (Function::Sqrt, [Register(1), Register(1)]),
-            (Function::Divide, [Register(0), Register(2)]),
-        ];
-        let chain = Chain { code, operands: [0, 1].map(|node| (NodeId::new(node), None)).to_vec() };
-        let finished = chain.finish(&[3, 0]);
-        let functions: Vec<Function> = finished.code.iter().map(|step| step.function).collect();
-        assert_eq!(functions, [Function::Multiply, Function::Sqrt, Function::Subtract, Function::Divide]);
-        let targets: Vec<Target> = finished.code.iter().map(|step| step.target).collect();
-        let [inner, root] = [0, 1].map(Target::Register);
-        assert_eq!(targets, [inner, root, Target::Result(1), Target::Result(0)]);
-        let read: Vec<Argument> = finished.code.iter().map(|step| step.terms[0].value).collect();
-        assert_eq!(read, [Operand(1), Register(0), Operand(0), Argument::Result(1)]);
     }
 }

@@ -239,20 +239,3 @@ impl Gathered {
         self.samples.div_ceil(if tasks > 1 { tasks.next_multiple_of(2) } else { 1 })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Graph, Options};
-
-    #[test]
-    fn a_long_chain_becomes_several_groups() {
-        let graph = Graph::new();
-        // Sixteen functions become one step.
-        let functions = 0..3 * 16 * MOST_VALUES;
-        let chain = functions.fold(graph.input("x", [2 * FEWEST_SAMPLES, 3]), |x, _| x.tanh());
-        let program = Options::new().program(&graph, &[chain]).unwrap();
-        let sizes: Vec<usize> = program.groups.iter().map(|group| group.nodes.len()).collect();
-        assert_eq!(sizes, [MOST_VALUES; 3]);
-    }
-}

@@ -24,6 +24,8 @@ mod program;
 mod steps;
 mod verify;
 
+#[doc(hidden)]
+pub use chain::Chain;
 pub use plan::{Group, Input, Made, Parameter, Place, Plan, Result as PlanResult, Source, Split, Step};
 pub use program::Program;
 

@@ -6,6 +6,7 @@
 
 mod diagnosis;
 mod field;
+mod json;
 mod profile;
 mod summary;
 mod table;

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::json;
 use super::table::{Table, count};
 use crate::compile::{Place, Plan, Step};
 use crate::error::Result;
 use crate::graph::Precision;
-use dagrad_kernels::limits;
 use crate::run::{Feed, KernelCall, Store, Workspace};
+use dagrad_kernels::limits;
 
 /// How many runs are timed; the median of each step counts.
 const RUNS: usize = 9;
@@ -54,7 +55,6 @@ pub struct Profile {
 
 /// One step of a [`Profile`].
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "json", derive(serde::Serialize))]
 pub struct StepProfile {
     /// The operation.
     pub operation: &'static str,
@@ -76,9 +76,14 @@ pub struct StepProfile {
     pub bytes: usize,
 }
 
+impl StepProfile {
+    fn layer_as_json(&self) -> String {
+        self.layer.as_deref().map_or("null".to_string(), json::text)
+    }
+}
+
 /// The parts of a training step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "json", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum Phase {
     /// Computing the results.
     Forward,
@@ -88,9 +93,19 @@ pub enum Phase {
     Update,
 }
 
+impl Phase {
+    /// As files name it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+            Self::Update => "update",
+        }
+    }
+}
+
 /// All steps of one operation.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "json", derive(serde::Serialize))]
 pub struct Family {
     /// The operation.
     pub name: &'static str,
@@ -242,43 +257,76 @@ impl Profile {
     /// The profile as JSON: an object of `threads`, `runs`, `peak_gflops`, `families` and `steps`. The last two have the
     /// fields of [`Family`] and [`StepProfile`], and `gflops`, `share_of_peak` and `gigabytes_per_second`, null where there
     /// is none.
-    #[cfg(feature = "json")]
     pub fn to_json(&self) -> String {
-        let rated = |mut fields: serde_json::Value, gflops: Option<f64>, gigabytes: Option<f64>| {
-            fields["gflops"] = gflops.into();
-            fields["share_of_peak"] = gflops.map(|gflops| gflops / self.peak_gflops).into();
-            fields["gigabytes_per_second"] = gigabytes.into();
-            fields
+        let rates = |gflops: Option<f64>, gigabytes: Option<f64>| {
+            [gflops, gflops.map(|gflops| gflops / self.peak_gflops), gigabytes].map(json::number)
         };
-        let families = self
-            .families()
-            .into_iter()
-            .map(|family| rated(serde_json::json!(family), family.gflops(), family.gigabytes_per_second()));
-        let steps = self.steps.iter();
-        let steps =
-            steps.map(|step| rated(serde_json::json!(step), step.gflops(), step.gigabytes_per_second()));
-        let profile = serde_json::json!({
-            "threads": self.threads, "runs": self.runs, "peak_gflops": self.peak_gflops,
-            "families": families.collect::<Vec<_>>(), "steps": steps.collect::<Vec<_>>(),
-        });
-        format!("{profile:#}")
+        let family = |family: Family| {
+            let [gflops, share_of_peak, gigabytes] = rates(family.gflops(), family.gigabytes_per_second());
+            json::object([
+                ("name", json::text(family.name)),
+                ("steps", family.steps.to_string()),
+                ("microseconds", format!("[{}]", family.microseconds.map(json::number).join(","))),
+                ("macs", family.macs.to_string()),
+                ("bytes", family.bytes.to_string()),
+                ("gflops", gflops),
+                ("share_of_peak", share_of_peak),
+                ("gigabytes_per_second", gigabytes),
+            ])
+        };
+        let step = |step: &StepProfile| {
+            let [gflops, share_of_peak, gigabytes] = rates(step.gflops(), step.gigabytes_per_second());
+            json::object([
+                ("operation", json::text(step.operation)),
+                ("title", json::text(&step.title)),
+                ("output", json::text(&step.output)),
+                ("layer", step.layer_as_json()),
+                ("line", json::text(&step.line)),
+                ("phase", json::text(step.phase.name())),
+                ("microseconds", json::number(step.microseconds)),
+                ("macs", step.macs.to_string()),
+                ("bytes", step.bytes.to_string()),
+                ("gflops", gflops),
+                ("share_of_peak", share_of_peak),
+                ("gigabytes_per_second", gigabytes),
+            ])
+        };
+        json::object([
+            ("threads", self.threads.to_string()),
+            ("runs", self.runs.to_string()),
+            ("peak_gflops", json::number(self.peak_gflops)),
+            ("families", json::array(self.families().into_iter().map(family))),
+            ("steps", json::array(self.steps.iter().map(step))),
+        ])
     }
 
     /// The last run's calls of kernels in the format of Chrome's tracing, for `chrome://tracing` and
     /// <https://ui.perfetto.dev>: a row for each thread.
-    #[cfg(feature = "json")]
     pub fn to_chrome_trace(&self) -> String {
-        let micros = |time: Duration| 1e6 * time.as_secs_f64();
+        let micros = |time: Duration| json::number(1e6 * time.as_secs_f64());
         let event = |call: &KernelCall| {
             let step = &self.steps[call.step];
-            serde_json::json!({
-                "name": step.title, "cat": format!("{:?}", step.phase).to_lowercase(), "ph": "X",
-                "ts": micros(call.start), "dur": micros(call.time), "pid": 0, "tid": call.thread,
-                "args": { "step": call.step, "output": step.output, "layer": step.layer, "line": step.line },
-            })
+            let about = json::object([
+                ("step", call.step.to_string()),
+                ("output", json::text(&step.output)),
+                ("layer", step.layer_as_json()),
+                ("line", json::text(&step.line)),
+            ]);
+            json::object([
+                ("name", json::text(&step.title)),
+                ("cat", json::text(step.phase.name())),
+                ("ph", json::text("X")),
+                ("ts", micros(call.start)),
+                ("dur", micros(call.time)),
+                ("pid", "0".to_string()),
+                ("tid", call.thread.to_string()),
+                ("args", about),
+            ])
         };
-        let events: Vec<_> = self.calls.iter().map(event).collect();
-        serde_json::json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string()
+        json::object([
+            ("traceEvents", json::array(self.calls.iter().map(event))),
+            ("displayTimeUnit", json::text("ms")),
+        ])
     }
 }
 

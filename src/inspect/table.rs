@@ -50,23 +50,3 @@ pub fn grouped(number: usize, between: &str) -> String {
 pub fn count(number: usize) -> String {
     if number == 0 { String::new() } else { grouped(number, ",") }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_stand_left_and_numbers_right() {
-        let mut table = Table::new(1, ["layer", "n", "bytes"]);
-        table.row(["größe".into(), "1".into(), "1,024".into()]);
-        table.row(["a".into(), "123".into(), String::new()]);
-        assert_eq!(table.to_string(), "layer    n  bytes\ngröße    1  1,024\na      123\n");
-    }
-
-    #[test]
-    fn thousands_stand_apart() {
-        let apart = |number| grouped(number, ",");
-        assert_eq!([0, 999, 1000, 1234567].map(apart), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0, 1, 1000].map(count), ["", "1", "1,000"]);
-    }
-}

@@ -2,14 +2,12 @@
 //!
 //! A file is a row of records, each with its length, and a checksum of the length and of the content
 //! (<https://github.com/tensorflow/tensorboard>, `compat/tensorflow_stub/pywrap_tensorflow.py` reads them). The content is an
-//! `Event` message in Protocol Buffers' encoding; the messages below have the fields that are used here.
+//! `Event` message in Protocol Buffers' encoding; the fields that are used here stand at the end of this file.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use prost::Message;
 
 use super::fit::Epoch;
 use super::observer::{Observer, Step};
@@ -60,7 +58,7 @@ impl TensorBoard {
         fs::create_dir_all(folder.as_ref()).map_err(fail)?;
         let file = BufWriter::new(File::create_new(&path).map_err(fail)?);
         let mut log = Self { path, file };
-        log.write(Event { file_version: Some("brain.Event:2".to_string()), ..Event::default() })?;
+        log.write(Message::default().bytes(event::FILE_VERSION, b"brain.Event:2"))?;
         Ok(log)
     }
 
@@ -74,7 +72,7 @@ impl TensorBoard {
     /// # Errors
     /// A file that cannot be written.
     pub fn scalar(&mut self, tag: &str, step: u64, value: f64) -> Result<()> {
-        self.value(step, Value { tag: tag.to_string(), simple_value: Some(value as f32), image: None })
+        self.value(step, tag, |message| message.float(value::SIMPLE_VALUE, value as f32))
     }
 
     /// Writes a picture under a name at a step.
@@ -83,25 +81,29 @@ impl TensorBoard {
     /// A file that cannot be written; a picture that cannot be made.
     pub fn image(&mut self, tag: &str, step: u64, tiles: &Tiles) -> Result<()> {
         let picture = tiles.to_image()?;
-        let image = Image {
-            height: picture.height() as i32, // pictures are bounded
-            width: picture.width() as i32,
-            colorspace: i32::from(picture.color().channel_count()),
-            encoded_image_string: tiles.to_png()?,
-        };
-        self.value(step, Value { tag: tag.to_string(), simple_value: None, image: Some(image) })
+        let image = Message::default()
+            .integer(image::HEIGHT, picture.height().into())
+            .integer(image::WIDTH, picture.width().into())
+            .integer(image::COLORSPACE, picture.channels() as u64)
+            .bytes(image::ENCODED_IMAGE_STRING, &tiles.to_png()?);
+        self.value(step, tag, |message| message.bytes(value::IMAGE, &image.0))
     }
 
-    fn value(&mut self, step: u64, value: Value) -> Result<()> {
-        let summary = Some(Summary { value: vec![value] });
-        let step = i64::try_from(step).unwrap_or(i64::MAX);
-        self.write(Event { step, summary, ..Event::default() })
+    /// Writes a value, of which `fill` gives the content.
+    fn value(&mut self, step: u64, tag: &str, fill: impl Fn(Message) -> Message) -> Result<()> {
+        let value = fill(Message::default().bytes(value::TAG, tag.as_bytes()));
+        let summary = Message::default().bytes(summary::VALUE, &value.0);
+        self.write(
+            Message::default()
+                .integer(event::STEP, step.min(i64::MAX as u64))
+                .bytes(event::SUMMARY, &summary.0),
+        )
     }
 
     /// Appends a record.
-    fn write(&mut self, event: Event) -> Result<()> {
+    fn write(&mut self, event: Message) -> Result<()> {
         let wall_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
-        let content = Event { wall_time, ..event }.encode_to_vec();
+        let content = event.double(event::WALL_TIME, wall_time).0;
         let length = (content.len() as u64).to_le_bytes();
         let record = [&length[..], &checksum(&length), &content, &checksum(&content)].concat();
         self.file.write_all(&record).map_err(|error| self.failed(&error))
@@ -142,85 +144,90 @@ impl Observer for TensorBoard {
 
 /// CRC-32C, rotated and shifted as the format has it, so that a checksum over checksums tells something.
 fn checksum(bytes: &[u8]) -> [u8; 4] {
-    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
+    let next = |crc: u32, byte: &u8| CRC_OF_BYTE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8);
+    let crc = !bytes.iter().fold(u32::MAX, next);
+    crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct Event {
-    #[prost(double, tag = "1")]
-    wall_time: f64,
-    #[prost(int64, tag = "2")]
-    step: i64,
-    #[prost(string, optional, tag = "3")]
-    file_version: Option<String>,
-    #[prost(message, optional, tag = "5")]
-    summary: Option<Summary>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Summary {
-    #[prost(message, repeated, tag = "1")]
-    value: Vec<Value>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Value {
-    #[prost(string, tag = "1")]
-    tag: String,
-    #[prost(float, optional, tag = "2")]
-    simple_value: Option<f32>,
-    #[prost(message, optional, tag = "4")]
-    image: Option<Image>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Image {
-    #[prost(int32, tag = "1")]
-    height: i32,
-    #[prost(int32, tag = "2")]
-    width: i32,
-    #[prost(int32, tag = "3")]
-    colorspace: i32,
-    #[prost(bytes = "vec", tag = "4")]
-    encoded_image_string: Vec<u8>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checksums_are_those_of_the_format() {
-        // CRC-32C of "123456789" is e3069283.
-        let expected = 0xe306_9283u32.rotate_right(15).wrapping_add(0xa282_ead8);
-        assert_eq!(checksum(b"123456789"), expected.to_le_bytes());
-    }
-
-    #[test]
-    fn a_file_holds_what_was_written() {
-        let folder = std::env::temp_dir().join(format!("dagrad-events-{}", std::process::id()));
-        let mut log = TensorBoard::create(&folder).unwrap();
-        log.scalar("a/b", 7, 0.5).unwrap();
-        log.image("c", 8, &Tiles::new([ndarray::Array3::zeros((3, 2, 5))])).unwrap();
-        log.flush().unwrap();
-        let bytes = fs::read(log.path()).unwrap();
-        fs::remove_dir_all(folder).unwrap();
-        let mut events = Vec::new();
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
-            assert_eq!(rest[8..12], checksum(&rest[..8]));
-            let content = &rest[12..12 + length];
-            assert_eq!(rest[12 + length..16 + length], checksum(content));
-            events.push(Event::decode(content).unwrap());
-            rest = &rest[16 + length..];
+/// What CRC-32C makes of each byte: division by Castagnoli's polynomial, its bits reversed.
+const CRC_OF_BYTE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut crc, mut bit) = (byte as u32, 0);
+        while bit < 8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+            bit += 1;
         }
-        assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
-        let values: Vec<&Value> =
-            events[1..].iter().map(|event| &event.summary.as_ref().unwrap().value[0]).collect();
-        assert_eq!((events[1].step, &*values[0].tag, values[0].simple_value), (7, "a/b", Some(0.5)));
-        let image = values[1].image.as_ref().unwrap();
-        assert_eq!((events[2].step, image.height, image.width, image.colorspace), (8, 2, 5, 4));
-        assert!(image.encoded_image_string.starts_with(b"\x89PNG"));
+        table[byte] = crc;
+        byte += 1;
     }
+    table
+};
+
+/// A message in Protocol Buffers' encoding: fields one after the other, each behind its number and the kind of its length.
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    /// A number in groups of seven bits, the lowest first. All but the last are marked.
+    fn push(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+    }
+
+    fn integer(mut self, field: u64, value: u64) -> Self {
+        self.push(field << 3);
+        self.push(value);
+        self
+    }
+
+    fn double(mut self, field: u64, value: f64) -> Self {
+        self.push(field << 3 | 1);
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
+    /// Bytes, text, or another message.
+    fn bytes(mut self, field: u64, value: &[u8]) -> Self {
+        self.push(field << 3 | 2);
+        self.push(value.len() as u64);
+        self.0.extend(value);
+        self
+    }
+
+    fn float(mut self, field: u64, value: f32) -> Self {
+        self.push(field << 3 | 5);
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+}
+
+// The numbers of the fields, from TensorBoard's `event.proto` and `summary.proto`.
+
+mod event {
+    pub const WALL_TIME: u64 = 1;
+    pub const STEP: u64 = 2;
+    pub const FILE_VERSION: u64 = 3;
+    pub const SUMMARY: u64 = 5;
+}
+
+mod summary {
+    pub const VALUE: u64 = 1;
+}
+
+mod value {
+    pub const TAG: u64 = 1;
+    pub const SIMPLE_VALUE: u64 = 2;
+    pub const IMAGE: u64 = 4;
+}
+
+mod image {
+    pub const HEIGHT: u64 = 1;
+    pub const WIDTH: u64 = 2;
+    pub const COLORSPACE: u64 = 3;
+    pub const ENCODED_IMAGE_STRING: u64 = 4;
 }

@@ -4,14 +4,17 @@
 //! - [`input_gradient`], [`occlusion`] and [`grad_cam`] say where it looks, and [`overlay`] lays that over an image;
 //! - [`Report`] puts all of it, with learning curves, the graph, time and memory, on one page.
 
+mod image;
 mod maps;
 mod report;
 mod saliency;
 mod tiles;
 
-#[cfg(feature = "tensorboard")]
+pub use image::{Image, read_image};
 pub(crate) use maps::filter_names;
 pub use maps::{FeatureMaps, feature_maps, filters};
+#[doc(hidden)]
+pub use report::memory_part;
 pub use report::{Report, Start};
 pub use saliency::{Occlusion, grad_cam, input_gradient, occlusion, overlay};
-pub use tiles::{Tiles, read_image};
+pub use tiles::Tiles;

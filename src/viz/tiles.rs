@@ -1,14 +1,12 @@
-//! Arrays as pictures, and pictures as arrays.
+//! Arrays as pictures.
 
-use std::io::Cursor;
 use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgba, RgbaImage};
 use ndarray::{Array3, ArrayView3, ArrayViewD, Axis, Ix3};
 
+use super::image::Image;
 use crate::error::{Error, Result};
 
 /// Pixels between tiles, through which the background shows.
@@ -17,10 +15,6 @@ const GAP: usize = 4;
 const MIDDLE: u8 = 128;
 /// The most pixels of a picture that is made.
 const MOST_PIXELS: u64 = 1 << 27;
-/// The most pixels of an image that is read,
-const MOST_READ: u64 = 1 << 26;
-/// and the most bytes that its decoder may take.
-const MOST_BYTES: u64 = 1 << 30;
 
 /// Pictures side by side: filters, feature maps, images. Each is `[1, height, width]`, grey, or `[3, height, width]`, red,
 /// green and blue.
@@ -128,13 +122,15 @@ impl Tiles {
     ///
     /// # Errors
     /// A tile of another number of channels than 1 or 3; more than 2²⁷ pixels.
-    pub fn to_image(&self) -> Result<DynamicImage> {
+    pub fn to_image(&self) -> Result<Image> {
         if let Some(tile) = self.tiles.iter().find(|tile| !matches!(tile.dim().0, 1 | 3)) {
             let message = format!("a tile {:?} is neither grey [1, ..] nor of colours [3, ..]", tile.shape());
             return Err(Error::setting("tiles", message));
         }
         let [width, height] = self.size()?;
-        let mut picture = RgbaImage::new(width, height);
+        let has_colours = self.tiles.iter().any(|tile| tile.dim().0 == 3);
+        let pixel_bytes = if has_colours { 4 } else { 2 };
+        let mut bytes = vec![0; width as usize * height as usize * pixel_bytes];
         let [widest, highest] = self.largest();
         let all = extremes(self.tiles.iter().flatten());
         for (number, tile) in self.tiles.iter().enumerate() {
@@ -150,16 +146,15 @@ impl Tiles {
             for (y, x) in places(rows, columns) {
                 let [red, green, blue] =
                     [0, 1, 2].map(|channel| shade(tile[[channel.min(channels - 1), y, x]], low, high));
-                let colour = Rgba([red, green, blue, 255]);
+                let pixel: &[u8] = if has_colours { &[red, green, blue, 255] } else { &[red, 255] };
                 let (left, top) = (corner[0] + x * self.zoom, corner[1] + y * self.zoom);
                 for (line, dot) in places(self.zoom, self.zoom) {
-                    picture.put_pixel((left + dot) as u32, (top + line) as u32, colour);
+                    let start = ((top + line) * width as usize + left + dot) * pixel_bytes;
+                    bytes[start..][..pixel_bytes].copy_from_slice(pixel);
                 }
             }
         }
-        let picture = DynamicImage::from(picture);
-        let has_colours = self.tiles.iter().any(|tile| tile.dim().0 == 3);
-        Ok(if has_colours { picture } else { picture.into_luma_alpha8().into() })
+        Ok(Image { size: [width, height], channels: pixel_bytes, bytes })
     }
 
     /// Width and height of the picture in pixels; never 0.
@@ -188,10 +183,7 @@ impl Tiles {
     /// # Errors
     /// As [`to_image`](Self::to_image).
     pub fn to_png(&self) -> Result<Vec<u8>> {
-        let mut bytes = Cursor::new(Vec::new());
-        let written = self.to_image()?.write_to(&mut bytes, ImageFormat::Png);
-        written.map_err(|error| Error::setting("tiles", error.to_string()))?;
-        Ok(bytes.into_inner())
+        self.to_image()?.to_png().map_err(|error| Error::setting("tiles", error.to_string()))
     }
 
     /// Writes the picture to a PNG file. Folders on the way are made.
@@ -208,7 +200,8 @@ impl Tiles {
     }
 
     /// Enlarged as far as the picture is no wider than `most` pixels, and the width that it has then.
-    pub(super) fn fitted(self, most: usize) -> Result<(Self, u32)> {
+    #[doc(hidden)]
+    pub fn fitted(self, most: usize) -> Result<(Self, u32)> {
         let columns = self.columns.min(self.tiles.len());
         let numbers = (columns * self.largest()[0]).max(1);
         let zoom = most.saturating_sub(columns * GAP) / numbers;
@@ -242,113 +235,4 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_or(Ok(()), std::fs::create_dir_all)
         .and_then(|()| std::fs::write(path, bytes))
         .map_err(|error| Error::Data { path: path.to_path_buf(), message: error.to_string() })
-}
-
-/// The image in a PNG or JPEG file, from 0, black, to 1, white: `[1, height, width]` in grey (`channels` 1) or
-/// `[3, height, width]` in red, green and blue (`channels` 3), whatever the file holds; upright, if the
-/// camera wrote down how it was held.
-///
-/// # Errors
-/// A file that cannot be read, is damaged, of another kind, or of more than 2²⁶ pixels; another number of channels.
-pub fn read_image(path: impl AsRef<Path>, channels: usize) -> Result<Array3<f32>> {
-    let path = path.as_ref();
-    let fail = |message: String| Error::Data { path: path.to_path_buf(), message };
-    if !matches!(channels, 1 | 3) {
-        return Err(Error::setting("channels", format!("{channels} is neither 1 (grey) nor 3 (colours)")));
-    }
-    let file = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
-    let mut reader = file.map_err(|error| fail(error.to_string()))?;
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MOST_BYTES);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MOST_READ {
-        return Err(fail(format!(
-            "{width}×{height} pixels are more than {MOST_READ}; make the image smaller"
-        )));
-    }
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
-    image.apply_orientation(orientation);
-    let (height, width) = (image.height() as usize, image.width() as usize);
-    let bytes = if channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() };
-    let pixels = ArrayView3::from_shape((height, width, channels), &bytes);
-    let pixels = pixels.map_err(|error| fail(error.to_string()))?;
-    Ok(pixels.permuted_axes([2, 0, 1]).mapv(|byte| f32::from(byte) / 255.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use ndarray::{Array, array};
-
-    use super::*;
-
-    /// What stands for a transparent pixel below; no test has this shade.
-    const GONE: u8 = 77;
-
-    /// The width of a grey picture, and its shades.
-    fn pixels(tiles: &Tiles) -> (u32, Vec<u8>) {
-        let image = tiles.to_image().unwrap();
-        let shades = image.as_luma_alpha8().unwrap().pixels();
-        (image.width(), shades.map(|pixel| if pixel[1] == 0 { GONE } else { pixel[0] }).collect())
-    }
-
-    #[test]
-    fn each_tile_goes_from_black_to_white_or_all_do_together() {
-        let tiles = Tiles::new([array![[[0.0, 1.0], [3.0, 2.0]]], array![[[5.0, -5.0]]]]);
-        let gap = [GONE; GAP];
-        assert_eq!(pixels(&tiles), (8, [&[0, 85][..], &gap, &[255, 0, 255, 170], &gap, &[GONE; 2]].concat()));
-        assert_eq!(
-            pixels(&tiles.clone().shared()),
-            (8, [&[128, 153][..], &gap, &[255, 0, 204, 179], &gap, &[GONE; 2]].concat())
-        );
-        assert_eq!(pixels(&tiles.between(0.0, 2.0).first(1)), (2, vec![0, 128, 255, 255]));
-    }
-
-    #[test]
-    fn what_has_no_shade_is_grey() {
-        let tiles = Tiles::new([array![[[f32::NAN, 1.0, 2.0]]], array![[[4.0, 4.0, 4.0]]]]).columns(1);
-        let gap = [GONE; 3 * GAP];
-        assert_eq!(pixels(&tiles).1, [&[128, 0, 255][..], &gap, &[128; 3]].concat());
-        assert_eq!(pixels(&Tiles::new([])), (1, vec![GONE]));
-        let huge = Tiles::new([array![[[f32::MAX, f32::MIN, 0.0]]]]);
-        assert_eq!(pixels(&huge).1, [255, 0, 128]);
-    }
-
-    #[test]
-    fn numbers_become_squares_and_three_planes_colours() {
-        let tiles = Tiles::new([array![[[0.0, 1.0]]]]).zoom(2);
-        assert_eq!(pixels(&tiles), (4, vec![0, 0, 255, 255, 0, 0, 255, 255]));
-        let colours = Tiles::new([array![[[0.0]], [[1.0]], [[0.5]]], array![[[7.0]]]]).between(0.0, 1.0);
-        let dots = [&[0, 255, 128, 255][..], &[0; 4 * GAP], &[255; 4]].concat();
-        assert_eq!(colours.to_image().unwrap().into_rgba8().into_raw(), dots);
-    }
-
-    #[test]
-    fn pictures_are_enlarged_by_whole_numbers() {
-        let tiles = Tiles::new([Array3::zeros((1, 5, 5)), Array3::zeros((1, 5, 5))]);
-        let fitted = |most| tiles.clone().fitted(most).map(|(tiles, width)| (tiles.zoom, width)).unwrap();
-        assert_eq!([fitted(38), fitted(37), fitted(3)], [(3, 34), (2, 24), (1, 14)]);
-    }
-
-    #[test]
-    fn planes_come_in_order() {
-        let array = Array::from_iter((0..24).map(|i| i as f32)).into_shape_with_order([2, 3, 2, 2]).unwrap();
-        let tiles = Tiles::of_planes(array.view().into_dyn());
-        assert_eq!(tiles.tiles.iter().map(|tile| tile[[0, 0, 0]]).collect::<Vec<_>>(), [0.0, 12.0]);
-        let grey = array.into_shape_with_order([3, 2, 2, 2]).unwrap();
-        let tiles = Tiles::of_planes(grey.view().into_dyn());
-        assert_eq!(
-            tiles.tiles.iter().map(|tile| tile[[0, 0, 0]]).collect::<Vec<_>>(),
-            [0.0, 4.0, 8.0, 12.0, 16.0, 20.0]
-        );
-    }
-
-    #[test]
-    fn too_large_and_oddly_shaped_pictures_are_errors() {
-        assert!(Tiles::new([Array3::zeros((2, 1, 1))]).to_image().is_err());
-        assert!(Tiles::new([Array3::zeros((1, 2, 2))]).zoom(usize::MAX / 2).to_image().is_err());
-        assert!(Tiles::new([Array3::zeros((1, 2, 2))]).zoom(10_000).to_image().is_err());
-    }
 }

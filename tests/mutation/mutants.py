@@ -15,17 +15,21 @@ class Mutant(NamedTuple):
     tests: tuple
 
 
-GOLDEN = "--test golden files_pass"
-PROPERTIES = "--test properties"
-REWRITES = "--test rewrites"
+GOLDEN = "--test reference files_pass"
+PROPERTIES = "--test laws"
+REWRITES = "--test compile rewrites"
 
 
 def mutants(folder, *rows):
-    """Bugs in files of one folder."""
-    return [Mutant(f"src/{folder}{file}", find, replace, bug, tests) for file, find, replace, bug, *tests in rows]
+    """Bugs in files of one folder. Those of the kernels are in a crate of their own."""
+
+    def path(file):
+        return f"kernels/src/{file.removeprefix('kernels/')}" if file.startswith("kernels/") else f"src/{file}"
+
+    return [Mutant(path(folder + file), find, replace, bug, tests) for file, find, replace, bug, *tests in rows]
 
 
-CONV = "--test operations conv2d"
+CONV = "--test ops examples::conv2d"
 PROPERTY_CONV = PROPERTIES + " convolution"
 CONVOLUTION = mutants(
     "",
@@ -62,29 +66,29 @@ CONVOLUTION = mutants(
      "for chunk in others.chunks_exact(weights).take(1) {",
      "the weight's gradient adds up two chunks of the batch only", CONV),
     ("kernels/conv/weight.rs", "                add = true;", "                add = false;",
-     "the sums of a band overwrite those of the bands before", "--lib conv"),
+     "the sums of a band overwrite those of the bands before", "-p dagrad-kernels --lib conv"),
     ("kernels/conv/weight.rs", "let picture = picture * sizes.groups + self.group;",
      "let picture = picture * sizes.groups;",
      "every group has the gradient of the first one's channels", CONV),
     ("kernels/conv/plain.rs", "(picture % sizes.groups * sizes.filters + filter)", "(filter)",
-     "for huge windows, every group has the first group's filters", "--lib conv"),
+     "for huge windows, every group has the first group's filters", "-p dagrad-kernels --lib conv"),
     ("ops/conv2d.rs", "(Factor::Image(_), _) => self.output(upstream, first),",
      "(Factor::Image(_), _) => self.output(upstream * 0.5, first),",
      "a second derivative is half as large", CONV),
-    ("ops/conv2d.rs", "next.other == Some(&[0, 1, 0, 0]);", "next.other == Some(&[0, 0, 1, 0]);",
+    ("ops/conv2d/lower.rs", "consumer.other == Some(&[0, 0, 0, 1]);", "consumer.other == Some(&[0, 0, 1, 0]);",
      "a number for each row is taken for a bias", CONV),
     ("ops/attributes.rs", "padding_after: sides.map(|[_, after]| after)",
      "padding_after: sides.map(|[before, _]| before)",
      "the padding of one side on both", CONV),
     ("ops/attributes.rs", "[total / 2, total - total / 2]", "[total - total / 2, total / 2]",
-     "'same' padding has its odd pixel on the wrong side", "--test conventions odd"),
-    ("shape.rs", "_ => Ok(room / stride + 1),", "_ => Ok(room.div_ceil(stride) + 1),",
+     "'same' padding has its odd pixel on the wrong side", "--test ops conventions::the_odd"),
+    ("kernels/window.rs", "_ => Ok(room / stride + 1),", "_ => Ok(room.div_ceil(stride) + 1),",
      "the number of places is rounded up", CONV, PROPERTY_CONV),
     ("kernels/channels_last/weight/finish.rs", "for row in 0..rows {", "for row in 0..rows.min(1) {",
-     "with channels last, the weight's gradient is that of the first pictures", "--test convolutions"),
+     "with channels last, the weight's gradient is that of the first pictures", "--test ops conv2d::"),
 )
 
-POOL = "--test operations max_pool2d"
+POOL = "--test ops examples::max_pool2d"
 PROPERTY_POOL = PROPERTIES + " pool"
 MAXIMUM = mutants(
     "",
@@ -103,17 +107,17 @@ MAXIMUM = mutants(
      "*origin = row.wrapping_add(x * stride[0]) as u32",
      "the vertical stride stands for the horizontal one", PROPERTY_POOL),
     ("kernels/pool.rs", "indices[place] = (self.first(0, y) * width + self.first(1, x)) as u32;", "indices[place] = 0;",
-     "a window of nothing but -inf gives its gradient to the first pixel of the picture", "--lib pool", GOLDEN),
-    ("shape.rs", "(room / stride + 1) * stride < before + size =>", "(room / stride + 1) * stride <= before + size =>",
+     "a window of nothing but -inf gives its gradient to the first pixel of the picture", "-p dagrad-kernels --lib pool", GOLDEN),
+    ("kernels/window.rs", "(room / stride + 1) * stride < before + size =>", "(room / stride + 1) * stride <= before + size =>",
      "with ceil_mode, a last window of nothing but padding stays", PROPERTY_POOL),
     ("ops/max_pool2d.rs", "window.padding[axis] > extent[axis] / 2)", "window.padding[axis] > extent[axis])",
-     "padding of more than half the window is accepted", "--test misuse"),
+     "padding of more than half the window is accepted", "--test ops misuse"),
     ("ops/broadcast.rs", ".axes().iter().all(|axis| self.axes.contains(axis));",
      ".axes().iter().any(|axis| self.axes.contains(axis));",
      "a sum over rows of a pool's gradient is taken where the gradient came from", REWRITES),
 )
 
-AVG = "--test operations avg_pool2d"
+AVG = "--test ops examples::avg_pool2d"
 MEAN = mutants(
     "kernels/pool/",
     ("average.rs", "window.kernel[axis].min(padded - place * window.stride[axis])", "window.kernel[axis].min(padded)",
@@ -127,12 +131,12 @@ MEAN = mutants(
      "1 => pixels.iter_mut().zip(shares).for_each(|(pixel, share)| *pixel = *share),",
      "overlapping windows overwrite each other's gradient", AVG),
     ("average.rs", "+ end.0.div_ceil(end.1) as usize", "+ (end.0 / end.1) as usize",
-     "parts of an adaptive pool do not share pixels", AVG, "--test conventions"),
+     "parts of an adaptive pool do not share pixels", AVG, "--test ops conventions"),
 )
 
-SOFTMAX = "--test operations softmax"
-CROSS = "--test operations cross_entropy"
-CLASSES = "--test operations class_losses"
+SOFTMAX = "--test ops examples::softmax"
+CROSS = "--test ops examples::cross_entropy"
+CLASSES = "--test ops examples::class_losses"
 LOSSES = mutants(
     "",
     ("kernels/softmax.rs", "values().fold(T::neg_infinity(), |a, b| if b > a { b } else { a });", "T::zero();",
@@ -147,23 +151,23 @@ LOSSES = mutants(
     ("ops/softmax.rs", "y * (upstream - (upstream * y).sum_keep(axis))", "y * (1.0 - y) * upstream",
      "only the diagonal of softmax's derivative", SOFTMAX),
     ("ops/cross_entropy.rs", "self.log_softmax(-1);", "self.log_softmax(0);",
-     "softmax over the batch", "--test layers", GOLDEN),
+     "softmax over the batch", "--test train nn::layers", GOLDEN),
     ("ops/cross_entropy.rs", "self.gather(1, labels.reshape([count, 1]))", "self.gather(1, labels.reshape([count, 1])).abs()",
      "a logarithm loses its sign", CROSS),
     ("ops/cross_entropy.rs", "-each.mean_all()", "-each.sum_all()",
      "the sum instead of the mean", GOLDEN),
     ("ops/losses.rs", "Self::Sum => each.sum_all(),", "Self::Sum => each.mean_all(),",
-     "the mean instead of the sum", "--test operations losses", "--test conventions"),
+     "the mean instead of the sum", "--test ops examples::losses", "--test ops conventions"),
     ("ops/class_losses.rs", "loss.sum_all() / weight.sum_all()", "loss.sum_all() / each.count() as f64",
-     "ignored labels count in the mean", "--test conventions"),
+     "ignored labels count in the mean", "--test ops conventions"),
     ("ops/class_losses.rs", "(share / classes as f64)", "(share / (classes - 1) as f64)",
-     "smoothing leaves out the label itself", "--test conventions"),
+     "smoothing leaves out the label itself", "--test ops conventions"),
     ("run/feed.rs", "index as usize >= limit", "index as usize > limit",
-     "a class one too large is let in", "--test misuse_at_run", GOLDEN),
+     "a class one too large is let in", "--test run feed", GOLDEN),
 )
 
-MATMUL = "--test operations matmul"
-BROADCAST = "--test operations broadcast"
+MATMUL = "--test ops examples::matmul"
+BROADCAST = "--test ops examples::broadcast"
 PRODUCTS = mutants(
     "",
     ("ops/matmul.rs", "(0, true, b_is_transposed) => product(b, b_is_transposed, upstream, true),",
@@ -174,53 +178,53 @@ PRODUCTS = mutants(
      "the right operand is not transposed in the left one's gradient", MATMUL),
     ("ops/batch_matmul.rs", "(_, a_is_transposed, false) => product(a, !a_is_transposed, upstream, false),",
      "(_, a_is_transposed, false) => product(a, !a_is_transposed, upstream * 2.0, false),",
-     "the gradient of a batch of products is twice as large", "--test operations batch_matmul"),
+     "the gradient of a batch of products is twice as large", "--test ops examples::batch_matmul"),
     ("ops/batch_matmul.rs", "kept.remove(kept.len() - if column { 1 } else { 2 });", "kept.remove(0);",
-     "the first batch axis disappears with a row", "--test properties product", GOLDEN),
+     "the first batch axis disappears with a row", "--test laws product", GOLDEN),
     ("kernels/gemm.rs", "let parts = self.sums[row * self.columns + column..].chunks(self.numbers);",
      "let parts = self.sums[row * self.columns + column..].chunks(self.numbers).take(1);",
-     "a long inner dimension is summed in part", "--lib gemm"),
+     "a long inner dimension is summed in part", "-p dagrad-kernels --lib gemm"),
     ("kernels/gemm/dots.rs", "for group in 0..(k - whole).div_ceil(V::LANES) {",
      "for group in 0..(k - whole) / V::LANES {",
-     "dot products miss their last few terms", "--lib gemm", MATMUL),
+     "dot products miss their last few terms", "-p dagrad-kernels --lib gemm", MATMUL),
     ("ops/broadcast.rs", "axis < new || operand[axis - new] != self.shape[axis];", "axis < new;",
      "what was broadcast along an axis of size 1 is not summed back", BROADCAST),
     ("ops/broadcast.rs", "sum / count as f64", "sum / shape.count().max(1) as f64",
-     "a mean over some axes divides by all elements", PROPERTIES + " sums", "--test operations"),
+     "a mean over some axes divides by all elements", PROPERTIES + " sums", "--test ops examples"),
     ("ops/arithmetic.rs", "(Divide, _) => -(upstream * at.output / b),", "(Divide, _) => upstream * at.output / b,",
-     "the sign of a quotient's gradient", "--test operations arithmetic"),
+     "the sign of a quotient's gradient", "--test ops examples::arithmetic"),
     ("ops/arithmetic.rs", "(Multiply, _) => upstream * at.operands[1 - argument],",
      "(Multiply, _) => upstream * at.operands[argument],",
-     "a factor's gradient is the factor itself", "--test operations arithmetic"),
+     "a factor's gradient is the factor itself", "--test ops examples::arithmetic"),
     ("ops/arithmetic.rs", "(Subtract, _) => -upstream,", "(Subtract, _) => upstream,",
-     "what is subtracted has the gradient of what is added", "--test operations arithmetic"),
+     "what is subtracted has the gradient of what is added", "--test ops examples::arithmetic"),
     ("kernels/reduce.rs", "lanes.iter().sum::<f64>() + rest.iter().map(|value| value.wide()).sum::<f64>()",
      "lanes.iter().sum::<f64>()",
-     "sums miss their last few terms", "--lib reduce", BROADCAST),
+     "sums miss their last few terms", "-p dagrad-kernels --lib reduce", BROADCAST),
 )
 
-POINT = "--test operations pointwise"
+POINT = "--test ops examples::pointwise"
 ACTIVATIONS = mutants(
     "",
     ("ops/relu.rs", "Gradient::Of(at.upstream.gate(at.output))",
      "Gradient::Of(at.upstream * at.operands[0].greater_equal(0.0))",
-     "relu has the slope 1 at 0", "--test differentiation relu", GOLDEN),
+     "relu has the slope 1 at 0", "--test autodiff gradients::relu", GOLDEN),
     ("ops/relu.rs", "0 => Gradient::Of(at.upstream.gate(at.operands[1])),", "0 => Gradient::Of(at.upstream),",
-     "a gate lets the whole gradient pass", "--test operations relu"),
+     "a gate lets the whole gradient pass", "--test ops examples::relu"),
     ("ops/pointwise.rs", "Sigmoid => upstream * (y * (1.0 - y)),", "Sigmoid => upstream * (1.0 - y),",
      "sigmoid's slope lacks a factor", POINT),
     ("ops/pointwise.rs", "Tanh => upstream * (1.0 - y * y),", "Tanh => upstream * (1.0 - y),",
      "tanh's slope lacks a square", POINT),
     ("ops/pointwise.rs", "Abs => upstream * x.sign(),", "Abs => upstream * (x.sign() + x.equal(0.0)),",
-     "|x| has the slope 1 at 0", "--test activations", GOLDEN),
+     "|x| has the slope 1 at 0", "--test ops activations", GOLDEN),
     ("ops/pointwise.rs", "AtMost(bound) => upstream.gate(bound - x),", "AtMost(bound) => upstream.gate(x - bound),",
      "the gradient passes beyond a bound instead of below it", POINT),
     ("ops/activations.rs", "self.at_least(least).at_most(most)", "self.at_most(least).at_least(most)",
-     "clamp has its bounds the wrong way round", "--test activations", GOLDEN),
+     "clamp has its bounds the wrong way round", "--test ops activations", GOLDEN),
     ("kernels/elementwise/step.rs", "a.max(T::zero()) + (-a.abs()).exp().ln_1p()", "a.exp().ln_1p()",
-     "softplus overflows", "--test activations"),
+     "softplus overflows", "--test ops activations"),
     ("kernels/elementwise/step.rs", "T::one() / (T::one() + (-a).exp())\n", "a.exp() / (T::one() + a.exp())\n",
-     "sigmoid overflows to NaN", "--lib elementwise", GOLDEN),
+     "sigmoid overflows to NaN", "-p dagrad-kernels --lib elementwise", GOLDEN),
     ("kernels/elementwise/step.rs", "Function::Tanh => T::tanh,",
      "Function::Tanh => |a| T::of(f64::from(a.tanh().wide() as f32)),",
      "a detour through f32 in f64", GOLDEN),
@@ -229,96 +233,96 @@ ACTIVATIONS = mutants(
 GRAPH = mutants(
     "",
     ("autodiff.rs", "Some(sum) => sum + gradient,", "Some(_) => gradient,",
-     "fan-out overwrites instead of adding", "--test differentiation"),
+     "fan-out overwrites instead of adding", "--test autodiff"),
     ("autodiff.rs", "operands.into_iter().enumerate() {", "operands.into_iter().enumerate().take(1) {",
-     "only the first operand has a gradient", "--test differentiation"),
+     "only the first operand has a gradient", "--test autodiff"),
     ("autodiff.rs", "if depends[operand.index()]\n",
      "if depends[operand.index()]\n                && !(position == 1 && graph.dag().operand(node, 0) == operand)\n",
-     "an operand that stands twice receives one of its two gradients", "--test differentiation the_same_array"),
+     "an operand that stands twice receives one of its two gradients", "--test autodiff the_same_array"),
     ("ops/stop_gradient.rs", "    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {\n        Gradient::Constant",
      "    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {\n        Gradient::Of(at.upstream)",
      "stop_gradient stops nothing", GOLDEN),
     ("compile/passes.rs", "new.op(other).is_some_and(|other| op.same(other))",
      "new.op(other).is_some_and(|other| op.name() == other.name())",
-     "operations with other attributes are taken for the same", "--test plans", PROPERTIES),
+     "operations with other attributes are taken for the same", "--test compile plan", PROPERTIES),
     ("compile/passes.rs", "uses[id.index()] == 1;", "uses[id.index()] >= 1;",
-     "a value that others read too disappears into its first reader", "--test plans", PROPERTIES),
+     "a value that others read too disappears into its first reader", "--test compile plan", PROPERTIES),
     ("compile/memory.rs", "program.roots().for_each(|root| last_read[storage[root.index()]] = usize::MAX);", "",
-     "the memory of results is used again", "--test plans", PROPERTIES),
+     "the memory of results is used again", "--test compile plan", PROPERTIES),
     ("compile/memory.rs", "operands.iter().for_each(|operand| last_read[storage[operand.index()]] = id.index());",
      "operands.iter().for_each(|operand| last_read[operand.index()] = id.index());",
-     "what is read under another shape is given back too early", "--test plans", PROPERTIES),
+     "what is read under another shape is given back too early", "--test compile plan", PROPERTIES),
     ("run/execute.rs", "            store.advance();\n", "",
-     "every step draws the same dropout mask", "--test training", "--test layers"),
+     "every step draws the same dropout mask", "--test train fit", "--test train nn::layers"),
 )
 
 OPTIMIZERS = mutants(
     "optim/",
     ("adaptive.rs", "let next = c * beta + (1.0 - beta);", "let next = c * beta + (1.0 - beta) / (1.0 - beta);",
-     "Adam's bias is not corrected", "--test optimizers"),
+     "Adam's bias is not corrected", "--test train optim"),
     ("adaptive.rs", "g * g * (1.0 - beta2);", "g * (1.0 - beta2);",
-     "Adam's second moment is of the gradient, not its square", "--test optimizers"),
+     "Adam's second moment is of the gradient, not its square", "--test train optim"),
     ("adaptive.rs", "next_v.sqrt() * inverse_root + epsilon", "(next_v + epsilon).sqrt() * inverse_root",
-     "Adam's epsilon inside the root", "--test optimizers"),
+     "Adam's epsilon inside the root", "--test train optim"),
     ("adaptive.rs", "let step = next_m / ", "let step = m / ",
-     "Adam steps by the moment before", "--test optimizers"),
+     "Adam steps by the moment before", "--test train optim"),
     ("adaptive.rs", "p * (1.0 - rate * self.weight_decay)", "p * (1.0 - self.weight_decay)",
-     "weight decay without the learning rate", "--test optimizers", GOLDEN),
+     "weight decay without the learning rate", "--test train optim", GOLDEN),
     ("adaptive.rs", "let next = h + g * g;", "let next = g * g;",
-     "AdaGrad forgets", "--test optimizers"),
+     "AdaGrad forgets", "--test train optim"),
     ("momentum.rs", "v * self.momentum - g * rate;", "v * self.momentum + g * rate;",
-     "momentum climbs", "--test optimizers"),
+     "momentum climbs", "--test train optim"),
     ("momentum.rs", "p - (g + next * self.momentum) * rate", "p - next * rate",
-     "Nesterov without looking ahead", "--test optimizers"),
+     "Nesterov without looking ahead", "--test train optim"),
     ("momentum.rs", "            v.assign(next);\n", "",
-     "momentum has no memory", "--test optimizers"),
+     "momentum has no memory", "--test train optim"),
     ("rate.rs", "step.assign(step + 1.0);", "step.assign(step + 2.0);",
-     "a schedule runs twice as fast", "--test optimizers"),
+     "a schedule runs twice as fast", "--test train optim"),
     ("gradient.rs", "gradient.powi(2).sum_all()", "gradient.powi(2).mean_all()",
-     "gradients are clipped by their mean square", "--test optimizers"),
+     "gradients are clipped by their mean square", "--test train optim"),
 )
 
 DROPOUT = mutants(
     "ops/",
-    ("dropout.rs", "1.0 / keep }", "1.0 }", "what is kept is not scaled up", "--test layers"),
+    ("dropout.rs", "1.0 / keep }", "1.0 }", "what is kept is not scaled up", "--test train nn::layers"),
     ("dropout.rs", "graph.mode() == Mode::Evaluate || drop == 0.0", "drop == 0.0",
-     "dropout in evaluation", "--test layers"),
+     "dropout in evaluation", "--test train nn::layers"),
     ("dropout.rs", "random::mask(source, keep, scale,", "random::mask(source, self.drop, scale,",
-     "what should be dropped is kept", "--test layers"),
+     "what should be dropped is kept", "--test train nn::layers"),
     ("dropout.rs", "let stream = graph.dag().len() as u64;", "let stream = 0;",
-     "all dropout layers have the same mask", "--test layers"),
+     "all dropout layers have the same mask", "--test train nn::layers"),
 )
 
 SHAPES = mutants(
     "",
     ("ops/transpose.rs", "inverse[axis] = position);", "inverse[position] = axis);",
-     "the gradient is permuted the same way again", "--test operations transpose"),
+     "the gradient is permuted the same way again", "--test ops examples::transpose"),
     ("ops/transpose.rs", "self.axes.iter().map(|&axis| first.axes[axis]).collect();",
      "first.axes.iter().map(|&axis| self.axes[axis]).collect();",
      "two permutations are joined in the wrong order", REWRITES),
     ("ops/slice.rs", "position.saturating_add_unsigned(size) } else",
      "position.saturating_add_unsigned(size) + 1 } else",
-     "positions from the end are off by one", "--test conventions", GOLDEN),
+     "positions from the end are off by one", "--test ops conventions", GOLDEN),
     ("ops/slice.rs", "points: self.points.clone(), value: 0.0 };", "points: self.points.clone(), value: 1.0 };",
-     "what was not read has the gradient 1", "--test operations slice"),
+     "what was not read has the gradient 1", "--test ops examples::slice"),
     ("ops/concat.rs", "let start: isize = at.operands[..argument].iter().map(size).sum();",
      "let start: isize = argument as isize;",
-     "a part of a concatenation has its neighbour's gradient", "--test operations concat"),
+     "a part of a concatenation has its neighbour's gradient", "--test ops examples::concat"),
     ("kernels/gather.rs", "out[index as usize * self.inner + lane] += value;",
      "out[index as usize * self.inner + lane] = value;",
-     "rows that are read twice receive one gradient", "--test operations gather", PROPERTIES + " parts"),
+     "rows that are read twice receive one gradient", "--test ops examples::gather", PROPERTIES + " parts"),
     ("kernels/gather.rs", "value > largest || value.is_nan()", "value >= largest || value.is_nan()",
-     "the last of equal maxima has the gradient", "--lib gather"),
+     "the last of equal maxima has the gradient", "-p dagrad-kernels --lib gather"),
     ("ops/einsum.rs", "times as u32).map(|power|", "std::cmp::min(2, times as u32)).map(|power|",
      "the diagonal of three axes is that of two", PROPERTIES + " einstein"),
 )
 
-NORM = "--test operations statistics"
+NORM = "--test ops examples::statistics"
 NORMS = mutants(
     "",
     ("ops/statistics.rs", "(self - self.mean_keep(axes)).powi(2).sum(axes) / (count - correction) as f64",
      "(self.powi(2).sum(axes) - self.sum(axes).powi(2) / count as f64) / (count - correction) as f64",
-     "the variance in one pass, in which digits cancel", GOLDEN, "--test conventions"),
+     "the variance in one pass, in which digits cancel", GOLDEN, "--test ops conventions"),
     ("ops/statistics.rs", "(centred.powi(2).mean_keep(axes) + epsilon).sqrt()",
      "(centred.powi(2).mean_keep(axes).sqrt() + epsilon)",
      "the epsilon outside the root", GOLDEN),
@@ -326,12 +330,12 @@ NORMS = mutants(
      "let centred = self - self.mean_keep(axes).stop_gradient();",
      "the mean is taken for a constant", NORM),
     ("nn/norm.rs", "* (count as f64 / (count - 1) as f64);", "* 1.0;",
-     "the running variance is biased", "--test layers"),
+     "the running variance is biased", "--test train nn::layers"),
     ("nn/norm.rs", "let (new, old) = (options.momentum, 1.0 - options.momentum);",
      "let (old, new) = (options.momentum, 1.0 - options.momentum);",
-     "running statistics keep what they should replace", "--test layers"),
+     "running statistics keep what they should replace", "--test train nn::layers"),
     ("nn/norm.rs", "if graph.mode() == Mode::Evaluate {", "if graph.mode() != Mode::Evaluate {",
-     "running statistics while training, the batch's in evaluation", "--test layers"),
+     "running statistics while training, the batch's in evaluation", "--test train nn::layers"),
     ("nn/norm.rs", "let batch_mean = x.mean(&axes);", "let batch_mean = x.mean(&axes).stop_gradient();",
      "batch normalisation takes the mean for a constant", GOLDEN),
 )

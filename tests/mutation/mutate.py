@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "target" / "mutants.json"
 DOCUMENT = ROOT / "docs" / "testing.md"
 MARKS = "<!-- mutants: begin -->\n", "<!-- mutants: end -->\n"
-SUITE = "--lib --tests"
+SUITE = "--tests"
 NOTHING = "no test ran"
 # Seconds after which a test that does not end counts as failed.
 PATIENCE = {False: 900, True: 5400}

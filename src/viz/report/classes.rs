@@ -141,29 +141,3 @@ fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
     let sum: f64 = powers.iter().sum();
     powers.into_iter().map(|power| power / sum).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answers() -> Answers {
-        let probabilities = vec![vec![0.7, 0.2, 0.1], vec![0.1, 0.3, 0.6], vec![0.5, 0.1, 0.4]];
-        Answers { probabilities, labels: vec![0, 1, 2], classes: 3 }
-    }
-
-    #[test]
-    fn rows_are_what_it_is_and_columns_what_the_network_says() {
-        assert_eq!(answers().confusion(), [[1, 0, 0], [0, 0, 1], [1, 0, 0]]);
-    }
-
-    #[test]
-    fn the_worst_come_first() {
-        assert_eq!(answers().worst(), [1, 2, 0]);
-    }
-
-    #[test]
-    fn large_logits_do_not_overflow() {
-        let found = softmax([1000.0, 1000.0 - 3f64.ln()].into_iter());
-        assert!((found[0] - 0.75).abs() < 1e-12 && (found[1] - 0.25).abs() < 1e-12);
-    }
-}

@@ -22,6 +22,7 @@ struct Buffer {
     last: usize,
 }
 
+/// The part of a page that shows where values lie, and for how long.
 pub fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
     let (steps, arena) = (plan.steps().len().max(1), plan.arena_bytes());
     let own = plan.groups().iter().map(|group| group.local).max().unwrap_or(0);
@@ -147,56 +148,4 @@ fn buffers<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
     touched.extend(kept.map(|&buffer| (buffer, end)));
     touched.into_iter().for_each(|(buffer, step)| buffers[buffer].last = buffers[buffer].last.max(step));
     buffers
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::graph::Graph;
-    use crate::nn::{Filters, conv2d};
-
-    #[test]
-    fn a_value_lives_from_the_step_that_makes_it_to_the_last_that_reads_it() {
-        let graph = Graph::new();
-        let x = graph.input("x", [4, 6]);
-        let sums = x.sum(&[1]);
-        let products = x.matmul(x.permute(&[1, 0]));
-        let plan = Plan::<f32>::compile(&graph, &[sums.softmax(0), products]).unwrap();
-        let found = buffers(&plan);
-        let input = &found[0];
-        let last_reader =
-            plan.steps().iter().rposition(|step| step.operands.iter().any(|o| o.meta.shape == [4, 6].into()));
-        assert_eq!(
-            (input.label.as_str(), input.bytes, input.first, Some(input.last)),
-            ("input x", 96, 0, last_reader)
-        );
-        let product = found.iter().find(|buffer| buffer.label.starts_with("matmul")).unwrap();
-        assert_eq!(
-            (product.bytes, product.last),
-            (64, plan.steps().len() - 1),
-            "results are kept to the end"
-        );
-        assert!(found.iter().all(|buffer| buffer.start + buffer.bytes <= plan.scratch_offset()));
-    }
-
-    #[test]
-    fn what_a_thread_keeps_for_itself_lies_behind_the_arena() {
-        let graph = Graph::new();
-        let images = graph.input("images", [100, 1, 28, 28]);
-        let h = conv2d(images, "conv1", Filters::new(16, 3)).relu();
-        let h = conv2d(h, "conv2", Filters::new(16, 3)).relu().max_pool2d(2);
-        let plan = Plan::<f32>::compile(&graph, &[h]).unwrap();
-        let (arena, found) = (plan.arena_bytes(), buffers(&plan));
-        let own: Vec<&Buffer> = found.iter().filter(|buffer| buffer.start >= arena).collect();
-        assert!(!own.is_empty(), "{plan}");
-        for buffer in own {
-            let steps = buffer.first..buffer.last + 1;
-            let group = plan.groups().iter().find(|group| group.steps.contains(&buffer.first)).unwrap();
-            assert!(steps.end <= group.steps.end, "{buffer:?} outlives its group");
-            assert!(
-                buffer.start + buffer.bytes <= arena + group.scratch,
-                "{buffer:?} reaches into scratch memory"
-            );
-        }
-    }
 }

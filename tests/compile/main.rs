@@ -1,0 +1,6 @@
+//! From a graph to a plan: `src/compile`.
+
+mod chain;
+mod groups;
+mod plan;
+mod rewrites;

@@ -1,0 +1,11 @@
+//! The operations: `src/ops`. A module is named after the file whose operations it tests.
+
+mod activations;
+mod arithmetic;
+mod class_losses;
+mod conv2d;
+mod conventions;
+mod examples;
+mod gather;
+mod losses;
+mod misuse;

@@ -1,0 +1,8 @@
+//! Running plans: `src/run`, and the kernels' promises about threads, instruction sets and memory.
+
+mod allocation;
+mod determinism;
+mod dispatch;
+mod feed;
+mod memory;
+mod store;

@@ -1,0 +1,4 @@
+//! Data: digits inside the crate, and files.
+
+mod dataset;
+mod idx;

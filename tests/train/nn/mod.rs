@@ -1,0 +1,5 @@
+//! Layers and networks.
+
+mod classics;
+mod layers;
+mod networks;

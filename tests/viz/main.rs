@@ -1,0 +1,9 @@
+//! What is shown of networks: `src/inspect`, `src/viz`, and the log of `src/train/tensorboard.rs`.
+
+mod classes;
+mod curves;
+mod inspect;
+mod memory;
+mod report;
+mod tensorboard;
+mod tiles;
