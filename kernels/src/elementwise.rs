@@ -7,7 +7,6 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::real::Real;
-use super::simd::Isa;
 use super::walk::Walk;
 use super::workers::{Parts, Workers};
 use chunk::Chunk;
@@ -239,7 +238,7 @@ pub type Outputs<'a, T> = SmallVec<[&'a mut [T]; MAX_RESULTS]>;
 #[inline(never)]
 pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], out: Outputs<'_, T>, workers: &Workers) {
     debug_assert!(operands.len() + program.registers <= MAX_TILES);
-    run_on(Isa::detect(), (&program.code, program.registers), operands, out, workers);
+    run_code((&program.code, program.registers), operands, out, workers);
 }
 
 /// Applies one function to whole operands.
@@ -248,11 +247,10 @@ pub fn apply<T: Real>(function: Function, operands: &[&[T]], out: &mut [T], work
     let terms = [0, operands.len() - 1].map(|position| Term::plain(Argument::Operand(position)));
     let code = [Instruction { function, terms, target: Target::Result(0) }];
     let reads: SmallVec<[Read<'_, T>; 2]> = operands.iter().map(|operand| Read::Whole(operand)).collect();
-    run_on(Isa::detect(), (&code, 0), &reads, smallvec![out], workers);
+    run_code((&code, 0), &reads, smallvec![out], workers);
 }
 
-fn run_on<T: Real>(
-    isa: Isa,
+fn run_code<T: Real>(
     (code, registers): (&[Instruction], usize),
     operands: &[Read<'_, T>],
     mut out: Outputs<'_, T>,
@@ -269,9 +267,6 @@ fn run_on<T: Real>(
         // SAFETY: every index comes once, and chunks of different indices do not overlap.
         let part = |out: &Parts<'_, T>| unsafe { out.slice(elements.start, elements.len()) }.as_mut_ptr();
         let out = out.iter().map(part).collect();
-        isa.dispatch(Chunk { code, operands, elements, out, copies, registers });
+        workers.isa().dispatch(Chunk { code, operands, elements, out, copies, registers });
     });
 }
-
-#[cfg(test)]
-mod tests;

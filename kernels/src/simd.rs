@@ -388,6 +388,3 @@ impl<T: Real> Vector<T> for [T; 2] {
         ([self[0], other[0]], [self[1], other[1]])
     }
 }
-
-#[cfg(test)]
-mod tests;

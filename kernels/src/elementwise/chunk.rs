@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::step::{self, BLOCK, Block, Place, REGISTERS, Source, Step};
 use super::{Argument, Instruction, MAX_RESULTS, MAX_TILES, Read, TILE, Target, Term};
-use crate::gemm::share;
 use crate::real::Real;
+use crate::workers::share;
 use crate::simd::{Kernel, Vector, vectorize};
 
 /// Bytes of a register on the machines that have enough of them for the largest block,

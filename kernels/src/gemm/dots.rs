@@ -6,10 +6,10 @@
 use std::ops::Range;
 
 use super::pack::transposed;
-use super::{DOT_ROWS, Epilogue, Gemm, share};
+use super::{DOT_ROWS, Epilogue, Gemm};
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
-use crate::workers::{Parts, Workers};
+use crate::workers::{Parts, Workers, share};
 
 /// How many interleaved sums a dot product is.
 const SUMS: usize = MAX_LANES;

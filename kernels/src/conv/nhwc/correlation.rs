@@ -8,10 +8,10 @@ use super::SCRATCH_BYTES;
 use super::strip::Strip;
 use crate::conv::Convolution;
 use crate::conv::geometry::Axis;
-use crate::gemm::{Epilogue, share};
+use crate::gemm::Epilogue;
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
-use crate::workers::{Parts, Split, Workers};
+use crate::workers::{Parts, Split, Workers, share};
 use band::Band;
 
 mod band;
