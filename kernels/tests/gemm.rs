@@ -101,7 +101,12 @@ fn an_epilogue_follows_the_whole_sum_however_it_is_cut() {
                 let epilogue = Epilogue { bias: Some(&bias), relu: true };
                 gemm.run(&a, &b, epilogue, &mut c, &mut scratch, workers);
                 for (index, &found) in c.iter().enumerate() {
-                    assert_eq!(found, ((index % n) as f32 - 10.0).max(0.0), "{} {gemm:?}", workers.isa().name());
+                    assert_eq!(
+                        found,
+                        ((index % n) as f32 - 10.0).max(0.0),
+                        "{} {gemm:?}",
+                        workers.isa().name()
+                    );
                 }
             }
         }

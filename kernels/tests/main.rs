@@ -10,6 +10,7 @@ mod nhwc;
 mod pool;
 mod pool_average;
 mod pool_channels_last;
+mod real;
 mod reduce;
 mod simd;
 mod walk;

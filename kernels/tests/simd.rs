@@ -131,7 +131,9 @@ fn the_variable_chooses_the_instruction_set() {
     }
     for isa in Isa::available() {
         let mut program = std::process::Command::new(std::env::current_exe().unwrap());
-        program.args(["--exact", "simd::the_variable_chooses_the_instruction_set"]).env("DAGRAD_ISA", isa.name());
+        program
+            .args(["--exact", "simd::the_variable_chooses_the_instruction_set"])
+            .env("DAGRAD_ISA", isa.name());
         let output = program.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.contains(" 1 passed"), "{text}");

@@ -44,11 +44,7 @@ struct Expected {
     sums: Vec<f64>,
 }
 
-fn expected<T: Real>(
-    sizes: &Convolution,
-    [image, weight, upstream]: [&[T]; 3],
-    every: usize,
-) -> Expected {
+fn expected<T: Real>(sizes: &Convolution, [image, weight, upstream]: [&[T]; 3], every: usize) -> Expected {
     let [images, weights, outputs] = lengths(sizes);
     let rows = sizes.batch.div_ceil(every);
     let mut all =

@@ -6,7 +6,7 @@
 
 pub use super::operand::{Columns, Rows};
 use crate::real::Real;
-use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::simd::{DOUBLE_TILE_ROWS, Isa, Kernel, MAX_LANES, Vector};
 
 /// The most rows that a tile has on any machine.
 pub const MAX_ROWS: usize = 8;
@@ -17,6 +17,11 @@ const MAX_REGISTERS: usize = 2 * MAX_ROWS;
 /// mask. They hold two times `tile_rows` registers of sums where the tile is two registers wide.
 const fn fits(rows: usize, vectors: usize, tile_rows: usize) -> bool {
     rows <= tile_rows && (rows + 1) * vectors <= 2 * (tile_rows + 1)
+}
+
+/// Whether any machine has a tile of this size for the type of number.
+const fn exists<T>(rows: usize, vectors: usize) -> bool {
+    size_of::<T>() == size_of::<f32>() || fits(rows, vectors, DOUBLE_TILE_ROWS)
 }
 
 /// A finished tile, row after row, each `vectors` registers long.
@@ -51,7 +56,7 @@ impl<T: Real> Tile<T> {
         macro_rules! by_size {
             ($($rows:literal * $vectors:literal)*) => {
                 match (rows, vectors) {
-                    $(($rows, $vectors) => {
+                    $(($rows, $vectors) if const { exists::<T>($rows, $vectors) } => {
                         isa.dispatch(Multiply::<_, $rows, $vectors> { left, right, steps, out });
                     })*
                     _ => unreachable!("there is no tile of {rows} × {vectors}"),

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::real::Real;
 use crate::simd::vectorize;
-use crate::workers::Workers;
 use crate::window::Window;
+use crate::workers::Workers;
 
 /// So many neighbouring places are done at once,
 const TILE: usize = 256;

@@ -22,7 +22,14 @@ impl Pooling {
             let indices = unsafe { indices.slice(start, rows.len() * self.places[1] * channels) };
             let image = self.image(channels, data, image);
             let out = std::ptr::null_mut();
-            workers.isa().dispatch(Maxima { pooling: self, channels, rows, image, out, indices: indices.as_mut_ptr() });
+            workers.isa().dispatch(Maxima {
+                pooling: self,
+                channels,
+                rows,
+                image,
+                out,
+                indices: indices.as_mut_ptr(),
+            });
         });
     }
 
