@@ -4,10 +4,9 @@
 //! through them a block at a time, and keeps what lies between in registers of the machine, or in a block of memory that
 //! fits the first-level cache.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::real::Real;
-use super::simd::Isa;
 use super::walk::Walk;
 use super::workers::{Parts, Workers};
 use chunk::Chunk;
@@ -237,9 +236,9 @@ pub type Outputs<'a, T> = SmallVec<[&'a mut [T]; MAX_RESULTS]>;
 
 /// Runs `program` over all elements of its results.
 #[inline(never)]
-pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], out: Outputs<'_, T>, workers: &Workers) {
+pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], mut out: Outputs<'_, T>, workers: &Workers) {
     debug_assert!(operands.len() + program.registers <= MAX_TILES);
-    run_on(Isa::detect(), (&program.code, program.registers), operands, out, workers);
+    run_code((&program.code, program.registers), operands, &mut out, workers);
 }
 
 /// Applies one function to whole operands.
@@ -247,31 +246,34 @@ pub fn run<T: Real>(program: &Program, operands: &[Read<'_, T>], out: Outputs<'_
 pub fn apply<T: Real>(function: Function, operands: &[&[T]], out: &mut [T], workers: &Workers) {
     let terms = [0, operands.len() - 1].map(|position| Term::plain(Argument::Operand(position)));
     let code = [Instruction { function, terms, target: Target::Result(0) }];
-    let reads: SmallVec<[Read<'_, T>; 2]> = operands.iter().map(|operand| Read::Whole(operand)).collect();
-    run_on(Isa::detect(), (&code, 0), &reads, smallvec![out], workers);
+    let reads = [Read::Whole(operands[0]), Read::Whole(operands[operands.len() - 1])];
+    run_code((&code, 0), &reads[..operands.len()], &mut [out], workers);
 }
 
-fn run_on<T: Real>(
-    isa: Isa,
+fn run_code<T: Real>(
     (code, registers): (&[Instruction], usize),
     operands: &[Read<'_, T>],
-    mut out: Outputs<'_, T>,
+    out: &mut [&mut [T]],
     workers: &Workers,
 ) {
-    let out: SmallVec<[Parts<'_, T>; MAX_RESULTS]> = out.iter_mut().map(|out| Parts::new(out)).collect();
-    let len = out.first().map_or(0, Parts::len);
+    let len = out.first().map_or(0, |out| out.len());
     debug_assert!(out.iter().all(|out| out.len() == len));
+    let mut results = [const { None }; MAX_RESULTS];
+    for (result, out) in results.iter_mut().zip(out) {
+        *result = Some(Parts::new(out));
+    }
     workers.run(len.div_ceil(CHUNK), &|index, local| {
         let elements = index * CHUNK..len.min((index + 1) * CHUNK);
         let sizes = [operands.len() * TILE, registers * BLOCK];
         let mut split = local.split();
         let [copies, registers] = sizes.map(|size| split.take(size).as_mut_ptr());
-        // SAFETY: every index comes once, and chunks of different indices do not overlap.
-        let part = |out: &Parts<'_, T>| unsafe { out.slice(elements.start, elements.len()) }.as_mut_ptr();
-        let out = out.iter().map(part).collect();
-        isa.dispatch(Chunk { code, operands, elements, out, copies, registers });
+        let mut out = [std::ptr::null_mut(); MAX_RESULTS];
+        for (out, result) in out.iter_mut().zip(&results) {
+            if let Some(result) = result {
+                // SAFETY: every index comes once, and chunks of different indices do not overlap.
+                *out = unsafe { result.slice(elements.start, elements.len()) }.as_mut_ptr();
+            }
+        }
+        Chunk { code, operands, elements, out, copies, registers }.run(workers.isa());
     });
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,8 +6,6 @@
 //! step. An element of C is the same chain of operations whichever thread computes it, and however many there are:
 //! how the inner dimension is cut depends on the sizes of the product alone.
 
-use std::ops::Range;
-
 use super::real::Real;
 use super::simd::{Isa, Kernel, MAX_LANES, Vector};
 use super::workers::{Parts, Workers};
@@ -98,51 +96,7 @@ impl Gemm {
         scratch: &mut [T],
         workers: &Workers,
     ) {
-        self.run_on(Isa::detect(), (a, b), epilogue, c, scratch, workers);
-    }
-
-    /// [`run`](Self::run) for `count` pairs of matrices that lie one after the other.
-    #[inline(never)]
-    pub fn run_batch<T: Real>(
-        &self,
-        count: usize,
-        a: &[T],
-        b: &[T],
-        c: &mut [T],
-        scratch: &mut [T],
-        workers: &Workers,
-    ) {
-        let (isa, [m, n, k]) = (Isa::detect(), [self.m, self.n, self.k]);
-        let pair = |entry: usize| (&a[entry * m * k..][..m * k], &b[entry * k * n..][..k * n]);
-        if c.is_empty() {
-            return;
-        }
-        if self.parts() > 1 {
-            for (entry, c) in c.chunks_exact_mut(m * n).enumerate() {
-                self.run_on(isa, pair(entry), Epilogue::default(), c, scratch, workers);
-            }
-            return;
-        }
-        // All tasks of all products share the threads.
-        let tasks = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>()).tasks();
-        let c = Parts::new(c);
-        workers.run(count * tasks, &|task, local| {
-            let (entry, task) = (task / tasks, task % tasks);
-            let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
-            let ((a, b), c) = (pair(entry), c.part(entry * m * n, m * n));
-            Product { gemm: self, grid, isa, a, b, epilogue: Epilogue::default(), c }.task(task, local);
-        });
-    }
-
-    fn run_on<T: Real>(
-        &self,
-        isa: Isa,
-        (a, b): (&[T], &[T]),
-        epilogue: Epilogue<T>,
-        c: &mut [T],
-        scratch: &mut [T],
-        workers: &Workers,
-    ) {
+        let isa = workers.isa();
         debug_assert_eq!((a.len(), b.len(), c.len()), (self.m * self.k, self.k * self.n, self.m * self.n));
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.n));
         debug_assert!(scratch.len() >= self.scratch());
@@ -161,6 +115,40 @@ impl Gemm {
             self.multiply(isa, (a, b), Epilogue::default(), sums, workers);
             self.join(isa, sums, epilogue, c, workers);
         }
+    }
+
+    /// [`run`](Self::run) for `count` pairs of matrices that lie one after the other.
+    #[inline(never)]
+    pub fn run_batch<T: Real>(
+        &self,
+        count: usize,
+        a: &[T],
+        b: &[T],
+        c: &mut [T],
+        scratch: &mut [T],
+        workers: &Workers,
+    ) {
+        let (isa, [m, n, k]) = (workers.isa(), [self.m, self.n, self.k]);
+        let pair = |entry: usize| (&a[entry * m * k..][..m * k], &b[entry * k * n..][..k * n]);
+        if c.is_empty() {
+            return;
+        }
+        if self.parts() > 1 {
+            for (entry, c) in c.chunks_exact_mut(m * n).enumerate() {
+                let (a, b) = pair(entry);
+                self.run(a, b, Epilogue::default(), c, scratch, workers);
+            }
+            return;
+        }
+        // All tasks of all products share the threads.
+        let tasks = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>()).tasks();
+        let c = Parts::new(c);
+        workers.run(count * tasks, &|task, local| {
+            let (entry, task) = (task / tasks, task % tasks);
+            let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
+            let ((a, b), c) = (pair(entry), c.part(entry * m * n, m * n));
+            Product { gemm: self, grid, isa, a, b, epilogue: Epilogue::default(), c }.task(task, local);
+        });
     }
 
     /// Whether this is a matrix by a vector, each of whose numbers meets those of a row.
@@ -212,13 +200,6 @@ impl Gemm {
     }
 }
 
-/// The `index`-th of `shares` parts of 0..`total`, which differ by at most one in size.
-pub(super) fn share(total: usize, shares: usize, index: usize) -> Range<usize> {
-    let (size, larger) = (total / shares, total % shares);
-    let start = index * size + index.min(larger);
-    start..start + size + usize::from(index < larger)
-}
-
 /// The part of scratch memory that starts at a cache line; at most one line is lost.
 pub(super) fn aligned<T: Real>(scratch: &mut [T]) -> &mut [T] {
     let lost = scratch.as_ptr().align_offset(64).min(scratch.len());
@@ -256,6 +237,3 @@ impl<T: Real> Kernel<T> for Join<'_, T> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

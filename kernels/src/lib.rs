@@ -10,6 +10,7 @@
 pub mod buffer;
 pub mod conv;
 pub mod elementwise;
+mod erf;
 pub mod gather;
 pub mod gemm;
 pub mod lattice;

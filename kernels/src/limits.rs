@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use super::simd::{Isa, Kernel, Vector};
+use super::simd::{Kernel, Vector};
 use super::workers::{Parts, Workers};
 
 /// How many independent chains hide the latency of an operation.
@@ -61,20 +61,20 @@ fn best(workers: &Workers, tasks: usize, each: usize, task: &(dyn Fn(usize) + Sy
 }
 
 fn in_registers(workers: &Workers, operation: Operation) -> f64 {
-    let isa = Isa::detect();
+    let isa = workers.isa();
     let each = STEPS * CHAINS * isa.lanes::<f32>();
     best(workers, workers.threads(), each, &|_| isa.dispatch(Registers { operation }))
 }
 
 fn through_memory(workers: &Workers, numbers: usize, writes: bool) -> f64 {
     let tasks = PARTS * workers.threads();
-    let each = (numbers / tasks).next_multiple_of(CHAINS * Isa::detect().lanes::<f32>());
+    let each = (numbers / tasks).next_multiple_of(CHAINS * workers.isa().lanes::<f32>());
     let mut memory = vec![1.0f32; tasks * each];
     let memory = Parts::new(&mut memory);
     best(workers, tasks, each, &|index| {
         // SAFETY: a part for each task.
         let part = unsafe { memory.slice(index * each, each) };
-        Isa::detect().dispatch(Memory { part, writes });
+        workers.isa().dispatch(Memory { part, writes });
     })
 }
 

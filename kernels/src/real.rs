@@ -85,7 +85,7 @@ impl Real for f32 {
     }
 
     fn erf(self) -> Self {
-        libm::erff(self)
+        crate::erf::erf(self.wide()) as f32
     }
 
     #[inline(always)]
@@ -119,7 +119,7 @@ impl Real for f64 {
     }
 
     fn erf(self) -> Self {
-        libm::erf(self)
+        crate::erf::erf(self)
     }
 
     #[inline(always)]

@@ -16,6 +16,9 @@ mod x86;
 /// The most lanes that any register has.
 pub const MAX_LANES: usize = 16;
 
+/// [`Vector::TILE_ROWS`] of `f64` on every machine.
+pub const DOUBLE_TILE_ROWS: usize = 2;
+
 /// A register that holds [`LANES`](Self::LANES) numbers.
 ///
 /// # Safety
@@ -214,7 +217,9 @@ impl Isa {
             Kind::Avx2 => unsafe { x86::run_avx2(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 if const { size_of::<T>() == size_of::<f32>() } => unsafe { x86::run_avx512(kernel) },
+            Kind::Avx512 if const { size_of::<T>() == size_of::<f32>() } => unsafe {
+                x86::run_avx512(kernel)
+            },
             // SAFETY: a machine with AVX-512 has AVX2; double precision is for checks, and does with it.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => unsafe { x86::run_avx2(kernel) },
@@ -276,6 +281,22 @@ pub fn flush<T: Real>(value: T) -> T {
     if value.abs() < T::min_positive_value() { T::zero() } else { value }
 }
 
+/// An expression in both lanes. Arrays made by a closure would cost the compiler more than all of this.
+macro_rules! lanes {
+    ($lane:ident => $value:expr) => {
+        [
+            {
+                let $lane = 0;
+                $value
+            },
+            {
+                let $lane = 1;
+                $value
+            },
+        ]
+    };
+}
+
 /// The register of machines without a special one: the compiler maps it to what it has.
 impl<T: Real> Vector<T> for [T; 2] {
     const LANES: usize = 2;
@@ -301,86 +322,89 @@ impl<T: Real> Vector<T> for [T; 2] {
     #[inline(always)]
     unsafe fn load_first(from: *const T, count: usize) -> Self {
         // SAFETY: only the first `count` numbers are read, which the caller vouches for.
-        std::array::from_fn(|lane| if lane < count { unsafe { *from.add(lane) } } else { T::zero() })
+        lanes!(lane => if lane < count { unsafe { *from.add(lane) } } else { T::zero() })
     }
 
     #[inline(always)]
     unsafe fn store_first(self, to: *mut T, count: usize) {
-        for (lane, value) in self.into_iter().enumerate().take(count) {
-            // SAFETY: only the first `count` numbers are written, which the caller vouches for.
-            unsafe { *to.add(lane) = value }
+        for lane in 0..2 {
+            if lane < count {
+                // SAFETY: only the first `count` numbers are written, which the caller vouches for.
+                unsafe { *to.add(lane) = self[lane] }
+            }
         }
     }
 
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
-        std::array::from_fn(|lane| self[lane].mul_add(factor[lane], term[lane]))
+        lanes!(lane => self[lane].mul_add(factor[lane], term[lane]))
     }
 
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
-        std::array::from_fn(|lane| self[lane] + other[lane])
+        lanes!(lane => self[lane] + other[lane])
     }
 
     #[inline(always)]
     unsafe fn subtract(self, other: Self) -> Self {
-        std::array::from_fn(|lane| self[lane] - other[lane])
+        lanes!(lane => self[lane] - other[lane])
     }
 
     #[inline(always)]
     unsafe fn multiply(self, other: Self) -> Self {
-        std::array::from_fn(|lane| self[lane] * other[lane])
+        lanes!(lane => self[lane] * other[lane])
     }
 
     #[inline(always)]
     unsafe fn divide(self, other: Self) -> Self {
-        std::array::from_fn(|lane| self[lane] / other[lane])
+        lanes!(lane => self[lane] / other[lane])
     }
 
     #[inline(always)]
     unsafe fn root(self) -> Self {
-        self.map(T::sqrt)
+        lanes!(lane => self[lane].sqrt())
     }
 
     #[inline(always)]
     unsafe fn gate(self, by: Self) -> Self {
-        std::array::from_fn(|lane| if by[lane] <= T::zero() { T::zero() } else { self[lane] })
+        lanes!(lane => if by[lane] <= T::zero() { T::zero() } else { self[lane] })
     }
 
     #[inline(always)]
     unsafe fn at_least(self, floor: Self) -> Self {
-        std::array::from_fn(|lane| if self[lane] < floor[lane] { floor[lane] } else { self[lane] })
+        lanes!(lane => if self[lane] < floor[lane] { floor[lane] } else { self[lane] })
     }
 
     #[inline(always)]
     unsafe fn larger(self, best: Self, [own, bests]: [Self; 2]) -> [Self; 2] {
-        let is_larger = |lane: usize| {
+        let is_larger = lanes!(lane => {
             let is_at_most = self[lane] <= best[lane];
             !is_at_most & !best[lane].is_nan()
-        };
-        let choose =
-            |a: Self, b: Self| std::array::from_fn(|lane| if is_larger(lane) { a[lane] } else { b[lane] });
-        [choose(self, best), choose(own, bests)]
+        });
+        [
+            lanes!(lane => if is_larger[lane] { self[lane] } else { best[lane] }),
+            lanes!(lane => if is_larger[lane] { own[lane] } else { bests[lane] }),
+        ]
     }
 
     #[inline(always)]
     unsafe fn greater(self, other: Self) -> Self {
-        std::array::from_fn(|lane| if self[lane] > other[lane] { T::one() } else { T::zero() })
+        lanes!(lane => if self[lane] > other[lane] { T::one() } else { T::zero() })
     }
 
     #[inline(always)]
     unsafe fn greater_equal(self, other: Self) -> Self {
-        std::array::from_fn(|lane| if self[lane] >= other[lane] { T::one() } else { T::zero() })
+        lanes!(lane => if self[lane] >= other[lane] { T::one() } else { T::zero() })
     }
 
     #[inline(always)]
     unsafe fn flush(self) -> Self {
-        self.map(flush)
+        lanes!(lane => flush(self[lane]))
     }
 
     #[inline(always)]
     unsafe fn is_zero(self) -> bool {
-        self.iter().all(|lane| lane.is_zero())
+        self[0].is_zero() && self[1].is_zero()
     }
 
     #[inline(always)]
@@ -388,6 +412,3 @@ impl<T: Real> Vector<T> for [T; 2] {
         ([self[0], other[0]], [self[1], other[1]])
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@
 use super::conv::Convolution;
 use super::gemm::Epilogue;
 use super::real::Real;
-use super::simd::{Isa, MAX_LANES};
+use super::simd::MAX_LANES;
 use super::workers::Workers;
 use correlation::{Correlation, LEAST_TILES, prepared};
 use gather::Gate;
@@ -54,10 +54,11 @@ macro_rules! by_window {
                 const $window: usize = 5;
                 $value
             }
-            _ => {
+            7 => {
                 const $window: usize = 7;
                 $value
             }
+            _ => unreachable!("`new` admits windows of 3, 5 and 7"),
         }
     };
 }
@@ -67,15 +68,17 @@ impl Winograd {
     /// and where there are so many channels that a block of tiles is too much for a thread's scratch.
     pub fn new(sizes: &Convolution) -> Option<Self> {
         let window = sizes.window;
-        let [tall, wide] = window.kernel;
-        let square = matches!(tall, 3 | 5 | 7) && tall == wide;
-        let slow = sizes.is_dense()
+        let [size, width] = window.kernel;
+        if !matches!(size, 3 | 5 | 7) || size != width {
+            return None;
+        }
+        let is_unit_stride = sizes.is_dense()
             && window.stride == [1, 1]
-            && window.padding.iter().all(|&padding| padding < tall);
+            && window.padding.iter().all(|&padding| padding < size);
         // Points of a block in double precision, at most a register of channels more than there are.
-        let room = SCRATCH / (LEAST_TILES * size_of::<f64>() * points(tall) * points(tall));
+        let room = SCRATCH / (LEAST_TILES * size_of::<f64>() * points(size) * points(size));
         let fits = sizes.channels.max(sizes.filters).saturating_add(2 * MAX_LANES) <= room;
-        (square && slow && fits).then_some(Self { sizes: *sizes })
+        (is_unit_stride && fits).then_some(Self { sizes: *sizes })
     }
 
     /// How many numbers the transformed weights have.
@@ -86,14 +89,10 @@ impl Winograd {
     /// Transforms weights, \[filters, channels, k, k\], for [`forward`](Self::forward).
     #[inline(never)]
     pub fn prepare<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
-        self.prepare_on(Isa::detect(), weight, out, workers);
-    }
-
-    fn prepare_on<T: Real>(&self, isa: Isa, weight: &[T], out: &mut [T], workers: &Workers) {
         debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared()]);
         let taps = self.window() * self.window();
         let source = Source { filter: self.sizes.channels * taps, channel: taps, turned: false };
-        by_window!(self, R => self.ahead().prepare::<T, R, { points(R) }>(isa, (weight, source), out, workers));
+        by_window!(self, R => self.ahead().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
     }
 
     /// How many numbers the weights transformed for [`image_adjoint`](Self::image_adjoint) have.
@@ -104,14 +103,10 @@ impl Winograd {
     /// Transforms weights, \[filters, channels, k, k\], for [`image_adjoint`](Self::image_adjoint).
     #[inline(never)]
     pub fn prepare_adjoint<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
-        self.prepare_adjoint_on(Isa::detect(), weight, out, workers);
-    }
-
-    fn prepare_adjoint_on<T: Real>(&self, isa: Isa, weight: &[T], out: &mut [T], workers: &Workers) {
         debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared_adjoint()]);
         let taps = self.window() * self.window();
         let source = Source { filter: taps, channel: self.sizes.channels * taps, turned: true };
-        by_window!(self, R => self.back().prepare::<T, R, { points(R) }>(isa, (weight, source), out, workers));
+        by_window!(self, R => self.back().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
     }
 
     /// out\[n, y, x, o\] = ∑ image\[n, y + i − P, x + j − P, c\] · weight\[o, c, i, j\] over the channels c and the
@@ -125,24 +120,13 @@ impl Winograd {
         out: &mut [T],
         workers: &Workers,
     ) {
-        self.forward_on(Isa::detect(), (image, prepared), epilogue, out, workers);
-    }
-
-    fn forward_on<T: Real>(
-        &self,
-        isa: Isa,
-        (image, prepared): (&[T], &[T]),
-        epilogue: Epilogue<T>,
-        out: &mut [T],
-        workers: &Workers,
-    ) {
         debug_assert_eq!(
             [image.len(), prepared.len(), out.len()],
             [self.images(), self.prepared(), self.outputs()]
         );
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.sizes.filters));
         let operands = (image, prepared);
-        by_window!(self, R => self.ahead().run::<T, { points(R) }>(isa, operands, epilogue, out, workers));
+        by_window!(self, R => self.ahead().run::<T, { points(R) }>(workers.isa(), operands, epilogue, out, workers));
     }
 
     /// The adjoint of [`forward`](Self::forward) in the image, which has the shape of `out`. Where there is a gate,
@@ -156,24 +140,13 @@ impl Winograd {
         out: &mut [T],
         workers: &Workers,
     ) {
-        self.image_adjoint_on(Isa::detect(), (prepared, upstream), gate, out, workers);
-    }
-
-    fn image_adjoint_on<T: Real>(
-        &self,
-        isa: Isa,
-        (prepared, upstream): (&[T], &[T]),
-        gate: Option<&[T]>,
-        out: &mut [T],
-        workers: &Workers,
-    ) {
         debug_assert_eq!(
             [upstream.len(), prepared.len(), out.len()],
             [self.outputs(), self.prepared_adjoint(), self.images()]
         );
         debug_assert!(gate.is_none_or(|gate| gate.len() == out.len()));
         let operands = (upstream, prepared);
-        by_window!(self, R => self.back().run::<T, { points(R) }>(isa, operands, Gate(gate), out, workers));
+        by_window!(self, R => self.back().run::<T, { points(R) }>(workers.isa(), operands, Gate(gate), out, workers));
     }
 
     /// The adjoint of [`forward`](Self::forward) in the weights, one row of sums for every `every` consecutive
@@ -187,21 +160,10 @@ impl Winograd {
         out: &mut [T],
         workers: &Workers,
     ) {
-        self.weight_sums_on(Isa::detect(), (image, upstream), every, out, workers);
-    }
-
-    fn weight_sums_on<T: Real>(
-        &self,
-        isa: Isa,
-        operands: (&[T], &[T]),
-        every: usize,
-        out: &mut [T],
-        workers: &Workers,
-    ) {
-        debug_assert_eq!([operands.0.len(), operands.1.len()], [self.images(), self.outputs()]);
+        debug_assert_eq!([image.len(), upstream.len()], [self.images(), self.outputs()]);
         debug_assert!(every > 0 && out.len() == self.sizes.batch.div_ceil(every) * self.weights());
         by_window!(self, R =>
-            weight::sums::<T, R, { points(R) }>(&self.sizes, isa, operands, every, out, workers));
+            weight::sums::<T, R, { points(R) }>(&self.sizes, workers.isa(), (image, upstream), every, out, workers));
     }
 
     /// Forward.
@@ -234,6 +196,3 @@ impl Winograd {
         self.sizes.filters * self.sizes.channels * self.window() * self.window()
     }
 }
-
-#[cfg(test)]
-mod tests;

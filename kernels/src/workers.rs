@@ -9,6 +9,7 @@
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::io;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,6 @@ use crate::simd::Isa;
 use memory::Level;
 pub(super) use memory::Parts;
 pub use memory::{Local, Split};
-
 
 mod memory;
 
@@ -369,10 +369,14 @@ impl Shared {
     }
 }
 
+/// The `index`-th of `shares` parts of 0..`total`, which differ by at most one in size.
+pub fn share(total: usize, shares: usize, index: usize) -> Range<usize> {
+    let (size, larger) = (total / shares, total % shares);
+    let start = index * size + index.min(larger);
+    start..start + size + usize::from(index < larger)
+}
+
 /// Locks a mutex whether or not a panic poisoned it: what ours guard is never left half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-#[cfg(test)]
-mod tests;

@@ -57,7 +57,15 @@ pub fn convolution(
     padding: [usize; 2],
 ) -> Convolution {
     let window = Window::new(kernel, stride, padding);
-    Convolution { batch, groups: 1, channels, filters, image, output: window.output_size(image).unwrap(), window }
+    Convolution {
+        batch,
+        groups: 1,
+        channels,
+        filters,
+        image,
+        output: window.output_size(image).unwrap(),
+        window,
+    }
 }
 
 /// The same with groups, dilation, and so much padding after the last pixel. Channels and filters are those of a group.
@@ -159,7 +167,11 @@ pub struct Product {
 pub fn products(sizes: &Convolution, is_nhwc: bool, mut visit: impl FnMut(Product)) {
     let Convolution { batch, groups, channels, filters, image, output, window } = *sizes;
     let [kernel_h, kernel_w] = window.kernel;
-    let index = |n: usize, channel: usize, channels: usize, [row, column]: [usize; 2], [height, width]: [usize; 2]| {
+    let index = |n: usize,
+                 channel: usize,
+                 channels: usize,
+                 [row, column]: [usize; 2],
+                 [height, width]: [usize; 2]| {
         if is_nhwc {
             ((n * height + row) * width + column) * channels + channel
         } else {

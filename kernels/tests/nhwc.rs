@@ -50,10 +50,15 @@ fn check_all<T: Real>(sizes: &Convolution, workers: &Workers) {
     image_out.iter_mut().zip(&gate).for_each(|(out, &gate)| *out = gated(*out, gate));
     let mut prepared = vec![T::nan(); direct.prepared()];
     direct.prepare(&weight, &mut prepared, workers);
-    check::<T>(&format!("forward {what}"), &out, rounding(weights / (sizes.groups * sizes.filters).max(1)), |out| {
-        let epilogue = Epilogue { bias: Some(&bias), relu: false };
-        direct.forward(&image, &prepared, epilogue, out, workers);
-    });
+    check::<T>(
+        &format!("forward {what}"),
+        &out,
+        rounding(weights / (sizes.groups * sizes.filters).max(1)),
+        |out| {
+            let epilogue = Epilogue { bias: Some(&bias), relu: false };
+            direct.forward(&image, &prepared, epilogue, out, workers);
+        },
+    );
     let mut prepared = vec![T::nan(); direct.prepared_adjoint()];
     direct.prepare_adjoint(&weight, &mut prepared, workers);
     check::<T>(&format!("image adjoint {what}"), &image_out, rounding(weights), |out| {
@@ -108,9 +113,8 @@ fn all_outputs<T: Real>(sizes: &Convolution, workers: &Workers) -> Vec<T> {
 fn neither_threads_nor_registers_change_a_bit() {
     let pools = different_pools();
     for sizes in all().chain([banded()]) {
-        let bits = |pool| -> Vec<u32> {
-            all_outputs::<f32>(&sizes, pool).into_iter().map(f32::to_bits).collect()
-        };
+        let bits =
+            |pool| -> Vec<u32> { all_outputs::<f32>(&sizes, pool).into_iter().map(f32::to_bits).collect() };
         let expected = bits(&pools[0]);
         for pool in &pools {
             assert!(bits(pool) == expected, "{} {sizes:?}", pool.isa().name());

@@ -130,7 +130,8 @@ impl Convolution {
                 let mut sums = [T::zero(); SUMS];
                 for n in 0..self.batch {
                     let image = &image[(n * self.groups * self.channels + channel) * self.image_plane()..];
-                    let upstream = &upstream[(n * self.groups * self.filters + filter) * self.output_plane()..];
+                    let upstream =
+                        &upstream[(n * self.groups * self.filters + filter) * self.output_plane()..];
                     self.rows_of(tap % self.window_taps(), |row| {
                         let upstream = &upstream[row.position..][..row.count];
                         add_products(upstream, &image[row.pixel..], self.window.stride[1], &mut sums);

@@ -8,17 +8,17 @@ use smallvec::SmallVec;
 
 use super::step::{self, BLOCK, Block, Place, REGISTERS, Source, Step};
 use super::{Argument, Instruction, MAX_RESULTS, MAX_TILES, Read, TILE, Target, Term};
-use crate::gemm::share;
 use crate::real::Real;
-use crate::simd::{Kernel, Vector, vectorize};
+use crate::simd::{Isa, Kernel, Vector, vectorize};
+use crate::workers::share;
 
 /// Bytes of a register on the machines that have enough of them for the largest block,
 const WIDEST: usize = 64;
 /// and registers in a block on others, and of what is left.
 const HALF: usize = REGISTERS / 2;
 
-/// A program about to run over some elements of its results. Memory is given by address, because results may lie on
-/// operands; nobody else uses it meanwhile.
+/// A program over some elements of its results. Memory is given by address, because results may lie on operands; nobody
+/// else uses it meanwhile.
 pub struct Chunk<'a, T> {
     /// The program.
     pub code: &'a [Instruction],
@@ -27,42 +27,57 @@ pub struct Chunk<'a, T> {
     /// Which elements.
     pub elements: Range<usize>,
     /// These elements of each result.
-    pub out: SmallVec<[*mut T; MAX_RESULTS]>,
+    pub out: [*mut T; MAX_RESULTS],
     /// A tile for each operand, of which those that are read along a walk are copied here.
     pub copies: *mut T,
     /// A block for each register.
     pub registers: *mut T,
 }
 
-impl<T: Real> Kernel<T> for Chunk<'_, T> {
+/// The steps of a program over one tile.
+struct Tile<'a, T> {
+    elements: Range<usize>,
+    steps: &'a [Step<T>],
+    streams: &'a [*const T],
+}
+
+impl<T: Real> Chunk<'_, T> {
+    /// Runs the program, tile by tile.
+    pub fn run(self, isa: Isa) {
+        let (tile, len) = (self.tile(), self.elements.len());
+        let (streams, count) = self.streams();
+        let (streams, steps) = (&streams[..count], self.steps(count));
+        for start in (0..len).step_by(tile) {
+            let elements = start..len.min(start + tile);
+            self.fetch(&elements, tile);
+            isa.dispatch(Tile { elements, steps: &steps, streams });
+        }
+    }
+}
+
+impl<T: Real> Kernel<T> for Tile<'_, T> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        let (tile, len) = (self.tile(), self.elements.len());
-        let streams = self.streams();
-        let steps = self.steps(streams.len());
-        for start in (0..len).step_by(tile) {
-            let end = len.min(start + tile);
-            self.fetch(&(start..end), tile);
-            let mut block = Block { tile: start, first: 0, count: 0 };
-            while start + block.first < end {
-                let left = end - start - block.first;
-                // SAFETY: `steps` says so; `dispatch` vouches for the instruction set.
-                unsafe {
-                    if size_of::<V>() == WIDEST && left >= REGISTERS * V::LANES {
-                        block.count = REGISTERS * V::LANES;
-                        step::run::<T, V, REGISTERS>(&steps, &block, &streams);
-                    } else if left >= HALF * V::LANES {
-                        block.count = HALF * V::LANES;
-                        step::run::<T, V, HALF>(&steps, &block, &streams);
-                    } else {
-                        block.count = left.min(V::LANES);
-                        step::run::<T, V, 1>(&steps, &block, &streams);
-                    }
+        let (Self { steps, streams, .. }, Range { start, end }) = (&self, self.elements.clone());
+        let mut block = Block { tile: start, first: 0, count: 0 };
+        while start + block.first < end {
+            let left = end - start - block.first;
+            // SAFETY: `Chunk::steps` says so; `dispatch` vouches for the instruction set.
+            unsafe {
+                if const { size_of::<V>() == WIDEST } && left >= REGISTERS * V::LANES {
+                    block.count = REGISTERS * V::LANES;
+                    step::run::<T, V, REGISTERS>(steps, &block, streams);
+                } else if left >= HALF * V::LANES {
+                    block.count = HALF * V::LANES;
+                    step::run::<T, V, HALF>(steps, &block, streams);
+                } else {
+                    block.count = left.min(V::LANES);
+                    step::run::<T, V, 1>(steps, &block, streams);
                 }
-                block.first += block.count;
             }
+            block.first += block.count;
         }
     }
 }
@@ -172,14 +187,18 @@ impl<T: Real> Chunk<'_, T> {
         }
     }
 
-    /// What is read as it lies, and so can be asked for before it is needed.
-    fn streams(&self) -> SmallVec<[*const T; MAX_TILES]> {
-        let streams = self.operands.iter().filter_map(|read| match *read {
-            Read::Whole(data) => Some(data[self.elements.start..].as_ptr()),
-            Read::InPlace(result) => Some(self.out[result].cast_const()),
-            Read::Along(..) | Read::Single(_) => None,
-        });
-        streams.collect()
+    /// What is read as it lies, and so can be asked for before it is needed; and how many there are.
+    fn streams(&self) -> ([*const T; MAX_TILES], usize) {
+        let (mut streams, mut count) = ([std::ptr::null(); MAX_TILES], 0);
+        for read in self.operands {
+            streams[count] = match *read {
+                Read::Whole(data) => data[self.elements.start..].as_ptr(),
+                Read::InPlace(result) => self.out[result].cast_const(),
+                Read::Along(..) | Read::Single(_) => continue,
+            };
+            count += 1;
+        }
+        (streams, count)
     }
 }
 

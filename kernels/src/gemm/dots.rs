@@ -6,10 +6,10 @@
 use std::ops::Range;
 
 use super::pack::transposed;
-use super::{DOT_ROWS, Epilogue, Gemm, share};
+use super::{DOT_ROWS, Epilogue, Gemm};
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
-use crate::workers::{Parts, Workers};
+use crate::workers::{Parts, Workers, share};
 
 /// How many interleaved sums a dot product is.
 const SUMS: usize = MAX_LANES;
@@ -74,14 +74,15 @@ impl<T: Real, const ROWS: usize> Kernel<T> for Rows<'_, T, ROWS> {
                 // Of each row, the first registers of all columns' sums, then the second ones, and so on.
                 let mut sums = [[zero; SUMS]; ROWS];
                 for lane in 0..count {
-                    for (sums, dot) in sums.iter_mut().zip(self.sums::<V>(first + lane)) {
+                    let dots = self.sums::<V>(first + lane);
+                    for row in 0..ROWS {
                         for group in 0..SUMS / V::LANES {
-                            sums[group * V::LANES + lane] = dot[group];
+                            sums[row][group * V::LANES + lane] = dots[row][group];
                         }
                     }
                 }
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let dots = epilogue.apply(total::<T, V>(sums), first, count);
+                for row in 0..ROWS {
+                    let dots = epilogue.apply(total::<T, V>(&mut sums[row]), first, count);
                     dots.store_first(c.start().add(row * gemm.n + first), count);
                 }
             }
@@ -107,8 +108,8 @@ impl<T: Real, const ROWS: usize> Rows<'_, T, ROWS> {
                 for group in 0..SUMS / V::LANES {
                     let step = step + group * V::LANES;
                     let right = V::load(b.add(step));
-                    for (row, sums) in sums.iter_mut().enumerate() {
-                        sums[group] = V::load(a.add(row * k + step)).mul_add(right, sums[group]);
+                    for row in 0..ROWS {
+                        sums[row][group] = V::load(a.add(row * k + step)).mul_add(right, sums[row][group]);
                     }
                 }
             }
@@ -116,8 +117,9 @@ impl<T: Real, const ROWS: usize> Rows<'_, T, ROWS> {
                 let step = whole + group * V::LANES;
                 let count = V::LANES.min(k - step);
                 let right = V::load_first(b.add(step), count);
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    sums[group] = V::load_first(a.add(row * k + step), count).mul_add(right, sums[group]);
+                for row in 0..ROWS {
+                    let left = V::load_first(a.add(row * k + step), count);
+                    sums[row][group] = left.mul_add(right, sums[row][group]);
                 }
             }
             sums

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Gemm, share};
+use super::Gemm;
+use crate::workers::share;
 
 /// How many multiplications make a task worth handing to another thread.
 const TASK_PRODUCTS: usize = 1 << 16;

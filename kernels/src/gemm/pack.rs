@@ -108,13 +108,14 @@ unsafe fn square<T: Real, V: Vector<T>>(
     // SAFETY: the caller vouches for all of it.
     unsafe {
         let mut block = [V::splat(T::zero()); MAX_LANES];
-        for (column, register) in block.iter_mut().enumerate().take(V::LANES) {
+        for column in 0..V::LANES {
             let from = from.add(column * stride);
-            *register = if steps == V::LANES { V::load(from) } else { V::load_first(from, steps) };
+            block[column] = if steps == V::LANES { V::load(from) } else { V::load_first(from, steps) };
         }
-        for (row, register) in transposed::<T, V>(block).into_iter().enumerate().take(V::LANES) {
+        let block = transposed::<T, V>(block);
+        for row in 0..V::LANES {
             if row < steps {
-                register.store(to.add(row * width));
+                block[row].store(to.add(row * width));
             }
         }
     }
@@ -135,11 +136,12 @@ unsafe fn corner<T: Real, V: Vector<T>>(
     // SAFETY: the caller vouches for all of it.
     unsafe {
         let mut block = [V::splat(T::zero()); MAX_LANES];
-        for (column, register) in block.iter_mut().enumerate().take(columns) {
-            *register = V::load_first(from.add(column * stride), steps);
+        for column in 0..columns {
+            block[column] = V::load_first(from.add(column * stride), steps);
         }
-        for (row, register) in transposed::<T, V>(block).into_iter().enumerate().take(steps) {
-            register.store_first(to.add(row * width), room);
+        let block = transposed::<T, V>(block);
+        for row in 0..steps {
+            block[row].store_first(to.add(row * width), room);
         }
     }
 }

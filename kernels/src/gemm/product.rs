@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::grid::Grid;
 use super::pack::{Copy, Transpose};
-use super::tile::{Bias, Columns, Finish, Part, Rows, Tile};
-use super::{Epilogue, Gemm, share};
+use super::tile::{Columns, Finish, MAX_ROWS, Part, Rows, Tile};
+use super::{Epilogue, Gemm};
 use crate::real::Real;
 use crate::simd::Isa;
-use crate::workers::{Local, Parts, Split};
+use crate::workers::{Local, Parts, Split, share};
 
 /// How many steps of the inner dimension a tile does at a time, so that what it reads stays in the nearest cache.
 const INNER: usize = 576;
@@ -112,12 +112,11 @@ impl<T: Real> Product<'_, T> {
             if transpose_a {
                 let to = &mut packed[..rows.len() * steps.len()];
                 self.pack(self.a, Order::Straight(m), &rows, steps, rows.len(), to);
-                let row = |row| packed.as_ptr().wrapping_add(row);
-                self.panels(tile, &rows, block, Rows { rows: std::array::from_fn(row), stride: rows.len() });
+                self.panels(tile, &rows, block, left(packed.as_ptr(), [1, rows.len()]));
             } else {
                 // Without a single step there may be nothing to point to, and nothing is read.
-                let row = |row| self.a.as_ptr().wrapping_add((rows.start + row) * k + steps.start);
-                self.panels(tile, &rows, block, Rows { rows: std::array::from_fn(row), stride: 1 });
+                let start = self.a.as_ptr().wrapping_add(rows.start * k + steps.start);
+                self.panels(tile, &rows, block, left(start, [k, 1]));
             }
         }
     }
@@ -149,17 +148,24 @@ impl<T: Real> Product<'_, T> {
     fn store(&self, tile: &Tile<T>, rows: &Range<usize>, columns: Range<usize>, block: &Block<T>) {
         let Gemm { m, n: pitch, .. } = *self.gemm;
         let [first, last] = block.ends;
-        let bias = self.epilogue.bias.filter(|_| last);
-        let bias = bias.map_or(Bias::None, |bias| Bias::Columns(&bias[columns.clone()]));
+        let bias = self.epilogue.bias.filter(|_| last).map(|bias| &bias[columns.clone()]);
         let finish = Finish { add: !first, bias, relu: self.epilogue.relu && last };
         // SAFETY: the part of C has these rows and columns, and they are no other task's.
         unsafe {
             let target = self.c.start().add((block.part * m + rows.start) * pitch + columns.start);
-            let part =
-                Part { rows: rows.len(), column: 0, columns: columns.len(), target, pitch, spacing: 1 };
+            let part = Part { rows: rows.len(), columns: columns.len(), target, pitch };
             tile.store(self.isa, part, finish);
         }
     }
+}
+
+/// The left operand of a tile, from row to row and from step to step of which so many numbers lie.
+fn left<T>(start: *const T, [row, step]: [usize; 2]) -> Rows<T> {
+    let mut rows = [start; MAX_ROWS];
+    for index in 0..MAX_ROWS {
+        rows[index] = start.wrapping_add(index * row);
+    }
+    Rows { rows, stride: step }
 }
 
 /// How an operand lies that is packed, and the distance of its rows.

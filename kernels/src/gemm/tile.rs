@@ -2,11 +2,11 @@
 //!
 //! A tile is a few rows by a few registers of columns. Each step along the inner dimension reads one row
 //! of the right operand, and per tile row one number of the left operand, which is spread over all lanes.
-//! Where the operands lie is up to [`Left`] and [`Right`]: packed for the purpose, or read in place.
+//! Where the operands lie say [`Rows`] and [`Columns`]: packed for the purpose, or read in place.
 
-pub use super::operand::{Columns, Gathered, Left, Right, Rows, Scattered};
+pub use super::operand::{Columns, Rows};
 use crate::real::Real;
-use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::simd::{DOUBLE_TILE_ROWS, Isa, Kernel, MAX_LANES, Vector};
 
 /// The most rows that a tile has on any machine.
 pub const MAX_ROWS: usize = 8;
@@ -17,6 +17,11 @@ const MAX_REGISTERS: usize = 2 * MAX_ROWS;
 /// mask. They hold two times `tile_rows` registers of sums where the tile is two registers wide.
 const fn fits(rows: usize, vectors: usize, tile_rows: usize) -> bool {
     rows <= tile_rows && (rows + 1) * vectors <= 2 * (tile_rows + 1)
+}
+
+/// Whether any machine has a tile of this size for the type of number.
+const fn exists<T>(rows: usize, vectors: usize) -> bool {
+    size_of::<T>() == size_of::<f32>() || fits(rows, vectors, DOUBLE_TILE_ROWS)
 }
 
 /// A finished tile, row after row, each `vectors` registers long.
@@ -41,8 +46,8 @@ impl<T: Real> Tile<T> {
         &mut self,
         isa: Isa,
         [rows, vectors]: [usize; 2],
-        left: impl Left<T>,
-        right: impl Right<T>,
+        left: Rows<T>,
+        right: Columns<T>,
         steps: usize,
     ) {
         debug_assert!(fits(rows, vectors, isa.tile_rows::<T>()));
@@ -51,8 +56,8 @@ impl<T: Real> Tile<T> {
         macro_rules! by_size {
             ($($rows:literal * $vectors:literal)*) => {
                 match (rows, vectors) {
-                    $(($rows, $vectors) => {
-                        isa.dispatch(Multiply::<_, _, _, $rows, $vectors> { left, right, steps, out });
+                    $(($rows, $vectors) if const { exists::<T>($rows, $vectors) } => {
+                        isa.dispatch(Multiply::<_, $rows, $vectors> { left, right, steps, out });
                     })*
                     _ => unreachable!("there is no tile of {rows} × {vectors}"),
                 }
@@ -74,68 +79,46 @@ impl<T: Real> Tile<T> {
     }
 }
 
-/// Some of a tile's columns, in all of its rows, and where they go.
+/// Where a tile goes.
 #[derive(Clone, Copy)]
 pub struct Part<T> {
     /// How many rows.
     pub rows: usize,
-    /// The first column.
-    pub column: usize,
     /// How many columns.
     pub columns: usize,
     /// Where the first row goes.
     pub target: *mut T,
     /// From one row's target to the next.
     pub pitch: usize,
-    /// From one column's target to the next.
-    pub spacing: usize,
 }
 
 /// What happens to a tile's numbers on their way out: first `add`, then `bias`, then `relu`. Last of all,
 /// subnormal numbers become 0.
 #[derive(Clone, Copy)]
 pub struct Finish<'a, T> {
-    /// Whether they are added to what the target holds; only for a spacing of 1.
+    /// Whether they are added to what the target holds.
     pub add: bool,
-    /// What is added to all numbers of a column or row.
-    pub bias: Bias<'a, T>,
+    /// What is added to all numbers of each column.
+    pub bias: Option<&'a [T]>,
     /// Whether numbers ≤ 0 become 0.
     pub relu: bool,
 }
 
-/// A bias of a part of a tile.
-#[derive(Clone, Copy)]
-pub enum Bias<'a, T> {
-    /// None at all.
-    None,
-    /// One for each of the part's columns.
-    Columns(&'a [T]),
-    /// One for each row.
-    Rows(&'a [T]),
-}
-
-impl<T> Finish<'_, T> {
-    /// The numbers as they are.
-    pub const PLAIN: Self = Self { add: false, bias: Bias::None, relu: false };
-}
-
 /// Computes a tile. Only this loop's accumulators may live here, or they no longer fit the registers.
-struct Multiply<T, L, R, const ROWS: usize, const VECTORS: usize> {
-    left: L,
-    right: R,
+struct Multiply<T, const ROWS: usize, const VECTORS: usize> {
+    left: Rows<T>,
+    right: Columns<T>,
     steps: usize,
     out: *mut T,
 }
 
-impl<T: Real, L: Left<T>, R: Right<T>, const ROWS: usize, const VECTORS: usize> Kernel<T>
-    for Multiply<T, L, R, ROWS, VECTORS>
-{
+impl<T: Real, const ROWS: usize, const VECTORS: usize> Kernel<T> for Multiply<T, ROWS, VECTORS> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
         if const { !fits(ROWS, VECTORS, V::TILE_ROWS) } {
-            return; // never asked for; saves compiling it
+            unreachable!("never asked for; saves compiling it");
         }
         // SAFETY: `dispatch` vouches for the instruction set, and the caller of `Tile::multiply` for the operands;
         // the tile has room for the most rows and lanes there are.
@@ -178,94 +161,26 @@ impl<T: Real> Kernel<T> for Store<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
         let Store { tile, part, finish } = self;
-        debug_assert!(part.column + part.columns <= tile.pitch && (part.spacing == 1 || !finish.add));
-        for done in (0..part.columns).step_by(V::LANES) {
-            let count = V::LANES.min(part.columns - done);
-            // SAFETY: `count` keeps to the columns of the part, which are inside the tile; the caller of
-            // `Tile::store` vouches for the target. What is asked for most often has loops of its own.
+        debug_assert!(part.columns <= tile.pitch);
+        let floor = if finish.relu { T::zero() } else { T::neg_infinity() };
+        for column in (0..part.columns).step_by(V::LANES) {
+            let count = V::LANES.min(part.columns - column);
+            // SAFETY: `count` keeps to the columns of the part, the tile has whole registers, and the bias a number for
+            // each column; the caller of `Tile::store` vouches for the target.
             unsafe {
-                match (finish, part.spacing) {
-                    (Finish { add: false, bias: Bias::None, relu: false }, 1) => self.rows::<V>(
-                        [done, count],
-                        #[inline(always)]
-                        |value, _, target| value.flush().store_first(target, count),
-                    ),
-                    (Finish { add: true, bias: Bias::None, relu: false }, 1) => self.rows::<V>(
-                        [done, count],
-                        #[inline(always)]
-                        |value, _, target| {
-                            value.add(V::load_first(target, count)).flush().store_first(target, count);
-                        },
-                    ),
-                    _ => self.rows::<V>(
-                        [done, count],
-                        #[inline(always)]
-                        |value, row, target| self.finish([done, count, row], value, target),
-                    ),
+                let bias = match finish.bias {
+                    Some(bias) => V::load_first(bias.as_ptr().add(column), count),
+                    None => V::splat(T::zero()),
+                };
+                for row in 0..part.rows {
+                    let target = part.target.add(row * part.pitch + column);
+                    let mut value = V::load(tile.numbers.as_ptr().add(row * tile.pitch + column));
+                    if finish.add {
+                        value = value.add(V::load_first(target, count));
+                    }
+                    value.add(bias).at_least(V::splat(floor)).flush().store_first(target, count);
                 }
             }
-        }
-    }
-}
-
-impl<T: Real> Store<'_, T> {
-    /// Goes through a register of every row, `count` columns of it: its numbers, the row, and where they go.
-    ///
-    /// # Safety
-    /// The columns must be inside the part, and the instruction set of `V` exist.
-    #[inline(always)]
-    unsafe fn rows<V: Vector<T>>(&self, [done, count]: [usize; 2], store: impl Fn(V, usize, *mut T)) {
-        let Store { tile, part, .. } = self;
-        // SAFETY: the part is inside the tile, and the caller vouches for the columns.
-        unsafe {
-            let numbers = tile.numbers.as_ptr().add(part.column + done);
-            let target = part.target.add(done * part.spacing);
-            for row in 0..part.rows {
-                let value = V::load_first(numbers.add(row * tile.pitch), count);
-                store(value, row, target.add(row * part.pitch));
-            }
-        }
-    }
-
-    /// Does whatever the finish asks for with one register, and writes it.
-    ///
-    /// # Safety
-    /// The target must be writable, and the instruction set of `V` exist.
-    #[inline(always)]
-    unsafe fn finish<V: Vector<T>>(&self, [done, count, row]: [usize; 3], mut value: V, target: *mut T) {
-        let Store { part, finish, .. } = self;
-        // SAFETY: the caller vouches for all of it; the bias has a number for every column or row.
-        unsafe {
-            if finish.add {
-                value = value.add(V::load_first(target, count));
-            }
-            value = match finish.bias {
-                Bias::None => value,
-                Bias::Columns(bias) => value.add(V::load_first(bias.as_ptr().add(done), count)),
-                Bias::Rows(bias) => value.add(V::splat(bias[row])),
-            };
-            value = if finish.relu { value.relu() } else { value }.flush();
-            if part.spacing == 1 {
-                value.store_first(target, count);
-            } else {
-                scatter::<T, V>(value, target, part.spacing, count);
-            }
-        }
-    }
-}
-
-/// Writes the first `count` lanes to places that are `spacing` apart.
-///
-/// # Safety
-/// They must be writable, and the instruction set of `V` exist.
-#[inline(always)]
-unsafe fn scatter<T: Real, V: Vector<T>>(value: V, to: *mut T, spacing: usize, count: usize) {
-    let mut lanes = [T::zero(); MAX_LANES];
-    // SAFETY: no register has more lanes than the array; the caller vouches for the places.
-    unsafe {
-        value.store(lanes.as_mut_ptr());
-        for (lane, &number) in lanes.iter().enumerate().take(count) {
-            *to.add(lane * spacing) = number;
         }
     }
 }

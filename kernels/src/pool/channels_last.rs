@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::Pooling;
 use crate::real::Real;
-use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::simd::{Kernel, MAX_LANES, Vector};
 use crate::workers::{Parts, Workers};
 
 /// How many outputs make a task.
@@ -22,7 +22,14 @@ impl Pooling {
             let indices = unsafe { indices.slice(start, rows.len() * self.places[1] * channels) };
             let image = self.image(channels, data, image);
             let out = std::ptr::null_mut();
-            Isa::detect().dispatch(Maxima { pooling: self, channels, rows, image, out, indices: indices.as_mut_ptr() });
+            workers.isa().dispatch(Maxima {
+                pooling: self,
+                channels,
+                rows,
+                image,
+                out,
+                indices: indices.as_mut_ptr(),
+            });
         });
     }
 
@@ -45,7 +52,7 @@ impl Pooling {
             // SAFETY: nor are their indices.
             let indices = indices.as_ref().map(|indices| unsafe { indices.slice(start, count) });
             let indices = indices.map_or(std::ptr::null_mut(), <[u32]>::as_mut_ptr);
-            Isa::detect().dispatch(Maxima { pooling: self, channels, rows, image, out, indices });
+            workers.isa().dispatch(Maxima { pooling: self, channels, rows, image, out, indices });
         });
     }
 
@@ -92,7 +99,7 @@ impl Pooling {
                 out.fill(T::zero());
             }
             if apart {
-                Isa::detect().dispatch(PutApart { pooling: self, channels, values, indices, out });
+                workers.isa().dispatch(PutApart { pooling: self, channels, values, indices, out });
             } else {
                 let pixels = values.chunks_exact(channels).zip(indices.chunks_exact(channels));
                 for (values, indices) in pixels {
@@ -271,6 +278,3 @@ impl<T: Real> Kernel<T> for PutApart<'_, T> {
         );
     }
 }
-
-#[cfg(test)]
-mod tests;

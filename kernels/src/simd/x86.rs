@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Vector};
+use super::{DOUBLE_TILE_ROWS, Kernel, Vector};
 use crate::real::Real;
 
 /// Whether the machine has all that [`run_avx512`] enables.
@@ -231,7 +231,7 @@ macro_rules! avx2 {
      $compare:ident, $and:ident, $or:ident, $blend:ident, $low:ident, $high:ident, $halves:ident, $signs:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
-            const TILE_ROWS: usize = if size_of::<$number>() == 8 { 2 } else { 6 };
+            const TILE_ROWS: usize = if size_of::<$number>() == 8 { DOUBLE_TILE_ROWS } else { 6 };
 
             common! $common;
 

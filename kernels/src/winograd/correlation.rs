@@ -10,10 +10,9 @@ use super::spread::{Pictures, Spread, lines};
 use super::tiles::{Groups, Layout, Tiles};
 use super::transforms::Divide;
 use super::weights::{CHANNELS, Prepare, Source, taps};
-use crate::gemm::share;
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
-use crate::workers::{Local, Parts, Split, Workers};
+use crate::workers::{Local, Parts, Split, Workers, share};
 
 /// How many bytes the points of a block's image may take, so that they stay in the second-level cache.
 const BLOCK_BYTES: usize = 1 << 18;

@@ -143,16 +143,22 @@ impl<T: Real, F: Finish<T>, const N: usize> Gather<'_, T, F, N> {
             for i in 0..N {
                 let from = self.from.as_ptr().add(at + i * N * self.layout.point);
                 let mut values = [V::splat(T::zero()); N];
-                for (x, value) in values.iter_mut().enumerate() {
-                    *value = V::load(from.add(x * self.layout.point));
+                for x in 0..N {
+                    values[x] = V::load(from.add(x * self.layout.point));
                     prefetch_line(from.wrapping_add(x * self.layout.point + V::LANES)); // the next tile
                 }
                 let values: [V; OUTPUTS] = collect(values);
-                lines.iter_mut().zip(values).for_each(|(line, value)| line[i] = value);
+                for x in 0..OUTPUTS {
+                    lines[x][i] = values[x];
+                }
             }
-            for (x, line) in lines.into_iter().enumerate().take(inside[1]) {
-                let values: [V; OUTPUTS] = collect(line);
-                for (y, mut value) in values.into_iter().enumerate() {
+            for x in 0..OUTPUTS {
+                if x >= inside[1] {
+                    break;
+                }
+                let values: [V; OUTPUTS] = collect(lines[x]);
+                for y in 0..OUTPUTS {
+                    let mut value = values[y];
                     if y < inside[0] {
                         if blank & bit([y, x]) != 0 {
                             value = V::splat(T::zero());

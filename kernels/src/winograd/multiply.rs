@@ -4,6 +4,8 @@ use super::tiles::Layout;
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, Vector, prefetch_line};
 
+/// How many tiles are done at a time at most, which is enough to keep every machine's multipliers busy.
+const MAX_TILES: usize = 12;
 /// How many steps before they are multiplied weights are asked for.
 const AHEAD: usize = 16;
 
@@ -36,7 +38,8 @@ impl<T: Real> Forward<T> {
     /// # Safety
     /// All that the fields promise must be there.
     pub unsafe fn run(self, isa: Isa, registers: usize) {
-        let most = isa.tile_rows::<T>() * if registers == 1 { 2 } else { 1 };
+        let most =
+            if registers == 1 { MAX_TILES.min(2 * isa.tile_rows::<T>()) } else { isa.tile_rows::<T>() };
         let size = self.tiles.div_ceil(self.tiles.div_ceil(most).max(1));
         macro_rules! by_size {
             ($($size:literal)*; $($more:literal)*) => {
@@ -48,7 +51,7 @@ impl<T: Real> Forward<T> {
                 }
             };
         }
-        by_size!(1 2 3 4 5 6 7 8; 9 10 11 12 13 14 15 16);
+        by_size!(1 2 3 4 5 6 7 8; 9 10 11 12);
     }
 }
 
@@ -61,7 +64,7 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> Kernel<T> for ForwardT
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
         if const { TILES * REGISTERS > 2 * V::TILE_ROWS } {
-            return; // never asked for; saves compiling it
+            unreachable!("never asked for; saves compiling it");
         }
         let Forward { left, right, right_point, out, layout, points, tiles, .. } = self.0;
         for point in 0..points {
@@ -177,7 +180,7 @@ impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize> K
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
         if const { V::LANES % CHANNELS != 0 || CHANNELS * REGISTERS > 2 * V::TILE_ROWS } {
-            return; // never asked for; saves compiling it
+            unreachable!("never asked for; saves compiling it");
         }
         let Weight { left, right, layout, out, out_point, points, .. } = self.0;
         for point in 0..points {

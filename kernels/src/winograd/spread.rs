@@ -111,17 +111,18 @@ impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Spread<'_, T, A, K
                     (0..N).for_each(|i| pixels[0].store(to.add(i * V::LANES)));
                     continue;
                 }
-                for (i, pixel) in pixels.iter_mut().enumerate() {
+                for i in 0..K {
                     let from = start.wrapping_add((i * width + x) * channels);
                     prefetch_line(from.wrapping_add(V::LANES)); // the next register of channels
                     if WHOLE {
-                        *pixel = V::load(from);
+                        pixels[i] = V::load(from);
                     } else if rows & 1 << i != 0 {
-                        *pixel = V::load_first(from, count);
+                        pixels[i] = V::load_first(from, count);
                     }
                 }
-                for (i, value) in self.along.apply(pixels).into_iter().enumerate() {
-                    value.store(to.add(i * V::LANES));
+                let values = self.along.apply(pixels);
+                for i in 0..N {
+                    values[i].store(to.add(i * V::LANES));
                 }
             }
         }
@@ -141,11 +142,12 @@ impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Spread<'_, T, A, K
                     let at = register * self.layout.register + i * N * self.layout.point;
                     let to = self.to.as_mut_ptr().add(at + (segment.before + tile) * V::LANES);
                     let mut values = [V::splat(T::zero()); K];
-                    for (x, value) in values.iter_mut().enumerate() {
-                        *value = V::load(from.add(x * N * V::LANES));
+                    for x in 0..K {
+                        values[x] = V::load(from.add(x * N * V::LANES));
                     }
-                    for (x, value) in self.along.apply(values).into_iter().enumerate() {
-                        value.store(to.add(x * self.layout.point));
+                    let values = self.along.apply(values);
+                    for x in 0..N {
+                        values[x].store(to.add(x * self.layout.point));
                         prefetch_line(to.wrapping_add(x * self.layout.point + 2 * V::LANES));
                     }
                 }

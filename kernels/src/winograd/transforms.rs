@@ -191,12 +191,12 @@ pub unsafe fn collect<T: Real, V: Vector<T>, const N: usize, const K: usize>(val
             let (at, opposite) = (values[1 + 2 * pair], values[2 + 2 * pair]);
             let sums = [at.add(opposite), opposite.mul_add(V::splat(T::of(-1.0)), at)];
             let mut power = 1.0;
-            for (k, out) in out.iter_mut().enumerate() {
+            for k in 0..K {
                 let first = pair == 0 && k > 0 && k < K - 1;
-                *out = match (first, power == 1.0) {
+                out[k] = match (first, power == 1.0) {
                     (true, true) => sums[k % 2],
-                    (false, true) => out.add(sums[k % 2]),
-                    _ => sums[k % 2].mul_add(V::splat(T::of(power)), *out),
+                    (false, true) => out[k].add(sums[k % 2]),
+                    _ => sums[k % 2].mul_add(V::splat(T::of(power)), out[k]),
                 };
                 power *= Points::<N>::pair(pair);
             }

@@ -11,10 +11,9 @@ use super::tiles::{Groups, Layout, Tiles};
 use super::transforms::{Along, Divide, Evaluate, OUTPUTS};
 use super::weights::Finish;
 use crate::conv::Convolution;
-use crate::gemm::share;
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
-use crate::workers::{Local, Parts, Split, Workers};
+use crate::workers::{Local, Parts, Split, Workers, share};
 
 /// How many bytes the sums of a task may take.
 const SUMS_BYTES: usize = 5 << 18;

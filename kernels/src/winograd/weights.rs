@@ -90,16 +90,20 @@ impl<T: Real, const R: usize, const N: usize> Kernel<T> for PrepareChannel<'_, T
                 let mut lines = [[V::splat(T::zero()); R]; N];
                 for x in 0..R {
                     let tap = |y| if source.turned { R * R - 1 - (y * R + x) } else { y * R + x };
-                    let column: [V; R] =
-                        std::array::from_fn(|y| V::load(self.taps.as_ptr().add(tap(y) * width + filter)));
+                    let mut column = [V::splat(T::zero()); R];
+                    for y in 0..R {
+                        column[y] = V::load(self.taps.as_ptr().add(tap(y) * width + filter));
+                    }
                     let column: [V; N] = Evaluate.apply(column);
-                    lines.iter_mut().zip(column).for_each(|(line, value)| line[x] = value);
+                    for i in 0..N {
+                        lines[i][x] = column[i];
+                    }
                 }
-                for (i, line) in lines.into_iter().enumerate() {
-                    let values: [V; N] = Evaluate.apply(line);
-                    for (j, value) in values.into_iter().enumerate() {
+                for i in 0..N {
+                    let values: [V; N] = Evaluate.apply(lines[i]);
+                    for j in 0..N {
                         let to = to.add((i * N + j) * point + self.channel * width + filter);
-                        scaled::<T, V, N>(value, i, j).flush().store(to);
+                        scaled::<T, V, N>(values[j], i, j).flush().store(to);
                     }
                 }
             }
@@ -149,18 +153,20 @@ impl<T: Real, const R: usize, const N: usize> Kernel<T> for Finish<T, R, N> {
                 let mut lines = [[V::splat(T::zero()); N]; R];
                 for i in 0..N {
                     let mut values = [V::splat(T::zero()); N];
-                    for (j, value) in values.iter_mut().enumerate() {
+                    for j in 0..N {
                         let at = (i * N + j) * self.point + channel * self.width + filter;
-                        *value = scaled::<T, V, N>(V::load(self.from.add(at)), i, j);
+                        values[j] = scaled::<T, V, N>(V::load(self.from.add(at)), i, j);
                     }
                     let values: [V; R] = collect(values);
-                    lines.iter_mut().zip(values).for_each(|(line, value)| line[i] = value);
+                    for x in 0..R {
+                        lines[x][i] = values[x];
+                    }
                 }
-                for (x, line) in lines.into_iter().enumerate() {
-                    let values: [V; R] = collect(line);
-                    for (y, value) in values.into_iter().enumerate() {
+                for x in 0..R {
+                    let values: [V; R] = collect(lines[x]);
+                    for y in 0..R {
                         let at = (y * R + x) * self.tap + channel * self.channel + filter;
-                        value.flush().store_first(self.to.add(at), count);
+                        values[y].flush().store_first(self.to.add(at), count);
                     }
                 }
             }

@@ -4,14 +4,14 @@
 //! own, one after the other. If every channel is a group of its own, a strip holds all of them, and a register of
 //! channels meets a register of weights: see [`Rectangle`](super::sweep::Rectangle).
 
-use super::SCRATCH_BYTES;
 use super::strip::Strip;
+use super::{NARROW_ROWS, SCRATCH_BYTES};
 use crate::conv::Convolution;
 use crate::conv::geometry::Axis;
-use crate::gemm::{Epilogue, share};
+use crate::gemm::Epilogue;
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
-use crate::workers::{Parts, Split, Workers};
+use crate::workers::{Parts, Split, Workers, share};
 use band::Band;
 
 mod band;
@@ -174,9 +174,6 @@ impl Correlation {
         rows.div_ceil(most).max(wanted.min(rows))
     }
 }
-
-/// From so many rows of accumulators on a type of register has tiles for narrow blocks.
-pub const NARROW_ROWS: usize = 4;
 
 /// How wide the blocks of an image with so many channels are, in numbers.
 fn block(channels: usize) -> usize {

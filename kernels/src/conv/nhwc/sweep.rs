@@ -4,9 +4,9 @@
 //! Positions are a fixed number of numbers apart, so that one pointer with constant offsets reaches them all. A tile is
 //! written out as it is, or pooled: see [`Maxima`].
 
-use super::correlation::NARROW_ROWS;
+use super::NARROW_ROWS;
 use crate::real::Real;
-use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::simd::{DOUBLE_TILE_ROWS, Isa, Kernel, MAX_LANES, Vector};
 pub use maxima::Maxima;
 
 mod maxima;
@@ -63,6 +63,8 @@ impl Source {
 
 /// Stands for the block width of a strip of which registers are read instead of numbers.
 const LANEWISE: usize = 0;
+/// How many columns a tile has at most. As many sums keep every machine's multipliers busy.
+const MAX_COLUMNS: usize = 12;
 /// How many columns a tile of a depthwise convolution has at most. It waits for what it reads; more would not help.
 const LANEWISE_COLUMNS: usize = 4;
 
@@ -74,10 +76,10 @@ impl<T: Real> Rectangle<'_, T> {
     /// interest. One register or two must suffice for the filters.
     pub unsafe fn compute(&self, isa: Isa, source: Source) {
         let vectors = self.filters.div_ceil(isa.lanes::<T>());
-        let most = match source {
-            Source::Lanes => LANEWISE_COLUMNS.min(2 * isa.tile_rows::<T>() / vectors),
-            Source::Numbers { .. } => 2 * isa.tile_rows::<T>() / vectors,
-        };
+        let most = (2 * isa.tile_rows::<T>() / vectors).min(match source {
+            Source::Lanes => LANEWISE_COLUMNS,
+            Source::Numbers { .. } => MAX_COLUMNS,
+        });
         let parts = self.size[1].div_ceil(most);
         let (size, larger) = (self.size[1] / parts, self.size[1] % parts);
         // SAFETY: together these are the columns of the rectangle.
@@ -105,7 +107,7 @@ impl<T: Real> Rectangle<'_, T> {
             };
             (@columns $block:tt $vectors:literal [$($columns:literal)*]) => {
                 match columns {
-                    $($columns => {
+                    $($columns if const { exists::<T>($block, [1, $columns, $vectors]) } => {
                         isa.dispatch(Sweep::<_, _, $block, 1, $columns, $vectors> {
                             rectangle: self,
                             finish: Plain,
@@ -119,9 +121,9 @@ impl<T: Real> Rectangle<'_, T> {
         }
         by_size! {
             LANEWISE: [1 2 3 4] [1 2 3 4]
-            1: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
-            3: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
-            MAX_LANES: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
+            1: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12]
+            3: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12]
+            MAX_LANES: [1 2 3 4 5 6 7 8] [1 2 3 4 5 6 7 8 9 10 11 12]
         }
     }
 }
@@ -140,6 +142,11 @@ const fn fits(block: usize, [rows, columns, vectors]: [usize; 3], tile_rows: usi
     let is_narrow = block == 1 || block == 3;
     let is_small = rows * columns * vectors <= 2 * tile_rows || (rows == 2 && columns == 2);
     is_small && (!is_narrow || tile_rows >= NARROW_ROWS)
+}
+
+/// Whether any machine has tiles of this size for the type of number. Saves compiling what leads to those that none has.
+const fn exists<T>(block: usize, size: [usize; 3]) -> bool {
+    size_of::<T>() == size_of::<f32>() || fits(block, size, DOUBLE_TILE_ROWS)
 }
 
 /// The sums of a tile.
@@ -319,7 +326,8 @@ impl<T: Real> Finish<T, 1> for Plain {
                 let target = target.add(column * all.target_step[1]);
                 for vector in 0..VECTORS {
                     let (count, bias) = bias[vector];
-                    all.finished(sums[column][vector], bias).store_first(target.add(vector * V::LANES), count);
+                    all.finished(sums[column][vector], bias)
+                        .store_first(target.add(vector * V::LANES), count);
                 }
             }
         }

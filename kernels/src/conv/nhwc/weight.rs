@@ -12,13 +12,12 @@ use super::strip::{Fill, Strip};
 use crate::conv::Convolution;
 use crate::conv::geometry::Axis;
 use crate::gemm::pack::Copy;
-use crate::gemm::share;
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
-use crate::workers::{Local, Parts, Split, Workers};
+use crate::workers::{Local, Parts, Split, Workers, share};
 use depthwise::{DepthwiseTile, MAX_TAPS};
 pub use finish::finish_weight_sums;
-use tile::{MAX_RUNS, Positions, Tile};
+use tile::{MAX_ROWS, MAX_RUNS, Positions, Tile};
 
 mod depthwise;
 mod finish;
@@ -217,7 +216,8 @@ impl Cut {
         let cuts =
             cuts.filter(|&(vectors, at_once)| at_once <= runs.max(1) && vectors * at_once <= registers);
         let cuts = cuts.map(|(vectors, at_once)| {
-            let parts = run.div_ceil(registers / vectors / at_once).max(1);
+            let most = if vectors == 1 { registers.min(MAX_ROWS) } else { registers / vectors };
+            let parts = run.div_ceil(most / at_once).max(1);
             let cut = Cut { runs: at_once, parts, vectors };
             // A cycle has two multiplications or two loads; a product is ready after four cycles.
             let half_cycles = |runs: usize| {
@@ -280,11 +280,13 @@ impl<'a, T: Real> WeightTask<'a, T> {
                 ];
                 for group in self.units.start / per_group..self.units.end.div_ceil(per_group) {
                     for (image, to) in some.clone().zip(self.strips.chunks_exact_mut(strip.len().max(1))) {
-                        let (image, channel) = (&self.image[image * plane..][..plane], group * strip.channels);
+                        let (image, channel) =
+                            (&self.image[image * plane..][..plane], group * strip.channels);
                         self.isa.dispatch(Fill { strip, image, channel, to });
                     }
                     let start = group * per_group;
-                    let units = self.units.start.max(start) - start..self.units.end.min(start + per_group) - start;
+                    let units =
+                        self.units.start.max(start) - start..self.units.end.min(start + per_group) - start;
                     self.multiply(&strip, [some.clone(), rows.clone(), units], group, ends);
                 }
             }
@@ -330,7 +332,8 @@ impl<'a, T: Real> WeightTask<'a, T> {
                     taps[index] = source(index);
                 }
                 let upstream = upstream.0;
-                let tile = DepthwiseTile { positions, source: taps, upstream, channels: filters, sums, pitch, ends };
+                let tile =
+                    DepthwiseTile { positions, source: taps, upstream, channels: filters, sums, pitch, ends };
                 // SAFETY: the strips hold what every tap sees from every position, and the tile is no other task's.
                 unsafe { tile.add(self.isa, runs.len()) };
             } else {

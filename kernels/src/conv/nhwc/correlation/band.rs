@@ -53,7 +53,9 @@ impl<'a, T: Real> Band<'a, T> {
         let (strip, channel) = (self.strip, group * self.strip.channels);
         self.isa.dispatch(Fill { strip, image: self.source, channel, to: self.pixels });
         match self.epilogue.bias {
-            Some(values) => self.bias.copy_from_slice(&values[group * self.plan.filters..][..self.plan.filters]),
+            Some(values) => {
+                self.bias.copy_from_slice(&values[group * self.plan.filters..][..self.plan.filters])
+            }
             None => self.bias.fill(T::zero()),
         }
     }
@@ -78,12 +80,20 @@ impl<'a, T: Real> Band<'a, T> {
                 let pixel = line * plan.axes[1].target + phase.columns.first;
                 let out = &mut out[pixel * plan.target_pixel() + group * plan.filters..];
                 let size = [rows.len(), phase.columns.positions.len()];
-                let target_step = [row_step * plan.axes[1].target, column_step].map(|step| step * plan.target_pixel());
-                self.rectangles(&phase, group, rows.start, (size, target_step), out, |isa, source, rectangle, _| {
-                    // SAFETY: the strip holds what all taps see from all positions of the phase, the prepared weights
-                    // `steps` rows of the panel's width, whole registers, and `out` the phase's pixels.
-                    unsafe { rectangle.compute(isa, source) }
-                });
+                let target_step =
+                    [row_step * plan.axes[1].target, column_step].map(|step| step * plan.target_pixel());
+                self.rectangles(
+                    &phase,
+                    group,
+                    rows.start,
+                    (size, target_step),
+                    out,
+                    |isa, source, rectangle, _| {
+                        // SAFETY: the strip holds what all taps see from all positions of the phase, the prepared weights
+                        // `steps` rows of the panel's width, whole registers, and `out` the phase's pixels.
+                        unsafe { rectangle.compute(isa, source) }
+                    },
+                );
             }
         }
     }
@@ -99,13 +109,21 @@ impl<'a, T: Real> Band<'a, T> {
             for phase in plan.phases() {
                 let start = group * plan.filters;
                 let out = &mut out[start..];
-                self.rectangles(&phase, group, first, (size, target_step), out, |isa, source, rectangle, filter| {
-                    let positions =
-                        positions.as_mut().map_or(std::ptr::null_mut(), |to| to[start + filter..].as_mut_ptr());
-                    let maxima = Maxima { first: first * row, row, positions };
-                    // SAFETY: as above; there is a position for each maximum.
-                    unsafe { rectangle.compute_maxima(isa, source, maxima) }
-                });
+                self.rectangles(
+                    &phase,
+                    group,
+                    first,
+                    (size, target_step),
+                    out,
+                    |isa, source, rectangle, filter| {
+                        let positions = positions
+                            .as_mut()
+                            .map_or(std::ptr::null_mut(), |to| to[start + filter..].as_mut_ptr());
+                        let maxima = Maxima { first: first * row, row, positions };
+                        // SAFETY: as above; there is a position for each maximum.
+                        unsafe { rectangle.compute_maxima(isa, source, maxima) }
+                    },
+                );
             }
         }
     }

@@ -23,7 +23,8 @@ impl Correlation {
     /// All phases that a tap reaches.
     pub(super) fn phases(&self) -> impl Iterator<Item = Phase> {
         let [rows, columns] = self.axes;
-        let pairs = rows.phases().flat_map(move |row| columns.phases().map(move |column| (row.clone(), column)));
+        let pairs =
+            rows.phases().flat_map(move |row| columns.phases().map(move |column| (row.clone(), column)));
         pairs
             .scan(0, |weights, (rows, columns)| {
                 let phase = Phase { rows, columns, weights: *weights };

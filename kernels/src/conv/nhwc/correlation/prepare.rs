@@ -86,7 +86,8 @@ impl Correlation {
             for (tap, start) in self.rows_of(channel, filters.start, width) {
                 if (first..first + count).contains(&tap) {
                     // SAFETY: the rows of this panel and channel are no other task's.
-                    unsafe { parts.slice(start, width) }.copy_from_slice(&to[(tap - first) * width..][..width]);
+                    unsafe { parts.slice(start, width) }
+                        .copy_from_slice(&to[(tap - first) * width..][..width]);
                 }
             }
         }

@@ -1,9 +1,8 @@
 //! Tiles of which only the maxima of 2×2 positions are written: what a pooling asks for after a convolution.
 //!
-//! Where positions are wanted, the values compared are the finished ones, so that ties are decided as if they had been
-//! written out.
+//! The values compared are the finished ones, so that ties are decided as if they had been written out.
 
-use super::{Finish, LANEWISE, Rectangle, Source, Sums, Sweep};
+use super::{Finish, LANEWISE, Rectangle, Source, Sums, Sweep, exists};
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES, Vector};
 
@@ -60,18 +59,10 @@ impl<T: Real> Rectangle<'_, T> {
         macro_rules! by_size {
             ($($block:tt $vectors:literal $windows:literal $columns:literal)*) => {
                 match (block, vectors, windows) {
-                    $(($block, $vectors, $windows) if maxima.positions.is_null() => {
+                    $(($block, $vectors, $windows) if const { exists::<T>($block, [2, $columns, $vectors]) } => {
                         isa.dispatch(Sweep::<_, _, $block, 2, $columns, $vectors> {
                             rectangle: self,
-                            finish: Located::<false>(maxima),
-                            first,
-                            tiles,
-                        });
-                    }
-                    ($block, $vectors, $windows) => {
-                        isa.dispatch(Sweep::<_, _, $block, 2, $columns, $vectors> {
-                            rectangle: self,
-                            finish: Located::<true>(maxima),
+                            finish: Located(maxima),
                             first,
                             tiles,
                         });
@@ -89,11 +80,11 @@ impl<T: Real> Rectangle<'_, T> {
     }
 }
 
-/// Whether positions are wanted, known when this is compiled.
+/// Writes the maxima of a tile, and their positions.
 #[derive(Clone, Copy)]
-struct Located<const WANTED: bool>(Maxima);
+struct Located(Maxima);
 
-impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
+impl<T: Real> Finish<T, 2> for Located {
     #[inline(always)]
     unsafe fn finish<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
         self,
@@ -102,6 +93,10 @@ impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
         [row, column]: [usize; 2],
     ) {
         let Maxima { first, row: line, positions } = self.0;
+        // Positions that nobody wants all go to the same memory, because a branch would cost more.
+        let mut unwanted = [0; MAX_LANES];
+        let (positions, spacing) =
+            if positions.is_null() { (unwanted.as_mut_ptr(), 0) } else { (positions, 1) };
         // SAFETY: the caller's contract; `count` keeps to the filters.
         unsafe {
             let bias = all.bias::<V, VECTORS>();
@@ -118,21 +113,19 @@ impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
                 ];
                 for vector in 0..VECTORS {
                     let (count, bias) = bias[vector];
-                    let mut values =
-                        [sums[0][left][vector], sums[0][right][vector], sums[1][left][vector], sums[1][right][vector]];
+                    let mut values = [
+                        sums[0][left][vector],
+                        sums[0][right][vector],
+                        sums[1][left][vector],
+                        sums[1][right][vector],
+                    ];
                     let target = target + window * all.target_step[1] + vector * V::LANES;
-                    if WANTED {
-                        for index in 0..4 {
-                            values[index] = all.finished(values[index], bias);
-                        }
-                        let [best, position] = largest(values, numbers);
-                        best.store_first(all.target.add(target), count);
-                        position.store_carried(positions.add(target), count);
-                    } else {
-                        // No step between a sum and its value makes a smaller number the larger.
-                        let [sum, _] = largest(values, numbers);
-                        all.finished(sum, bias).store_first(all.target.add(target), count);
+                    for index in 0..4 {
+                        values[index] = all.finished(values[index], bias);
                     }
+                    let [best, position] = largest(values, numbers);
+                    best.store_first(all.target.add(target), count);
+                    position.store_carried(positions.add(target * spacing), count);
                 }
             }
         }

@@ -1,10 +1,13 @@
 //! The innermost loop of the gradient in the weights.
 
+use crate::conv::nhwc::NARROW_ROWS;
 use crate::real::Real;
-use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::simd::{DOUBLE_TILE_ROWS, Isa, Kernel, MAX_LANES, Vector};
 
 /// The most runs that a tile takes.
 pub const MAX_RUNS: usize = 5;
+/// The most rows of a tile that is one register wide, in all of its runs together.
+pub const MAX_ROWS: usize = 12;
 /// The most registers of sums that a tile has.
 const MAX_REGISTERS: usize = 16;
 
@@ -63,20 +66,28 @@ impl<T: Real> Tile<T> {
     unsafe fn multiply(&self, isa: Isa, [runs, rows]: [usize; 2], sums: &mut [T]) {
         let vectors = self.filters.div_ceil(isa.lanes::<T>());
         let sums = sums.as_mut_ptr();
+        // Two positions are done together only where there are registers for it.
+        let step = if isa.tile_rows::<T>() < NARROW_ROWS { 0 } else { self.positions.source[2] };
         macro_rules! by_size {
             ($($runs:literal $vectors:literal [$($rows:literal)*])*) => {
-                match (runs, vectors, rows) {
-                    $($(($runs, $vectors, $rows) => match self.positions.source[2] {
-                        1 => isa.dispatch(Multiply::<_, { shared(1, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums }),
-                        3 => isa.dispatch(Multiply::<_, { shared(3, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums }),
-                        _ => isa.dispatch(Multiply::<_, 0, $runs, $rows, $vectors> { tile: *self, sums }),
-                    })*)*
-                    _ => unreachable!("tiles are of the sizes below"),
+                match (runs, vectors, rows, step) {
+                    $($(
+                        ($runs, $vectors, $rows, 1) if const { exists::<T>(shared(1, $rows, $vectors), $runs * $rows * $vectors) } => {
+                            isa.dispatch(Multiply::<_, { shared(1, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums })
+                        }
+                        ($runs, $vectors, $rows, 3) if const { exists::<T>(shared(3, $rows, $vectors), $runs * $rows * $vectors) } => {
+                            isa.dispatch(Multiply::<_, { shared(3, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums })
+                        }
+                        ($runs, $vectors, $rows, _) if const { exists::<T>(0, $runs * $rows * $vectors) } => {
+                            isa.dispatch(Multiply::<_, 0, $runs, $rows, $vectors> { tile: *self, sums })
+                        }
+                    )*)*
+                    _ => unreachable!("there is no tile of {runs} × {rows} × {vectors}"),
                 }
             };
         }
         by_size! {
-            1 1 [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
+            1 1 [1 2 3 4 5 6 7 8 9 10 11 12]
             1 2 [1 2 3 4 5 6 7 8]
             3 1 [1 2 3 4 5]
             3 2 [1 2]
@@ -86,10 +97,15 @@ impl<T: Real> Tile<T> {
     }
 }
 
-/// The step from a position to the next, if two positions are done together, or 0: at least half of what they see must be the
-/// same. Of longer or wider tiles the compiler would keep sums in memory.
+/// Whether any machine has a tile of so many registers, with such a step, for the type of number.
+const fn exists<T>(step: usize, registers: usize) -> bool {
+    size_of::<T>() == size_of::<f32>() || (step == 0 && registers <= 2 * DOUBLE_TILE_ROWS)
+}
+
+/// The step from a position to the next, if two positions are done together, or 0: at least half of what they see must
+/// be the same. Of wider tiles the compiler would keep sums in memory, and longer ones have enough to do anyway.
 const fn shared(step: usize, rows: usize, vectors: usize) -> usize {
-    if 2 * step <= rows && rows <= 16 && vectors == 1 { step } else { 0 }
+    if 2 * step <= rows && rows <= 8 * step && vectors == 1 { step } else { 0 }
 }
 
 /// Adds the products of a tile. Only these loops' accumulators may live here, or they no longer fit the registers.
@@ -108,43 +124,39 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        if const { RUNS * ROWS * VECTORS > 2 * V::TILE_ROWS } {
+        if const { RUNS * ROWS * VECTORS > 2 * V::TILE_ROWS || (STEP > 0 && V::TILE_ROWS < NARROW_ROWS) } {
             unreachable!("never asked for; saves compiling it");
         }
         let Tile { positions, upstream, .. } = self.tile;
-        let at = |run: usize, row: usize, vector: usize| ((run * ROWS + row) * VECTORS + vector) * V::LANES;
         // SAFETY: the contract of `Tile::add`; the sums have room for the most registers there are.
         unsafe {
             let mut sums = [[[V::splat(T::zero()); VECTORS]; ROWS]; RUNS];
-            for run in 0..RUNS {
-                for row in 0..ROWS {
-                    for vector in 0..VECTORS {
-                        sums[run][row][vector] = V::load(self.sums.add(at(run, row, vector)));
-                    }
-                }
+            let registers = sums.as_mut_ptr().cast::<V>();
+            for register in 0..RUNS * ROWS * VECTORS {
+                *registers.add(register) = V::load(self.sums.add(register * V::LANES));
             }
             for line in 0..positions.count[0] * positions.count[1] {
                 let (image, line) = (line / positions.count[1], line % positions.count[1]);
                 let mut pixel = image * positions.source[0] + line * positions.source[1];
                 let mut upstream = upstream.add(image * positions.upstream[0] + line * positions.upstream[1]);
-                let pairs = if STEP > 0 { positions.count[2] / 2 } else { 0 };
-                for _ in 0..pairs {
-                    self.add::<V, 2>(&mut sums, pixel, upstream);
-                    pixel += 2 * positions.source[2];
-                    upstream = upstream.wrapping_add(2 * positions.upstream[2]);
+                let mut left = positions.count[2];
+                if const { STEP > 0 } {
+                    while left > 1 {
+                        self.add::<V, 2>(&mut sums, pixel, upstream);
+                        pixel += 2 * positions.source[2];
+                        upstream = upstream.wrapping_add(2 * positions.upstream[2]);
+                        left -= 2;
+                    }
                 }
-                for _ in 2 * pairs..positions.count[2] {
+                for _ in 0..left {
                     self.add::<V, 1>(&mut sums, pixel, upstream);
                     pixel += positions.source[2];
                     upstream = upstream.wrapping_add(positions.upstream[2]);
                 }
             }
-            for run in 0..RUNS {
-                for row in 0..ROWS {
-                    for vector in 0..VECTORS {
-                        sums[run][row][vector].store(self.sums.add(at(run, row, vector)));
-                    }
-                }
+            let registers = sums.as_ptr().cast::<V>();
+            for register in 0..RUNS * ROWS * VECTORS {
+                (*registers.add(register)).store(self.sums.add(register * V::LANES));
             }
         }
     }

@@ -1,8 +1,11 @@
 //! Against the kernels on planes.
 
-use super::*;
-use crate::channels_last::{to_channels_first, to_channels_last};
-use crate::window::Window;
+use crate::common::pools;
+use dagrad_kernels::conv::nhwc::{to_channels_first, to_channels_last};
+use dagrad_kernels::pool::Pooling;
+use dagrad_kernels::real::Real;
+use dagrad_kernels::window::Window;
+use dagrad_kernels::workers::Workers;
 
 fn poolings() -> Vec<Pooling> {
     let pooling = |plane, kernel, stride, padding| {
@@ -79,13 +82,12 @@ fn check<T: Real>(pooling: &Pooling, channels: usize, workers: &Workers) {
 }
 
 #[test]
-fn the_order_of_a_picture_does_not_change_its_maxima() {
-    for threads in 1..=2 {
-        let workers = Workers::new(threads).unwrap();
+fn the_layout_of_an_image_does_not_change_its_maxima() {
+    for workers in pools(1).iter().chain(&pools(2)) {
         for pooling in poolings() {
             for channels in [1, 3, 5, 16, 30, 35] {
-                check::<f32>(&pooling, channels, &workers);
-                check::<f64>(&pooling, channels, &workers);
+                check::<f32>(&pooling, channels, workers);
+                check::<f64>(&pooling, channels, workers);
             }
         }
     }

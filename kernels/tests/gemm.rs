@@ -1,18 +1,9 @@
 //! Products on every instruction set, against three loops in double precision.
 
-use super::*;
-
-/// Numbers that look random, between −½ and ½.
-fn numbers<T: Real>(count: usize, seed: u64) -> Vec<T> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f64 / (1u64 << 24) as f64 - 0.5
-    };
-    (0..count).map(|_| T::of(next())).collect()
-}
+use crate::common::{check as check_output, different_pools, numbers, pools, rounding};
+use dagrad_kernels::gemm::{Epilogue, Gemm};
+use dagrad_kernels::real::Real;
+use dagrad_kernels::workers::Workers;
 
 /// Sizes around those of tiles, panels and blocks, and none of something.
 const SIZES: [[usize; 3]; 27] = [
@@ -60,70 +51,62 @@ fn expected<T: Real>(gemm: &Gemm, a: &[T], b: &[T], bias: &[T]) -> Vec<f64> {
     (0..m).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| element(i, j)).collect()
 }
 
-fn check<T: Real>(gemm: &Gemm, isa: Isa, workers: &Workers) {
-    const CANARY: f64 = 1234.5;
+fn check<T: Real>(gemm: &Gemm, workers: &Workers) {
     let (a, b) = (numbers::<T>(gemm.m * gemm.k, 1), numbers::<T>(gemm.k * gemm.n, 2));
     let bias = numbers::<T>(gemm.n, 3);
     let mut scratch = vec![T::nan(); gemm.scratch()];
-    let len = gemm.m * gemm.n;
-    let mut memory = vec![T::of(CANARY); len + 32];
-    memory[16..16 + len].fill(T::nan());
-    let epilogue = Epilogue { bias: Some(&bias), relu: false };
-    gemm.run_on(isa, (&a, &b), epilogue, &mut memory[16..16 + len], &mut scratch, workers);
-    let tolerance = (4.0 + gemm.k as f64 / 8.0) * T::epsilon().wide();
-    for (expected, found) in expected(gemm, &a, &b, &bias).into_iter().zip(&memory[16..]) {
-        assert!(
-            (found.wide() - expected).abs() <= tolerance,
-            "{} {gemm:?}: {found}, not {expected}",
-            isa.name()
-        );
-    }
-    assert!(memory[..16].iter().chain(&memory[16 + len..]).all(|edge| edge.wide() == CANARY));
+    let what = format!("{} {} {gemm:?}", workers.isa().name(), T::NAME);
+    check_output::<T>(&what, &expected(gemm, &a, &b, &bias), rounding(gemm.k), |c| {
+        let epilogue = Epilogue { bias: Some(&bias), relu: false };
+        gemm.run(&a, &b, epilogue, c, &mut scratch, workers);
+    });
 }
 
 #[test]
 fn products_are_what_three_loops_say() {
-    let workers = Workers::new(2).unwrap();
-    for gemm in SIZES.into_iter().flat_map(products) {
-        for isa in Isa::available() {
-            check::<f32>(&gemm, isa, &workers);
-            check::<f64>(&gemm, isa, &workers);
+    for workers in &pools(2) {
+        for gemm in SIZES.into_iter().flat_map(products) {
+            check::<f32>(&gemm, workers);
+            check::<f64>(&gemm, workers);
         }
     }
 }
 
 #[test]
 fn neither_threads_nor_registers_change_a_bit() {
-    let pools: Vec<_> = (1..=3).map(|threads| Workers::new(threads).unwrap()).collect();
+    let pools = different_pools();
     for gemm in SIZES.into_iter().flat_map(products) {
         let (a, b) = (numbers::<f32>(gemm.m * gemm.k, 1), numbers::<f32>(gemm.k * gemm.n, 2));
-        let run = |isa, pool| {
+        let run = |pool| {
             let (mut c, mut scratch) = (vec![f32::NAN; gemm.m * gemm.n], vec![f32::NAN; gemm.scratch()]);
-            gemm.run_on(isa, (&a, &b), Epilogue::default(), &mut c, &mut scratch, pool);
+            gemm.run(&a, &b, Epilogue::default(), &mut c, &mut scratch, pool);
             c
         };
-        let expected = run(Isa::detect(), &pools[0]);
-        for isa in Isa::available() {
-            for pool in &pools {
-                assert!(run(isa, pool) == expected, "{} {gemm:?}", isa.name());
-            }
+        let expected = run(&pools[0]);
+        for pool in &pools {
+            assert!(run(pool) == expected, "{} {gemm:?}", pool.isa().name());
         }
     }
 }
 
 #[test]
 fn an_epilogue_follows_the_whole_sum_however_it_is_cut() {
-    let workers = Workers::new(2).unwrap();
+    let pools = pools(2);
     for [m, n, k] in [[3, 21, 2100], [40, 21, 2100], [2, 21, 40], [20, 21, 700]] {
         for gemm in products([m, n, k]) {
             let (a, b) = (vec![-1.0f32; m * k], vec![1.0; k * n]);
             let bias: Vec<_> = (0..n).map(|column| k as f32 + column as f32 - 10.0).collect();
-            for isa in Isa::available() {
+            for workers in &pools {
                 let (mut c, mut scratch) = (vec![f32::NAN; m * n], vec![f32::NAN; gemm.scratch()]);
                 let epilogue = Epilogue { bias: Some(&bias), relu: true };
-                gemm.run_on(isa, (&a, &b), epilogue, &mut c, &mut scratch, &workers);
+                gemm.run(&a, &b, epilogue, &mut c, &mut scratch, workers);
                 for (index, &found) in c.iter().enumerate() {
-                    assert_eq!(found, ((index % n) as f32 - 10.0).max(0.0), "{} {gemm:?}", isa.name());
+                    assert_eq!(
+                        found,
+                        ((index % n) as f32 - 10.0).max(0.0),
+                        "{} {gemm:?}",
+                        workers.isa().name()
+                    );
                 }
             }
         }
@@ -133,24 +116,12 @@ fn an_epilogue_follows_the_whole_sum_however_it_is_cut() {
 #[test]
 fn relu_of_the_epilogue_lets_nan_pass() {
     let gemm = Gemm { m: 1, n: 3, k: 1, transpose_a: false, transpose_b: false };
-    let workers = Workers::new(1).unwrap();
-    for isa in Isa::available() {
+    for workers in &pools(1) {
         let (mut c, mut scratch) = ([9.0f64; 3], vec![0.0; gemm.scratch()]);
         let epilogue = Epilogue { bias: Some(&[1.0, 1.0, -0.5]), relu: true };
-        gemm.run_on(isa, (&[1.0], &[f64::NAN, 0.5, 0.5]), epilogue, &mut c, &mut scratch, &workers);
+        gemm.run(&[1.0], &[f64::NAN, 0.5, 0.5], epilogue, &mut c, &mut scratch, workers);
         assert!(c[0].is_nan());
         assert_eq!(c[1..], [1.5, 0.0]);
         assert!(c[2].is_sign_positive());
-    }
-}
-
-#[test]
-fn shares_are_even_and_complete() {
-    for (total, shares) in [(100, 8), (7, 3), (3, 3), (0, 1)] {
-        let all: Vec<_> = (0..shares).map(|index| share(total, shares, index)).collect();
-        assert!(
-            all.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].len() - pair[1].len() <= 1)
-        );
-        assert_eq!((all[0].start, all[shares - 1].end), (0, total));
     }
 }

@@ -1,7 +1,10 @@
 //! The pool under stress.
 
-use super::*;
-use std::sync::atomic::AtomicBool;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use dagrad_kernels::simd::Isa;
+use dagrad_kernels::workers::{Local, Workers, share};
 
 fn pools() -> impl Iterator<Item = Workers> {
     [1, 2, 3, 5].into_iter().map(|threads| Workers::new(threads).unwrap())
@@ -119,16 +122,36 @@ fn callers_on_several_threads_take_turns() {
 
 #[test]
 fn scratch_is_aligned_and_slices_are_apart() {
-    let mut local = Local::new(Level::Outer);
-    let mut split = local.split();
-    let (a, b, c) = (split.take::<f32>(3), split.take::<usize>(5), split.take::<f64>(1));
-    a.fill(1.0);
-    b.fill(2);
-    c.fill(3.0);
-    assert_eq!((a[2], b[4], c[0]), (1.0, 2, 3.0));
-    for address in [a.as_ptr().addr(), b.as_ptr().addr(), c.as_ptr().addr()] {
-        assert_eq!(address % 64, 0);
+    Workers::alone().run(1, &|_, local| {
+        let mut split = local.split();
+        let (a, b, c) = (split.take::<f32>(3), split.take::<usize>(5), split.take::<f64>(1));
+        a.fill(1.0);
+        b.fill(2);
+        c.fill(3.0);
+        assert_eq!((a[2], b[4], c[0]), (1.0, 2, 3.0));
+        for address in [a.as_ptr().addr(), b.as_ptr().addr(), c.as_ptr().addr()] {
+            assert_eq!(address % 64, 0);
+        }
+        let all = local.slice::<f64>(Local::BYTES / 8);
+        assert_eq!(all.len() * 8, Local::BYTES);
+    });
+}
+
+#[test]
+fn shares_are_even_and_complete() {
+    for (total, shares) in [(100, 8), (7, 3), (3, 3), (0, 1)] {
+        let all: Vec<_> = (0..shares).map(|index| share(total, shares, index)).collect();
+        assert!(
+            all.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].len() - pair[1].len() <= 1)
+        );
+        assert_eq!((all[0].start, all[shares - 1].end), (0, total));
     }
-    let all = local.slice::<f64>(Local::BYTES / 8);
-    assert_eq!(all.len() * 8, Local::BYTES);
+}
+
+#[test]
+fn workers_know_their_instruction_set() {
+    assert_eq!(Workers::alone().isa(), Isa::detect());
+    for isa in Isa::available() {
+        assert_eq!(Workers::on(2, isa).unwrap().isa(), isa);
+    }
 }

@@ -1,5 +1,15 @@
-use super::step::sigmoid;
-use super::*;
+//! Elementwise programs.
+
+use crate::common::pools;
+use dagrad_kernels::elementwise::{Argument, Function, Instruction, Program, Read, Target, Term, apply, run};
+use dagrad_kernels::real::Real;
+use dagrad_kernels::walk::Walk;
+use dagrad_kernels::workers::Workers;
+use smallvec::smallvec;
+
+/// Elements for which what is read along a walk is copied at a time, and those of one task.
+const TILE: usize = 2048;
+const CHUNK: usize = 8 * TILE;
 
 #[test]
 fn the_gate_lets_nan_pass_and_closes_at_zero() {
@@ -29,14 +39,15 @@ fn check_pairs<T: Real>(function: Function, f: fn(f64, f64) -> f64) {
     let (a, b): (Vec<T>, Vec<T>) = pairs().map(|(a, b)| (T::of(a), T::of(b))).unzip();
     let terms = [0, 1].map(|position| Term::plain(Argument::Operand(position)));
     let code = [Instruction { function, terms, target: Target::Result(0) }];
-    for isa in Isa::available() {
+    let program = Program { code: code.to_vec(), registers: 0 };
+    for workers in &pools(1) {
         let mut out = vec![T::of(9.0); a.len()];
         let reads = [Read::Whole(&a), Read::Whole(&b)];
-        run_on(isa, (&code, 0), &reads, smallvec![&mut out[..]], &Workers::new(1).unwrap());
+        run(&program, &reads, smallvec![&mut out[..]], workers);
         for ((a, b), out) in pairs().zip(out) {
             let expected = T::of(f(a, b));
             let is_right = out == expected || out.is_nan() && expected.is_nan();
-            assert!(is_right, "{function:?} of {a} and {b} is {out} on {}", isa.name());
+            assert!(is_right, "{function:?} of {a} and {b} is {out} on {}", workers.isa().name());
         }
     }
 }
@@ -80,9 +91,9 @@ fn choosing_keeps_subnormal_numbers_and_compares_them() {
 
 #[test]
 fn sigmoid_of_huge_numbers_stays_finite() {
-    assert_eq!(sigmoid(1e4_f32), 1.0);
-    assert_eq!(sigmoid(-1e4_f32), 0.0);
-    assert_eq!(sigmoid(0.0_f64), 0.5);
+    let mut out = [9.0; 3];
+    apply(Function::Sigmoid, &[&[1e4_f32, -1e4, 0.0]], &mut out, &Workers::alone());
+    assert_eq!(out, [1.0, 0.0, 0.5]);
 }
 
 /// `count` numbers between −1 and 1, one in five of them zero.
@@ -116,12 +127,11 @@ fn check_adam<T: Real>(len: usize) {
     let walk = Walk::new(&[len], &[1]);
     let reads = [Read::InPlace(0), Read::Whole(&m), Read::Along(&v, &walk), Read::Single(c), Read::Single(r)];
     let program = adam();
-    for isa in Isa::available() {
-        for threads in 1..=3 {
+    for threads in 1..=3 {
+        for workers in &pools(threads) {
             let mut out = p.clone();
-            let code = (&program.code[..], program.registers);
-            run_on(isa, code, &reads, smallvec![&mut out[..]], &Workers::new(threads).unwrap());
-            assert_eq!(out, expected, "{len} {} on {}", T::NAME, isa.name());
+            run(&program, &reads, smallvec![&mut out[..]], workers);
+            assert_eq!(out, expected, "{len} {} on {}", T::NAME, workers.isa().name());
         }
     }
 }
@@ -142,7 +152,7 @@ fn check_function<T: Real>(function: Function, f: &dyn Fn(T, T) -> T) {
     let reads = [Read::Whole(&a), Read::Along(&a, &walk), Read::Single(c), Read::InPlace(0)];
     let value = |which: usize, i: usize| [a[i], a[i], c, b[i]][which];
     let factors = [0.3, -1.7];
-    for isa in Isa::available() {
+    for workers in &pools(1) {
         for first in 0..reads.len() {
             for second in 0..reads.len() {
                 let term = |position, factor| Term {
@@ -150,14 +160,15 @@ fn check_function<T: Real>(function: Function, f: &dyn Fn(T, T) -> T) {
                     factor: Argument::Constant(factor),
                 };
                 let terms = [term(first, factors[0]), term(second, factors[1])];
-                let code = [Instruction { function, terms, target: Target::Result(0) }];
+                let code = vec![Instruction { function, terms, target: Target::Result(0) }];
+                let program = Program { code, registers: 0 };
                 let mut out = b.clone();
-                run_on(isa, (&code, 0), &reads, smallvec![&mut out[..]], &Workers::new(1).unwrap());
+                run(&program, &reads, smallvec![&mut out[..]], workers);
                 for (i, &out) in out.iter().enumerate() {
                     let [x, y] = [value(first, i) * T::of(factors[0]), value(second, i) * T::of(factors[1])];
                     let expected = f(x, y);
                     let is_right = out == expected || out.is_nan() && expected.is_nan();
-                    assert!(is_right, "{function:?} {out} {expected} on {}", isa.name());
+                    assert!(is_right, "{function:?} {out} {expected} on {}", workers.isa().name());
                 }
             }
         }
@@ -240,7 +251,7 @@ fn a_program_with_several_results_writes_each_where_it_belongs() {
         let (mut difference, mut sum, mut product) = (vec![9.0; len], x.clone(), y.clone());
         let reads = [Read::InPlace(1), Read::Whole(&b), Read::InPlace(2)];
         let out = smallvec![&mut difference[..], &mut sum[..], &mut product[..]];
-        run_on(Isa::detect(), (&code, 1), &reads, out, &Workers::new(2).unwrap());
+        run(&Program { code: code.to_vec(), registers: 1 }, &reads, out, &Workers::new(2).unwrap());
         for i in 0..len {
             let s = x[i] + b[i];
             let product_here = s * s * y[i];
