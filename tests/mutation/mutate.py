@@ -7,7 +7,8 @@
 
 A bug is caught if one of the tests named beside it fails (or, if all of these pass, any test at all). Outcomes are
 kept in target/mutants.json until the bug's own text changes; once all bugs have one, the table in docs/testing.md is
-written anew. Nothing but Python's standard library is needed. Builds are not optimised.
+written anew. Nothing but Python's standard library is needed. Only the kernels are optimised in these
+builds.
 """
 
 import argparse
