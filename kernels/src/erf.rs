@@ -3,6 +3,7 @@
 //! Four rational approximations, as in `s_erf.c` of FreeBSD's msun: Copyright (C) 1993 by Sun Microsystems, Inc. All
 //! rights reserved. Developed at SunPro, a Sun Microsystems, Inc. business. Permission to use, copy, modify, and
 //! distribute this software is freely granted, provided that this notice is preserved.
+#![allow(clippy::excessive_precision)] // the digits are those of the source
 
 /// erf(1), rounded to single precision.
 const AT_ONE: f64 = 8.450_629_115_104_675e-1;

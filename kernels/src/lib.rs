@@ -6,6 +6,9 @@
 //! This crate is a part of `dagrad` and has no interface of its own to keep stable. It is apart so that it is compiled
 //! once, and not again when an operation or a pass changes. See [`precompiled`] for how that is done.
 #![warn(missing_docs)]
+// Loops that are compiled for every size of tile, register and precision count through arrays: the adaptors of iterators
+// would be compiled as often, and take the compiler longer than the loops.
+#![allow(clippy::needless_range_loop)]
 
 pub mod buffer;
 pub mod conv;

@@ -149,7 +149,9 @@ impl Isa {
         *CHOSEN.get_or_init(|| {
             let wanted = std::env::var("DAGRAD_ISA").unwrap_or_default();
             let named = Self::available().find(|isa| isa.name() == wanted);
-            named.or_else(|| Self::available().next()).unwrap_or(Isa(Kind::Portable))
+            named
+                .or_else(|| Self::available().next())
+                .unwrap_or_else(|| unreachable!("the portable set is everywhere"))
         })
     }
 

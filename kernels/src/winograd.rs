@@ -5,7 +5,7 @@
 //! back: 36 multiplications instead of 144 for a window of 3 × 3, 100 instead of 784 for 7 × 7. The transforms are
 //! the same few lines for all windows; see [`transforms`].
 //!
-//! Pictures are stored N H W C here, so that a register holds channels of one pixel and no number ever changes
+//! Images are stored N H W C here, so that a register holds channels of one pixel and no number ever changes
 //! lanes. Sums are one chain per output over the channels, or over the tiles, whatever the registers and threads.
 
 use super::conv::Convolution;
@@ -14,19 +14,19 @@ use super::real::Real;
 use super::simd::MAX_LANES;
 use super::workers::Workers;
 use correlation::{Correlation, LEAST_TILES, prepared};
-use gather::Gate;
+use filter_transform::Source;
+use output_transform::Gate;
 use transforms::points;
-use weights::Source;
 
 mod blank;
 mod correlation;
-mod gather;
+mod filter_transform;
+mod input_transform;
 mod multiply;
-mod spread;
+mod output_transform;
 mod tiles;
 mod transforms;
 mod weight;
-mod weights;
 
 /// How many bytes of scratch a block of the fewest tiles may take.
 const SCRATCH: usize = 12 << 20;
@@ -91,8 +91,8 @@ impl Winograd {
     pub fn prepare<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
         debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared()]);
         let taps = self.window() * self.window();
-        let source = Source { filter: self.sizes.channels * taps, channel: taps, turned: false };
-        by_window!(self, R => self.ahead().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
+        let source = Source { filter: self.sizes.channels * taps, channel: taps, is_rotated: false };
+        by_window!(self, R => self.forward_sizes().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
     }
 
     /// How many numbers the weights transformed for [`image_adjoint`](Self::image_adjoint) have.
@@ -105,8 +105,8 @@ impl Winograd {
     pub fn prepare_adjoint<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
         debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared_adjoint()]);
         let taps = self.window() * self.window();
-        let source = Source { filter: taps, channel: self.sizes.channels * taps, turned: true };
-        by_window!(self, R => self.back().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
+        let source = Source { filter: taps, channel: self.sizes.channels * taps, is_rotated: true };
+        by_window!(self, R => self.input_grad_sizes().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
     }
 
     /// out\[n, y, x, o\] = ∑ image\[n, y + i − P, x + j − P, c\] · weight\[o, c, i, j\] over the channels c and the
@@ -126,7 +126,7 @@ impl Winograd {
         );
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.sizes.filters));
         let operands = (image, prepared);
-        by_window!(self, R => self.ahead().run::<T, { points(R) }>(workers.isa(), operands, epilogue, out, workers));
+        by_window!(self, R => self.forward_sizes().run::<T, { points(R) }>(workers.isa(), operands, epilogue, out, workers));
     }
 
     /// The adjoint of [`forward`](Self::forward) in the image, which has the shape of `out`. Where there is a gate,
@@ -146,11 +146,11 @@ impl Winograd {
         );
         debug_assert!(gate.is_none_or(|gate| gate.len() == out.len()));
         let operands = (upstream, prepared);
-        by_window!(self, R => self.back().run::<T, { points(R) }>(workers.isa(), operands, Gate(gate), out, workers));
+        by_window!(self, R => self.input_grad_sizes().run::<T, { points(R) }>(workers.isa(), operands, Gate(gate), out, workers));
     }
 
     /// The adjoint of [`forward`](Self::forward) in the weights, one row of sums for every `every` consecutive
-    /// pictures: \[⌈batch / every⌉, k, k, channels, filters\]. The last row may have fewer pictures.
+    /// images: \[⌈batch / every⌉, k, k, channels, filters\]. The last row may have fewer images.
     #[inline(never)]
     pub fn weight_sums<T: Real>(
         &self,
@@ -167,13 +167,13 @@ impl Winograd {
     }
 
     /// Forward.
-    fn ahead(&self) -> Correlation {
+    fn forward_sizes(&self) -> Correlation {
         let Convolution { batch, channels, filters, image, output, window, .. } = self.sizes;
         Correlation { batch, channels, filters, from: image, to: output, padding: window.padding }
     }
 
     /// The adjoint in the image. The window reaches beyond the upstream by what it was not padded by.
-    fn back(&self) -> Correlation {
+    fn input_grad_sizes(&self) -> Correlation {
         let Convolution { batch, channels, filters, image, output, window, .. } = self.sizes;
         let padding = window.padding.map(|padding| self.window() - 1 - padding);
         Correlation { batch, channels: filters, filters: channels, from: output, to: image, padding }

@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
 use crate::graph::op::{AnyOp, Call, Operand, Random};
 use crate::graph::{Dtype, Graph, Meta, Precision, Var};
-use dagrad_kernels::workers::Workers;
 use crate::ops::{Conv2dOptions, Example};
 use crate::run::{Feed, Store, Workspace};
+use dagrad_kernels::workers::Workers;
 
 /// Elements around an output that nobody may touch.
 const MARGIN: usize = 17;
@@ -77,7 +77,13 @@ pub(super) fn check_checkpoint(example: &Example) -> Result<()> {
         })?;
         Ok(results)
     };
-    agree(example, "as a checkpoint against kept", &results(Variant::Block)?, &results(Variant::Plain)?, EXACT)
+    agree(
+        example,
+        "as a checkpoint against kept",
+        &results(Variant::Block)?,
+        &results(Variant::Plain)?,
+        EXACT,
+    )
 }
 
 /// Records an example with random upstream and its gradients, and hands all of it on.

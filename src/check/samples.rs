@@ -7,9 +7,9 @@ use rand::{Rng, SeedableRng};
 
 use crate::error::Result;
 use crate::graph::{Graph, Var};
-use dagrad_kernels::random;
 use crate::ops::example::{Sample, Values};
 use crate::run::Feed;
+use dagrad_kernels::random;
 
 /// The value of an operand.
 #[derive(Debug, Clone, PartialEq)]

@@ -74,7 +74,8 @@ pub fn group(program: &Program) -> Program {
 
 /// How each operation treats samples, if one by one and if there are enough of them, and of rows.
 fn samples(dag: &Dag) -> Vec<Option<BatchSplit>> {
-    let is_enough = |s: &BatchSplit| s.samples >= FEWEST_SAMPLES && s.samples.div_ceil(s.samples_per_row) >= FEWEST_TASKS;
+    let is_enough =
+        |s: &BatchSplit| s.samples >= FEWEST_SAMPLES && s.samples.div_ceil(s.samples_per_row) >= FEWEST_TASKS;
     let of = |id: NodeId| dag.kernel(id)?.batch_split(&dag.operand_metas(id)).filter(is_enough);
     dag.ids().map(of).collect()
 }
@@ -165,7 +166,8 @@ impl Gathering<'_> {
     /// sample, and it wants about as many samples at a time.
     fn joins(&self, id: NodeId, group: &mut Gathered) -> bool {
         let Some(samples) = &self.samples[id.index()] else { return false };
-        let (few, many) = (samples.samples_per_row.min(group.every), samples.samples_per_row.max(group.every));
+        let (few, many) =
+            (samples.samples_per_row.min(group.every), samples.samples_per_row.max(group.every));
         let (fits, wants) = self.chunk_of(id, samples);
         let (fits, wants) = (fits.min(group.fits), wants.max(group.wants));
         let goes_along =
@@ -175,7 +177,8 @@ impl Gathering<'_> {
             && operands.all(|(operand, is_split)| match self.state[operand.index()] {
                 State::Free | State::Waiting => true,
                 State::Member => {
-                    *is_split && self.samples[operand.index()].as_ref().is_some_and(|s| s.samples_per_row == 1)
+                    *is_split
+                        && self.samples[operand.index()].as_ref().is_some_and(|s| s.samples_per_row == 1)
                 }
                 State::After => false,
             });

@@ -138,10 +138,9 @@ impl Cluster {
         is_read: impl Fn(&NodeId) -> bool,
     ) {
         let [inner @ .., main] = &self.members[..] else { unreachable!("a cluster has a member") };
-        let further: SmallVec<[(NodeId, usize); 4]> =
-            (inner.iter().copied().zip(self.last.iter().copied()))
-                .filter(|(member, _)| is_read(member))
-                .collect();
+        let further: SmallVec<[(NodeId, usize); 4]> = (inner.iter().copied().zip(self.last.iter().copied()))
+            .filter(|(member, _)| is_read(member))
+            .collect();
         let results: SmallVec<[usize; 4]> =
             self.last.last().copied().into_iter().chain(further.iter().map(|&(_, last)| last)).collect();
         let operands: Option<Operands> =

@@ -70,7 +70,10 @@ impl Liveness {
             }
             for (source, operand) in step.operands.iter().zip(dag.operands(node)) {
                 let name = step.kernel.name();
-                assert!(memory.holds::<T>(source, group, self.value(operand)), "{name} reads what was overwritten");
+                assert!(
+                    memory.holds::<T>(source, group, self.value(operand)),
+                    "{name} reads what was overwritten"
+                );
             }
             let outputs = [(node, 0)].into_iter().chain(dag.further_outputs(node));
             for (output, number) in outputs {
@@ -126,7 +129,8 @@ impl Contents {
             }
         };
         let before = memory.range(..start).next_back().filter(|(_, (last, _))| *last > start);
-        let gone: Vec<usize> = before.into_iter().chain(memory.range(start..end)).map(|(&first, _)| first).collect();
+        let gone: Vec<usize> =
+            before.into_iter().chain(memory.range(start..end)).map(|(&first, _)| first).collect();
         for first in gone {
             memory.remove(&first);
         }

@@ -21,23 +21,30 @@ use dagrad_kernels::walk::{self, Walk};
 
 /// Gives every operation its kernel.
 pub fn lower(program: &Program) -> Program {
-    let mut lowering =
-        Lowering { old: program, new: Dag::default(), values: Vec::with_capacity(program.dag.len()) };
+    let mut lowering = Lowering {
+        old: program,
+        new: Dag::default(),
+        values: Vec::with_capacity(program.dag.len()),
+        has_nhwc: false,
+    };
     for id in program.dag.ids() {
         let value = lowering.place(id);
+        lowering.has_nhwc |= value.is_nhwc;
         lowering.values.push(value);
     }
     for root in program.roots() {
         lowering.nchw(root);
     }
     let Lowering { new, values, .. } = lowering;
-    let find = |id: NodeId| values[id.index()].nchw.unwrap_or_else(|| unreachable!("results lie as they were"));
+    let find =
+        |id: NodeId| values[id.index()].nchw.unwrap_or_else(|| unreachable!("results lie as they were"));
     let mut lowered = program.moved(new, find);
     let dag = &program.dag;
-    let inputs = dag.ids().filter(|&id| matches!(dag.node(id).kind, Kind::Input) && dag.node(id).meta.dtype == Dtype::Index);
-    lowered.limits = inputs
-        .map(|id| (dag.node(id).label.clone().unwrap_or_default(), program.index_limit(id)))
-        .collect();
+    let inputs = dag
+        .ids()
+        .filter(|&id| matches!(dag.node(id).kind, Kind::Input) && dag.node(id).meta.dtype == Dtype::Index);
+    lowered.limits =
+        inputs.map(|id| (dag.node(id).label.clone().unwrap_or_default(), program.index_limit(id))).collect();
     lowered
 }
 
@@ -54,6 +61,8 @@ struct Lowering<'a> {
     old: &'a Program,
     new: Dag,
     values: Vec<Value>,
+    /// Whether there is an image NHWC.
+    has_nhwc: bool,
 }
 
 impl Lowering<'_> {
@@ -69,7 +78,10 @@ impl Lowering<'_> {
         }
         let operands: Operands = operands.into_iter().map(|operand| self.nchw(operand)).collect();
         let kernel = Kind::Kernel(Arc::new(Definition(op.clone())));
-        Value { nchw: Some(self.new.push(Node { kind: kernel, ..node.clone() }, &operands)), ..Value::default() }
+        Value {
+            nchw: Some(self.new.push(Node { kind: kernel, ..node.clone() }, &operands)),
+            ..Value::default()
+        }
     }
 
     /// The kernel that the operation of a node names, if any.
@@ -77,18 +89,33 @@ impl Lowering<'_> {
         let (target, dag) = (self.old.target?, &self.old.dag);
         let Kind::Op(op) = &dag.node(id).kind else { return None };
         if op.elementwise().is_some() && dag.node(id).meta.shape.len() == 4 {
-            let layouts: SmallVec<[OperandLayout; 4]> = smallvec![OperandLayout::Nhwc; dag.operands(id).len()];
+            let layouts: SmallVec<[OperandLayout; 4]> =
+                smallvec![OperandLayout::Nhwc; dag.operands(id).len()];
             return Some(Lowered::new(Arc::new(Definition(op.clone())), layouts));
         }
         op.lower(Here { dag, id }, target)
     }
 
-    /// Whether an image among the operands is NHWC already.
+    /// Whether an image among the operands is NHWC already; or all lie as well one way as the other, and others of the
+    /// program are NHWC, so that it is likely to be read so.
     fn follows(&self, lowered: &Lowered, operands: &[NodeId]) -> bool {
-        let is_there = |(position, layout): &(usize, OperandLayout)| {
-            matches!(layout, OperandLayout::Nhwc) && self.values[operands[*position].index()].is_nhwc
+        let images = lowered.operands.iter().filter(|(_, layout)| matches!(layout, OperandLayout::Nhwc));
+        let mut images = images.map(|&(position, _)| operands[position]);
+        let is_nhwc = |operand: NodeId| self.values[operand.index()].is_nhwc;
+        let has_images = images.clone().next().is_some();
+        images.clone().any(is_nhwc)
+            || has_images && self.has_nhwc && images.all(|operand| self.lies_either_way(operand))
+    }
+
+    /// Whether a value can be had NHWC without being written out once more.
+    fn lies_either_way(&self, id: NodeId) -> bool {
+        let is_read = |nchw: NodeId| {
+            self.new.view(nchw).is_some()
+                || self.new.kernel(nchw).is_some_and(|kernel| kernel.constant().is_some())
         };
-        lowered.operands.iter().any(is_there)
+        self.old.dag.node(id).meta.shape[2..] == [1, 1]
+            || self.values[id.index()].nchw.is_some_and(is_read)
+            || self.choose(id).is_some_and(|lowered| lowered.operands.is_empty())
     }
 
     fn convert(&mut self, lowered: Lowered, node: &Node, operands: &[NodeId]) -> Value {

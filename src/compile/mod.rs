@@ -63,7 +63,14 @@ impl Default for Options {
             ("join", join::join),
             ("depth_first", groups::group),
         ];
-        Self { passes, lowers: true, reuse_memory: true, assign: true, convolution: Algorithm::Auto, unknown: None }
+        Self {
+            passes,
+            lowers: true,
+            reuse_memory: true,
+            assign: true,
+            convolution: Algorithm::Auto,
+            unknown: None,
+        }
     }
 }
 

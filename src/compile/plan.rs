@@ -12,8 +12,8 @@ use crate::error::Site;
 use crate::graph::dag::NodeId;
 use crate::graph::kernel::AnyKernel;
 use crate::graph::{Dtype, Init, Meta};
-use dagrad_kernels::real::Real;
 use crate::shape::Shape;
+use dagrad_kernels::real::Real;
 
 /// A compiled computation: immutable, printable, shared freely between threads.
 ///

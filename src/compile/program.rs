@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::groups::Group;
+use super::lower::CopyOut;
 use crate::error::{Problem, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
-use super::lower::CopyOut;
 use crate::graph::lowering::Target;
 use crate::graph::{Graph, Update, Var};
 

@@ -145,7 +145,8 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
     /// How a step of a group goes through the samples.
     fn split(&self, id: NodeId) -> Option<plan::Split> {
         let (group, dag) = (self.memory.group(id.index())?, &self.program.dag);
-        let BatchSplit { operands: split, samples_per_row: every, .. } = dag.kernel(id)?.batch_split(&dag.operand_metas(id))?;
+        let BatchSplit { operands: split, samples_per_row: every, .. } =
+            dag.kernel(id)?.batch_split(&dag.operand_metas(id))?;
         let last = group.samples - (group.samples.div_ceil(group.chunk) - 1) * group.chunk;
         let shapes = |samples: usize| {
             let operands = dag.operand_metas(id).into_iter().zip(&split);

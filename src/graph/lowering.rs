@@ -66,7 +66,8 @@ impl Lowered {
     /// An operation whose definition knows the layout NHWC, too. The result is such an image, and so is every operand of
     /// four axes.
     pub fn on_nhwc(op: impl Op, operands: &[&Meta]) -> Option<Self> {
-        let layout = |meta: &&Meta| if meta.shape.len() == 4 { OperandLayout::Nhwc } else { OperandLayout::Keep };
+        let layout =
+            |meta: &&Meta| if meta.shape.len() == 4 { OperandLayout::Nhwc } else { OperandLayout::Keep };
         let layouts: SmallVec<[OperandLayout; 4]> = operands.iter().map(layout).collect();
         let has_image = operands.iter().any(|meta| meta.shape.len() == 4);
         has_image.then(|| Self::new(Arc::new(Definition(Arc::new(op))), layouts))

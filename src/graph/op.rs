@@ -11,10 +11,10 @@ use super::kernel::{AnyKernel, BatchSplit};
 use super::lowering::{Lowered, Target};
 use super::var::Var;
 use crate::error::Problem;
+use crate::shape::{Shape, Window};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::workers::Workers;
-use crate::shape::{Shape, Window};
 
 /// Whether an array holds real numbers or indices (classes, positions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

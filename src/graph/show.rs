@@ -43,7 +43,8 @@ impl Dag {
 impl Dag {
     /// The operands of a node that is computed, its attributes and its label.
     fn call(&self, id: NodeId, attributes: &str) -> String {
-        let mut text: String = self.operands(id).iter().map(|operand| format!(" %{}", operand.index())).collect();
+        let mut text: String =
+            self.operands(id).iter().map(|operand| format!(" %{}", operand.index())).collect();
         if !attributes.is_empty() {
             text += &format!(" ({attributes})");
         }

@@ -10,9 +10,9 @@ use crate::compile::Options;
 use crate::error::{Error, Result, Site};
 use crate::graph::dag::NodeId;
 use crate::graph::{Dtype, Graph, Precision, Var};
-use dagrad_kernels::real::Real;
 use crate::run::{Feed, Store, Workspace};
 use crate::shape::Shape;
+use dagrad_kernels::real::Real;
 
 /// Above this a gradient's norm is said to explode: a step of the usual learning rates would throw the parameter far
 /// beyond where it started.

@@ -192,7 +192,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn local_response_norm(self, channels: usize, alpha: f64, beta: f64, k: f64) -> Var<'g> {
         let shape = self.shape();
-        let &[batch, depth, height, width] = &shape[..] else {
+        let &[_, depth, _, _] = &shape[..] else {
             let problem = Problem::new(format!("image {shape} is not [batch, channels, height, width]"));
             return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
         };
@@ -201,10 +201,11 @@ impl<'g> Var<'g> {
             return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
         }
         let _layer = self.graph().composite("local_response_norm");
-        let sides = [[0, 0], [0, 0], [channels / 2, (channels - 1) / 2], [0, 0]];
-        let squares = self.powi(2).reshape([batch, 1, depth, height * width]).pad(&sides, 0.0);
-        let window = super::Pool2dOptions::new([channels, 1]).stride(1);
-        self / (squares.avg_pool2d(window).reshape(&shape) * alpha + k).pow(beta)
+        let sides = [[0, 0], [channels / 2, (channels - 1) / 2], [0, 0], [0, 0]];
+        let squares = self.powi(2).pad(&sides, 0.0);
+        let neighbour = |first: usize| squares.slice(1, first as isize..(first + depth) as isize);
+        let sum = (1..channels).fold(neighbour(0), |sum, first| sum + neighbour(first));
+        self / (sum * (alpha / channels as f64) + k).pow(beta)
     }
 
     /// This, of as many elements as `x` has without `axes`, with these at size 1.

@@ -11,10 +11,10 @@ use crate::compile::{Parameter, Plan};
 use crate::error::{Error, Result};
 use crate::graph::Init;
 use crate::graph::op::Random;
+use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::random;
 use dagrad_kernels::real::Real;
-use crate::shape::Shape;
 
 /// Parameters and optimizer state by name.
 ///

@@ -9,10 +9,10 @@ use crate::compile::{Group, Place, Plan, Source, Step};
 use crate::error::{Error, Result};
 use crate::graph::op::{Call, Made, Operand, Random};
 use crate::graph::{Dtype, Precision};
+use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::workers::Workers;
-use crate::shape::Shape;
 
 use super::buffer;
 use super::execute::Watch;
@@ -42,7 +42,8 @@ impl Workspace {
         if threads == 0 || threads > 1024 {
             return Err(Error::setting("threads", format!("{threads} is not between 1 and 1024")));
         }
-        let workers = Workers::new(threads).map_err(|refusal| Error::setting("threads", refusal.to_string()))?;
+        let workers =
+            Workers::new(threads).map_err(|refusal| Error::setting("threads", refusal.to_string()))?;
         Ok(Self {
             arena: buffer(0, "the arena")?,
             workers,

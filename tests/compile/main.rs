@@ -2,5 +2,6 @@
 
 mod chain;
 mod groups;
+mod lower;
 mod plan;
 mod rewrites;

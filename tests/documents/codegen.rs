@@ -36,13 +36,7 @@ const KERNELS: [Kernel; 5] = [
         places: 1,
         largest: [28, 28, 12, 12],
     },
-    Kernel {
-        name: "nhwc::sweep::Sweep<",
-        sizes: 2,
-        is_nested: true,
-        places: 1,
-        largest: [28, 28, 12, 12],
-    },
+    Kernel { name: "nhwc::sweep::Sweep<", sizes: 2, is_nested: true, places: 1, largest: [28, 28, 12, 12] },
     Kernel {
         name: "nhwc::weight::tile::Multiply<",
         sizes: 3,

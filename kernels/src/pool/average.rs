@@ -87,7 +87,8 @@ impl Average {
             return;
         }
         workers.chunks(out, row, &|index, out, _| {
-            let (data, first) = (&data[index / self.places[0] * image..][..image], index % self.places[0] * self.places[1]);
+            let (data, first) =
+                (&data[index / self.places[0] * image..][..image], index % self.places[0] * self.places[1]);
             vectorize(
                 #[inline(always)]
                 || {

@@ -1,13 +1,13 @@
 //! Windows that see nothing but zeros.
 //!
 //! Their sums are 0, but the transforms would leave a rounding error there, and it can matter whether a number is 0
-//! or only tiny: after a relu the background of a picture would begin to carry gradients, and an optimizer that
+//! or only tiny: after a relu the background of an image would begin to carry gradients, and an optimizer that
 //! divides by the size of a gradient would make much of it. So such windows are looked for, and what they yield is
 //! set to 0.
 
 use std::ops::Range;
 
-use super::spread::Pictures;
+use super::input_transform::Images;
 use super::tiles::{SEGMENT, Segment, Tiles};
 use super::transforms::OUTPUTS;
 use crate::real::Real;
@@ -19,8 +19,8 @@ const MOST_POINTS: usize = 10;
 /// Finds blank windows in a block of tiles of `N` × `N` pixels.
 pub struct Blank<'a, T, const N: usize> {
     /// Where the pixels come from.
-    pub pictures: Pictures<'a, T>,
-    /// How the pictures are cut up.
+    pub images: Images<'a, T>,
+    /// How the images are cut up.
     pub tiles: Tiles,
     /// Which tiles.
     pub block: Range<usize>,
@@ -59,12 +59,12 @@ impl<T: Real, const N: usize> Blank<'_, T, N> {
     /// The instruction set of `V` must exist.
     #[inline(always)]
     unsafe fn column<V: Vector<T>>(&self, segment: &Segment, column: usize) -> u32 {
-        let Pictures { numbers, size: [height, width], channels, padding } = self.pictures;
+        let Images { numbers, size: [height, width], channels, padding } = self.images;
         let x = (segment.column * OUTPUTS + column).wrapping_sub(padding[1]);
         let row = |i: usize| (segment.row * OUTPUTS + i).wrapping_sub(padding[0]);
         let is_there = |i: &usize| x < width && row(*i) < height;
         (0..N).filter(is_there).fold(0, |bits, i| {
-            let pixel = &numbers[((segment.picture * height + row(i)) * width + x) * channels..][..channels];
+            let pixel = &numbers[((segment.image * height + row(i)) * width + x) * channels..][..channels];
             // SAFETY: a chunk holds as many numbers as are read.
             let is_zero = |chunk: &[T]| unsafe { V::load_first(chunk.as_ptr(), chunk.len()).is_zero() };
             if pixel.chunks(V::LANES).all(is_zero) { bits } else { bits | 1 << i }

@@ -1,15 +1,15 @@
 //! Forward, and the adjoint in the image, which is a forward with channels and filters exchanged and the window
-//! turned: a block of tiles at a time goes to points, through the multiplications, and back.
+//! is_rotated: a block of tiles at a time goes to points, through the multiplications, and back.
 
 use std::ops::Range;
 
 use super::blank::Blank;
-use super::gather::{Finish, Gather};
+use super::filter_transform::{CHANNELS, FilterTransform, Source, taps};
+use super::input_transform::{Images, InputTransform, lines};
 use super::multiply::Forward;
-use super::spread::{Pictures, Spread, lines};
+use super::output_transform::{Finish, OutputTransform};
 use super::tiles::{Groups, Layout, Tiles};
 use super::transforms::Divide;
-use super::weights::{CHANNELS, Prepare, Source, taps};
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
 use crate::workers::{Local, Parts, Split, Workers, share};
@@ -24,7 +24,7 @@ const MOST_TILES: usize = 56;
 /// One direction of a convolution.
 #[derive(Debug, Clone, Copy)]
 pub struct Correlation {
-    /// How many pictures there are.
+    /// How many images there are.
     pub batch: usize,
     /// Channels of the source.
     pub channels: usize,
@@ -70,7 +70,7 @@ impl Correlation {
             let (group, part) = (task / parts, task % parts);
             let (start, point) = self.group(&groups, group, N * N);
             local.reserve(Split::bytes::<T>(taps(R)));
-            let prepare = Prepare::<T, R, N> {
+            let prepare = FilterTransform::<T, R, N> {
                 from: weight,
                 source,
                 filters: groups.filters(group),
@@ -104,11 +104,11 @@ impl Correlation {
         workers.run(blocks, &|block, local| {
             let block = share(total, blocks, block);
             let mut job = Job::<T, N>::new(self, isa, tiles, block, layout, local);
-            job.spread(from);
+            job.input_transform(from);
             job.find_blank(from);
             for group in 0..job.groups.count() {
                 job.multiply(weights, group);
-                job.gather(group, finish, &out);
+                job.output_transform(group, finish, &out);
             }
         });
     }
@@ -150,10 +150,10 @@ impl<'a, T: Real, const N: usize> Job<'a, T, N> {
     }
 
     /// Brings the image to the points.
-    fn spread(&mut self, from: &[T]) {
+    fn input_transform(&mut self, from: &[T]) {
         let Correlation { from: size, channels, padding, .. } = *self.sizes;
-        self.isa.dispatch(Spread::<T, _, N, N> {
-            pictures: Pictures { numbers: from, size, channels, padding },
+        self.isa.dispatch(InputTransform::<T, _, N, N> {
+            images: Images { numbers: from, size, channels, padding },
             along: Divide,
             channels: 0..channels,
             tiles: self.tiles,
@@ -167,9 +167,9 @@ impl<'a, T: Real, const N: usize> Job<'a, T, N> {
     /// Finds windows that see only zeros.
     fn find_blank(&mut self, from: &[T]) {
         let Correlation { from: size, channels, padding, .. } = *self.sizes;
-        let pictures = Pictures { numbers: from, size, channels, padding };
+        let images = Images { numbers: from, size, channels, padding };
         let (tiles, block) = (self.tiles, self.block.clone());
-        self.isa.dispatch(Blank::<T, N> { pictures, tiles, block, to: self.blank });
+        self.isa.dispatch(Blank::<T, N> { images, tiles, block, to: self.blank });
     }
 
     /// Multiplies at every point with the weights of a group of filters.
@@ -191,8 +191,8 @@ impl<'a, T: Real, const N: usize> Job<'a, T, N> {
     }
 
     /// Brings the sums of a group of filters back from the points.
-    fn gather(&self, group: usize, finish: impl Finish<T>, out: &Parts<T>) {
-        self.isa.dispatch(Gather::<T, _, N> {
+    fn output_transform(&self, group: usize, finish: impl Finish<T>, out: &Parts<T>) {
+        self.isa.dispatch(OutputTransform::<T, _, N> {
             from: self.sums,
             layout: self.layout,
             channels: self.groups.filters(group),

@@ -1,25 +1,25 @@
-//! Tiles: how pictures are cut up, and how what became of the tiles lies in scratch.
+//! Tiles: how images are cut up, and how what became of the tiles lies in scratch.
 
 use std::ops::Range;
 
 use super::transforms::OUTPUTS;
 
-/// The most tiles that are carried from pictures to points at a time, so that their lines stay in the nearest
+/// The most tiles that are carried from images to points at a time, so that their lines stay in the nearest
 /// cache.
 pub const SEGMENT: usize = 8;
 
-/// The tiles of all pictures of a batch, numbered along rows, then down, then from picture to picture.
+/// The tiles of all images of a batch, numbered along rows, then down, then from image to image.
 #[derive(Debug, Clone, Copy)]
 pub struct Tiles {
-    /// Tiles of a picture: down and along.
+    /// Tiles of an image: down and along.
     pub grid: [usize; 2],
 }
 
-/// Tiles next to each other in a row of a picture.
+/// Tiles next to each other in a row of an image.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment {
-    /// The picture.
-    pub picture: usize,
+    /// The image.
+    pub image: usize,
     /// The row of tiles.
     pub row: usize,
     /// The first tile's place in its row.
@@ -31,12 +31,12 @@ pub struct Segment {
 }
 
 impl Tiles {
-    /// The tiles of pictures of `size` pixels.
+    /// The tiles of images of `size` pixels.
     pub fn new(size: [usize; 2]) -> Self {
         Self { grid: size.map(|pixels| pixels.div_ceil(OUTPUTS)) }
     }
 
-    /// How many tiles a picture has.
+    /// How many tiles an image has.
     pub fn each(&self) -> usize {
         self.grid[0] * self.grid[1]
     }
@@ -48,9 +48,9 @@ impl Tiles {
         std::iter::from_fn(move || {
             let column = next.checked_rem(wide)?;
             let tiles = (wide - column).min(block.end - next).min(SEGMENT);
-            let (picture, row, before) = (next / each, next % each / wide, next - block.start);
+            let (image, row, before) = (next / each, next % each / wide, next - block.start);
             next += tiles;
-            (tiles > 0).then_some(Segment { picture, row, column, tiles, before })
+            (tiles > 0).then_some(Segment { image, row, column, tiles, before })
         })
     }
 }

@@ -1,15 +1,15 @@
 //! The adjoint in the weights: image and upstream meet at the points, where the products are summed over tiles.
 //!
-//! A task sums over the pictures of one row of the result, for some channels and some filters, so many that their
+//! A task sums over the images of one row of the result, for some channels and some filters, so many that their
 //! sums stay in the second-level cache.
 
 use std::ops::Range;
 
+use super::filter_transform::Finish;
+use super::input_transform::{Images, InputTransform, lines};
 use super::multiply::Weight;
-use super::spread::{Pictures, Spread, lines};
 use super::tiles::{Groups, Layout, Tiles};
 use super::transforms::{Along, Divide, Evaluate, OUTPUTS};
-use super::weights::Finish;
 use crate::conv::Convolution;
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
@@ -24,7 +24,7 @@ const MANY_TILES: usize = 512;
 /// The most tiles of a block.
 const MOST_TILES: usize = 56;
 
-/// Computes one row of sums for every `every` consecutive pictures.
+/// Computes one row of sums for every `every` consecutive images.
 pub fn sums<T: Real, const R: usize, const N: usize>(
     sizes: &Convolution,
     isa: Isa,
@@ -47,8 +47,8 @@ pub fn sums<T: Real, const R: usize, const N: usize>(
             return;
         }
         let mut job = Job::<T, R, N>::new(sizes, isa, block, [channels, filters], local);
-        let pictures = row * every..sizes.batch.min((row + 1) * every);
-        job.run((image, upstream), pictures);
+        let images = row * every..sizes.batch.min((row + 1) * every);
+        job.run((image, upstream), images);
         // SAFETY: rows are as long, and each task writes to channels and filters of its own.
         unsafe { job.finish(out.start().add(row * len)) };
     });
@@ -142,21 +142,21 @@ impl<'a, T: Real, const R: usize, const N: usize> Job<'a, T, R, N> {
         (before * Self::unit(lanes), self.groups.registers(group) * lanes * (lanes + 1))
     }
 
-    /// Sums over some pictures.
-    fn run(&mut self, (image, upstream): (&[T], &[T]), pictures: Range<usize>) {
+    /// Sums over some images.
+    fn run(&mut self, (image, upstream): (&[T], &[T]), images: Range<usize>) {
         let Convolution { channels, filters, .. } = *self.sizes;
         let image =
-            Pictures { numbers: image, size: self.sizes.image, channels, padding: self.sizes.window.padding };
+            Images { numbers: image, size: self.sizes.image, channels, padding: self.sizes.window.padding };
         let upstream =
-            Pictures { numbers: upstream, size: self.sizes.output, channels: filters, padding: [0; 2] };
-        let all = pictures.start * self.tiles.each()..pictures.end * self.tiles.each();
+            Images { numbers: upstream, size: self.sizes.output, channels: filters, padding: [0; 2] };
+        let all = images.start * self.tiles.each()..images.end * self.tiles.each();
         if all.is_empty() {
             self.sums.fill(T::zero());
         }
         for start in all.clone().step_by(self.block) {
             let block = start..all.end.min(start + self.block);
-            self.isa.dispatch(Spread::<T, _, N, N> {
-                pictures: image,
+            self.isa.dispatch(InputTransform::<T, _, N, N> {
+                images: image,
                 along: Divide,
                 channels: self.channels.clone(),
                 tiles: self.tiles,
@@ -165,8 +165,8 @@ impl<'a, T: Real, const R: usize, const N: usize> Job<'a, T, R, N> {
                 lines: self.lines,
                 to: self.image,
             });
-            self.isa.dispatch(Spread::<T, _, OUTPUTS, N> {
-                pictures: upstream,
+            self.isa.dispatch(InputTransform::<T, _, OUTPUTS, N> {
+                images: upstream,
                 along: Evaluate,
                 channels: self.filters.clone(),
                 tiles: self.tiles,

@@ -29,6 +29,8 @@ const STRIP_BYTES: usize = 1 << 19;
 const POSITIONS: usize = 1 << 10;
 /// One position more makes up for so many bytes of sums.
 const SUMS_BYTES: usize = 1 << 11;
+/// So many tiles make up for packing the upstream of their filters.
+const PACKING_TILES: usize = 6;
 /// How many tasks there should be, if they have enough to do.
 const TASKS: usize = 16;
 /// How many multiplications make a task worth handing to another thread.
@@ -350,7 +352,9 @@ impl<'a, T: Real> WeightTask<'a, T> {
     }
 
     /// The upstream of a tile's filters at some positions, and the steps from image to image, row to row, and position
-    /// to position. It is read in whole registers, and in place unless the last would reach beyond its end.
+    /// to position. It is read in whole registers, and in place unless the last would reach beyond its end, or many tiles
+    /// would read a few filters among many: these lie so far apart that they would drive each other out of the nearest
+    /// cache.
     fn upstream(
         &mut self,
         first: usize,
@@ -363,7 +367,8 @@ impl<'a, T: Real> WeightTask<'a, T> {
         let (image, positions) = (sizes.output[0] * row * all_filters, rows.len() * row);
         let start = images.start * image + rows.start * row * all_filters + first;
         let last = start + (images.len() - 1) * image + (positions - 1) * all_filters;
-        if last + width <= self.upstream.len() {
+        let is_scattered = all_filters > width && self.plan.tiles() >= PACKING_TILES;
+        if !is_scattered && last + width <= self.upstream.len() {
             return (self.upstream[start..].as_ptr(), [image, row * all_filters, all_filters]);
         }
         for (index, to) in self.packed.chunks_exact_mut(positions * width).take(images.len()).enumerate() {

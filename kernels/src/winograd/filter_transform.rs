@@ -14,12 +14,12 @@ pub struct Source {
     pub filter: usize,
     /// From one channel to the next.
     pub channel: usize,
-    /// Whether the window is turned by half a turn.
-    pub turned: bool,
+    /// Whether the window is is_rotated by half a turn.
+    pub is_rotated: bool,
 }
 
 /// Transforms the weights of one group of filters and some channels.
-pub struct Prepare<'a, T, const R: usize, const N: usize> {
+pub struct FilterTransform<'a, T, const R: usize, const N: usize> {
     /// The weights as they are stored.
     pub from: &'a [T],
     /// How they are stored.
@@ -44,7 +44,7 @@ pub const fn taps(window: usize) -> usize {
     CHANNELS * window * window * 2 * MAX_LANES
 }
 
-impl<T: Real, const R: usize, const N: usize> Prepare<'_, T, R, N> {
+impl<T: Real, const R: usize, const N: usize> FilterTransform<'_, T, R, N> {
     /// Transforms them, with room for [`taps`] numbers.
     ///
     /// # Safety
@@ -62,34 +62,34 @@ impl<T: Real, const R: usize, const N: usize> Prepare<'_, T, R, N> {
                 to: &mut taps[..together * size],
             });
             for (channel, taps) in (first..).zip(taps[..together * size].chunks_exact(size)) {
-                isa.dispatch(PrepareChannel { prepare: self, taps, channel });
+                isa.dispatch(TransformChannel { prepare: self, taps, channel });
             }
         }
     }
 }
 
 /// Transforms the taps of one channel.
-struct PrepareChannel<'a, T, const R: usize, const N: usize> {
-    prepare: &'a Prepare<'a, T, R, N>,
+struct TransformChannel<'a, T, const R: usize, const N: usize> {
+    prepare: &'a FilterTransform<'a, T, R, N>,
     /// \[tap, filter\]
     taps: &'a [T],
     channel: usize,
 }
 
-impl<T: Real, const R: usize, const N: usize> Kernel<T> for PrepareChannel<'_, T, R, N> {
+impl<T: Real, const R: usize, const N: usize> Kernel<T> for TransformChannel<'_, T, R, N> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        let Prepare { width, point, source, to, .. } = *self.prepare;
+        let FilterTransform { width, point, source, to, .. } = *self.prepare;
         assert!(self.taps.len() >= R * R * width);
         for filter in (0..width).step_by(V::LANES) {
             // SAFETY: `dispatch` vouches for the instruction set, the assertion for the taps, and the caller of
-            // `Prepare::run` for the points.
+            // `FilterTransform::run` for the points.
             unsafe {
                 let mut lines = [[V::splat(T::zero()); R]; N];
                 for x in 0..R {
-                    let tap = |y| if source.turned { R * R - 1 - (y * R + x) } else { y * R + x };
+                    let tap = |y| if source.is_rotated { R * R - 1 - (y * R + x) } else { y * R + x };
                     let mut column = [V::splat(T::zero()); R];
                     for y in 0..R {
                         column[y] = V::load(self.taps.as_ptr().add(tap(y) * width + filter));

@@ -1,4 +1,4 @@
-//! From pictures to points: cuts pictures into tiles and transforms those along both axes.
+//! From images to points: cuts images into tiles and transforms those along both axes.
 //!
 //! Neighbouring tiles of an image overlap. So columns are transformed first, each once for a whole row of tiles,
 //! and then the rows of every tile. Pixels beyond the border are 0 and are dealt with among the columns alone.
@@ -10,28 +10,28 @@ use super::transforms::{Along, OUTPUTS};
 use crate::real::Real;
 use crate::simd::{Kernel, MAX_LANES, Vector, prefetch_line};
 
-/// Pictures, channels last.
+/// Images, channels last.
 #[derive(Clone, Copy)]
-pub struct Pictures<'a, T> {
-    /// \[picture, row, column, channel\]
+pub struct Images<'a, T> {
+    /// \[image, row, column, channel\]
     pub numbers: &'a [T],
     /// Height and width.
     pub size: [usize; 2],
     /// How many channels there are.
     pub channels: usize,
-    /// By how many pixels the first tile begins outside the picture: above, and to the left.
+    /// By how many pixels the first tile begins outside the image: above, and to the left.
     pub padding: [usize; 2],
 }
 
 /// Transforms some channels of a block of tiles of `K` × `K` pixels to `N` × `N` points.
-pub struct Spread<'a, T, A, const K: usize, const N: usize> {
+pub struct InputTransform<'a, T, A, const K: usize, const N: usize> {
     /// Where the pixels come from.
-    pub pictures: Pictures<'a, T>,
+    pub images: Images<'a, T>,
     /// The transformation along an axis.
     pub along: A,
     /// The channels.
     pub channels: Range<usize>,
-    /// How the pictures are cut up.
+    /// How the images are cut up.
     pub tiles: Tiles,
     /// Which tiles.
     pub block: Range<usize>,
@@ -48,7 +48,7 @@ pub const fn lines(points: usize) -> usize {
     (SEGMENT * OUTPUTS + points) * points * MAX_LANES
 }
 
-impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Kernel<T> for Spread<'_, T, A, K, N> {
+impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Kernel<T> for InputTransform<'_, T, A, K, N> {
     type Output = ();
 
     #[inline(always)]
@@ -76,12 +76,12 @@ impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Kernel<T> for Spre
     }
 }
 
-impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Spread<'_, T, A, K, N> {
-    /// Which rows of pixels of a row of tiles lie inside the picture, a bit for each.
+impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> InputTransform<'_, T, A, K, N> {
+    /// Which rows of pixels of a row of tiles lie inside the image, a bit for each.
     #[inline(always)]
     fn rows_inside(&self, row: usize) -> u32 {
         let first = row * OUTPUTS;
-        let inside = |i: &usize| (first + i).wrapping_sub(self.pictures.padding[0]) < self.pictures.size[0];
+        let inside = |i: &usize| (first + i).wrapping_sub(self.images.padding[0]) < self.images.size[0];
         (0..K).filter(inside).fold(0, |bits, i| bits | 1 << i)
     }
 
@@ -97,13 +97,13 @@ impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Spread<'_, T, A, K
         count: usize,
         rows: u32,
     ) {
-        let Pictures { numbers, size: [height, width], channels, padding } = self.pictures;
-        let row = (segment.picture * height + segment.row * OUTPUTS).wrapping_sub(padding[0]);
+        let Images { numbers, size: [height, width], channels, padding } = self.images;
+        let row = (segment.image * height + segment.row * OUTPUTS).wrapping_sub(padding[0]);
         let start = numbers.as_ptr().wrapping_add(row.wrapping_mul(width * channels).wrapping_add(channel));
         for column in 0..(segment.tiles - 1) * OUTPUTS + K {
             let x = (segment.column * OUTPUTS + column).wrapping_sub(padding[1]);
             // SAFETY: there is room for as many columns, as the caller vouches; only rows and columns inside the
-            // picture are read, and `count` channels of them.
+            // image are read, and `count` channels of them.
             unsafe {
                 let to = self.lines.as_mut_ptr().add(column * N * V::LANES);
                 let mut pixels = [V::splat(T::zero()); K];

@@ -1,4 +1,4 @@
-//! From points back to pictures.
+//! From points back to images.
 
 use std::ops::Range;
 
@@ -67,14 +67,14 @@ impl<T: Real> Finish<T> for Gate<'_, T> {
 }
 
 /// Transforms some channels of a block of tiles back, and writes them.
-pub struct Gather<'a, T, F, const N: usize> {
+pub struct OutputTransform<'a, T, F, const N: usize> {
     /// The points.
     pub from: &'a [T],
     /// How they lie.
     pub layout: Layout,
     /// The channels.
     pub channels: Range<usize>,
-    /// How the pictures are cut up.
+    /// How the images are cut up.
     pub tiles: Tiles,
     /// Which tiles.
     pub block: Range<usize>,
@@ -82,7 +82,7 @@ pub struct Gather<'a, T, F, const N: usize> {
     pub blank: &'a [u32],
     /// What is done last.
     pub finish: F,
-    /// The pictures, \[picture, row, column, channel\].
+    /// The images, \[image, row, column, channel\].
     pub to: *mut T,
     /// Their height and width.
     pub size: [usize; 2],
@@ -90,7 +90,7 @@ pub struct Gather<'a, T, F, const N: usize> {
     pub pitch: usize,
 }
 
-impl<T: Real, F: Finish<T>, const N: usize> Kernel<T> for Gather<'_, T, F, N> {
+impl<T: Real, F: Finish<T>, const N: usize> Kernel<T> for OutputTransform<'_, T, F, N> {
     type Output = ();
 
     #[inline(always)]
@@ -100,15 +100,15 @@ impl<T: Real, F: Finish<T>, const N: usize> Kernel<T> for Gather<'_, T, F, N> {
         for segment in self.tiles.segments(self.block.clone()) {
             for (register, channel) in self.channels.clone().step_by(V::LANES).enumerate() {
                 let count = V::LANES.min(self.channels.end - channel);
-                // SAFETY: the bias has all channels; tiles begin inside the picture; the assertion and the
-                // caller vouch for points and pictures.
+                // SAFETY: the bias has all channels; tiles begin inside the image; the assertion and the
+                // caller vouch for points and images.
                 unsafe {
                     let prepared = self.finish.prepare::<V>(channel, count);
                     for tile in 0..segment.tiles {
                         let at = register * self.layout.register + (segment.before + tile) * V::LANES;
                         let [y, x] = [segment.row * OUTPUTS, (segment.column + tile) * OUTPUTS];
                         let inside = [(height - y).min(OUTPUTS), (width - x).min(OUTPUTS)];
-                        let to = ((segment.picture * height + y) * width + x) * self.pitch + channel;
+                        let to = ((segment.image * height + y) * width + x) * self.pitch + channel;
                         let blank = self.blank[segment.before + tile];
                         if inside == [OUTPUTS; 2] && count == V::LANES && blank == 0 {
                             self.tile::<V>(at, prepared, to, [OUTPUTS; 2], V::LANES, 0);
@@ -122,8 +122,8 @@ impl<T: Real, F: Finish<T>, const N: usize> Kernel<T> for Gather<'_, T, F, N> {
     }
 }
 
-impl<T: Real, F: Finish<T>, const N: usize> Gather<'_, T, F, N> {
-    /// Transforms one tile and writes what is inside the picture.
+impl<T: Real, F: Finish<T>, const N: usize> OutputTransform<'_, T, F, N> {
+    /// Transforms one tile and writes what is inside the image.
     ///
     /// # Safety
     /// Points and pixels must be there, and the instruction set of `V` exist.
