@@ -7,8 +7,8 @@
 //! - **Record.** Methods on [`Var`] append operations to a [`Graph`] and infer their shapes. A misuse is kept,
 //!   with the line of your code, and returned by whatever uses the graph next.
 //! - **Differentiate.** [`gradients`] appends the gradient to the same graph. It can be differentiated again.
-//! - **Compile.** [`Plan::compile`] merges, simplifies and fuses operations, and gives every buffer a place in
-//!   one block of memory. The precision, `f32` or `f64`, is chosen here.
+//! - **Compile.** [`Plan::compile`] merges and simplifies operations, lowers them to kernels, fuses these, and gives
+//!   every buffer a place in one block of memory. The precision, `f32` or `f64`, is chosen here.
 //! - **Run.** [`Plan::run`] performs the steps over a [`Store`] of parameters, in a [`Workspace`] of memory and
 //!   threads. After the first run it allocates nothing, and its bits do not depend on the number of threads.
 //!
@@ -54,6 +54,19 @@
 //!
 //! A [`Trainer`] does the same step by step, for any loss on any inputs.
 //!
+//! # Speed of debug builds
+//!
+//! Your crate builds this one in its own dev profile, which is unoptimised and far slower. These lines in its
+//! `Cargo.toml` optimise the kernels fully and the engine a little:
+//!
+//! ```toml
+//! [profile.dev.package.dagrad-kernels]
+//! opt-level = 3
+//!
+//! [profile.dev.package.dagrad]
+//! opt-level = 1
+//! ```
+//!
 //! # The modules
 //!
 //! Each stands on the ones before it, and that is also the order in which to read them:
@@ -61,9 +74,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`], [`shape`] | errors with source lines; shapes and windows |
-//! | [`kernels`] | loops over slices, and the threads that share them |
-//! | [`graph`] | recording; what an operation is ([`Op`](graph::Op)) |
-//! | [`ops`] | the operations: one module for each family, with its examples |
+//! | [`kernels`] | loops over slices, and the threads that share them: a crate of its own |
+//! | [`graph`] | recording; what an operation is ([`Op`](graph::Op)), and a kernel ([`Kernel`](graph::kernel::Kernel)) |
+//! | [`ops`] | the operations: one module for each family, with its kernels and its examples |
 //! | [`autodiff`] | the reverse pass |
 //! | [`compile`] | passes from a graph to a [`Plan`] |
 //! | [`run`] | [`Store`], [`Workspace`], and the loop over a plan's steps |
@@ -76,8 +89,8 @@
 //! # Further reading
 //!
 //! The folder `docs/` explains the design and its reasons (`design.md`), tours the sources (`tour.md`), shows how to
-//! add an operation (`adding-an-op.md`), says how all of it is tested (`testing.md`) and how to
-//! measure (`speed.md`).
+//! add an operation (`adding-an-op.md`), says how all of it is tested (`testing.md`), how to measure (`speed.md`), and
+//! what the literature calls it (`glossary.md`).
 #![warn(missing_docs)]
 pub mod autodiff;
 pub mod check;
@@ -116,6 +129,8 @@ mod documents {
     mod adding_an_op {}
     #[doc = include_str!("../docs/design.md")]
     mod design {}
+    #[doc = include_str!("../docs/glossary.md")]
+    mod glossary {}
     #[doc = include_str!("../docs/speed.md")]
     mod speed {}
     #[doc = include_str!("../docs/testing.md")]

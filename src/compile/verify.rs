@@ -1,4 +1,5 @@
-//! The proof at the end of compiling: no step writes what another reads at that time.
+//! The first half of the proof at the end of compiling: no step writes what it reads itself, and no task of a group what
+//! another may read. That values last until they are read is the other half, `Liveness::replay`.
 
 use super::arena::ALIGNMENT;
 use super::plan::{Group, Made, Place, Plan, Source, Step};

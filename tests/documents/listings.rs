@@ -67,7 +67,7 @@ mod wrong {
 
 mod passes {
     // begin: passes.rs
-    use dagrad::{Graph, Init, Var};
+    use dagrad::{Conv2dOptions, Graph, Init, Var};
 
     pub fn prune(graph: &Graph) -> Var<'_> {
         let x = graph.input("x", [4]);
@@ -100,6 +100,16 @@ mod passes {
         let error = graph.input("x", [4, 3]) - graph.input("y", [4, 3]);
         error.tanh().matmul(error.transpose())
     }
+
+    pub fn lower(graph: &Graph) -> Var<'_> {
+        let (image, w) = (graph.input("image", [2, 3, 8, 8]), graph.param("w", [4, 3, 3, 3], Init::he(27)));
+        image.conv2d(w, Conv2dOptions::new()).max_pool2d(2)
+    }
+
+    pub fn depth_first(graph: &Graph) -> Var<'_> {
+        let (image, w) = (graph.input("image", [64, 3, 32, 32]), graph.param("w", [8, 3, 3, 3], Init::he(27)));
+        image.conv2d(w, Conv2dOptions::new()).relu().avg_pool2d(2)
+    }
     // end
 }
 
@@ -126,6 +136,7 @@ fn listing(name: &str) -> Result<String> {
             Ok(text(&graph).split_inclusive('\n').skip(known).collect())
         }
         "summary" => Ok(text(Summary::of(value))),
+        "steps" => Ok(text(Plan::<f32>::compile(&graph, &[value])?)),
         "step" | "table" | "program" | "plan" => {
             minimize(value, &Sgd::new(0.1))?;
             Ok(match what {
@@ -163,6 +174,8 @@ fn recorded<'g>(name: &str, graph: &'g Graph) -> Var<'g> {
         "absorb" => passes::absorb,
         "fuse" => passes::fuse,
         "join" => passes::join,
+        "lower" => passes::lower,
+        "depth_first" => passes::depth_first,
         _ => panic!("no network is called {name:?}"),
     };
     record(graph)
