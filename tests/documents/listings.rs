@@ -107,8 +107,8 @@ mod passes {
     }
 
     pub fn depth_first(graph: &Graph) -> Var<'_> {
-        let (image, w) =
-            (graph.input("image", [64, 3, 32, 32]), graph.param("w", [8, 3, 3, 3], Init::he(27)));
+        let image = graph.input("image", [64, 3, 32, 32]);
+        let w = graph.param("w", [8, 3, 3, 3], Init::he(27));
         image.conv2d(w, Conv2dOptions::new()).relu().avg_pool2d(2)
     }
     // end
