@@ -60,7 +60,8 @@ impl Liveness {
         for (id, input) in leaves(|kind| matches!(kind, Kind::Input)).zip(&plan.inputs) {
             memory.write::<T>(&input.source, None, self.value(id));
         }
-        for (number, id) in leaves(|kind| matches!(kind, Kind::Parameter { .. })).enumerate() {
+        let parameters: Vec<NodeId> = leaves(|kind| matches!(kind, Kind::Parameter { .. })).collect();
+        for (number, &id) in parameters.iter().enumerate() {
             memory.parameters.insert(number, self.value(id));
         }
         for (number, (step, &node)) in plan.steps.iter().zip(nodes).enumerate() {
@@ -81,12 +82,20 @@ impl Liveness {
                 memory.write::<T>(&made.source, group, self.value(output));
             }
         }
-        for (parameter, source) in &plan.copies {
-            let moved = program.updates.iter().map(|&(_, value)| self.value(value));
-            let Some(value) = moved.into_iter().find(|&value| memory.holds::<T>(source, None, value)) else {
-                panic!("the next value of parameter {parameter} was overwritten")
+        for &(number, ref source) in &plan.copies {
+            let Some(&(_, next)) =
+                program.updates.iter().find(|(parameter, _)| *parameter == parameters[number])
+            else {
+                unreachable!("only what is assigned to is copied to")
             };
-            memory.parameters.insert(*parameter, value);
+            let is_there = memory.holds::<T>(source, None, self.value(next));
+            assert!(is_there, "the next value of {} was overwritten", plan.parameters[number].name);
+            memory.parameters.insert(number, self.value(next));
+        }
+        for &(parameter, next) in &program.updates {
+            let number = parameters.iter().position(|&id| id == parameter);
+            let found = number.and_then(|number| memory.parameters.get(&number));
+            assert!(found == Some(&self.value(next)), "a parameter has not taken its next value");
         }
         for (result, &output) in plan.results.iter().zip(&program.outputs) {
             let is_there = memory.holds::<T>(&result.source, None, self.value(output));

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::common::network::{batch, network};
+use crate::common::{assert_mentions, message, numbers};
 use dagrad::check;
 use dagrad::error::Problem;
 use dagrad::graph::{At, Call, Gradient, Op};
 use dagrad::ops::Example;
 use dagrad::ops::example::{Sample, normal, positive};
 use dagrad::{Error, Graph, Init, Meta, Real, Store, Var};
-use dagrad_tests::network::{batch, network};
-use dagrad_tests::{assert_mentions, message, numbers};
 
 /// What is wrong with an operation.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,8 +1,8 @@
 //! Graphs that are very deep or have very many paths: exact values, on a thread whose stack would not hold a recursion
 //! over them. (That the time grows linearly is checked in `differentiation.rs`.)
 
+use crate::common::{array, run_plan};
 use dagrad::{Graph, Options, Store, Var, gradients};
-use dagrad_tests::{array, run_plan};
 
 /// Records a function of one number, its first and its second derivative, compiles them with all passes and with
 /// none, runs both at `x`, drops everything, and compares.

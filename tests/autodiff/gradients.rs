@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use crate::common::{array, assert_close, gradients_of_sum, numbers, run, value};
 use dagrad::{Conv2dOptions, Graph, Init, Plan, Store, Var, Workspace, gradients, vjp};
-use dagrad_tests::{array, assert_close, gradients_of_sum, numbers, run, value};
 
 #[test]
 fn the_same_array_twice_receives_both_gradients() {
@@ -179,7 +179,7 @@ fn a_gradient_penalty_has_the_gradient_of_its_formula() {
     let plan = Plan::<f64>::compile(&graph, &[found]).unwrap();
     let mut store = Store::new(0);
     store.set("w", &weight).unwrap();
-    let found = dagrad_tests::run_plan(&plan, &mut store, &[x.feed(&image)]).unwrap().remove(0);
+    let found = crate::common::run_plan(&plan, &mut store, &[x.feed(&image)]).unwrap().remove(0);
     let (s, norm): (f64, f64) =
         (image.iter().zip(&weight).map(|(x, w)| x * w).sum(), weight.mapv(|w| w * w).sum());
     // ½ ‖s² w‖² = ½ s⁴ ‖w‖², so its gradient is 2 s³ ‖w‖² x + s⁴ w.
@@ -210,7 +210,7 @@ fn chain(length: usize) {
     let slope = gradients(y.sum_all(), &[x]).unwrap()[0];
     let plan = Plan::<f64>::compile(&graph, &[y, slope]).unwrap();
     let given = array(&[2], &[0.3, -0.8]);
-    let found = dagrad_tests::run_plan(&plan, &mut Store::new(0), &[x.feed(&given)]).unwrap();
+    let found = crate::common::run_plan(&plan, &mut Store::new(0), &[x.feed(&given)]).unwrap();
     assert!(found.iter().flatten().all(|value| value.is_finite()));
 }
 

@@ -1,12 +1,12 @@
 //! Gradients of pooling, convolution, losses and dropout, where other engines have gone wrong.
 
+use crate::common::{array, assert_close, gradients_of_sum, message, numbers, run, try_run, value};
 use dagrad::ops::Example;
 use dagrad::ops::example::{distinct, labels, normal};
 use dagrad::{
     Conv2dOptions, Feed, Graph, Mode, Options, Plan, Pool2dOptions, Store, Var, Workspace, col2im, gradients,
     im2col, vjp,
 };
-use dagrad_tests::{array, assert_close, gradients_of_sum, message, numbers, run, try_run, value};
 use ndarray::{ArrayD, Ix2, Ix4};
 
 /// Fails unless a maximum pooling of one plane gives these values and this gradient of their sum, in `f64`
@@ -384,6 +384,6 @@ fn two_dropouts_of_one_graph_draw_different_masks() {
     let found = run(&[ones.dropout(0.5), ones.dropout(0.5)], &[]);
     assert_ne!(found[0], found[1]);
     let plain = Options::plain().compile::<f64>(&graph, &[ones.dropout(0.5)]).unwrap();
-    let step = dagrad_tests::run_plan(&plain, &mut Store::new(0), &[]).unwrap().remove(0);
+    let step = crate::common::run_plan(&plain, &mut Store::new(0), &[]).unwrap().remove(0);
     assert!(step.iter().any(|&value| value == 0.0) && step != found[0]);
 }

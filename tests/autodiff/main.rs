@@ -2,6 +2,8 @@
 
 mod check;
 mod checkpoint;
+#[path = "../common/mod.rs"]
+mod common;
 mod deep;
 mod gradients;
 mod layers;

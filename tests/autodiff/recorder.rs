@@ -1,8 +1,8 @@
 //! Recording: listings, names, and errors that wait for the first use of the graph.
 
+use crate::common::{array, assert_mentions, message, value};
 use dagrad::graph::dag::Kind;
 use dagrad::{Conv2dOptions, Error, Graph, Init, Meta, Mode, Plan, Var, gradients, vjp};
-use dagrad_tests::{array, assert_mentions, message, value};
 
 /// How many nodes and edges a text in Graphviz's language has: one statement a line, outside of quoted names. Fails if a
 /// quote or a bracket stays open.

@@ -1,9 +1,9 @@
 //! Plans: what passes do and do not change, how memory is used, and what a run reads and writes.
 
+use crate::common::network::{batch, network};
+use crate::common::{array, assert_close, assert_mentions, message, numbers, run_plan, value};
 use dagrad::error::NotFinite;
 use dagrad::{Conv2dOptions, Error, Feed, Graph, Init, Options, Plan, Store, Var, Workspace, gradients};
-use dagrad_tests::network::{batch, network};
-use dagrad_tests::{array, assert_close, assert_mentions, message, numbers, run_plan, value};
 use ndarray::{ArrayD, array};
 
 /// Losses and gradients of three training steps of the small network, and all parameters after them.
@@ -99,7 +99,7 @@ fn zeros_of_both_signs_are_not_equal() {
         x / graph.constant(array![-0.0]),
     ];
     let found: Vec<f64> =
-        dagrad_tests::run(&outputs, &[x.feed(&given)]).iter().map(|array| array.sum()).collect();
+        crate::common::run(&outputs, &[x.feed(&given)]).iter().map(|array| array.sum()).collect();
     assert_eq!(found, [f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY, f64::NEG_INFINITY]);
 }
 

@@ -1,7 +1,7 @@
 //! What the compiler writes anew means the same: every plan against the plain one, which runs no pass.
 
+use crate::common::{numbers, run_plan};
 use dagrad::{Conv2dOptions, Graph, Options, Pool2dOptions, Store, Var, vjp};
-use dagrad_tests::{numbers, run_plan};
 
 /// Every choice of some of `count` things, as the bits of a number.
 fn subsets(count: usize) -> impl Iterator<Item = Vec<isize>> {

@@ -12,7 +12,7 @@
 
 use std::process::{Command, Stdio};
 
-use dagrad_tests::root;
+use crate::common::root;
 
 /// A kernel whose hot loop is read.
 struct Kernel {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use dagrad_tests::{assert_mentions, root};
+use crate::common::{assert_mentions, root};
 
 #[path = "../../examples/arguments/mod.rs"]
 mod arguments;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dagrad_tests::root;
+use crate::common::root;
 
 /// The floors of the house, lowest first; below all of them are the kernels, a crate that knows nothing of this one. A file
 /// names only modules of its own floor and of lower ones.

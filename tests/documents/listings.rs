@@ -10,12 +10,12 @@ use std::fmt::Display;
 use std::fs;
 use std::path::PathBuf;
 
+use crate::common::root;
 use dagrad::compile::Options;
 use dagrad::inspect::Summary;
 use dagrad::nn::{Network, SimpleConvNet};
 use dagrad::optim::{Sgd, minimize};
 use dagrad::{Graph, Plan, Result, Var};
-use dagrad_tests::root;
 
 // The networks of the documents. Listings count lines from the first one between the marks.
 

@@ -2,6 +2,8 @@
 
 mod codegen;
 mod commands;
+#[path = "../common/mod.rs"]
+mod common;
 mod floors;
 mod listings;
 mod table;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dagrad_tests::root;
+use crate::common::root;
 
 /// A line of the table: files and folders, and a command.
 struct Row {

@@ -1,5 +1,7 @@
 //! Laws that hold for whatever is drawn at random: definitions, adjoints, differences.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod equations;
 mod graphs;
 mod properties;

@@ -3,8 +3,8 @@
 //! `PROPTEST_CASES=10000 cargo test --test properties` tries more of them.
 
 use super::{equations, graphs, shapes, windows};
+use crate::common::{array, assert_close, numbers, run, run_plan, try_run, value};
 use dagrad::{Graph, Options, Precision, Store, Var, vjp};
-use dagrad_tests::{array, assert_close, numbers, run, run_plan, try_run, value};
 use ndarray::{ArrayD, Axis};
 use proptest::prelude::*;
 

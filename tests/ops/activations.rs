@@ -1,7 +1,7 @@
 //! Functions of single numbers beside PyTorch's values and slopes, at kinks, at 0 and far out; NaN and misuse.
 
+use crate::common::{array, assert_close, assert_mentions, gradients_of_sum, message, try_run, value};
 use dagrad::{Graph, Var};
-use dagrad_tests::{array, assert_close, assert_mentions, gradients_of_sum, message, try_run, value};
 
 const POINTS: [f64; 9] = [-40.0, -2.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.5, 40.0];
 

@@ -4,10 +4,10 @@
 const INF: f64 = f64::INFINITY;
 const NAN: f64 = f64::NAN;
 
-use dagrad::{Graph, Plan, Var};
-use dagrad_tests::{
+use crate::common::{
     Pair, array, assert_mentions, assert_pair, assert_same, gradients_of_sum, message, run, try_run, value,
 };
+use dagrad::{Graph, Plan, Var};
 
 const LEFT: [f64; 10] = [1.0, 2.0, NAN, 0.0, 3.0, -0.0, INF, INF, -INF, NAN];
 const RIGHT: [f64; 10] = [1.0, 3.0, 0.0, NAN, -1.0, 0.0, INF, -INF, 2.0, NAN];
@@ -241,7 +241,7 @@ fn statistics_of_equal_infinite_and_missing_numbers() {
 fn kept_axes_have_size_1_and_the_same_values() {
     let graph = Graph::new();
     let x = graph.input("x", [2, 3, 4]);
-    let numbers = dagrad_tests::numbers(&[2, 3, 4], 1);
+    let numbers = crate::common::numbers(&[2, 3, 4], 1);
     let both: [(Statistic, Statistic); 5] = [
         (|x| x.variance(&[-1, 0], 1), |x| x.variance_keep(&[-1, 0], 1)),
         (|x| x.std_dev(&[-1, 0], 0), |x| x.std_dev_keep(&[-1, 0], 0)),

@@ -1,7 +1,7 @@
 //! Cross entropy of pictures beside PyTorch's values and gradients: ignored labels, weights, smoothing, infinite logits.
 
+use crate::common::{array, assert_close, run};
 use dagrad::{CrossEntropy, Graph, Reduction, Var, gradients};
-use dagrad_tests::{array, assert_close, run};
 use ndarray::{ArrayD, array};
 
 const LOW: f64 = f64::NEG_INFINITY;
@@ -81,7 +81,7 @@ fn the_mean_over_no_labels_is_nan_and_moves_nothing() {
         let y = x.cross_entropy(labels, options.ignore(9));
         let slope = gradients(y, &[x]).unwrap()[0];
         let found =
-            run(&[y, slope], &[x.feed(&dagrad_tests::numbers(&[2, 3], 1)), labels.feed(&array![9_u32, 9])]);
+            run(&[y, slope], &[x.feed(&crate::common::numbers(&[2, 3], 1)), labels.feed(&array![9_u32, 9])]);
         assert!(found[0].iter().all(|loss| loss.is_nan()));
         assert_eq!(found[1], array(&[2, 3], &[0.0; 6]));
     }

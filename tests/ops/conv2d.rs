@@ -5,8 +5,8 @@
 //! in the picture or in the weight. The largest seen in 2000 cases, in single precision: direct 2.3e-6, Winograd's
 //! algorithm 8e-6 for windows of 3 and 5, and 1.2e-4 for 7; in double precision 3e-13.
 
+use crate::common::{numbers, run_plan};
 use dagrad::{Algorithm, Conv2dOptions, Graph, Options, Plan, Precision, Store, Var, vjp};
-use dagrad_tests::{numbers, run_plan};
 use ndarray::ArrayD;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};

@@ -1,9 +1,9 @@
 //! Indices, borders, other sizes and extrema beside PyTorch's values and gradients: repeats, ties, NaN, corners.
 
+use crate::common::{array, assert_close, assert_mentions, message, run, try_run, value};
 use dagrad::error::Problem;
 use dagrad::graph::{At, Call, Dtype, Gradient, Meta, Op};
 use dagrad::{Graph, Plan, Real, Store, Var, Workspace, vjp};
-use dagrad_tests::{array, assert_close, assert_mentions, message, run, try_run, value};
 use ndarray::{ArrayD, array};
 
 const NAN: f64 = f64::NAN;

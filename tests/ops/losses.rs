@@ -3,8 +3,8 @@
 const INF: f64 = f64::INFINITY;
 const NAN: f64 = f64::NAN;
 
+use crate::common::{array, assert_pair, assert_same, gradients_of_sum, run, try_run, value};
 use dagrad::{Graph, Reduction, Var};
-use dagrad_tests::{array, assert_pair, assert_same, gradients_of_sum, run, try_run, value};
 use ndarray::arr1;
 
 const NONE: Reduction = Reduction::None;
@@ -15,7 +15,7 @@ const TARGET: [f64; 9] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, INF, 0.0];
 
 /// Checks a loss of errors, of which the slope in the targets is the negative of that in x.
 #[track_caller]
-fn check_errors(name: &str, loss: dagrad_tests::Pair, values: [f64; 9], slopes: [f64; 9]) {
+fn check_errors(name: &str, loss: crate::common::Pair, values: [f64; 9], slopes: [f64; 9]) {
     assert_pair(name, loss, &[9], [&X, &TARGET], [&values, &slopes, &slopes.map(|slope| -slope)]);
 }
 
@@ -68,7 +68,7 @@ fn binary_cross_entropy() {
     let slopes =
         [0.5, -0.5, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, 1.0, NAN, 0.5807970779778824, -0.7025741268224333];
     let in_targets = [-0.0, -0.0, -1e4, 1e4, -1e4, 1e4, -INF, INF, -INF, NAN, -2.0, 3.0];
-    let plain: dagrad_tests::Pair = |x, t| x.binary_cross_entropy_with_logits(t, NONE);
+    let plain: crate::common::Pair = |x, t| x.binary_cross_entropy_with_logits(t, NONE);
     assert_pair("plain", plain, &[12], [&LOGITS, &ANSWERS], [&values, &slopes, &in_targets]);
 
     let values = [
@@ -100,7 +100,7 @@ fn binary_cross_entropy() {
         -1.746143977914055,
         9.097174703147484,
     ];
-    let weighted: dagrad_tests::Pair = |x, t| x.weighted_binary_cross_entropy_with_logits(t, 3.0, NONE);
+    let weighted: crate::common::Pair = |x, t| x.weighted_binary_cross_entropy_with_logits(t, 3.0, NONE);
     assert_pair("weighted", weighted, &[12], [&LOGITS, &ANSWERS], [&values, &slopes, &in_targets]);
 }
 
@@ -127,7 +127,7 @@ fn divergence() {
     let slopes = [-0.0, -0.5, -0.0, -0.5, 1.0, -0.5, NAN, -1.0];
     // PyTorch's are NaN where the target is 0; here they are −x.
     let in_targets = [1.0, 2.3068528194400546, INF, INF, NAN, NAN, NAN, 1.5];
-    let loss: dagrad_tests::Pair = |x, t| x.kl_divergence(t, NONE);
+    let loss: crate::common::Pair = |x, t| x.kl_divergence(t, NONE);
     assert_pair("divergence", loss, &[8], [&x, &target], [&values, &slopes, &in_targets]);
 }
 
@@ -159,7 +159,7 @@ fn cosines() {
         0.0,
     ];
     let right = [0.0, 0.0, 0.07155417527999322, -0.03577708763999665, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0];
-    let cosine: dagrad_tests::Pair = |x, y| x.cosine_similarity(y, 1, 1e-8);
+    let cosine: crate::common::Pair = |x, y| x.cosine_similarity(y, 1, 1e-8);
     assert_pair("cosine", cosine, &[5, 2], [&x, &y], [&values, &left, &right]);
 }
 

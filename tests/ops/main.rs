@@ -3,6 +3,8 @@
 mod activations;
 mod arithmetic;
 mod class_losses;
+#[path = "../common/mod.rs"]
+mod common;
 mod conv2d;
 mod conventions;
 mod examples;

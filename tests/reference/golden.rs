@@ -13,7 +13,7 @@ use super::manifest::{self, Case, Dtype};
 use super::report::{Line, Outcome, Report, judge, quantile};
 use super::tensors::Tensors;
 use super::{Result, Trouble, Values, case};
-use dagrad_tests::root;
+use crate::common::root;
 use ndarray::{ArrayD, Axis};
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod attributes;
 mod case;
+#[path = "../common/mod.rs"]
+mod common;
 mod compare;
 mod golden;
 mod manifest;

@@ -4,12 +4,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::common::network::{batch, network};
+use crate::common::run_alone;
 use dagrad::data::mnist_5k;
 use dagrad::nn::{Network, SimpleConvNet};
 use dagrad::optim::Adam;
 use dagrad::{Graph, Init, Plan, Store, Trainer, Workspace};
-use dagrad_tests::network::{batch, network};
-use dagrad_tests::run_alone;
 
 /// The system's allocator, and how often it was asked for memory by any thread.
 struct Counting;

@@ -1,7 +1,7 @@
 //! The same seed gives the same bits, whatever the number of threads and however often it runs.
 
+use crate::common::network::{batch, network};
 use dagrad::{Graph, Plan, Precision, Store, Var, Workspace};
-use dagrad_tests::network::{batch, network};
 
 /// The bits of all losses and gradients of some training steps, then of all parameters.
 fn train<T: Precision>(threads: usize, seed: u64, steps: usize) -> Vec<Vec<u64>> {

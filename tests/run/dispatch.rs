@@ -6,12 +6,12 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::{Child, Stdio};
 
+use crate::common::{alone, numbers};
 use dagrad::nn::{DeepConvNet, Network, SimpleConvNet};
 use dagrad::ops::Example;
 use dagrad::ops::example::{Sample, Values};
 use dagrad::optim::{Adam, minimize};
 use dagrad::{Feed, Graph, Outputs, Plan, Precision, Store, Value, Var, Workspace, check, gradients, ops};
-use dagrad_tests::{alone, numbers};
 use ndarray::{Array1, ArrayD};
 
 /// Begins each line that is compared.

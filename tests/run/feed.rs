@@ -1,9 +1,9 @@
 //! Misuse of plans: values that do not fit, stores that disagree, memory that does not exist.
 
+use crate::common::{array, assert_mentions, message, numbers, run_plan, try_run};
 use dagrad::{
     Conv2dOptions, Error, Feed, Graph, Init, Options, Plan, Pool2dOptions, Store, Workspace, gradients,
 };
-use dagrad_tests::{array, assert_mentions, message, numbers, run_plan, try_run};
 use ndarray::{Array1, ArrayD, array};
 
 /// The loss of two rows of three logits, and its plan.

@@ -1,6 +1,8 @@
 //! Running plans: `src/run`, and the kernels' promises about threads, instruction sets and memory.
 
 mod allocation;
+#[path = "../common/mod.rs"]
+mod common;
 mod determinism;
 mod dispatch;
 mod feed;

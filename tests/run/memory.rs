@@ -2,11 +2,11 @@
 
 use std::fs;
 
+use crate::common::network::{batch, network};
+use crate::common::run_alone;
 use dagrad::nn;
 use dagrad::optim::{Adam, minimize};
 use dagrad::{Graph, Plan, Store, Workspace};
-use dagrad_tests::network::{batch, network};
-use dagrad_tests::run_alone;
 use ndarray::Array2;
 
 /// The resident memory of this process in pages, where the system tells.

@@ -1,8 +1,8 @@
 //! Stores and workspaces: what outlives a run, and who shares it.
 
+use crate::common::network::{batch, network};
+use crate::common::{array, numbers, run_plan, try_run};
 use dagrad::{Graph, Init, Options, Plan, Store, Workspace};
-use dagrad_tests::network::{batch, network};
-use dagrad_tests::{array, numbers, run_plan, try_run};
 use ndarray::{ArrayD, array, s};
 
 #[test]
@@ -81,7 +81,7 @@ fn a_parameter_starts_from_its_name_and_the_seed_alone() {
 fn starts_have_the_spread_they_promise() {
     let graph = Graph::new();
     let spread = |name: &str, init: Init| {
-        let values = dagrad_tests::value(graph.param(name, [20_000], init), &[]);
+        let values = crate::common::value(graph.param(name, [20_000], init), &[]);
         let mean = values.mean().unwrap();
         (
             mean,

@@ -2,12 +2,12 @@
 
 use std::process::Output;
 
+use crate::common::{alone, assert_mentions, message};
 use dagrad::data::{Dataset, Split, mnist_5k};
 use dagrad::nn::{self, DeepConvNet, Filters, Model, Network, SimpleConvNet};
 use dagrad::optim::{Adam, Momentum, Optimizer, Sgd};
 use dagrad::train::{Epoch, FitOptions, Observer, Progress, Step, evaluate, fit, fit_observed};
 use dagrad::{Error, Graph, Mode, Plan, Result, Store, Trainer, Var, Workspace};
-use dagrad_tests::{alone, assert_mentions, message};
 use ndarray::{Array1, Array4};
 
 const NETWORK: SimpleConvNet = SimpleConvNet {

@@ -1,5 +1,7 @@
 //! Data, layers, networks, optimizers and training: `src/data`, `src/nn`, `src/optim`, `src/train`.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod data;
 mod fit;
 mod nn;

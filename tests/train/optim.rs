@@ -1,10 +1,10 @@
 //! Every optimizer against its formula, written down once more for single numbers.
 
+use crate::common::{assert_mentions, message, numbers};
 use dagrad::optim::{
     AdaGrad, Adam, AdamW, LearningRate, Momentum, Nesterov, Optimizer, RmsProp, Sgd, minimize,
 };
 use dagrad::{Feed, Graph, Init, Plan, Precision, Real, Store, Trainer, Var, Workspace};
-use dagrad_tests::{assert_mentions, message, numbers};
 use ndarray::ArrayD;
 
 /// A parameter of some shape whose gradient is whatever is fed as `g`: the loss is Σ p g.
@@ -323,14 +323,14 @@ fn the_length_of_all_gradients_together_is_clipped() {
             Trainer::<f64>::with(loss, &Sgd::new(1.0).clip_norm(most), store, Workspace::new(1).unwrap())
                 .unwrap();
         trainer.step(&[Feed::new("slopes", &slopes)]).unwrap();
-        dagrad_tests::assert_close(
+        crate::common::assert_close(
             &trainer.store().get("a").unwrap().to_owned(),
             &(slopes * -length / 6.5),
             1e-14,
         );
-        dagrad_tests::assert_close(
+        crate::common::assert_close(
             &trainer.store().get("b").unwrap().to_owned(),
-            &dagrad_tests::array(&[], &[-rest * length / 6.5]),
+            &crate::common::array(&[], &[-rest * length / 6.5]),
             1e-14,
         );
     }
@@ -372,6 +372,6 @@ fn an_optimizer_of_ones_own_is_a_few_operations() {
 fn assert_follows_signs(gradient: &[f64], moves: &[f64]) {
     let shape = [gradient.len()];
     let found =
-        after(&Sign(0.25), &ArrayD::<f64>::zeros(&shape[..]), &[dagrad_tests::array(&shape, gradient)]);
-    dagrad_tests::assert_close(&found, &dagrad_tests::array(&shape, moves), 1e-15);
+        after(&Sign(0.25), &ArrayD::<f64>::zeros(&shape[..]), &[crate::common::array(&shape, gradient)]);
+    crate::common::assert_close(&found, &crate::common::array(&shape, moves), 1e-15);
 }

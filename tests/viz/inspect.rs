@@ -1,10 +1,10 @@
 //! What the crate says of a network: its layers, the time of its steps, and what is wrong with it.
 
+use crate::common::{array, assert_mentions, message};
 use dagrad::inspect::{Layer, Origin, Phase, Profile, Summary, diagnose};
 use dagrad::nn::{self, BatchNorm, Filters, Model, Network, ResNet, SimpleConvNet};
 use dagrad::optim::{Adam, minimize};
 use dagrad::{Error, Graph, Init, Mode, Options, Plan, Reduction, Store, Var, Workspace, gradients};
-use dagrad_tests::{array, assert_mentions, message};
 use ndarray::{Array1, Array2, Array4};
 
 /// Layer by layer: name, operations, output, parameters, MACs, kept numbers, field.

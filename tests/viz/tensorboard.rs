@@ -6,13 +6,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::common::root;
 use dagrad::data::mnist_5k;
 use dagrad::nn::{Model, SimpleConvNet};
 use dagrad::optim::Adam;
 use dagrad::train::{FitOptions, Progress, TensorBoard, fit_observed};
 use dagrad::viz::Tiles;
 use dagrad::{Error, Result};
-use dagrad_tests::root;
 use ndarray::Array3;
 use serde_json::{Value, json};
 

@@ -5,6 +5,7 @@
 use std::io::Cursor;
 use std::path::PathBuf;
 
+use crate::common::{assert_mentions, assert_setting_error, message, root};
 use dagrad::data::mnist_5k;
 use dagrad::nn::{self, Filters, Model};
 use dagrad::viz::{
@@ -12,7 +13,6 @@ use dagrad::viz::{
     read_image,
 };
 use dagrad::{Conv2dOptions, Init, Result, Store, Var};
-use dagrad_tests::{assert_mentions, assert_setting_error, message, root};
 use ndarray::{Array1, Array2, Array3, Array4, Axis, array, s};
 
 /// Compares a picture with the one of this name. Rounding may differ from machine to machine: by one shade of 255.

@@ -3,7 +3,7 @@
 use dagrad::{Graph, Var, gradients, hessian, hvp, jacobian, jvp, vjp};
 
 use super::{digits, rows, rows_again};
-use dagrad_tests::{assert_mentions, message};
+use crate::common::{assert_mentions, message};
 
 /// Each must be refused with these texts and the line of the call.
 #[track_caller]

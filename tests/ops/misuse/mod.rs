@@ -8,8 +8,8 @@ mod windows;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::common::message;
 use dagrad::{Graph, Init, Plan, Var};
-use dagrad_tests::message;
 
 const HUGE: usize = usize::MAX;
 

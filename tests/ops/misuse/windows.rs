@@ -3,7 +3,7 @@
 use dagrad::{Conv2dOptions, Graph, Init, Padding, Pool2dOptions, Var, gradients};
 
 use super::{HUGE, image, misuses, rows};
-use dagrad_tests::{numbers, run};
+use crate::common::{numbers, run};
 
 fn conv(graph: &Graph, weight: [usize; 4], options: Conv2dOptions) -> Var<'_> {
     conv_of(image(graph), weight, options)

@@ -1,7 +1,7 @@
 //! Datasets: the embedded digits, batches, and the order of an epoch.
 
+use crate::common::assert_setting_error;
 use dagrad::data::{Dataset, mnist_5k, shuffle};
-use dagrad_tests::assert_setting_error;
 use flate2::Crc;
 
 // The embedded digits.

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::common::{assert_mentions, assert_setting_error};
 use dagrad::Error;
 use dagrad::data::idx;
-use dagrad_tests::{assert_mentions, assert_setting_error};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 

@@ -1,10 +1,10 @@
 //! Layers, and what networks made of them cost and see.
 
+use crate::common::{array, assert_close, assert_mentions, message, numbers, run_plan};
 use dagrad::inspect::{Summary, receptive_field};
 use dagrad::nn::{self, BatchNorm, DeepConvNet, Filters, Network, SimpleConvNet, Units, conv2d, linear};
 use dagrad::optim::Sgd;
 use dagrad::{Conv2dOptions, Graph, Init, Mode, Plan, Pool2dOptions, Store, Trainer, Var, Workspace};
-use dagrad_tests::{array, assert_close, assert_mentions, message, numbers, run_plan};
 use ndarray::Axis;
 
 fn graph_of<R>(record: impl for<'g> FnOnce(&'g Graph) -> R) -> R {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::common::{assert_close, assert_mentions, message, numbers};
 use dagrad::check;
 use dagrad::nn::{self, DeepConvNet, Filters, Model, Network, SimpleConvNet};
 use dagrad::{Feed, Graph, Store, Var, Workspace};
-use dagrad_tests::{assert_close, assert_mentions, message, numbers};
 use ndarray::{Array1, Array4, ArrayD, Axis};
 
 /// The network on which the book compares its gradients with differences.

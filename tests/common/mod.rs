@@ -1,4 +1,5 @@
-//! What several test files need.
+//! What several test files need. Each program has this as a module and uses some of it.
+#![allow(dead_code)]
 
 pub mod network;
 
