@@ -152,8 +152,18 @@ impl Pooling {
     #[inline(always)]
     fn windows(&self, channels: usize, rows: Range<usize>, mut visit: impl FnMut(usize, usize, [usize; 2])) {
         let mut at = 0;
+        let is_quad = self.window.kernel == [2, 2] && self.window.padding == [0, 0];
+        let stride = self.window.stride;
         for y in rows {
             let rows = self.window.covered(0, y, self.plane[0]);
+            if is_quad {
+                // The most common window, with a size that the compiler knows.
+                for x in 0..self.places[1] {
+                    visit(at, rows.start * self.plane[1] + x * stride[1], [2, 2]);
+                    at += channels;
+                }
+                continue;
+            }
             for x in 0..self.places[1] {
                 let columns = self.window.covered(1, x, self.plane[1]);
                 visit(at, rows.start * self.plane[1] + columns.start, [rows.len(), columns.len()]);
@@ -263,12 +273,15 @@ impl<T: Real> Kernel<T> for PutApart<'_, T> {
                     unsafe {
                         // What is added to 0 is never −0.
                         let value = load::<T, V>(values.add(at + channel), count).add(V::splat(T::zero()));
-                        let mut wanted = [0; MAX_LANES];
-                        indices.add(at + channel).copy_to_nonoverlapping(wanted.as_mut_ptr(), count);
+                        let (mut wanted, mut last) = (indices.add(at + channel), [0; MAX_LANES]);
+                        if count < V::LANES {
+                            wanted.copy_to_nonoverlapping(last.as_mut_ptr(), count);
+                            wanted = last.as_ptr();
+                        }
                         for row in 0..height {
                             for column in 0..columns {
                                 let pixel = first + row * width + column;
-                                let own = value.where_equal(wanted.as_ptr(), pixel as u32);
+                                let own = value.where_equal(wanted, pixel as u32);
                                 store(own, out.add(pixel * channels + channel), count);
                             }
                         }

@@ -172,6 +172,15 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
+            unsafe fn where_equal(self, indices: *const u32, index: u32) -> Self {
+                // SAFETY: the trait's contract.
+                unsafe {
+                    let indices = _mm512_loadu_epi32(indices.cast());
+                    $keep(_mm512_cmpeq_epi32_mask(indices, _mm512_set1_epi32(index as i32)), self)
+                }
+            }
+
+            #[inline(always)]
             unsafe fn interleave(self, other: Self) -> (Self, Self) {
                 // Lane `i` of the result takes lane `i / 2` of the first or, for odd `i`, of the second register.
                 const FIRST: [$order; $lanes] = weave(0);
@@ -288,6 +297,20 @@ macro_rules! avx2 {
             unsafe fn is_zero(self) -> bool {
                 // SAFETY: as above.
                 unsafe { $signs($compare::<_CMP_NEQ_UQ>(self, Self::splat(0.0))) == 0 }
+            }
+
+            #[inline(always)]
+            unsafe fn where_equal(self, indices: *const u32, index: u32) -> Self {
+                // SAFETY: the trait's contract. Both types are registers of as many bits.
+                unsafe {
+                    let lanes = if size_of::<$number>() == size_of::<u32>() {
+                        _mm256_cmpeq_epi32(_mm256_loadu_si256(indices.cast()), _mm256_set1_epi32(index as i32))
+                    } else {
+                        let indices = _mm_loadu_si128(indices.cast());
+                        _mm256_cvtepi32_epi64(_mm_cmpeq_epi32(indices, _mm_set1_epi32(index as i32)))
+                    };
+                    $and(std::mem::transmute::<__m256i, $register>(lanes), self)
+                }
             }
 
             #[inline(always)]

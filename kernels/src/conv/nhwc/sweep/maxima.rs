@@ -60,12 +60,19 @@ impl<T: Real> Rectangle<'_, T> {
             ($($block:tt $vectors:literal $windows:literal $columns:literal)*) => {
                 match (block, vectors, windows) {
                     $(($block, $vectors, $windows) if const { exists::<T>($block, [2, $columns, $vectors]) } => {
-                        isa.dispatch(Sweep::<_, _, $block, 2, $columns, $vectors> {
-                            rectangle: self,
-                            finish: Located(maxima),
-                            first,
-                            tiles,
-                        });
+                        // Double precision, which is for checks, finds positions where nobody wants them, too.
+                        let finish = Located::<true>(maxima);
+                        if const { size_of::<T>() == size_of::<f32>() } {
+                            if maxima.positions.is_null() {
+                                let finish = Located::<false>(maxima);
+                                let sweep: Sweep<_, _, $block, 2, $columns, $vectors> =
+                                    Sweep { rectangle: self, finish, first, tiles };
+                                return isa.dispatch(sweep);
+                            }
+                        }
+                        let sweep: Sweep<_, _, $block, 2, $columns, $vectors> =
+                            Sweep { rectangle: self, finish, first, tiles };
+                        isa.dispatch(sweep);
                     })*
                     _ => unreachable!("tiles are of the sizes above"),
                 }
@@ -80,11 +87,11 @@ impl<T: Real> Rectangle<'_, T> {
     }
 }
 
-/// Writes the maxima of a tile, and their positions.
+/// Writes the maxima of a tile, and their positions if they are wanted, which is known when this is compiled.
 #[derive(Clone, Copy)]
-struct Located(Maxima);
+struct Located<const WANTED: bool>(Maxima);
 
-impl<T: Real> Finish<T, 2> for Located {
+impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
     #[inline(always)]
     unsafe fn finish<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
         self,
@@ -120,12 +127,18 @@ impl<T: Real> Finish<T, 2> for Located {
                         sums[1][right][vector],
                     ];
                     let target = target + window * all.target_step[1] + vector * V::LANES;
-                    for index in 0..4 {
-                        values[index] = all.finished(values[index], bias);
+                    if WANTED {
+                        for index in 0..4 {
+                            values[index] = all.finished(values[index], bias);
+                        }
+                        let [best, position] = largest(values, numbers);
+                        best.store_first(all.target.add(target), count);
+                        position.store_carried(positions.add(target * spacing), count);
+                    } else {
+                        // No step between a sum and its value makes a smaller number the larger.
+                        let [sum, _] = largest(values, numbers);
+                        all.finished(sum, bias).store_first(all.target.add(target), count);
                     }
-                    let [best, position] = largest(values, numbers);
-                    best.store_first(all.target.add(target), count);
-                    position.store_carried(positions.add(target * spacing), count);
                 }
             }
         }
