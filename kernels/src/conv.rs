@@ -3,8 +3,8 @@
 //! | case | kernel |
 //! |---|---|
 //! | dense, stride 1, square window of 3, 5 or 7, at least 8 channels and filters, at least 4,096 output positions in the batch, `f32` | [`Winograd`]: NHWC, fewer multiplications |
-//! | any other: 1×1, strides, dilation, groups, few channels, an empty batch | [`Direct`](nhwc::Direct): NHWC; a 2×2 max pool may be part of the epilogue |
-//! | every channel a group of its own, with one filter | [`Direct`](nhwc::Direct), which multiplies registers of channels |
+//! | any other: 1×1, strides, dilation, groups, few channels, an empty batch | [`Direct`]: NHWC; a 2×2 max pool may be part of the epilogue |
+//! | every channel a group of its own, with one filter | [`Direct`], which multiplies registers of channels |
 //! | one row of output positions sees more than a thread's scratch holds | [`Convolution::forward`] and its adjoints: NCHW, loops by the definition, the reference for the others |
 //!
 //! [`select`] is this table. The three directions (forward, the gradient in the image, the gradient in the weights) of a

@@ -3,7 +3,7 @@
 //! The output is cut into tiles of 4 × 4. A tile needs (4 + k − 1)² pixels; both they and the window's taps are
 //! transformed to as many points, multiplied point by point and summed over channels, and the sums are transformed
 //! back: 36 multiplications instead of 144 for a window of 3 × 3, 100 instead of 784 for 7 × 7. The transforms are
-//! the same few lines for all windows; see [`transforms`].
+//! the same few lines for all windows; see `transforms`.
 //!
 //! Images are stored N H W C here, so that a register holds channels of one pixel and no number ever changes
 //! lanes. Sums are one chain per output over the channels, or over the tiles, whatever the registers and threads.
