@@ -58,6 +58,9 @@ const KERNELS: [Kernel; 5] = [
 /// anew for each tile: of these only the innermost loop is read.
 const SWEEP: &str = "nhwc::sweep::Sweep<";
 
+/// How many functions there may be of kernels.
+const MOST_FUNCTIONS: usize = 1200;
+
 /// So few sums leave registers to spare on every machine.
 const FEW: usize = 4;
 
@@ -76,6 +79,15 @@ fn sums_stay_in_registers() {
     let (read, faults) = faults(&listing);
     assert!(faults.is_empty(), "of {read} kernels, {} are wrong:\n{}", faults.len(), faults.join("\n"));
     println!("{read} kernels keep their sums in registers");
+    let compiled = kernel_functions(&listing);
+    println!("{compiled} functions are compiled for kernels");
+    assert!((1..=MOST_FUNCTIONS).contains(&compiled), "{compiled} functions are compiled for kernels");
+}
+
+/// How many functions of kernels are in a listing. Each size of tile, for each register and type of number, is one, and is
+/// compiled by everybody who builds the crate.
+fn kernel_functions(listing: &str) -> usize {
+    listing.lines().filter(|line| line.ends_with(">:") && line.contains("dagrad_kernels")).count()
 }
 
 /// The machine code of an example, disassembled. Where that cannot be done, it says why, and there is `None`.

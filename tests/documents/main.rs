@@ -1,5 +1,6 @@
 //! What the documents say of the code, and what the code promises of itself: layers, machine code, commands.
 
+mod build;
 mod codegen;
 mod commands;
 #[path = "../common/mod.rs"]
