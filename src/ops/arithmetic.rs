@@ -35,7 +35,9 @@ pub enum Arithmetic {
     Equal,
 }
 
-use Arithmetic::{Add as Plus, Divide, Equal, Greater, GreaterEqual, Maximum, Minimum, Multiply, Power, Subtract};
+use Arithmetic::{
+    Add as Plus, Divide, Equal, Greater, GreaterEqual, Maximum, Minimum, Multiply, Power, Subtract,
+};
 
 impl Op for Arithmetic {
     fn name(&self) -> &'static str {
@@ -95,7 +97,8 @@ impl Op for Arithmetic {
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
         if *self == Power {
             // Products repeated more often would lose digits that the power itself has.
-            let power = here.operand(1).constant().filter(|power| power.fract() == 0.0 && power.abs() <= 32.0)?;
+            let power =
+                here.operand(1).constant().filter(|power| power.fract() == 0.0 && power.abs() <= 32.0)?;
             return Some(Rewrite::op_on(Pointwise::Power(power as i32), [here.operand(0).id]));
         }
         if !matches!(self, Plus | Subtract | Multiply | Divide) {
@@ -259,8 +262,10 @@ impl<'g> Var<'g> {
         let (a, b) = (a.beside(self), b.beside(self));
         let shape = a.shape().broadcast(&b.shape()).and_then(|shape| shape.broadcast(&self.shape()));
         let Some(shape) = shape else {
-            let text = format!("the shapes {}, {} and {} do not broadcast", self.shape(), a.shape(), b.shape());
-            let problem = Problem::new(text).hint("axes are aligned at the last one; their sizes are equal, or 1");
+            let text =
+                format!("the shapes {}, {} and {} do not broadcast", self.shape(), a.shape(), b.shape());
+            let problem =
+                Problem::new(text).hint("axes are aligned at the last one; their sizes are equal, or 1");
             return self.graph().refuse("choose", &["mask", "a", "b"], &[self, a, b], problem);
         };
         let mask = self.broadcast_to(&shape).greater(0.0);
@@ -304,12 +309,14 @@ operator!(Div, div, Divide);
 pub fn examples() -> Vec<Example> {
     vec![
         Example::new("a + b", [normal([2, 3]), normal([2, 3])], |v| v[0] + v[1]).linear(),
-        Example::new("a - b broadcast both ways", [normal([2, 1, 4]), normal([3, 1])], |v| v[0] - v[1]).linear(),
+        Example::new("a - b broadcast both ways", [normal([2, 1, 4]), normal([3, 1])], |v| v[0] - v[1])
+            .linear(),
         Example::new("a * b, a scalar", [normal([2, 3]), normal([])], |v| v[0] * v[1]).linear(),
         Example::new("a / b", [normal([3, 2]), positive([2])], |v| v[0] / v[1]).smooth(),
         Example::new("the same array twice", [normal([5])], |v| v[0] * v[0] + v[0]).smooth(),
         Example::new("a over its own square", [positive([3])], |v| v[0] / (v[0] * v[0])),
-        Example::new("numbers on both sides", [positive([2, 2])], |v| 1.0 - 2.0 / (v[0] * 3.0 + 0.5)).smooth(),
+        Example::new("numbers on both sides", [positive([2, 2])], |v| 1.0 - 2.0 / (v[0] * 3.0 + 0.5))
+            .smooth(),
         Example::new("negation", [normal([4])], |v| -v[0]).linear(),
         Example::new("maximum", [distinct([2, 3]), distinct([3])], |v| (v[0] + 0.02).maximum(v[1])),
         Example::new("minimum, of a number", [distinct([2, 3])], |v| v[0].minimum(0.01) * v[0]),

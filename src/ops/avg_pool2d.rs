@@ -8,9 +8,9 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
+use crate::shape::{Order, Pair, Shape, Window};
 use dagrad_kernels::pool::{Average, Regions};
 use dagrad_kernels::real::Real;
-use crate::shape::{Order, Pair, Shape, Window};
 
 /// The mean over each region.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,7 +167,8 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: no picture, or one without pixels; no parts.
     #[track_caller]
     pub fn adaptive_avg_pool2d(self, places: impl Into<Pair>) -> Var<'g> {
-        self.graph().record(AvgPool2d { regions: Regions::Equal(places.into().0), layout: Order::First }, &[self])
+        self.graph()
+            .record(AvgPool2d { regions: Regions::Equal(places.into().0), layout: Order::First }, &[self])
     }
 
     /// The mean of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.
@@ -196,9 +197,17 @@ pub fn examples() -> Vec<Example> {
         pool("padding", [1, 2, 4, 5], padded),
         pool("padding that does not count", [1, 2, 4, 5], padded.count_include_pad(false)),
         pool("stride beyond the window", [1, 1, 7, 8], Pool2dOptions::new([2, 1]).stride([3, 4])),
-        pool("pixels left over, covered", [1, 2, 6, 7], Pool2dOptions::new([3, 2]).stride([2, 4]).ceil_mode()),
+        pool(
+            "pixels left over, covered",
+            [1, 2, 6, 7],
+            Pool2dOptions::new([3, 2]).stride([2, 4]).ceil_mode(),
+        ),
         pool("covered, beyond the padding", [1, 1, 6, 5], padded.stride([3, 3]).ceil_mode()),
-        pool("covered, true pixels", [1, 1, 6, 5], padded.stride([3, 3]).ceil_mode().count_include_pad(false)),
+        pool(
+            "covered, true pixels",
+            [1, 1, 6, 5],
+            padded.stride([3, 3]).ceil_mode().count_include_pad(false),
+        ),
         pool("wide rows", [1, 2, 4, 11], Pool2dOptions::new([2, 3]).stride([2, 1]).padding(1)),
         pool("wide rows, true pixels", [1, 1, 3, 18], padded.stride([1, 2]).count_include_pad(false)),
         pool("an empty batch", [0, 2, 4, 4], 2.into()),

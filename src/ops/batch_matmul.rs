@@ -4,9 +4,9 @@ use super::example::{Example, normal};
 use super::matmul;
 use crate::error::Problem;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::shape::Shape;
 use dagrad_kernels::gemm::Gemm;
 use dagrad_kernels::real::Real;
-use crate::shape::Shape;
 
 /// `op(A) · op(B)` for each pair of matrices of `[N, M, K]` and `[N, K, L]`, where op transposes or does nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,7 +26,10 @@ impl Op for BatchMatmul {
             return Err(Problem::new("it takes real numbers, not indices"));
         }
         if a.shape.len() != 3 || b.shape.len() != 3 || a.shape[0] != b.shape[0] {
-            return Err(Problem::new(format!("{} and {} are not two batches of as many matrices", a.shape, b.shape)));
+            return Err(Problem::new(format!(
+                "{} and {} are not two batches of as many matrices",
+                a.shape, b.shape
+            )));
         }
         let gemm = self.gemm(&a.shape, &b.shape);
         let inner = b.shape[if self.transpose_b { 2 } else { 1 }];

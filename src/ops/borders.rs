@@ -87,7 +87,8 @@ impl Border {
                 return Err(Problem::new(format!("axis {axis} has no elements to continue")));
             }
             if self == Self::Reflect && most >= size.max(1) {
-                let text = format!("a padding of {most} mirrors more than the {} elements of axis {axis}", size - 1);
+                let text =
+                    format!("a padding of {most} mirrors more than the {} elements of axis {axis}", size - 1);
                 return Err(Problem::new(text).hint("beside the border element, which is the mirror"));
             }
         }
@@ -98,14 +99,18 @@ impl Border {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("reflected", [normal([2, 3, 4])], |v| v[0].pad_reflect(&[[0, 1], [2, 0], [3, 2]])).linear(),
+        Example::new("reflected", [normal([2, 3, 4])], |v| v[0].pad_reflect(&[[0, 1], [2, 0], [3, 2]]))
+            .linear(),
         Example::new("reflected pictures", [normal([1, 2, 3, 2])], |v| {
             v[0].pad_reflect(&[[0, 0], [0, 0], [2, 1], [1, 1]])
         })
         .linear(),
-        Example::new("replicated", [normal([1, 3, 2])], |v| v[0].pad_replicate(&[[2, 1], [0, 3], [1, 0]])).linear(),
-        Example::new("replicated squares", [normal([2, 3])], |v| (v[0] * v[0]).pad_replicate(&[[1, 0], [1, 2]]))
-            .smooth(),
+        Example::new("replicated", [normal([1, 3, 2])], |v| v[0].pad_replicate(&[[2, 1], [0, 3], [1, 0]]))
+            .linear(),
+        Example::new("replicated squares", [normal([2, 3])], |v| {
+            (v[0] * v[0]).pad_replicate(&[[1, 0], [1, 2]])
+        })
+        .smooth(),
         Example::new("not at all", [normal([0, 2])], |v| v[0].pad_reflect(&[[0, 0], [1, 1]])).linear(),
     ]
 }

@@ -12,10 +12,10 @@ use crate::graph::kernel::{BatchSplit, Definition};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use dagrad_kernels::real::Real;
-use dagrad_kernels::walk::{self, Walk};
-use dagrad_kernels::reduce;
 use crate::shape::Shape;
+use dagrad_kernels::real::Real;
+use dagrad_kernels::reduce;
+use dagrad_kernels::walk::{self, Walk};
 
 /// Repeats an array along axes of size 1, and along new leading axes.
 #[derive(Debug, Clone, PartialEq)]

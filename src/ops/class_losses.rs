@@ -4,8 +4,8 @@ use super::example::{Example, distinct, labels, normal, positive};
 use super::losses::Reduction;
 use crate::error::Problem;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
-use dagrad_kernels::real::Real;
 use crate::shape::Shape;
+use dagrad_kernels::real::Real;
 
 /// Labels of which one does not count.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,7 +151,8 @@ impl<'g> Var<'g> {
             at = graph.record(Ignore { label, classes, mask: false }, &[labels]);
             counts = graph.record(Ignore { label, classes, mask: true }, &[labels]);
         }
-        let one_class: Shape = shape.iter().enumerate().map(|(axis, &size)| if axis == 1 { 1 } else { size }).collect();
+        let one_class: Shape =
+            shape.iter().enumerate().map(|(axis, &size)| if axis == 1 { 1 } else { size }).collect();
         let weight = match options.weights {
             Some(weights) => weights.index_select(0, at.reshape([each.count()])).reshape(&each).gate(counts),
             None => counts,
@@ -240,9 +241,11 @@ pub fn examples() -> Vec<Example> {
             v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).label_smoothing(0.2))
         })
         .smooth(),
-        Example::new("of pictures, one label ignored", [normal([2, 3, 2, 4]), labels([2, 2, 4], 3), positive([3])], |v| {
-            v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).ignore(1).label_smoothing(0.1))
-        }),
+        Example::new(
+            "of pictures, one label ignored",
+            [normal([2, 3, 2, 4]), labels([2, 2, 4], 3), positive([3])],
+            |v| v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).ignore(1).label_smoothing(0.1)),
+        ),
         Example::new("one for each label", [normal([4, 3]), labels([4], 3)], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().ignore(0).reduction(Reduction::None))
         }),
@@ -254,7 +257,9 @@ pub fn examples() -> Vec<Example> {
             v[0].nll_loss(v[1], CrossEntropy::new().reduction(Reduction::Sum))
         })
         .linear(),
-        Example::new("margin", [distinct([4, 3]), labels([4], 3)], |v| v[0].multi_margin_loss(v[1], 0.95, Reduction::Mean)),
+        Example::new("margin", [distinct([4, 3]), labels([4], 3)], |v| {
+            v[0].multi_margin_loss(v[1], 0.95, Reduction::Mean)
+        }),
         Example::new("margins of each", [distinct([3, 5]), labels([3], 5)], |v| {
             v[0].multi_margin_loss(v[1], 0.15, Reduction::None) * v[0].sum(&[1])
         }),

@@ -8,9 +8,9 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
 use crate::graph::{At, Call, Dtype, Gradient, Graph, Meta, Op, Var};
+use crate::shape::{Order, Shape};
 use dagrad_kernels::lattice;
 use dagrad_kernels::real::Real;
-use crate::shape::{Order, Shape};
 
 /// Its operands one after the other along an axis. They agree in all other axes.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,9 @@ impl Op for Concat {
             let agrees = |axis: usize| axis == self.axis || other.shape[axis] == first.shape[axis];
             if other.shape.len() != first.shape.len() || !(0..sizes.len()).all(agrees) {
                 let text = format!("{} and {} differ beside axis {}", first.shape, other.shape, self.axis);
-                return Err(Problem::new(text).hint("all axes but the one along which arrays are joined agree"));
+                return Err(
+                    Problem::new(text).hint("all axes but the one along which arrays are joined agree")
+                );
             }
             sizes[self.axis] = sizes[self.axis].saturating_add(other.shape[self.axis]);
         }
@@ -124,20 +126,29 @@ impl Graph {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::on_graph("three of different sizes", [normal([2, 3]), normal([2, 1]), normal([2, 4])], |graph, v| {
-            graph.concat(v, 1)
-        })
+        Example::on_graph(
+            "three of different sizes",
+            [normal([2, 3]), normal([2, 1]), normal([2, 4])],
+            |graph, v| graph.concat(v, 1),
+        )
         .linear(),
         Example::on_graph("along the first axis", [normal([1, 3, 2]), normal([4, 3, 2])], |graph, v| {
             graph.concat(v, 0)
         })
         .linear(),
-        Example::on_graph("channels", [normal([2, 1, 2, 3]), normal([2, 3, 2, 3])], |graph, v| graph.concat(v, -3))
-            .linear(),
-        Example::on_graph("itself", [normal([3, 2])], |graph, v| graph.concat(&[v[0], v[0] * v[0]], 0)).smooth(),
+        Example::on_graph("channels", [normal([2, 1, 2, 3]), normal([2, 3, 2, 3])], |graph, v| {
+            graph.concat(v, -3)
+        })
+        .linear(),
+        Example::on_graph("itself", [normal([3, 2])], |graph, v| graph.concat(&[v[0], v[0] * v[0]], 0))
+            .smooth(),
         Example::on_graph("one", [normal([3])], |graph, v| graph.concat(v, 0)).linear(),
-        Example::on_graph("none of something", [normal([2, 0]), normal([2, 3])], |graph, v| graph.concat(v, 1)).linear(),
+        Example::on_graph("none of something", [normal([2, 0]), normal([2, 3])], |graph, v| {
+            graph.concat(v, 1)
+        })
+        .linear(),
         Example::on_graph("stack", [normal([2, 3]), normal([2, 3])], |graph, v| graph.stack(v, 1)).linear(),
-        Example::on_graph("stack of numbers", [normal([]), normal([])], |graph, v| graph.stack(v, -1)).linear(),
+        Example::on_graph("stack of numbers", [normal([]), normal([])], |graph, v| graph.stack(v, -1))
+            .linear(),
     ]
 }

@@ -14,10 +14,10 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::shape::Window;
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::gemm::Epilogue;
 use dagrad_kernels::real::Real;
-use crate::shape::Window;
 
 mod lower;
 mod variants;
@@ -57,8 +57,9 @@ impl Op for Conv2d {
                 return Err(Problem::new(format!("{role} {operand} holds indices, not real numbers")));
             }
             if operand.shape.len() != 4 {
-                return Err(Problem::new(format!("{role} {operand} is not an array of four axes"))
-                    .hint("images are [batch, channels, height, width], weights [filters, channels, height, width]"));
+                return Err(Problem::new(format!("{role} {operand} is not an array of four axes")).hint(
+                    "images are [batch, channels, height, width], weights [filters, channels, height, width]",
+                ));
             }
         }
         let form = self.form(operands)?;
@@ -74,7 +75,9 @@ impl Op for Conv2d {
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let metas = [0, 1].map(|position| Meta::real(call.operand_shape(position)));
-        let Ok(form) = self.form(&[&metas[0], &metas[1]]) else { unreachable!("the shape rule has accepted these") };
+        let Ok(form) = self.form(&[&metas[0], &metas[1]]) else {
+            unreachable!("the shape rule has accepted these")
+        };
         let (first, second) = (call.real(0), call.real(1));
         let epilogue = Epilogue::default();
         let (out, scratch, workers) = (call.output, call.scratch, call.workers);
@@ -165,7 +168,10 @@ impl Conv2d {
                 Some(format!("image has {channels} channels but weight expects {}", b[1]))
             }
             Factor::Output => (b[1] != each).then(|| {
-                format!("image has {channels} channels, {each} in each of {groups} groups, but weight expects {}", b[1])
+                format!(
+                    "image has {channels} channels, {each} in each of {groups} groups, but weight expects {}",
+                    b[1]
+                )
             }),
             Factor::Image(_) => (b[1..] != [filters, output[0], output[1]])
                 .then(|| format!("upstream {b} is not an output of weight {a} over {image:?}")),
@@ -262,7 +268,12 @@ pub fn examples() -> Vec<Example> {
             v[0].conv2d(v[0], Conv2dOptions::new().padding(1))
         }),
         conv("dilation per axis", [2, 2, 7, 9], [3, 2, 3, 2], options.dilation([2, 4])),
-        conv("dilation and stride", [1, 2, 12, 11], [2, 2, 3, 4], options.dilation([2, 3]).stride([4, 2]).padding(2)),
+        conv(
+            "dilation and stride",
+            [1, 2, 12, 11],
+            [2, 2, 3, 4],
+            options.dilation([2, 3]).stride([4, 2]).padding(2),
+        ),
         conv("padding per side", [1, 2, 4, 5], [3, 2, 3, 2], options.padding([[0, 2], [3, 1]])),
         conv("same, of an even window", [2, 1, 5, 6], [2, 1, 4, 2], options.padding(Padding::Same)),
         conv("same, with stride", [1, 2, 7, 6], [2, 2, 3, 3], options.padding(Padding::Same).stride([3, 2])),
@@ -270,9 +281,11 @@ pub fn examples() -> Vec<Example> {
         conv("depthwise", [2, 3, 6, 5], [3, 1, 3, 3], options.groups(3).stride(2).padding(1)),
         conv("depthwise, two filters each", [1, 3, 4, 5], [6, 1, 2, 3], options.groups(3).dilation([1, 2])),
         conv("groups of an empty batch", [0, 4, 4, 4], [2, 2, 3, 3], options.groups(2)),
-        Example::new("groups with bias and relu", [normal([2, 4, 5, 4]), normal([6, 2, 3, 3]), normal([6])], |v| {
-            (v[0].conv2d(v[1], Conv2dOptions::new().groups(2)) + v[2].reshape([6, 1, 1])).sigmoid()
-        }),
+        Example::new(
+            "groups with bias and relu",
+            [normal([2, 4, 5, 4]), normal([6, 2, 3, 3]), normal([6])],
+            |v| (v[0].conv2d(v[1], Conv2dOptions::new().groups(2)) + v[2].reshape([6, 1, 1])).sigmoid(),
+        ),
     ];
     examples.extend(variants::examples());
     examples

@@ -35,7 +35,8 @@ impl<'g> Var<'g> {
             Dtype::Index => log_probabilities.pick(labels),
             Dtype::Real if labels.shape() != self.shape() => {
                 let text = format!("labels {} do not fit logits {}", labels.shape(), self.shape());
-                let problem = Problem::new(text).hint("give a weight for each class, or classes from `graph.labels`");
+                let problem =
+                    Problem::new(text).hint("give a weight for each class, or classes from `graph.labels`");
                 self.graph().refuse("softmax_cross_entropy", &["logits", "labels"], &[self, labels], problem)
             }
             Dtype::Real => (labels * log_probabilities).sum(&[-1]),
@@ -63,7 +64,8 @@ fn rows(rows: Var<'_>, labels: Var<'_>) -> Result<usize, Problem> {
 pub fn examples() -> Vec<Example> {
     vec![
         Example::new("pick", [normal([3, 4]), labels([3], 4)], |v| v[0].pick(v[1])).linear(),
-        Example::new("classes", [normal([3, 4]), labels([3], 4)], |v| v[0].softmax_cross_entropy(v[1])).smooth(),
+        Example::new("classes", [normal([3, 4]), labels([3], 4)], |v| v[0].softmax_cross_entropy(v[1]))
+            .smooth(),
         Example::new("probabilities", [normal([2, 3]), normal([2, 3])], |v| {
             v[0].softmax_cross_entropy(v[1].softmax(1))
         })

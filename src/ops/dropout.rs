@@ -8,9 +8,9 @@ use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
 use crate::graph::{At, Call, Gradient, Meta, Mode, Op, Var};
+use crate::shape::{Order, Shape};
 use dagrad_kernels::random;
 use dagrad_kernels::real::Real;
-use crate::shape::{Order, Shape};
 
 /// An array of independent elements, 0 with probability `drop` and 1 / (1 − drop) otherwise.
 ///
@@ -94,7 +94,8 @@ impl<'g> Var<'g> {
     fn drop_parts(self, name: &'static str, shape: Shape, drop: f64) -> Var<'g> {
         let graph = self.graph();
         if !(0.0..=1.0).contains(&drop) {
-            let problem = Problem::new(format!("{drop} is not a probability")).hint("it lies between 0 and 1");
+            let problem =
+                Problem::new(format!("{drop} is not a probability")).hint("it lies between 0 and 1");
             return graph.refuse(name, &["x"], &[self], problem);
         }
         if graph.mode() == Mode::Evaluate || drop == 0.0 {

@@ -65,7 +65,8 @@ impl Graph {
             });
         }
         let product = product.unwrap_or(Labelled { value: self.fill([], 1.0), labels: Vec::new() });
-        let present: Vec<Label> = result.iter().filter(|label| product.labels.contains(label)).copied().collect();
+        let present: Vec<Label> =
+            result.iter().filter(|label| product.labels.contains(label)).copied().collect();
         let size = |label: &Label| if present.contains(label) { sizes[label] } else { 1 };
         let found = product.arranged(&present).reshape(result.iter().map(size).collect::<Vec<_>>());
         found.broadcast_to(result.iter().map(|label| sizes[label]).collect::<Vec<_>>())
@@ -93,7 +94,8 @@ impl Equation {
             let (rank, named) = (meta.shape.len(), labels(term, 0)?.len());
             let rest = if term.contains("...") { rank.saturating_sub(named) } else { 0 };
             if named + rest != rank {
-                let problem = Problem::new(format!("`{term}` of `{text}` names {named} axes of {}", meta.shape));
+                let problem =
+                    Problem::new(format!("`{term}` of `{text}` names {named} axes of {}", meta.shape));
                 return Err(problem.hint("one letter for each axis; `...` stands for any number of axes"));
             }
             most = rest.max(most);
@@ -104,14 +106,18 @@ impl Equation {
             None => {
                 let mut times = BTreeMap::new();
                 read.iter().flatten().for_each(|label| *times.entry(*label).or_insert(0) += 1);
-                let once = times.into_iter().filter(|(label, times)| *times == 1 || matches!(label, Label::Rest(_)));
+                let once =
+                    times.into_iter().filter(|(label, times)| *times == 1 || matches!(label, Label::Rest(_)));
                 once.map(|(label, _)| label).collect()
             }
         };
         for (at, label) in result.iter().enumerate() {
             if !read.iter().flatten().any(|other| other == label) {
-                return Err(Problem::new(format!("{} of the result of `{text}` is in no operand", label.name()))
-                    .hint("`broadcast_to` or `tile` repeat an array along a new axis"));
+                return Err(Problem::new(format!(
+                    "{} of the result of `{text}` is in no operand",
+                    label.name()
+                ))
+                .hint("`broadcast_to` or `tile` repeat an array along a new axis"));
             }
             if result[..at].contains(label) {
                 return Err(Problem::new(format!("{} is twice in the result of `{text}`", label.name()))
@@ -169,8 +175,12 @@ impl<'g> Labelled<'g> {
     #[track_caller]
     fn new(value: Var<'g>, labels: &[Label]) -> Self {
         let shape = value.shape();
-        let (sizes, labels): (Vec<usize>, Vec<Label>) =
-            shape.iter().zip(labels).filter(|(size, _)| **size != 1).map(|(&size, &label)| (size, label)).unzip();
+        let (sizes, labels): (Vec<usize>, Vec<Label>) = shape
+            .iter()
+            .zip(labels)
+            .filter(|(size, _)| **size != 1)
+            .map(|(&size, &label)| (size, label))
+            .unzip();
         let mut found = Self { value: value.reshape(&sizes[..]), labels };
         let repeated = |labels: &[Label]| (1..labels.len()).find(|&at| labels[..at].contains(&labels[at]));
         while let Some(second) = repeated(&found.labels) {
@@ -224,14 +234,16 @@ impl<'g> Labelled<'g> {
         let right = other.clone().sum_but(&[&self.labels, needed].concat());
         let (both, rows): (Vec<Label>, Vec<Label>) =
             left.labels.iter().partition(|label| right.labels.contains(label));
-        let (batch, inner): (Vec<Label>, Vec<Label>) = both.into_iter().partition(|label| needed.contains(label));
+        let (batch, inner): (Vec<Label>, Vec<Label>) =
+            both.into_iter().partition(|label| needed.contains(label));
         let columns: Vec<Label> =
             right.labels.iter().filter(|label| !left.labels.contains(label)).copied().collect();
         let size = |labels: &Vec<Label>| labels.iter().map(|label| sizes[label]).product::<usize>();
         let matrices = |value: Self, order: [&Vec<Label>; 3]| {
             value.arranged(&order.map(|labels| &labels[..]).concat()).reshape(order.map(size))
         };
-        let (left, right) = (matrices(left, [&batch, &rows, &inner]), matrices(right, [&batch, &inner, &columns]));
+        let (left, right) =
+            (matrices(left, [&batch, &rows, &inner]), matrices(right, [&batch, &inner, &columns]));
         // One column by one row is no sum, and faster without the matrices.
         let product = if inner.is_empty() { left * right } else { left.matmul(right) };
         let labels = [batch, rows, columns].concat();

@@ -5,9 +5,9 @@ use super::example::{Example, distinct};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::shape::Shape;
 use dagrad_kernels::gather;
 use dagrad_kernels::real::Real;
-use crate::shape::Shape;
 
 /// The index along an axis of the largest number: the first of equal ones; a NaN counts as larger than any number.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,8 +27,11 @@ impl Op for ArgmaxAlong {
         }
         let size = x.shape[self.axis];
         if size == 0 || size > u32::MAX as usize {
-            return Err(Problem::new(format!("there is no largest of {size} numbers along axis {}", self.axis))
-                .hint("there is at least one, and no more than an index counts"));
+            return Err(Problem::new(format!(
+                "there is no largest of {size} numbers along axis {}",
+                self.axis
+            ))
+            .hint("there is at least one, and no more than an index counts"));
         }
         Ok(Meta::index(without(&x.shape, self.axis)))
     }
@@ -167,7 +170,8 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn global_max_pool2d(self) -> Var<'g> {
         if self.shape().len() != 4 {
-            let problem = Problem::new(format!("image {} is not [batch, channels, height, width]", self.shape()));
+            let problem =
+                Problem::new(format!("image {} is not [batch, channels, height, width]", self.shape()));
             return self.graph().refuse("global_max_pool2d", &["image"], &[self], problem);
         }
         self.max_keep(&[2, 3])

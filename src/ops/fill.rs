@@ -7,8 +7,8 @@ use ndarray::{Array, ArrayD, Dimension};
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::{At, Call, Gradient, Graph, Meta, Op, Var};
-use dagrad_kernels::real::Real;
 use crate::shape::Shape;
+use dagrad_kernels::real::Real;
 
 /// An array of one number.
 #[derive(Debug, Clone)]

@@ -6,9 +6,9 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::shape::{Order, Shape};
 use dagrad_kernels::gather::Gather as Kernel;
 use dagrad_kernels::real::Real;
-use crate::shape::{Order, Shape};
 
 /// For each index, the element there along an axis. Operands are the array and the indices.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,15 +45,19 @@ impl Indices {
             return Err(Problem::new("it takes real numbers, not indices"));
         }
         match (self, &indices.shape[..]) {
-            (Self::Slices, &[count]) => {
-                Ok(x.shape.iter().enumerate().map(|(i, &size)| if i == axis { count } else { size }).collect())
-            }
+            (Self::Slices, &[count]) => Ok(x
+                .shape
+                .iter()
+                .enumerate()
+                .map(|(i, &size)| if i == axis { count } else { size })
+                .collect()),
             (Self::Slices, _) => Err(Problem::new(format!("indices {} are not a list", indices.shape))
                 .hint("there is one index for each slice; `gather` takes one for each element")),
             (Self::Elements, found) => {
                 let agrees = |i: usize| i == axis || found[i] == x.shape[i];
                 if found.len() != x.shape.len() || !(0..found.len()).all(agrees) {
-                    let text = format!("indices {} and array {} differ beside axis {axis}", indices.shape, x.shape);
+                    let text =
+                        format!("indices {} and array {} differ beside axis {axis}", indices.shape, x.shape);
                     return Err(Problem::new(text).hint("all axes but the one that is indexed agree"));
                 }
                 Ok(indices.shape.clone())
@@ -210,7 +214,9 @@ impl<'g> Var<'g> {
                 let op = Scatter { axis: axes[0], indices: Indices::Elements, size };
                 self.graph().record(op, &[self, indices])
             }
-            Err(problem) => self.graph().refuse("scatter_add", &["values", "indices"], &[self, indices], problem),
+            Err(problem) => {
+                self.graph().refuse("scatter_add", &["values", "indices"], &[self, indices], problem)
+            }
         }
     }
 
@@ -247,18 +253,31 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("along the middle", [normal([2, 3, 2]), labels([2, 4, 2], 3)], |v| v[0].gather(1, v[1])).linear(),
-        Example::new("along the first", [normal([3, 2]), labels([5, 2], 3)], |v| v[0].gather(0, v[1])).linear(),
-        Example::new("along the last", [normal([3, 4]), labels([3, 1], 4)], |v| v[0].gather(-1, v[1])).linear(),
-        Example::new("of a product", [normal([3, 4]), labels([3, 2], 4)], |v| (v[0] * v[0]).gather(1, v[1])).smooth(),
-        Example::new("rows of a table", [normal([4, 3]), labels([7], 4)], |v| v[0].index_select(0, v[1])).linear(),
-        Example::new("channels", [normal([2, 3, 2, 2]), labels([4], 3)], |v| v[0].index_select(1, v[1])).linear(),
-        Example::new("columns", [normal([2, 3]), labels([5], 3)], |v| v[0].index_select(-1, v[1])).linear(),
-        Example::new("scattered", [normal([2, 5, 3]), labels([2, 5, 3], 4)], |v| v[0].scatter_add(1, v[1], 4)).linear(),
-        Example::new("scattered along the last", [normal([2, 5]), labels([2, 5], 3)], |v| v[0].scatter_add(-1, v[1], 3))
+        Example::new("along the middle", [normal([2, 3, 2]), labels([2, 4, 2], 3)], |v| v[0].gather(1, v[1]))
             .linear(),
-        Example::new("one-hot rows", [normal([2, 3, 4]), labels([2, 3], 4)], |v| v[0] * v[1].one_hot(4)).linear(),
+        Example::new("along the first", [normal([3, 2]), labels([5, 2], 3)], |v| v[0].gather(0, v[1]))
+            .linear(),
+        Example::new("along the last", [normal([3, 4]), labels([3, 1], 4)], |v| v[0].gather(-1, v[1]))
+            .linear(),
+        Example::new("of a product", [normal([3, 4]), labels([3, 2], 4)], |v| (v[0] * v[0]).gather(1, v[1]))
+            .smooth(),
+        Example::new("rows of a table", [normal([4, 3]), labels([7], 4)], |v| v[0].index_select(0, v[1]))
+            .linear(),
+        Example::new("channels", [normal([2, 3, 2, 2]), labels([4], 3)], |v| v[0].index_select(1, v[1]))
+            .linear(),
+        Example::new("columns", [normal([2, 3]), labels([5], 3)], |v| v[0].index_select(-1, v[1])).linear(),
+        Example::new("scattered", [normal([2, 5, 3]), labels([2, 5, 3], 4)], |v| {
+            v[0].scatter_add(1, v[1], 4)
+        })
+        .linear(),
+        Example::new("scattered along the last", [normal([2, 5]), labels([2, 5], 3)], |v| {
+            v[0].scatter_add(-1, v[1], 3)
+        })
+        .linear(),
+        Example::new("one-hot rows", [normal([2, 3, 4]), labels([2, 3], 4)], |v| v[0] * v[1].one_hot(4))
+            .linear(),
         Example::new("no rows", [normal([4, 3]), labels([0], 4)], |v| v[0].index_select(0, v[1])).linear(),
-        Example::new("an empty batch", [normal([0, 3]), labels([0, 2], 3)], |v| v[0].gather(1, v[1])).linear(),
+        Example::new("an empty batch", [normal([0, 3]), labels([0, 2], 3)], |v| v[0].gather(1, v[1]))
+            .linear(),
     ]
 }

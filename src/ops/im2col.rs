@@ -9,10 +9,10 @@ use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
 use crate::error::{Error, Problem, Result};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::shape::{Shape, Window};
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::workers::Workers;
-use crate::shape::{Shape, Window};
 
 /// `[N, C, H, W]` → `[N·H'·W', C·kh·kw]`: one row for each place of the window.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +67,8 @@ impl Op for Col2im {
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
         let expected = Meta::real(matrix(&patches(&self.image, self.window)?));
         if *operands[0] != expected {
-            let text = format!("columns {} are not the patches {expected} of an image {}", operands[0], self.image);
+            let text =
+                format!("columns {} are not the patches {expected} of an image {}", operands[0], self.image);
             return Err(Problem::new(text).hint("there is one row for each place of the window"));
         }
         Ok(Meta::real(&self.image))
@@ -198,6 +199,7 @@ pub fn examples() -> Vec<Example> {
             v[0].im2col(window.stride([2, 1]).padding([1, 1]))
         })
         .linear(),
-        Example::new("back", [normal([12, 12])], move |v| v[0].col2im([1, 2, 4, 6], window.stride(1))).linear(),
+        Example::new("back", [normal([12, 12])], move |v| v[0].col2im([1, 2, 4, 6], window.stride(1)))
+            .linear(),
     ]
 }

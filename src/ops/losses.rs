@@ -124,7 +124,8 @@ impl<'g> Var<'g> {
         let (weight, shape) = (weight.beside(self), self.shape());
         if weight.shape().broadcast(&shape).as_ref() != Some(&shape) {
             let text = format!("weights {} do not broadcast to logits {shape}", weight.shape());
-            let problem = Problem::new(text).hint("axes are aligned at the last one; only axes of size 1 are repeated");
+            let problem =
+                Problem::new(text).hint("axes are aligned at the last one; only axes of size 1 are repeated");
             return self.graph().refuse(NAME, &["logits", "weights"], &[self, weight], problem);
         }
         // −ln σ(x) = softplus(−x). The shorter softplus(x) − x t would be a small difference of large numbers.
@@ -234,15 +235,23 @@ pub fn examples() -> Vec<Example> {
         Example::new("l1", [away_from_zero([2, 3])], |v| v[0].l1_loss(v[0] * 2.0, Sum)),
         Example::new("huber", [distinct([3, 7])], |v| v[0].huber_loss(v[0] * 0.5, 0.256, Mean)),
         Example::new("smooth l1", [distinct([3, 7])], |v| v[0].smooth_l1_loss(v[0] * 0.5, 0.256, Sum)),
-        Example::new("smooth l1 without a bound", [away_from_zero([5])], |v| v[0].smooth_l1_loss(v[0] * 3.0, 0.0, None)),
-        Example::new("binary cross entropy", pair(), |v| v[0].binary_cross_entropy_with_logits(v[1].sigmoid(), Mean)).smooth(),
+        Example::new("smooth l1 without a bound", [away_from_zero([5])], |v| {
+            v[0].smooth_l1_loss(v[0] * 3.0, 0.0, None)
+        }),
+        Example::new("binary cross entropy", pair(), |v| {
+            v[0].binary_cross_entropy_with_logits(v[1].sigmoid(), Mean)
+        })
+        .smooth(),
         Example::new("weighted", [normal([2, 3]), normal([2, 3]), positive([3])], |v| {
             v[0].weighted_binary_cross_entropy_with_logits(v[1].sigmoid(), v[2], Sum)
         })
         .smooth(),
-        Example::new("divergence", [normal([2, 3]), positive([2, 3])], |v| v[0].kl_divergence(v[1], Sum)).smooth(),
+        Example::new("divergence", [normal([2, 3]), positive([2, 3])], |v| v[0].kl_divergence(v[1], Sum))
+            .smooth(),
         Example::new("cosine", pair(), |v| v[0].cosine_similarity(v[1], 1, 1e-8)).smooth(),
-        Example::new("cosine of itself", [normal([2, 3, 2])], |v| v[0].cosine_similarity(v[0], -2, 1e-8) * v[0].sum(&[1])),
+        Example::new("cosine of itself", [normal([2, 3, 2])], |v| {
+            v[0].cosine_similarity(v[0], -2, 1e-8) * v[0].sum(&[1])
+        }),
         Example::new("every cosine of two sets", [normal([2, 1, 3]), normal([4, 3])], |v| {
             v[0].cosine_similarity(v[1], 2, 1e-8)
         })

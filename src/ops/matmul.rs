@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::example::{Example, normal};
 use super::arithmetic::Arithmetic;
 use super::broadcast::Broadcast;
+use super::example::{Example, normal};
 use super::reshape::Reshape;
 use super::transpose::Permute;
 use crate::error::Problem;
@@ -112,7 +112,11 @@ impl Op for Matmul {
     fn lower(&self, _: Here<'_>, _: Target) -> Option<Lowered> {
         let kernel = MatmulKernel { product: *self, bias: false, relu: false };
         let layouts = [OperandLayout::Keep, OperandLayout::Keep];
-        Some(Lowered { layout: OperandLayout::Keep, is_faster: true, ..Lowered::new(Arc::new(kernel), layouts) })
+        Some(Lowered {
+            layout: OperandLayout::Keep,
+            is_faster: true,
+            ..Lowered::new(Arc::new(kernel), layouts)
+        })
     }
 
     /// Rows of a matrix that meet a vector are dealt with one by one. (Those that meet a matrix are better off together.)
@@ -199,12 +203,14 @@ pub fn examples() -> Vec<Example> {
         Example::new("A · B", [normal([2, 3]), normal([3, 4])], |v| v[0].matmul(v[1])).linear(),
         Example::new("Aᵀ · B", [normal([3, 2]), normal([3, 4])], |v| v[0].transpose().matmul(v[1])).linear(),
         Example::new("A · Bᵀ", [normal([2, 3]), normal([4, 3])], |v| v[0].matmul(v[1].transpose())).linear(),
-        Example::new("Aᵀ · Bᵀ", [normal([3, 2]), normal([4, 3])], |v| product(v[0], true, v[1], true)).linear(),
+        Example::new("Aᵀ · Bᵀ", [normal([3, 2]), normal([4, 3])], |v| product(v[0], true, v[1], true))
+            .linear(),
         Example::new("A · A", [normal([3, 3])], |v| v[0].matmul(v[0])).smooth(),
         Example::new("A · Aᵀ", [normal([3, 2])], |v| v[0].matmul(v[0].transpose())).smooth(),
         Example::new("one row", [normal([1, 5]), normal([5, 1])], |v| v[0].matmul(v[1])).linear(),
         Example::new("no inner axis", [normal([2, 0]), normal([0, 3])], |v| v[0].matmul(v[1])).linear(),
         Example::new("an empty batch", [normal([0, 3]), normal([3, 2])], |v| v[0].matmul(v[1])).linear(),
-        Example::new("larger than a tile", [normal([19, 7]), normal([7, 37])], |v| v[0].matmul(v[1])).linear(),
+        Example::new("larger than a tile", [normal([19, 7]), normal([7, 37])], |v| v[0].matmul(v[1]))
+            .linear(),
     ]
 }

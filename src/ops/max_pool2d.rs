@@ -14,9 +14,9 @@ use crate::graph::kernel::{BatchSplit, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::Here;
 use crate::graph::{At, Call, Dtype, Gradient, Made, Meta, Op, Precision, Var};
+use crate::shape::{Order, Shape, Window};
 use dagrad_kernels::pool::Pooling;
 use dagrad_kernels::real::Real;
-use crate::shape::{Order, Shape, Window};
 
 /// For each place of the window, the index of the maximum within its plane. The first maximum in row-major
 /// order wins a tie, and a NaN counts as larger than any number, as in PyTorch.
@@ -57,7 +57,9 @@ impl Op for Argmax {
         let [batch, channels, height, width] = self.order.sizes(&operands[0].shape);
         let places = pooled_places(self.window, [height, width])?;
         if height.saturating_mul(width) > u32::MAX as usize {
-            return Err(Problem::new(format!("a plane of {height}×{width} has more pixels than an index counts")));
+            return Err(Problem::new(format!(
+                "a plane of {height}×{width} has more pixels than an index counts"
+            )));
         }
         Ok(Meta::index(self.order.shape([batch, channels, places[0], places[1]])))
     }
@@ -260,7 +262,8 @@ pub(crate) fn pooled_places(window: Window, plane: [usize; 2]) -> Result<[usize;
     let (extent, hint) = (window.extent(), "some windows would lie in the padding alone");
     if let Some(axis) = (0..2).find(|&axis| window.padding[axis] > extent[axis] / 2) {
         let (padding, extent) = (window.padding[axis], extent[axis]);
-        return Err(Problem::new(format!("a padding of {padding} is more than half the window's {extent}")).hint(hint));
+        return Err(Problem::new(format!("a padding of {padding} is more than half the window's {extent}"))
+            .hint(hint));
     }
     let places = window.output_size(plane)?;
     let is_small = |&axis: &usize| window.padding[axis] > 0 && plane[axis] < window.dilation[axis];
@@ -326,8 +329,16 @@ pub fn examples() -> Vec<Example> {
         pool("window as large as the image", [2, 2, 3, 4], [3, 4].into()),
         pool("one pixel", [1, 1, 1, 1], 1.into()),
         pool("an empty batch", [0, 2, 4, 4], 2.into()),
-        pool("dilation", [1, 2, 7, 9], Pool2dOptions::new([3, 2]).stride([1, 2]).dilation([2, 3]).padding([2, 1])),
-        pool("pixels left over, covered", [2, 1, 6, 7], Pool2dOptions::new([3, 2]).stride([2, 4]).ceil_mode()),
+        pool(
+            "dilation",
+            [1, 2, 7, 9],
+            Pool2dOptions::new([3, 2]).stride([1, 2]).dilation([2, 3]).padding([2, 1]),
+        ),
+        pool(
+            "pixels left over, covered",
+            [2, 1, 6, 7],
+            Pool2dOptions::new([3, 2]).stride([2, 4]).ceil_mode(),
+        ),
         pool("the last window would see padding", [1, 1, 5, 4], Pool2dOptions::new(2).padding(1).ceil_mode()),
         Example::new("of a square", [distinct([1, 2, 4, 4])], |v| (v[0] * v[0]).max_pool2d(2)),
     ]

@@ -30,8 +30,12 @@ impl<'g> Var<'g> {
                 parts.permute(&[0, 1, 4, 2, 5, 3]).reshape([n, c / block, h, w])
             }
             _ => {
-                let problem = Problem::new(format!("image {shape} has no pixels of {factor}×{factor} channels"))
-                    .hint("images are [batch, channels, height, width], channels a multiple of the factor's square");
+                let problem = Problem::new(format!(
+                    "image {shape} has no pixels of {factor}×{factor} channels"
+                ))
+                .hint(
+                    "images are [batch, channels, height, width], channels a multiple of the factor's square",
+                );
                 self.graph().refuse("pixel_shuffle", &["image"], &[self], problem)
             }
         }
@@ -53,8 +57,12 @@ impl<'g> Var<'g> {
                 parts.permute(&[0, 1, 3, 5, 2, 4]).reshape([n, channels, h, w])
             }
             _ => {
-                let problem = Problem::new(format!("image {shape} does not consist of blocks {factor}×{factor}"))
-                    .hint("images are [batch, channels, height, width], height and width multiples of the factor");
+                let problem = Problem::new(format!(
+                    "image {shape} does not consist of blocks {factor}×{factor}"
+                ))
+                .hint(
+                    "images are [batch, channels, height, width], height and width multiples of the factor",
+                );
                 self.graph().refuse("pixel_unshuffle", &["image"], &[self], problem)
             }
         }
@@ -66,7 +74,8 @@ pub fn examples() -> Vec<Example> {
     vec![
         Example::new("channels to pixels", [normal([2, 8, 3, 1])], |v| v[0].pixel_shuffle(2)).linear(),
         Example::new("pixels to channels", [normal([1, 2, 3, 6])], |v| v[0].pixel_unshuffle(3)).linear(),
-        Example::new("there and back", [normal([1, 4, 2, 3])], |v| v[0].pixel_shuffle(2).pixel_unshuffle(2)).linear(),
+        Example::new("there and back", [normal([1, 4, 2, 3])], |v| v[0].pixel_shuffle(2).pixel_unshuffle(2))
+            .linear(),
         Example::new("beside itself", [normal([1, 4, 1, 2])], |v| {
             v[0].pixel_shuffle(2) * v[0].pixel_shuffle(2).exp()
         })

@@ -80,7 +80,9 @@ impl Op for Pointwise {
 
     fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
         if *self == Power(i32::MIN) {
-            return Err(Problem::new("the power is too small to have a derivative").hint("use 1.0 / x.powi(n)"));
+            return Err(
+                Problem::new("the power is too small to have a derivative").hint("use 1.0 / x.powi(n)")
+            );
         }
         if matches!(self, AtLeast(bound) | AtMost(bound) if bound.is_nan()) {
             return Err(Problem::new("the bound is NaN").hint("an infinite bound lets every number pass"));

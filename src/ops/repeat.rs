@@ -19,7 +19,8 @@ impl<'g> Var<'g> {
     pub fn tile(self, times: &[usize]) -> Var<'g> {
         let shape = self.shape();
         let rank = shape.len().max(times.len());
-        let aligned = |sizes: &[usize], axis: usize| (axis + sizes.len()).checked_sub(rank).map_or(1, |at| sizes[at]);
+        let aligned =
+            |sizes: &[usize], axis: usize| (axis + sizes.len()).checked_sub(rank).map_or(1, |at| sizes[at]);
         let pairs = || (0..rank).map(|axis| [aligned(times, axis), aligned(&shape, axis)]);
         self.repeat(pairs().map(|[_, size]| [1, size]), pairs())
     }

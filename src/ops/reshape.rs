@@ -5,8 +5,8 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
-use dagrad_kernels::real::Real;
 use crate::shape::Shape;
+use dagrad_kernels::real::Real;
 
 /// The same elements in the same order, under another shape.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,7 +123,8 @@ impl<'g> Var<'g> {
         match found {
             Ok((first, last)) if first <= last => {
                 let joined = shape[first..=last].iter().product();
-                let sizes = shape[..first].iter().copied().chain([joined]).chain(shape[last + 1..].iter().copied());
+                let sizes =
+                    shape[..first].iter().copied().chain([joined]).chain(shape[last + 1..].iter().copied());
                 self.reshape(sizes.collect::<Shape>())
             }
             Ok(_) => {
@@ -165,7 +166,9 @@ impl<'g> Var<'g> {
         match longer.axes(&[axis]) {
             Ok(axes) => {
                 let (before, after) = shape.split_at(axes[0]);
-                self.reshape(before.iter().copied().chain([1]).chain(after.iter().copied()).collect::<Shape>())
+                self.reshape(
+                    before.iter().copied().chain([1]).chain(after.iter().copied()).collect::<Shape>(),
+                )
             }
             Err(problem) => self.graph().refuse("unsqueeze", &["x"], &[self], problem),
         }
@@ -175,13 +178,18 @@ impl<'g> Var<'g> {
 /// Sizes with the one that was left open, for a number of elements.
 fn inferred(sizes: &[isize], count: usize) -> Result<Shape, Problem> {
     if let Some(size) = sizes.iter().find(|size| **size < -1) {
-        return Err(Problem::new(format!("{size} is no size")).hint("-1 stands for a size that follows from the others"));
+        return Err(Problem::new(format!("{size} is no size"))
+            .hint("-1 stands for a size that follows from the others"));
     }
     let known: Shape = sizes.iter().filter_map(|&size| usize::try_from(size).ok()).collect();
     match sizes.len() - known.len() {
         0 => return Ok(known),
         1 => {}
-        open => return Err(Problem::new(format!("{open} sizes are left open")).hint("one can follow from the others")),
+        open => {
+            return Err(
+                Problem::new(format!("{open} sizes are left open")).hint("one can follow from the others")
+            );
+        }
     }
     let product = known.checked_count().filter(|&product| product > 0 && count.is_multiple_of(product));
     match product.map(|product| count / product) {
@@ -197,7 +205,8 @@ pub fn examples() -> Vec<Example> {
         Example::new("reshape", [normal([2, 3, 4])], |v| v[0].reshape([4, 6])).linear(),
         Example::new("flatten", [normal([2, 3, 1, 2])], |v| v[0].flatten()).linear(),
         Example::new("there and back", [normal([6])], |v| v[0].reshape([2, 3]).reshape([6])).linear(),
-        Example::new("beside itself", [normal([4])], |v| v[0].reshape([2, 2]) * v[0].reshape([2, 2])).smooth(),
+        Example::new("beside itself", [normal([4])], |v| v[0].reshape([2, 2]) * v[0].reshape([2, 2]))
+            .smooth(),
         Example::new("two axes joined", [normal([2, 3, 4])], |v| v[0].flatten_axes(-2, 2)).linear(),
         Example::new("a size inferred", [normal([2, 3, 4])], |v| v[0].reshape_inferred(&[3, -1])).linear(),
         Example::new("axes taken away", [normal([1, 3, 1, 2])], |v| v[0].squeeze(&[0, -2])).linear(),

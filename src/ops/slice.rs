@@ -10,9 +10,9 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::shape::{Order, Shape, Window};
 use dagrad_kernels::lattice::{Lattice, Points};
 use dagrad_kernels::real::Real;
-use crate::shape::{Order, Shape, Window};
 
 /// Every so many elements along each axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,8 @@ impl Op for Slice {
     /// Every so many pixels, from the first on.
     fn window(&self) -> Option<Window> {
         let &[_, _, rows, columns] = &self.points[..] else { return None };
-        let stride = [rows, columns].map(|points| usize::try_from(points.step).ok().filter(|_| points.start == 0));
+        let stride =
+            [rows, columns].map(|points| usize::try_from(points.step).ok().filter(|_| points.start == 0));
         Some(Window::new([1; 2], [stride[0]?, stride[1]?], [0; 2]))
     }
 
@@ -193,7 +194,8 @@ impl<'g> Var<'g> {
             Err(problem) => return self.graph().refuse("slice", &["x"], &[self], problem),
         };
         if step == 0 {
-            let problem = Problem::new("a step of 0 stays where it is").hint("a step of 1 visits every element");
+            let problem =
+                Problem::new("a step of 0 stays where it is").hint("a step of 1 visits every element");
             return self.graph().refuse("slice", &["x"], &[self], problem);
         }
         let (start, end) = within(&range, shape[axis]);
@@ -232,7 +234,10 @@ impl<'g> Var<'g> {
         let found = shape.axes(&[axis]).and_then(|axes| match total {
             Some(total) if total == shape[axes[0]] => Ok(()),
             _ => {
-                let text = format!("parts of {sizes:?} do not make up the {} elements of axis {axis}", shape[axes[0]]);
+                let text = format!(
+                    "parts of {sizes:?} do not make up the {} elements of axis {axis}",
+                    shape[axes[0]]
+                );
                 Err(Problem::new(text).hint("the sizes of the parts add up to the size of the axis"))
             }
         });
@@ -308,7 +313,8 @@ pub fn examples() -> Vec<Example> {
         Example::new("a middle part", [normal([2, 7, 3])], |v| v[0].slice(1, 2..-1)).linear(),
         Example::new("every second", [normal([3, 7])], |v| v[0].slice_step(-1, 1.., 2)).linear(),
         Example::new("backwards in steps", [normal([8, 2])], |v| v[0].slice_step(0, ..-1, -3)).linear(),
-        Example::new("of two axes", [normal([4, 5, 2])], |v| v[0].slice(0, 1..3).slice_step(1, .., 2)).linear(),
+        Example::new("of two axes", [normal([4, 5, 2])], |v| v[0].slice(0, 1..3).slice_step(1, .., 2))
+            .linear(),
         Example::new("nothing", [normal([3, 4])], |v| v[0].slice(1, 3..1)).linear(),
         Example::new("everything", [normal([3, 4])], |v| v[0].slice(0, ..)).linear(),
         Example::new("flip", [normal([2, 3, 4])], |v| v[0].flip(&[0, -1])).linear(),

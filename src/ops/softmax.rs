@@ -7,9 +7,9 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
 use crate::graph::{At, Call, Gradient, Meta, Op, Var};
+use crate::shape::Order;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::softmax::Classes;
-use crate::shape::Order;
 
 /// Along `axis`: eˣ / Σ eˣ, or its logarithm, computed relative to the largest x.
 #[derive(Debug, Clone, PartialEq)]

@@ -23,7 +23,8 @@ impl<'g> Var<'g> {
         let count = shape.axes(axes).map(|found| found.iter().map(|&axis| shape[axis]).product::<usize>());
         let count = count.unwrap_or(usize::MAX); // `mean` says what is wrong
         if count <= correction {
-            let text = format!("a variance of {count} elements with a correction of {correction} has no value");
+            let text =
+                format!("a variance of {count} elements with a correction of {correction} has no value");
             let problem = Problem::new(text).hint("there are more elements than the correction");
             return self.graph().refuse("variance", &["x"], &[self], problem);
         }
@@ -130,7 +131,11 @@ impl<'g> Var<'g> {
             let half = (count / 2) as isize;
             let product = rows.slice(0, ..half) * rows.slice(0, half..2 * half);
             // An odd one out goes on by itself.
-            rows = if count % 2 == 1 { self.graph().concat(&[product, rows.slice(0, 2 * half..)], 0) } else { product };
+            rows = if count % 2 == 1 {
+                self.graph().concat(&[product, rows.slice(0, 2 * half..)], 0)
+            } else {
+                product
+            };
             count = count.div_ceil(2);
         }
         rows.reshape(kept)
@@ -197,7 +202,8 @@ impl<'g> Var<'g> {
             return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
         };
         if channels == 0 || channels > depth.saturating_mul(2) {
-            let problem = Problem::new(format!("{channels} neighbouring channels of {depth} are none, or too many"));
+            let problem =
+                Problem::new(format!("{channels} neighbouring channels of {depth} are none, or too many"));
             return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
         }
         let _layer = self.graph().composite("local_response_norm");
@@ -229,21 +235,34 @@ pub fn examples() -> Vec<Example> {
         Example::new("mean that keeps its axes", [normal([2, 3, 2])], |v| v[0].mean_keep(&[0, 2])).linear(),
         Example::new("variance", [normal([2, 3, 4])], |v| v[0].variance(&[0, -1], 1)).smooth(),
         Example::new("standard deviation", [normal([3, 5])], |v| v[0].std_dev(&[1], 0)).smooth(),
-        Example::new("variance that keeps its axes", [normal([2, 3])], |v| v[0] / v[0].variance_keep(&[-1], 0)).smooth(),
-        Example::new("deviation that keeps its axes", [normal([3, 2, 4])], |v| v[0].std_dev_keep(&[0, 2], 1)).smooth(),
+        Example::new("variance that keeps its axes", [normal([2, 3])], |v| {
+            v[0] / v[0].variance_keep(&[-1], 0)
+        })
+        .smooth(),
+        Example::new("deviation that keeps its axes", [normal([3, 2, 4])], |v| v[0].std_dev_keep(&[0, 2], 1))
+            .smooth(),
         Example::new("length", [normal([2, 3, 4])], |v| v[0].norm(&[0, -1])).smooth(),
         Example::new("directions", [normal([3, 4])], |v| v[0] / v[0].norm_keep(&[1])).smooth(),
         Example::new("length of nothing", [normal([2, 0])], |v| v[0].norm(&[1])),
-        Example::new("log sum exp that keeps its axes", [normal([2, 3])], |v| v[0] - v[0].log_sum_exp_keep(&[1])).smooth(),
+        Example::new("log sum exp that keeps its axes", [normal([2, 3])], |v| {
+            v[0] - v[0].log_sum_exp_keep(&[1])
+        })
+        .smooth(),
         Example::new("log sum exp", [normal([2, 3, 2])], |v| v[0].log_sum_exp(&[1])).smooth(),
         Example::new("log sum exp of all", [normal([2, 3])], |v| (v[0] * 3.0).log_sum_exp(&[0, 1])).smooth(),
         Example::new("product", [normal([2, 5, 3])], |v| v[0].prod(&[1])).smooth(),
-        Example::new("product with zeros", [away_from_zero([7])], |v| (v[0] * v[0].greater(0.5)).prod(&[0])).smooth(),
+        Example::new("product with zeros", [away_from_zero([7])], |v| (v[0] * v[0].greater(0.5)).prod(&[0]))
+            .smooth(),
         Example::new("normalised", [normal([2, 3, 4])], |v| v[0].normalise(&[0, 2], 0.1)).smooth(),
         Example::new("layer norm", [normal([2, 3, 2])], |v| v[0].layer_norm(2, 1e-2)).smooth(),
         Example::new("rms norm", [normal([2, 3, 2])], |v| v[0].rms_norm(1, 1e-2)).smooth(),
         Example::new("group norm", [normal([2, 6, 2, 1])], |v| v[0].group_norm(2, 1e-2)).smooth(),
-        Example::new("local response norm", [normal([2, 5, 2, 1])], |v| v[0].local_response_norm(3, 0.7, 0.75, 1.5)).smooth(),
-        Example::new("of an even window", [normal([1, 5, 1, 2])], |v| v[0].local_response_norm(4, 0.7, 0.5, 2.0)),
+        Example::new("local response norm", [normal([2, 5, 2, 1])], |v| {
+            v[0].local_response_norm(3, 0.7, 0.75, 1.5)
+        })
+        .smooth(),
+        Example::new("of an even window", [normal([1, 5, 1, 2])], |v| {
+            v[0].local_response_norm(4, 0.7, 0.5, 2.0)
+        }),
     ]
 }

@@ -6,9 +6,9 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
 use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::walk::{self, Walk};
-use crate::shape::Shape;
 
 /// Axis i of the result is axis `axes[i]` of the operand.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,8 +112,10 @@ pub fn examples() -> Vec<Example> {
     vec![
         Example::new("a matrix", [normal([3, 4])], |v| v[0].transpose()).linear(),
         Example::new("a cycle of axes", [normal([2, 3, 4])], |v| v[0].permute(&[2, 0, 1])).linear(),
-        Example::new("pictures to channels last", [normal([2, 3, 4, 5])], |v| v[0].permute(&[0, 2, 3, 1])).linear(),
-        Example::new("twice", [normal([2, 3, 4])], |v| v[0].permute(&[1, 2, 0]).permute(&[-1, 0, 1])).linear(),
+        Example::new("pictures to channels last", [normal([2, 3, 4, 5])], |v| v[0].permute(&[0, 2, 3, 1]))
+            .linear(),
+        Example::new("twice", [normal([2, 3, 4])], |v| v[0].permute(&[1, 2, 0]).permute(&[-1, 0, 1]))
+            .linear(),
         Example::new("x · xᵀ element by element", [normal([3, 3])], |v| v[0] * v[0].transpose()).smooth(),
     ]
 }

@@ -5,8 +5,8 @@
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::{At, Call, Dtype, Gradient, Graph, Meta, Op, Var};
-use dagrad_kernels::real::Real;
 use crate::shape::Pair;
+use dagrad_kernels::real::Real;
 
 /// For each of `to` pixels in a row, where it lies in a row of `from` pixels. There is at least one of both.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -197,12 +197,14 @@ pub fn examples() -> Vec<Example> {
         Example::new("nearest", [normal([2, 3, 2, 4])], |v| v[0].upsample_nearest([3, 7])).linear(),
         Example::new("nearest of fewer", [normal([1, 2, 5, 4])], |v| v[0].upsample_nearest([2, 3])).linear(),
         Example::new("blocks", [normal([1, 2, 2, 3])], |v| v[0].upsample_nearest_by([3, 2])).linear(),
-        Example::new("nearest of an empty batch", [normal([0, 2, 2, 3])], |v| v[0].upsample_nearest(4)).linear(),
+        Example::new("nearest of an empty batch", [normal([0, 2, 2, 3])], |v| v[0].upsample_nearest(4))
+            .linear(),
         bilinear("bilinear", [2, 1, 2, 3], [5, 4], false),
         bilinear("bilinear with aligned corners", [1, 2, 3, 2], [4, 5], true),
         bilinear("bilinear of fewer", [1, 2, 5, 4], [2, 3], false),
         bilinear("bilinear of one pixel", [1, 2, 1, 1], [2, 3], true),
         bilinear("bilinear to one pixel", [1, 2, 3, 4], [1, 1], true),
-        Example::new("of a square", [normal([1, 1, 2, 3])], |v| (v[0] * v[0]).upsample_bilinear(4, false)).smooth(),
+        Example::new("of a square", [normal([1, 1, 2, 3])], |v| (v[0] * v[0]).upsample_bilinear(4, false))
+            .smooth(),
     ]
 }

@@ -15,3 +15,19 @@ macro_rules! checks {
     )*};
 }
 dagrad::op_families!(checks);
+
+#[test]
+fn every_family_is_in_the_list() {
+    let listed: Vec<&str> = dagrad::ops::families().into_iter().map(|(name, _)| name).collect();
+    let mut found = 0;
+    for entry in std::fs::read_dir(crate::common::root().join("src/ops")).expect("the folder of operations") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        if text.contains("\npub fn examples()") {
+            let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
+            assert!(listed.contains(&name), "{name} has examples that nobody checks");
+            found += 1;
+        }
+    }
+    assert_eq!(found, listed.len());
+}

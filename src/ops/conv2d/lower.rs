@@ -142,7 +142,8 @@ impl Kernel for ConvKernel {
     fn run<T: Precision>(&self, call: Call<'_, T>) {
         let picture = usize::from(self.part == Part::Image);
         let sizes = Convolution { batch: call.operand_shape(picture)[0], ..self.sizes };
-        let data: SmallVec<[&[T]; 3]> = (0..call.operands.len()).map(|position| call.real(position)).collect();
+        let data: SmallVec<[&[T]; 3]> =
+            (0..call.operands.len()).map(|position| call.real(position)).collect();
         let real = |position: usize| data[position];
         let (bias, gate) = (self.bias.then(|| real(2)), self.gate.then(|| real(2)));
         let epilogue = Epilogue { bias, relu: self.relu };
@@ -152,16 +153,22 @@ impl Kernel for ConvKernel {
             (Part::Weights, Method::Direct(direct)) => direct.prepare(real(0), out, workers),
             (Part::Weights, Method::Winograd(winograd)) => winograd.prepare(real(0), out, workers),
             (Part::AdjointWeights, Method::Direct(direct)) => direct.prepare_adjoint(real(0), out, workers),
-            (Part::AdjointWeights, Method::Winograd(winograd)) => winograd.prepare_adjoint(real(0), out, workers),
+            (Part::AdjointWeights, Method::Winograd(winograd)) => {
+                winograd.prepare_adjoint(real(0), out, workers)
+            }
             (Part::Output, Method::Direct(direct)) if self.pool => {
                 let positions = call.byproducts.into_iter().next().and_then(Made::index);
                 direct.forward_pooled(real(0), real(1), epilogue, out, positions, workers);
             }
-            (Part::Output, Method::Direct(direct)) => direct.forward(real(0), real(1), epilogue, out, workers),
+            (Part::Output, Method::Direct(direct)) => {
+                direct.forward(real(0), real(1), epilogue, out, workers)
+            }
             (Part::Output, Method::Winograd(winograd)) => {
                 winograd.forward(real(0), real(1), epilogue, out, workers);
             }
-            (Part::Image, Method::Direct(direct)) => direct.image_adjoint(real(0), real(1), gate, out, workers),
+            (Part::Image, Method::Direct(direct)) => {
+                direct.image_adjoint(real(0), real(1), gate, out, workers)
+            }
             (Part::Image, Method::Winograd(winograd)) => {
                 winograd.image_adjoint(real(0), real(1), gate, out, workers);
             }
@@ -208,7 +215,9 @@ impl Kernel for ConvKernel {
         match self.part {
             Part::Output => Some(BatchSplit::each(batch(0), &[true, false, false])),
             Part::Image => Some(BatchSplit::each(batch(1), &[false, true, true])),
-            Part::Sums { every } => Some(BatchSplit { samples_per_row: every, ..BatchSplit::each(batch(0), &[true, true]) }),
+            Part::Sums { every } => {
+                Some(BatchSplit { samples_per_row: every, ..BatchSplit::each(batch(0), &[true, true]) })
+            }
             _ => None,
         }
     }
@@ -226,7 +235,9 @@ impl Kernel for ConvKernel {
             (Part::Output, None) if is_quad_pool && matches!(self.method, Method::Direct(_)) => {
                 Self { pool: true, ..*self }
             }
-            (Part::Image, Some(Function::Gate)) if consumer.other == Some(&whole[..]) => Self { gate: true, ..*self },
+            (Part::Image, Some(Function::Gate)) if consumer.other == Some(&whole[..]) => {
+                Self { gate: true, ..*self }
+            }
             _ => return None,
         };
         Some(Arc::new(kernel))

@@ -2,8 +2,8 @@
 
 use super::{Conv2d, Factor, plane};
 use crate::error::Problem;
-use crate::graph::Var;
 use crate::graph::Op;
+use crate::graph::Var;
 use crate::ops::attributes::{Conv2dOptions, Padding};
 use crate::ops::example::{Example, normal};
 use crate::shape::Pair;
@@ -28,7 +28,8 @@ impl<'g> Var<'g> {
         let (image, filters) = (self.shape(), weight.shape());
         let (&[batch, channels, length], &[count, each, taps]) = (&image[..], &filters[..]) else {
             let text = format!("image {image} and weight {filters} do not both have three axes");
-            let problem = Problem::new(text).hint("images are [batch, channels, length], weights [filters, channels, length]");
+            let problem = Problem::new(text)
+                .hint("images are [batch, channels, length], weights [filters, channels, length]");
             return self.graph().refuse("conv1d", &["image", "weight"], &[self, weight], problem);
         };
         let row = self.reshape([batch, channels, 1, length]);
@@ -78,25 +79,38 @@ impl<'g> Var<'g> {
 }
 
 /// The image adjoint that is the transposed convolution, if there is one.
-fn transposed(image: Var<'_>, weight: Var<'_>, options: Conv2dOptions, more: [usize; 2]) -> Result<Conv2d, Problem> {
+fn transposed(
+    image: Var<'_>,
+    weight: Var<'_>,
+    options: Conv2dOptions,
+    more: [usize; 2],
+) -> Result<Conv2d, Problem> {
     let (pictures, filters) = (image.shape(), weight.shape());
     if pictures.len() != 4 || filters.len() != 4 {
-        return Err(Problem::new(format!("image {pictures} and weight {filters} do not both have four axes"))
-            .hint("images are [batch, channels, height, width], weights [channels, filters, height, width]"));
+        return Err(Problem::new(format!(
+            "image {pictures} and weight {filters} do not both have four axes"
+        ))
+        .hint("images are [batch, channels, height, width], weights [channels, filters, height, width]"));
     }
     if pictures[1] != filters[0] {
         let text = format!("image has {} channels but weight expects {}", pictures[1], filters[0]);
-        return Err(Problem::new(text).hint("a weight is [channels of the image, filters in a group, height, width]"));
+        return Err(
+            Problem::new(text).hint("a weight is [channels of the image, filters in a group, height, width]")
+        );
     }
     let kernel = plane(weight);
     let any = options.window(kernel, [1, 1]);
     if let Some(axis) = (0..2).find(|&axis| more[axis] >= any.stride[axis].max(1)) {
-        let text = format!("an output padding of {} is not below the stride {}", more[axis], any.stride[axis]);
-        return Err(Problem::new(text).hint("it chooses among the sizes that the stride leads to one; `pad` adds more"));
+        let text =
+            format!("an output padding of {} is not below the stride {}", more[axis], any.stride[axis]);
+        return Err(Problem::new(text)
+            .hint("it chooses among the sizes that the stride leads to one; `pad` adds more"));
     }
     let Some(size) = options.picture(kernel, plane(image), more) else {
-        return Err(Problem::new("no pixel is left of the result once its padding is taken off, or too many")
-            .hint("take less padding"));
+        return Err(Problem::new(
+            "no pixel is left of the result once its padding is taken off, or too many",
+        )
+        .hint("take less padding"));
     };
     let window = options.window(kernel, size);
     let op = Conv2d { factor: Factor::Image(size), window, groups: options.groups };
@@ -107,16 +121,50 @@ fn transposed(image: Var<'_>, weight: Var<'_>, options: Conv2dOptions, more: [us
 /// What the family's checks are made from, as far as they are about these names.
 pub(super) fn examples() -> Vec<Example> {
     let options = Conv2dOptions::new();
-    let transposed = |name: &str, image: [usize; 4], weight: [usize; 4], options: Conv2dOptions, more: [usize; 2]| {
-        Example::new(name, [normal(image), normal(weight)], move |v| v[0].conv_transpose2d(v[1], options, more)).linear()
-    };
+    let transposed =
+        |name: &str, image: [usize; 4], weight: [usize; 4], options: Conv2dOptions, more: [usize; 2]| {
+            Example::new(name, [normal(image), normal(weight)], move |v| {
+                v[0].conv_transpose2d(v[1], options, more)
+            })
+            .linear()
+        };
     vec![
         transposed("transposed", [2, 3, 4, 5], [3, 2, 3, 2], options, [0, 0]),
-        transposed("transposed, stride and padding", [1, 2, 3, 4], [2, 3, 4, 3], options.stride([2, 3]).padding(1), [0, 0]),
-        transposed("transposed, output padding", [1, 2, 4, 3], [2, 3, 3, 3], options.stride([2, 3]).padding([1, 0]), [1, 2]),
-        transposed("transposed, groups and dilation", [2, 4, 3, 4], [4, 3, 2, 3], options.groups(2).dilation([3, 2]), [0, 0]),
-        transposed("transposed, same", [1, 2, 3, 2], [2, 1, 3, 4], options.stride(2).padding(Padding::Same), [0, 0]),
-        transposed("transposed, stride beyond the window", [1, 1, 3, 2], [1, 2, 2, 1], options.stride(3), [0, 1]),
+        transposed(
+            "transposed, stride and padding",
+            [1, 2, 3, 4],
+            [2, 3, 4, 3],
+            options.stride([2, 3]).padding(1),
+            [0, 0],
+        ),
+        transposed(
+            "transposed, output padding",
+            [1, 2, 4, 3],
+            [2, 3, 3, 3],
+            options.stride([2, 3]).padding([1, 0]),
+            [1, 2],
+        ),
+        transposed(
+            "transposed, groups and dilation",
+            [2, 4, 3, 4],
+            [4, 3, 2, 3],
+            options.groups(2).dilation([3, 2]),
+            [0, 0],
+        ),
+        transposed(
+            "transposed, same",
+            [1, 2, 3, 2],
+            [2, 1, 3, 4],
+            options.stride(2).padding(Padding::Same),
+            [0, 0],
+        ),
+        transposed(
+            "transposed, stride beyond the window",
+            [1, 1, 3, 2],
+            [1, 2, 2, 1],
+            options.stride(3),
+            [0, 1],
+        ),
         transposed("transposed, an empty batch", [0, 2, 3, 3], [2, 1, 2, 2], options, [0, 0]),
         Example::new("along one axis", [normal([2, 4, 9]), normal([6, 2, 3])], |v| {
             v[0].conv1d(v[1], Conv2dOptions::new().groups(2).stride(2).padding([7, 1]).dilation([9, 2]))
