@@ -10,7 +10,7 @@ use dagrad::error::Problem;
 use dagrad::graph::{At, Call, Gradient, Op};
 use dagrad::ops::example::normal;
 use dagrad::ops::{Example, same_shape};
-use dagrad::{Graph, Init, Meta, Plan, Real, Result, Store, Var, Workspace, check, gradients};
+use dagrad::{Graph, Init, Plan, Real, Result, Store, TensorType, Var, Workspace, check, gradients};
 use ndarray::Array;
 
 /// log_cosh(x) = ln cosh x, a smooth |x|. An operation is a value: its attributes are its fields.
@@ -29,7 +29,7 @@ impl Op for LogCosh {
 
     /// The shape rule answers when the operation is recorded, so a mistake is reported with the line that
     /// made it. Here the result looks just like the operand, which holds real numbers.
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         same_shape(operands)
     }
 

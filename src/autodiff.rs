@@ -129,10 +129,10 @@ fn apply_rule<'g>(
             fail(format!("its gradient rule answered with a value of another graph for operand {position}"))
         }
         Gradient::Of(found) if found.is_poisoned() => graph.check().map(|()| None),
-        Gradient::Of(found) if found.meta() != operands[position].meta() => fail(format!(
+        Gradient::Of(found) if found.ty() != operands[position].ty() => fail(format!(
             "its gradient rule made {} for operand {position} of {}",
-            found.meta(),
-            operands[position].meta()
+            found.ty(),
+            operands[position].ty()
         )),
         Gradient::Of(found) => Ok(Some(found)),
         Gradient::Constant => Ok(None),
@@ -260,7 +260,7 @@ fn check_pairs<'g>(
         }
     }
     for &(a, b) in pairs {
-        if a.meta() != b.meta() {
+        if a.ty() != b.ty() {
             let problem = Problem::new(format!("the {beside} does not have the shape of its {value}"))
                 .hint("there is one number in it for each number that it goes with");
             return Err(graph.op_error(op, &[value, beside], &[a, b], problem));

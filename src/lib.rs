@@ -113,7 +113,7 @@ pub use autodiff::{gradients, hessian, hvp, jacobian, jvp, vjp};
 pub use compile::{Algorithm, Options, Plan};
 pub use dagrad_kernels::real::Real;
 pub use error::{Error, Result};
-pub use graph::{Dtype, Graph, Init, Meta, Mode, Precision, Var};
+pub use graph::{Dtype, Graph, Init, Mode, Precision, TensorType, Var};
 pub use ops::im2col::{col2im, im2col};
 pub use ops::{Conv2dOptions, CrossEntropy, Padding, Pool2dOptions, Reduction};
 pub use run::{Feed, Outputs, Store, Value, Workspace};

@@ -26,7 +26,7 @@ impl Work {
     fn of(runner: &Runner) -> Self {
         let count = |trained: bool| {
             let parameters = runner.plan().parameters().iter();
-            parameters.filter(|p| p.trainable || !trained).map(|p| p.meta.shape.count()).sum()
+            parameters.filter(|p| p.trainable || !trained).map(|p| p.ty.shape.count()).sum()
         };
         let products = runner.plan().steps().iter().map(|step| step.macs() as f64).sum();
         Self { products, trained: count(true), lasting: count(false) }

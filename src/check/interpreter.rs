@@ -9,7 +9,7 @@ use crate::compile::{Options, Plan, Program};
 use crate::error::{Error, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
 use crate::graph::op::{AnyOp, Call, Operand, Random};
-use crate::graph::{Dtype, Graph, Meta, Precision, Var};
+use crate::graph::{Dtype, Graph, Precision, TensorType, Var};
 use crate::ops::{Conv2dOptions, Example};
 use crate::run::{Feed, Store, Workspace};
 use dagrad_kernels::workers::Workers;
@@ -107,7 +107,7 @@ enum Variant {
 
 /// The same image, as a result of a convolution.
 fn convolved<'g>(graph: &'g Graph, x: Var<'g>) -> Var<'g> {
-    let Meta { shape, dtype } = x.meta();
+    let TensorType { shape, dtype } = x.ty();
     if dtype == Dtype::Index || shape.len() != 4 || shape.contains(&0) {
         return x;
     }
@@ -133,7 +133,7 @@ fn record(
         _ => (example.build)(&graph, &images),
     };
     graph.check()?;
-    let real: Vec<Var<'_>> = operands.iter().copied().filter(|var| var.meta().dtype == Dtype::Real).collect();
+    let real: Vec<Var<'_>> = operands.iter().copied().filter(|var| var.ty().dtype == Dtype::Real).collect();
     let upstream = graph.constant(samples::normal(&y.shape(), &mut samples::generator(Purpose::Directions)));
     let gradients = crate::autodiff::vjp(&[(y, upstream)], &real)?;
     let outputs: Vec<Var<'_>> = [y].into_iter().chain(gradients.into_iter().flatten()).collect();
@@ -219,7 +219,7 @@ fn interpret(example: &Example, program: &Program, values: &[(Var<'_>, Drawn)]) 
             Computed::Real(values) => values.clone(),
             Computed::Index(values) => values.iter().map(|&index| f64::from(index)).collect(),
         };
-        ArrayD::from_shape_vec(&dag.node(output).meta.shape[..], values)
+        ArrayD::from_shape_vec(&dag.node(output).ty.shape[..], values)
             .map_err(|error| Error::setting("check", error.to_string()))
     });
     results.collect()
@@ -230,7 +230,7 @@ fn given(node: &Node, values: &[(Var<'_>, Drawn)]) -> Computed {
     match values.iter().find(|(var, _)| Some(&*var.name()) == node.label.as_deref()) {
         Some((_, Drawn::Real(array))) => Computed::Real(array.iter().copied().collect()),
         Some((_, Drawn::Index(array))) => Computed::Index(array.iter().copied().collect()),
-        None => Computed::Real(vec![0.0; node.meta.shape.count()]),
+        None => Computed::Real(vec![0.0; node.ty.shape.count()]),
     }
 }
 
@@ -243,11 +243,11 @@ fn call(
     computed: &[Computed],
     workers: &Workers,
 ) -> Result<Computed> {
-    let Meta { shape, dtype } = &dag.node(id).meta;
+    let TensorType { shape, dtype } = &dag.node(id).ty;
     let operands = dag.operands(id);
     let operand = |operand: &NodeId| match &computed[operand.index()] {
-        Computed::Real(values) => Operand::Real(&dag.node(*operand).meta.shape, &values[..]),
-        Computed::Index(values) => Operand::Index(&dag.node(*operand).meta.shape, &values[..]),
+        Computed::Real(values) => Operand::Real(&dag.node(*operand).ty.shape, &values[..]),
+        Computed::Index(values) => Operand::Index(&dag.node(*operand).ty.shape, &values[..]),
     };
     let [reals, indices] = if *dtype == Dtype::Real { [shape.count(), 0] } else { [0, shape.count()] };
     let mut output = vec![CANARY; reals + 2 * MARGIN];
@@ -259,7 +259,7 @@ fn call(
         indices: &mut indices,
         byproducts: SmallVec::new(),
         shape,
-        scratch: &mut vec![f64::NAN; op.scratch(&dag.operand_metas(id))],
+        scratch: &mut vec![f64::NAN; op.scratch(&dag.operand_types(id))],
         workers,
         random: Random { seed: SEED, step: 0 },
     });

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::program::Program;
 use crate::graph::dag::NodeId;
-use crate::graph::op::Meta;
+use crate::graph::op::TensorType;
 use dagrad_kernels::elementwise::{self, Argument, Function, Instruction, Target, Term};
 use dagrad_kernels::walk::Walk;
 
@@ -50,11 +50,11 @@ impl Chain {
 
     /// Which operands can be read sample by sample along with the results, if the others are the same for every
     /// sample. A view is cut where a sample begins.
-    pub fn splits(&self, program: &Program, output: &Meta) -> Option<SmallVec<[bool; 8]>> {
+    pub fn splits(&self, program: &Program, output: &TensorType) -> Option<SmallVec<[bool; 8]>> {
         let samples = *output.shape.first()?;
         let split = |(node, walk): &(NodeId, Option<Walk>)| {
             let Some(stride) = walk.as_ref().map(Walk::outer_stride) else { return Some(true) };
-            let shape = &program.dag.node(*node).meta.shape;
+            let shape = &program.dag.node(*node).ty.shape;
             let is_along = shape.first() == Some(&samples) && stride == shape.count() / samples.max(1);
             if stride == 0 { Some(false) } else { is_along.then_some(true) }
         };

@@ -9,7 +9,7 @@ use super::chain::{Chain, MAX_INSTRUCTIONS, MAX_OPERANDS};
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
 use crate::graph::kernel::{BatchSplit, Kernel};
-use crate::graph::op::{Call, Made, Meta, Operand, Precision};
+use crate::graph::op::{Call, Made, Operand, Precision, TensorType};
 use dagrad_kernels::elementwise::{self, Argument, Function, Outputs, Read, Target, Term};
 use dagrad_kernels::walk::Walk;
 
@@ -23,7 +23,7 @@ pub fn fuse(program: &Program) -> Program {
             _ if swallowed[id.index()] => None,
             Some(chain) => {
                 let results = [chain.code.len() - 1];
-                let kernel = Fused::new(chain, &results, program, &node.meta);
+                let kernel = Fused::new(chain, &results, program, &node.ty);
                 let operands: Option<SmallVec<[NodeId; 8]>> =
                     chain.operands.iter().map(|(operand, _)| place[operand.index()]).collect();
                 Some(new.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..node.clone() }, &operands?))
@@ -79,7 +79,7 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
 fn read(program: &Program, chain: &mut Chain, operand: NodeId) -> Argument {
     match program.dag.view(operand) {
         Some((source, strides)) => {
-            let walk = Walk::new(&program.dag.node(operand).meta.shape, &strides);
+            let walk = Walk::new(&program.dag.node(operand).ty.shape, &strides);
             chain.operand(source, Some(walk))
         }
         None => chain.operand(operand, None),
@@ -96,19 +96,19 @@ pub struct Fused {
     /// Which operands are read sample by sample, if the chain can be done so.
     split: Option<SmallVec<[bool; 8]>>,
     /// What is known of each result, and how many there are.
-    meta: Meta,
+    ty: TensorType,
     results: usize,
 }
 
 impl Fused {
     /// A chain of `program` that yields what its functions `results` compute.
-    pub fn new(chain: &Chain, results: &[usize], program: &Program, meta: &Meta) -> Self {
+    pub fn new(chain: &Chain, results: &[usize], program: &Program, ty: &TensorType) -> Self {
         Self {
             code: chain.code.clone(),
             reads: chain.operands.iter().map(|(_, walk)| walk.clone()).collect(),
             program: chain.finish(results),
-            split: chain.splits(program, meta),
-            meta: meta.clone(),
+            split: chain.splits(program, ty),
+            ty: ty.clone(),
             results: results.len(),
         }
     }
@@ -126,8 +126,8 @@ impl Kernel for Fused {
         "elementwise"
     }
 
-    fn outputs(&self, _: &[&Meta]) -> SmallVec<[Meta; 1]> {
-        smallvec![self.meta.clone(); self.results]
+    fn outputs(&self, _: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
+        smallvec![self.ty.clone(); self.results]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
@@ -154,8 +154,8 @@ impl Kernel for Fused {
         names.collect::<Vec<_>>().join(" ")
     }
 
-    fn batch_split(&self, _: &[&Meta]) -> Option<BatchSplit> {
-        Some(BatchSplit::each(*self.meta.shape.first()?, self.split.as_deref()?))
+    fn batch_split(&self, _: &[&TensorType]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(*self.ty.shape.first()?, self.split.as_deref()?))
     }
 
     /// An operand may be overwritten by a result after which nobody reads it.

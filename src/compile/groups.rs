@@ -76,7 +76,7 @@ pub fn group(program: &Program) -> Program {
 fn samples(dag: &Dag) -> Vec<Option<BatchSplit>> {
     let is_enough =
         |s: &BatchSplit| s.samples >= FEWEST_SAMPLES && s.samples.div_ceil(s.samples_per_row) >= FEWEST_TASKS;
-    let of = |id: NodeId| dag.kernel(id)?.batch_split(&dag.operand_metas(id)).filter(is_enough);
+    let of = |id: NodeId| dag.kernel(id)?.batch_split(&dag.operand_types(id)).filter(is_enough);
     dag.ids().map(of).collect()
 }
 
@@ -212,7 +212,7 @@ impl Gathering<'_> {
 
     /// How many bytes a node reads and writes sample by sample, and how many it reads as a whole.
     fn bytes(&self, id: NodeId, samples: &BatchSplit) -> (usize, usize) {
-        let bytes = |id: NodeId| self.dag.node(id).meta.shape.count() * size_of::<f32>();
+        let bytes = |id: NodeId| self.dag.node(id).ty.shape.count() * size_of::<f32>();
         let further = self.dag.further_outputs(id);
         let mut total = (bytes(id) + further.iter().map(|&(id, _)| bytes(id)).sum::<usize>(), 0);
         for (operand, is_split) in self.dag.operands(id).into_iter().zip(&samples.operands) {

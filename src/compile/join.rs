@@ -82,7 +82,7 @@ impl Clusters {
             let is_along = |(operand, walk): &(NodeId, Option<Walk>)| {
                 self.of[operand.index()] != Some(number) || walk.is_none()
             };
-            let is_alike = cluster.members.iter().all(|&member| dag.node(member).meta == dag.node(id).meta);
+            let is_alike = cluster.members.iter().all(|&member| dag.node(member).ty == dag.node(id).ty);
             !cluster.is_closed && is_alike && chain.operands.iter().all(is_along)
         });
         let mut joined = Cluster::default();
@@ -147,7 +147,7 @@ impl Cluster {
             self.chain.operands.iter().map(|(operand, _)| place[operand.index()]).collect();
         let Some(operands) = operands else { unreachable!("operands are placed before their readers") };
         let like = program.dag.node(*main);
-        let kernel = Fused::new(&self.chain, &results, program, &like.meta);
+        let kernel = Fused::new(&self.chain, &results, program, &like.ty);
         let made = dag.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..like.clone() }, &operands);
         place[main.index()] = Some(made);
         for (index, (member, _)) in further.into_iter().enumerate() {

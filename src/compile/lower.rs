@@ -13,7 +13,7 @@ use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Definition, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout};
-use crate::graph::op::{Call, Here, Meta, Operand};
+use crate::graph::op::{Call, Here, Operand, TensorType};
 use crate::graph::{Dtype, Precision};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::channels_last::{to_channels_first, to_channels_last};
@@ -42,7 +42,7 @@ pub fn lower(program: &Program) -> Program {
     let dag = &program.dag;
     let inputs = dag
         .ids()
-        .filter(|&id| matches!(dag.node(id).kind, Kind::Input) && dag.node(id).meta.dtype == Dtype::Index);
+        .filter(|&id| matches!(dag.node(id).kind, Kind::Input) && dag.node(id).ty.dtype == Dtype::Index);
     lowered.limits =
         inputs.map(|id| (dag.node(id).label.clone().unwrap_or_default(), program.index_limit(id))).collect();
     lowered
@@ -88,7 +88,7 @@ impl Lowering<'_> {
     fn choose(&self, id: NodeId) -> Option<Lowered> {
         let (target, dag) = (self.old.target?, &self.old.dag);
         let Kind::Op(op) = &dag.node(id).kind else { return None };
-        if op.elementwise().is_some() && dag.node(id).meta.shape.len() == 4 {
+        if op.elementwise().is_some() && dag.node(id).ty.shape.len() == 4 {
             let layouts: SmallVec<[OperandLayout; 4]> =
                 smallvec![OperandLayout::Nhwc; dag.operands(id).len()];
             return Some(Lowered::new(Arc::new(Definition(op.clone())), layouts));
@@ -113,7 +113,7 @@ impl Lowering<'_> {
             self.new.view(nchw).is_some()
                 || self.new.kernel(nchw).is_some_and(|kernel| kernel.constant().is_some())
         };
-        self.old.dag.node(id).meta.shape[2..] == [1, 1]
+        self.old.dag.node(id).ty.shape[2..] == [1, 1]
             || self.values[id.index()].nchw.is_some_and(is_read)
             || self.choose(id).is_some_and(|lowered| lowered.operands.is_empty())
     }
@@ -158,8 +158,8 @@ impl Lowering<'_> {
 
     /// Appends a kernel for a node of the old graph.
     fn append(&mut self, kernel: Arc<dyn AnyKernel>, operands: &[NodeId], like: &Node) -> NodeId {
-        let meta = self.outputs(kernel.as_ref(), operands).swap_remove(0);
-        self.new.push(Node { kind: Kind::Kernel(kernel), meta, label: None, ..like.clone() }, operands)
+        let ty = self.outputs(kernel.as_ref(), operands).swap_remove(0);
+        self.new.push(Node { kind: Kind::Kernel(kernel), ty, label: None, ..like.clone() }, operands)
     }
 
     /// An output of a kernel.
@@ -170,15 +170,15 @@ impl Lowering<'_> {
         let known = self.new.further_outputs(kernel).into_iter().find(|&(_, other)| other == number);
         known.map(|(id, _)| id).unwrap_or_else(|| {
             let Some(op) = self.new.kernel(kernel) else { unreachable!("it has just been pushed") };
-            let meta = self.outputs(op, &self.new.operands(kernel)).swap_remove(number);
-            let node = Node { kind: Kind::Output(number), meta, ..self.new.node(kernel).clone() };
+            let ty = self.outputs(op, &self.new.operands(kernel)).swap_remove(number);
+            let node = Node { kind: Kind::Output(number), ty, ..self.new.node(kernel).clone() };
             self.new.push(node, &[kernel])
         })
     }
 
-    fn outputs(&self, kernel: &dyn AnyKernel, operands: &[NodeId]) -> SmallVec<[Meta; 1]> {
-        let metas: SmallVec<[&Meta; 4]> = operands.iter().map(|&id| &self.new.node(id).meta).collect();
-        kernel.outputs(&metas)
+    fn outputs(&self, kernel: &dyn AnyKernel, operands: &[NodeId]) -> SmallVec<[TensorType; 1]> {
+        let types: SmallVec<[&TensorType; 4]> = operands.iter().map(|&id| &self.new.node(id).ty).collect();
+        kernel.outputs(&types)
     }
 
     /// The value as it was.
@@ -210,8 +210,8 @@ impl Lowering<'_> {
     }
 
     fn transpose(&mut self, operand: NodeId, to: Order, like: NodeId) -> NodeId {
-        let meta = &self.new.node(operand).meta;
-        let kernel = Transpose { to, is_free: is_free(&meta.shape, to) };
+        let ty = &self.new.node(operand).ty;
+        let kernel = Transpose { to, is_free: is_free(&ty.shape, to) };
         self.push(Arc::new(kernel), &[operand], self.old.dag.node(like))
     }
 
@@ -226,21 +226,21 @@ impl Lowering<'_> {
 
     /// A constant, or an array that is only read in another way, is not written out to be transposed.
     fn strided_read(&mut self, nchw: NodeId, like: NodeId) -> Option<NodeId> {
-        let meta = Meta {
-            shape: Order::Last.shape(Order::First.sizes(&self.new.node(nchw).meta.shape)),
+        let ty = TensorType {
+            shape: Order::Last.shape(Order::First.sizes(&self.new.node(nchw).ty.shape)),
             dtype: Dtype::Real,
         };
         let (source, strides) = match self.new.kernel(nchw)?.constant() {
-            Some(value) => return Some(self.push_constant(value, meta, like)),
+            Some(value) => return Some(self.push_constant(value, ty, like)),
             None => self.new.view(nchw)?,
         };
         let strides = [0, 2, 3, 1].into_iter().map(|axis| strides[axis]).collect();
-        Some(self.push(Arc::new(StridedRead { meta, strides }), &[source], self.old.dag.node(like)))
+        Some(self.push(Arc::new(StridedRead { ty, strides }), &[source], self.old.dag.node(like)))
     }
 
-    fn push_constant(&mut self, value: f64, meta: Meta, like: NodeId) -> NodeId {
-        let kernel = Kind::Kernel(Arc::new(Constant { value, meta: meta.clone() }));
-        let node = Node { kind: kernel, meta, label: None, ..self.old.dag.node(like).clone() };
+    fn push_constant(&mut self, value: f64, ty: TensorType, like: NodeId) -> NodeId {
+        let kernel = Kind::Kernel(Arc::new(Constant { value, ty: ty.clone() }));
+        let node = Node { kind: kernel, ty, label: None, ..self.old.dag.node(like).clone() };
         self.new.push(node, &[])
     }
 }
@@ -277,9 +277,9 @@ impl Kernel for Transpose {
         }
     }
 
-    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
-        let Meta { shape, dtype } = operands[0];
-        smallvec![Meta { shape: self.to.shape(other(self.to).sizes(shape)), dtype: *dtype }]
+    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
+        let TensorType { shape, dtype } = operands[0];
+        smallvec![TensorType { shape: self.to.shape(other(self.to).sizes(shape)), dtype: *dtype }]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
@@ -302,7 +302,7 @@ impl Kernel for Transpose {
         self.is_free
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         Some(BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }
@@ -310,7 +310,7 @@ impl Kernel for Transpose {
 /// An array that reads another by strides of its own.
 #[derive(Debug, Clone, PartialEq)]
 struct StridedRead {
-    meta: Meta,
+    ty: TensorType,
     strides: SmallVec<[usize; 6]>,
 }
 
@@ -319,15 +319,15 @@ impl Kernel for StridedRead {
         "strided_read"
     }
 
-    fn outputs(&self, _: &[&Meta]) -> SmallVec<[Meta; 1]> {
-        smallvec![self.meta.clone()]
+    fn outputs(&self, _: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
+        smallvec![self.ty.clone()]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
         walk::copy(&Walk::new(call.shape, &self.strides), call.real(0), call.output, call.workers);
     }
 
-    fn strides(&self, _: &Meta) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, _: &TensorType) -> Option<SmallVec<[usize; 6]>> {
         Some(self.strides.clone())
     }
 }
@@ -336,7 +336,7 @@ impl Kernel for StridedRead {
 #[derive(Debug, Clone, PartialEq)]
 struct Constant {
     value: f64,
-    meta: Meta,
+    ty: TensorType,
 }
 
 impl Kernel for Constant {
@@ -344,8 +344,8 @@ impl Kernel for Constant {
         "fill"
     }
 
-    fn outputs(&self, _: &[&Meta]) -> SmallVec<[Meta; 1]> {
-        smallvec![self.meta.clone()]
+    fn outputs(&self, _: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
+        smallvec![self.ty.clone()]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
@@ -370,7 +370,7 @@ impl Kernel for CopyOut {
         "copy"
     }
 
-    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
+    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
         smallvec![operands[0].clone()]
     }
 

@@ -67,7 +67,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         let node = self.program.dag.node(id);
         let place = self.place[self.liveness.value(id)];
         let place = place.unwrap_or_else(|| unreachable!("{} has no memory", node.source()));
-        Source { place, meta: node.meta.clone() }
+        Source { place, ty: node.ty.clone() }
     }
 
     /// Puts a value into the memory of a parameter.
@@ -95,7 +95,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
 
     fn bytes(&self, node: usize) -> usize {
         let source =
-            Source { place: Place::Arena(0), meta: self.program.dag.node(NodeId::new(node)).meta.clone() };
+            Source { place: Place::Arena(0), ty: self.program.dag.node(NodeId::new(node)).ty.clone() };
         source.bytes::<T>()
     }
 
@@ -123,7 +123,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     /// Whether a value is read only inside the group that makes it, sample by sample.
     fn is_local(&self, id: NodeId) -> bool {
         let Some(group) = self.group(id.index()).filter(|_| self.reuse) else { return false };
-        let rows = self.program.dag.node(id).meta.shape.first().copied();
+        let rows = self.program.dag.node(id).ty.shape.first().copied();
         let is_read_inside = (id.index()..group.nodes.end).contains(&self.liveness.last_reader(id.index()));
         is_read_inside && rows == Some(group.samples) && self.task_bytes(id.index()) <= MOST_LOCAL
     }
@@ -199,7 +199,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         let dag = &self.program.dag;
         let readers = group.nodes.clone().map(NodeId::new);
         readers.into_iter().all(|reader| {
-            let split = dag.kernel(reader).and_then(|kernel| kernel.batch_split(&dag.operand_metas(reader)));
+            let split = dag.kernel(reader).and_then(|kernel| kernel.batch_split(&dag.operand_types(reader)));
             let split = split.map_or(SmallVec::new(), |split| split.operands);
             let mut operands = dag.operands(reader).into_iter().zip(split);
             operands.all(|(operand, is_split)| is_split || self.liveness.value(operand) != value)

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::kernel::{AnyKernel, Consumer};
-use crate::graph::op::{Here, Meta, Rewrite};
+use crate::graph::op::{Here, Rewrite, TensorType};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::walk;
 
@@ -33,11 +33,10 @@ pub fn dedup(program: &Program) -> Program {
     program.rebuild(|new, id, operands| {
         let operands = operands?;
         let Some(op) = program.dag.op(id) else { return copy(new, &program.dag, id, &operands) };
-        let meta = &program.dag.node(id).meta;
+        let ty = &program.dag.node(id).ty;
         let alike = known.entry((op.name(), operands.clone())).or_default();
-        let is_same = |&other: &NodeId| {
-            new.node(other).meta == *meta && new.op(other).is_some_and(|other| op.same(other))
-        };
+        let is_same =
+            |&other: &NodeId| new.node(other).ty == *ty && new.op(other).is_some_and(|other| op.same(other));
         if let Some(&same) = alike.iter().find(|other| is_same(other)) {
             return Some(same);
         }
@@ -70,11 +69,11 @@ fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
         Rewrite::Op(op, operands) => (op, operands),
     };
     let operands: Operands = operands.into_iter().map(|operand| build(dag, *operand, like)).collect();
-    let meta = {
-        let metas: SmallVec<[&Meta; 4]> = operands.iter().map(|&id| &dag.node(id).meta).collect();
-        op.infer(&metas).unwrap_or_else(|problem| unreachable!("a rule keeps shapes: {problem:?}"))
+    let ty = {
+        let types: SmallVec<[&TensorType; 4]> = operands.iter().map(|&id| &dag.node(id).ty).collect();
+        op.infer(&types).unwrap_or_else(|problem| unreachable!("a rule keeps shapes: {problem:?}"))
     };
-    let node = Node { kind: Kind::Op(op), meta, ..dag.node(like).clone() };
+    let node = Node { kind: Kind::Op(op), ty, ..dag.node(like).clone() };
     dag.push(node, &operands)
 }
 
@@ -115,7 +114,7 @@ fn fuse_one(dag: &Dag, single: &[bool], consumer: &dyn AnyKernel, operands: &[No
         // The other argument may be a broadcast array, which is read where it lies.
         let (source, strides) = match other {
             Some(other) => {
-                let whole = || (other, walk::row_major(&dag.node(other).meta.shape));
+                let whole = || (other, walk::row_major(&dag.node(other).ty.shape));
                 let (source, strides) = dag.view(other).unwrap_or_else(whole);
                 (Some(source), Some(strides))
             }

@@ -11,7 +11,7 @@ use super::Options;
 use crate::error::Site;
 use crate::graph::dag::NodeId;
 use crate::graph::kernel::AnyKernel;
-use crate::graph::{Dtype, Init, Meta};
+use crate::graph::{Dtype, Init, TensorType};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -140,8 +140,8 @@ impl Step {
 
     /// Multiplications, each with its addition, of the convolution or matrix product by its definition; 0 for all else.
     pub fn macs(&self) -> usize {
-        let operands: SmallVec<[&Meta; 4]> = self.operands.iter().map(|operand| &operand.meta).collect();
-        self.kernel.macs(&operands, &self.output().meta)
+        let operands: SmallVec<[&TensorType; 4]> = self.operands.iter().map(|operand| &operand.ty).collect();
+        self.kernel.macs(&operands, &self.output().ty)
     }
 
     /// The result that takes over an operand's memory.
@@ -198,7 +198,7 @@ pub struct Source {
     /// Where it lies.
     pub place: Place,
     /// Its shape and type.
-    pub meta: Meta,
+    pub ty: TensorType,
 }
 
 /// A place in memory.
@@ -232,7 +232,7 @@ pub struct Parameter {
     /// Its name in the store.
     pub name: Arc<str>,
     /// Its shape.
-    pub meta: Meta,
+    pub ty: TensorType,
     /// How it starts if the store does not have it yet.
     pub init: Init,
     /// Whether optimizers move it.
@@ -263,8 +263,8 @@ impl fmt::Display for Step {
 impl Source {
     /// How many bytes the value takes in precision `T`.
     pub fn bytes<T: Real>(&self) -> usize {
-        let element = if self.meta.dtype == Dtype::Index { size_of::<u32>() } else { size_of::<T>() };
-        self.meta.shape.count() * element
+        let element = if self.ty.dtype == Dtype::Index { size_of::<u32>() } else { size_of::<T>() };
+        self.ty.shape.count() * element
     }
 
     /// Whether two values share memory.
@@ -292,10 +292,10 @@ impl<T: Real> fmt::Display for Plan<T> {
         let (steps, kib) = (self.steps.len(), self.arena.div_ceil(1024));
         writeln!(f, "plan in {}: {steps} steps, an arena of {kib} KiB", T::NAME)?;
         for (number, parameter) in self.parameters.iter().enumerate() {
-            writeln!(f, "p{number} = {:?} {}", parameter.name, parameter.meta)?;
+            writeln!(f, "p{number} = {:?} {}", parameter.name, parameter.ty)?;
         }
         for input in &self.inputs {
-            writeln!(f, "{} = input {:?} {}", input.source, input.name, input.source.meta)?;
+            writeln!(f, "{} = input {:?} {}", input.source, input.name, input.source.ty)?;
         }
         for (number, step) in self.steps.iter().enumerate() {
             if let Some(group) = self.groups.iter().find(|group| group.steps.start == number) {
@@ -315,7 +315,7 @@ impl<T: Real> fmt::Display for Plan<T> {
                 write!(f, " ({attributes})")?;
             }
             let gradient = if step.is_gradient { ", gradient" } else { "" };
-            writeln!(f, " : {}  # {}{gradient}", step.output().meta, step.site)?;
+            writeln!(f, " : {}  # {}{gradient}", step.output().ty, step.site)?;
         }
         for (parameter, source) in &self.copies {
             writeln!(f, "p{parameter} <- {source}")?;

@@ -91,7 +91,7 @@ impl Program {
                 if op.is_alias() {
                     aliases.push(reader);
                 }
-                if let Some(limit) = op.index_limit(&dag.operand_metas(reader)) {
+                if let Some(limit) = op.index_limit(&dag.operand_types(reader)) {
                     limits.push((limit, op.name(), op.exempt_index()));
                 }
             }

@@ -10,7 +10,7 @@ use super::program::{IndexLimit, Program};
 use crate::error::Result;
 use crate::graph::dag::{Kind, NodeId};
 use crate::graph::kernel::BatchSplit;
-use crate::graph::{Init, Meta, Precision};
+use crate::graph::{Init, Precision, TensorType};
 use crate::shape::Shape;
 
 /// Lays out `program`. Unless `options` let memory be reused, no two values ever share memory but aliases.
@@ -101,7 +101,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         let node = self.program.dag.node(id);
         let name = node.label.clone().unwrap_or_default();
         self.memory.place_parameter(id, self.parameters.len());
-        self.parameters.push(Parameter { name, meta: node.meta.clone(), init, trainable });
+        self.parameters.push(Parameter { name, ty: node.ty.clone(), init, trainable });
     }
 
     fn add_step(&mut self, id: NodeId) -> Result<()> {
@@ -118,12 +118,13 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         }
         let split = self.split(id);
         let scratch = match &split {
-            None => kernel.scratch(&dag.operand_metas(id)),
+            None => kernel.scratch(&dag.operand_types(id)),
             Some(split) => {
-                let metas = operands.iter().zip(&split.task);
-                let metas: SmallVec<[Meta; 4]> =
-                    metas.map(|(&id, shape)| Meta { shape: shape.clone(), ..dag.node(id).meta }).collect();
-                kernel.scratch(&metas.iter().collect::<SmallVec<[&Meta; 4]>>())
+                let types = operands.iter().zip(&split.task);
+                let types: SmallVec<[TensorType; 4]> = types
+                    .map(|(&id, shape)| TensorType { shape: shape.clone(), ..dag.node(id).ty })
+                    .collect();
+                kernel.scratch(&types.iter().collect::<SmallVec<[&TensorType; 4]>>())
             }
         };
         let room = if split.is_some() { &mut self.task_scratch } else { &mut self.scratch };
@@ -146,12 +147,12 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
     fn split(&self, id: NodeId) -> Option<plan::Split> {
         let (group, dag) = (self.memory.group(id.index())?, &self.program.dag);
         let BatchSplit { operands: split, samples_per_row: every, .. } =
-            dag.kernel(id)?.batch_split(&dag.operand_metas(id))?;
+            dag.kernel(id)?.batch_split(&dag.operand_types(id))?;
         let last = group.samples - (group.samples.div_ceil(group.chunk) - 1) * group.chunk;
         let shapes = |samples: usize| {
-            let operands = dag.operand_metas(id).into_iter().zip(&split);
-            let operands = operands.map(|(meta, &split)| rows(&meta.shape, split.then_some(samples)));
-            operands.chain([rows(&dag.node(id).meta.shape, Some(samples.div_ceil(every)))]).collect()
+            let operands = dag.operand_types(id).into_iter().zip(&split);
+            let operands = operands.map(|(ty, &split)| rows(&ty.shape, split.then_some(samples)));
+            operands.chain([rows(&dag.node(id).ty.shape, Some(samples.div_ceil(every)))]).collect()
         };
         Some(plan::Split { task: shapes(group.chunk), last_task: shapes(last), operands: split, every })
     }

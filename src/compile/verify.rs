@@ -85,9 +85,7 @@ impl<T: Precision> Plan<T> {
             Place::Arena(offset) => {
                 offset.is_multiple_of(ALIGNMENT) && offset + source.bytes::<T>() <= self.scratch
             }
-            Place::Parameter(number) => {
-                self.parameters[number].meta.shape.count() == source.meta.shape.count()
-            }
+            Place::Parameter(number) => self.parameters[number].ty.shape.count() == source.ty.shape.count(),
         }
     }
 }

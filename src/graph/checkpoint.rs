@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::dag::{Kind, NodeId};
 use super::kernel::Definition;
 use super::lowering::{Lowered, OperandLayout, Target};
-use super::op::{At, Call, Gradient, Here, Meta, Op};
+use super::op::{At, Call, Gradient, Here, Op, TensorType};
 use super::recorder::Graph;
 use super::var::Var;
 use crate::error::Problem;
@@ -23,7 +23,7 @@ impl Op for Again {
         "again"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         Ok(operands[0].clone())
     }
 
@@ -46,7 +46,7 @@ impl Op for Again {
 
     /// It follows an image into its layout.
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let is_image = here.meta().shape.len() == 4;
+        let is_image = here.ty().shape.len() == 4;
         let layouts = [OperandLayout::Nhwc, OperandLayout::Keep];
         is_image.then(|| Lowered::new(Arc::new(Definition(Arc::new(Self))), layouts))
     }
@@ -99,8 +99,8 @@ impl Copies {
                 // Nothing tells it from the one that was computed before: it only waits.
                 operands.push(upstream.id());
             }
-            let meta = graph.dag().node(id).meta.clone();
-            let copy = graph.differentiate(id, || graph.push(Kind::Op(op), meta, None, &operands));
+            let ty = graph.dag().node(id).ty.clone();
+            let copy = graph.differentiate(id, || graph.push(Kind::Op(op), ty, None, &operands));
             self.copies.insert(id, copy.id());
         }
     }

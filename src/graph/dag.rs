@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::init::Init;
 use super::kernel::AnyKernel;
-use super::op::{AnyOp, Meta};
+use super::op::{AnyOp, TensorType};
 use crate::error::Site;
 
 /// A node's place in its graph. Smaller ones were recorded earlier.
@@ -24,7 +24,7 @@ pub struct Node {
     /// Where the value comes from.
     pub kind: Kind,
     /// Its shape and type.
-    pub meta: Meta,
+    pub ty: TensorType,
     /// The user's line that recorded it; for gradients, the line of what they differentiate.
     pub site: Site,
     /// The node that this one was recorded to differentiate, if any.
@@ -121,7 +121,7 @@ impl Dag {
     /// axis of the node lie.
     pub fn view(&self, id: NodeId) -> Option<(NodeId, SmallVec<[usize; 6]>)> {
         let source = *self.operands(id).first()?;
-        Some((source, self.kernel(id)?.strides(&self.node(source).meta)?))
+        Some((source, self.kernel(id)?.strides(&self.node(source).ty)?))
     }
 
     /// For a further output of its operand's kernel: its number, from 1 on.
@@ -140,8 +140,8 @@ impl Dag {
     }
 
     /// What is known of the node's operands.
-    pub fn operand_metas(&self, id: NodeId) -> SmallVec<[&Meta; 4]> {
-        self.operands(id).into_iter().map(|operand| &self.node(operand).meta).collect()
+    pub fn operand_types(&self, id: NodeId) -> SmallVec<[&TensorType; 4]> {
+        self.operands(id).into_iter().map(|operand| &self.node(operand).ty).collect()
     }
 
     /// The nodes that read this one, one entry for each operand position.

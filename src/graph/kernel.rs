@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::op::{AnyOp, Call, Meta, Precision};
+use super::op::{AnyOp, Call, Precision, TensorType};
 use dagrad_kernels::elementwise::Function;
 
 /// One way to compute something: what is scheduled, fused, placed in memory and run. It has no gradient rule, because
@@ -16,7 +16,7 @@ pub trait Kernel: fmt::Debug + PartialEq + Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// What it makes of its operands: the output, and further outputs that somebody may read.
-    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]>;
+    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]>;
 
     /// Computes the output, and of the further ones those that somebody reads. It writes every element and allocates
     /// nothing.
@@ -28,18 +28,18 @@ pub trait Kernel: fmt::Debug + PartialEq + Send + Sync + 'static {
     }
 
     /// How many numbers of scratch memory it asks for.
-    fn scratch(&self, _operands: &[&Meta]) -> usize {
+    fn scratch(&self, _operands: &[&TensorType]) -> usize {
         0
     }
 
     /// Multiplications, each with its addition, of one run.
-    fn macs(&self, _operands: &[&Meta], _output: &Meta) -> usize {
+    fn macs(&self, _operands: &[&TensorType], _output: &TensorType) -> usize {
         0
     }
 
     /// For a kernel that treats every sample of a batch on its own: how it reads and writes samples, so that batch tiling
     /// can take a few of them through several kernels before the next few.
-    fn batch_split(&self, _operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, _operands: &[&TensorType]) -> Option<BatchSplit> {
         None
     }
 
@@ -61,7 +61,7 @@ pub trait Kernel: fmt::Debug + PartialEq + Send + Sync + 'static {
 
     /// For a kernel that only re-reads its operand: how far apart in the operand neighbours along each axis of the output
     /// lie.
-    fn strides(&self, _operand: &Meta) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, _operand: &TensorType) -> Option<SmallVec<[usize; 6]>> {
         None
     }
 
@@ -119,7 +119,7 @@ impl Kernel for Definition {
         self.0.name()
     }
 
-    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
+    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
         let output = self.0.infer(operands);
         smallvec![output.unwrap_or_else(|problem| unreachable!("lowering keeps shapes: {problem:?}"))]
     }
@@ -132,15 +132,15 @@ impl Kernel for Definition {
         self.0.attributes()
     }
 
-    fn scratch(&self, operands: &[&Meta]) -> usize {
+    fn scratch(&self, operands: &[&TensorType]) -> usize {
         self.0.scratch(operands)
     }
 
-    fn macs(&self, operands: &[&Meta], output: &Meta) -> usize {
+    fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize {
         self.0.macs(operands, output)
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         self.0.batch_split(operands)
     }
 
@@ -148,7 +148,7 @@ impl Kernel for Definition {
         self.0.elementwise()
     }
 
-    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>> {
         self.0.strides(operand)
     }
 
@@ -167,17 +167,17 @@ pub trait AnyKernel: fmt::Debug + Send + Sync + 'static {
     fn as_any(&self) -> &dyn Any;
     fn same(&self, other: &dyn AnyKernel) -> bool;
     fn name(&self) -> &'static str;
-    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]>;
+    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]>;
     fn run_f32(&self, call: Call<'_, f32>);
     fn run_f64(&self, call: Call<'_, f64>);
     fn attributes(&self) -> String;
-    fn scratch(&self, operands: &[&Meta]) -> usize;
-    fn macs(&self, operands: &[&Meta], output: &Meta) -> usize;
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit>;
+    fn scratch(&self, operands: &[&TensorType]) -> usize;
+    fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize;
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit>;
     fn runs_in_place(&self, position: usize, output: usize) -> bool;
     fn fuse(&self, consumer: &Consumer<'_>) -> Option<Arc<dyn AnyKernel>>;
     fn elementwise(&self) -> Option<Function>;
-    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>>;
+    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>>;
     fn constant(&self) -> Option<f64>;
     fn is_alias(&self) -> bool;
 }
@@ -187,17 +187,17 @@ impl<K: Kernel> AnyKernel for K {
     fn as_any(&self) -> &dyn Any { self }
     fn same(&self, other: &dyn AnyKernel) -> bool { other.as_any().downcast_ref::<K>() == Some(self) }
     fn name(&self) -> &'static str { Kernel::name(self) }
-    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> { Kernel::outputs(self, operands) }
+    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> { Kernel::outputs(self, operands) }
     fn run_f32(&self, call: Call<'_, f32>) { Kernel::run(self, call) }
     fn run_f64(&self, call: Call<'_, f64>) { Kernel::run(self, call) }
     fn attributes(&self) -> String { Kernel::attributes(self) }
-    fn scratch(&self, operands: &[&Meta]) -> usize { Kernel::scratch(self, operands) }
-    fn macs(&self, operands: &[&Meta], output: &Meta) -> usize { Kernel::macs(self, operands, output) }
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> { Kernel::batch_split(self, operands) }
+    fn scratch(&self, operands: &[&TensorType]) -> usize { Kernel::scratch(self, operands) }
+    fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize { Kernel::macs(self, operands, output) }
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> { Kernel::batch_split(self, operands) }
     fn runs_in_place(&self, position: usize, output: usize) -> bool { Kernel::runs_in_place(self, position, output) }
     fn fuse(&self, consumer: &Consumer<'_>) -> Option<Arc<dyn AnyKernel>> { Kernel::fuse(self, consumer) }
     fn elementwise(&self) -> Option<Function> { Kernel::elementwise(self) }
-    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> { Kernel::strides(self, operand) }
+    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>> { Kernel::strides(self, operand) }
     fn constant(&self) -> Option<f64> { Kernel::constant(self) }
     fn is_alias(&self) -> bool { Kernel::is_alias(self) }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::kernel::{AnyKernel, Definition};
-use super::op::{Meta, Op};
+use super::op::{Op, TensorType};
 
 /// How convolutions are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,11 +65,11 @@ impl Lowered {
 
     /// An operation whose definition knows the layout NHWC, too. The result is such an image, and so is every operand of
     /// four axes.
-    pub fn on_nhwc(op: impl Op, operands: &[&Meta]) -> Option<Self> {
+    pub fn on_nhwc(op: impl Op, operands: &[&TensorType]) -> Option<Self> {
         let layout =
-            |meta: &&Meta| if meta.shape.len() == 4 { OperandLayout::Nhwc } else { OperandLayout::Keep };
+            |ty: &&TensorType| if ty.shape.len() == 4 { OperandLayout::Nhwc } else { OperandLayout::Keep };
         let layouts: SmallVec<[OperandLayout; 4]> = operands.iter().map(layout).collect();
-        let has_image = operands.iter().any(|meta| meta.shape.len() == 4);
+        let has_image = operands.iter().any(|ty| ty.shape.len() == 4);
         has_image.then(|| Self::new(Arc::new(Definition(Arc::new(op))), layouts))
     }
 }

@@ -27,14 +27,14 @@ pub enum Dtype {
 
 /// What is known of an array before anything runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meta {
+pub struct TensorType {
     /// Its shape.
     pub shape: Shape,
     /// What it holds.
     pub dtype: Dtype,
 }
 
-impl Meta {
+impl TensorType {
     /// An array of real numbers.
     pub fn real(shape: impl Into<Shape>) -> Self {
         Self { shape: shape.into(), dtype: Dtype::Real }
@@ -46,7 +46,7 @@ impl Meta {
     }
 }
 
-impl fmt::Display for Meta {
+impl fmt::Display for TensorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dtype = if self.dtype == Dtype::Index { "index " } else { "" };
         write!(f, "{dtype}{}", self.shape)
@@ -62,7 +62,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// The shape rule: what the operation makes of its operands, or why they do not fit.
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem>;
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem>;
 
     /// The definition, which is also the kernel unless [`lower`](Self::lower) names another. It writes every element of
     /// the output and allocates nothing.
@@ -83,12 +83,12 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     }
 
     /// How many numbers of scratch memory the kernel asks for.
-    fn scratch(&self, _operands: &[&Meta]) -> usize {
+    fn scratch(&self, _operands: &[&TensorType]) -> usize {
         0
     }
 
     /// Multiplications (each with its addition) that one run takes, for tables of costs.
-    fn macs(&self, _operands: &[&Meta], _output: &Meta) -> usize {
+    fn macs(&self, _operands: &[&TensorType], _output: &TensorType) -> usize {
         0
     }
 
@@ -105,7 +105,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
 
     /// For an operation that only re-reads its operand: how far apart in the operand neighbours along each
     /// axis of the output lie.
-    fn strides(&self, _operand: &Meta) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, _operand: &TensorType) -> Option<SmallVec<[usize; 6]>> {
         None
     }
 
@@ -120,7 +120,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     }
 
     /// The first index that is out of range in operands of [`Dtype::Index`]; checked when they are given.
-    fn index_limit(&self, _operands: &[&Meta]) -> Option<usize> {
+    fn index_limit(&self, _operands: &[&TensorType]) -> Option<usize> {
         None
     }
 
@@ -130,7 +130,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     }
 
     /// Below what all indices of the result lie, `exempt` aside. Where there is a limit, it must be known.
-    fn index_bound(&self, _operands: &[&Meta], _exempt: Option<u32>) -> Option<usize> {
+    fn index_bound(&self, _operands: &[&TensorType], _exempt: Option<u32>) -> Option<usize> {
         None
     }
 
@@ -146,7 +146,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
 
     /// For an operation that treats every sample of a batch on its own: how it reads and writes samples, so
     /// that a few of them can go through several kernels before the next few do.
-    fn batch_split(&self, _operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, _operands: &[&TensorType]) -> Option<BatchSplit> {
         None
     }
 }
@@ -278,25 +278,25 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn as_any(&self) -> &dyn Any;
     fn same(&self, other: &dyn AnyOp) -> bool;
     fn name(&self) -> &'static str;
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem>;
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem>;
     fn forward_f32(&self, call: Call<'_, f32>);
     fn forward_f64(&self, call: Call<'_, f64>);
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g>;
     fn roles(&self) -> &'static [&'static str];
     fn attributes(&self) -> String;
-    fn scratch(&self, operands: &[&Meta]) -> usize;
-    fn macs(&self, operands: &[&Meta], output: &Meta) -> usize;
+    fn scratch(&self, operands: &[&TensorType]) -> usize;
+    fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize;
     fn window(&self) -> Option<Window>;
     fn elementwise(&self) -> Option<Function>;
-    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>>;
+    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>>;
     fn constant(&self) -> Option<f64>;
     fn is_alias(&self) -> bool;
-    fn index_limit(&self, operands: &[&Meta]) -> Option<usize>;
+    fn index_limit(&self, operands: &[&TensorType]) -> Option<usize>;
     fn exempt_index(&self) -> Option<u32>;
-    fn index_bound(&self, operands: &[&Meta], exempt: Option<u32>) -> Option<usize>;
+    fn index_bound(&self, operands: &[&TensorType], exempt: Option<u32>) -> Option<usize>;
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite>;
     fn lower(&self, here: Here<'_>, target: Target) -> Option<Lowered>;
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit>;
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit>;
 }
 
 #[rustfmt::skip]
@@ -304,25 +304,25 @@ impl<O: Op> AnyOp for O {
     fn as_any(&self) -> &dyn Any { self }
     fn same(&self, other: &dyn AnyOp) -> bool { other.as_any().downcast_ref::<O>() == Some(self) }
     fn name(&self) -> &'static str { Op::name(self) }
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> { Op::infer(self, operands) }
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> { Op::infer(self, operands) }
     fn forward_f32(&self, call: Call<'_, f32>) { Op::forward(self, call) }
     fn forward_f64(&self, call: Call<'_, f64>) { Op::forward(self, call) }
     fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> { Op::vjp(self, argument, at) }
     fn roles(&self) -> &'static [&'static str] { Op::roles(self) }
     fn attributes(&self) -> String { Op::attributes(self) }
-    fn scratch(&self, operands: &[&Meta]) -> usize { Op::scratch(self, operands) }
-    fn macs(&self, operands: &[&Meta], output: &Meta) -> usize { Op::macs(self, operands, output) }
+    fn scratch(&self, operands: &[&TensorType]) -> usize { Op::scratch(self, operands) }
+    fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize { Op::macs(self, operands, output) }
     fn window(&self) -> Option<Window> { Op::window(self) }
     fn elementwise(&self) -> Option<Function> { Op::elementwise(self) }
-    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> { Op::strides(self, operand) }
+    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>> { Op::strides(self, operand) }
     fn constant(&self) -> Option<f64> { Op::constant(self) }
     fn is_alias(&self) -> bool { Op::is_alias(self) }
-    fn index_limit(&self, operands: &[&Meta]) -> Option<usize> { Op::index_limit(self, operands) }
+    fn index_limit(&self, operands: &[&TensorType]) -> Option<usize> { Op::index_limit(self, operands) }
     fn exempt_index(&self) -> Option<u32> { Op::exempt_index(self) }
-    fn index_bound(&self, operands: &[&Meta], exempt: Option<u32>) -> Option<usize> { Op::index_bound(self, operands, exempt) }
+    fn index_bound(&self, operands: &[&TensorType], exempt: Option<u32>) -> Option<usize> { Op::index_bound(self, operands, exempt) }
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> { Op::simplify(self, here) }
     fn lower(&self, here: Here<'_>, target: Target) -> Option<Lowered> { Op::lower(self, here, target) }
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> { Op::batch_split(self, operands) }
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> { Op::batch_split(self, operands) }
 }
 
 /// A precision in which plans run: `f32` or `f64`.
@@ -379,13 +379,13 @@ impl<'a> Here<'a> {
     }
 
     /// What is known of the node's operands.
-    pub fn operand_metas(self) -> SmallVec<[&'a Meta; 4]> {
-        self.dag.operand_metas(self.id)
+    pub fn operand_types(self) -> SmallVec<[&'a TensorType; 4]> {
+        self.dag.operand_types(self.id)
     }
 
     /// What is known of the node's value.
-    pub fn meta(self) -> &'a Meta {
-        &self.dag.node(self.id).meta
+    pub fn ty(self) -> &'a TensorType {
+        &self.dag.node(self.id).ty
     }
 }
 

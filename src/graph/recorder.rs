@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::dag::{Dag, Kind, Node, NodeId};
 use super::indices;
 use super::init::Init;
-use super::op::{AnyOp, Dtype, Meta, Op};
+use super::op::{AnyOp, Dtype, Op, TensorType};
 use super::var::Var;
 use crate::error::{Error, OpError, OperandNote, Problem, Result, Site};
 use crate::shape::Shape;
@@ -109,13 +109,13 @@ impl Graph {
     /// An array of real numbers that is given at each run, under a name of its own.
     #[track_caller]
     pub fn input(&self, name: &str, shape: impl Into<Shape>) -> Var<'_> {
-        self.leaf(name, Meta::real(shape), Kind::Input)
+        self.leaf(name, TensorType::real(shape), Kind::Input)
     }
 
     /// An array of whole numbers (classes) that is given at each run, under a name of its own.
     #[track_caller]
     pub fn labels(&self, name: &str, shape: impl Into<Shape>) -> Var<'_> {
-        self.leaf(name, Meta::index(shape), Kind::Input)
+        self.leaf(name, TensorType::index(shape), Kind::Input)
     }
 
     /// The trainable parameter of this name: recorded at the first call, found again at the next ones.
@@ -123,14 +123,14 @@ impl Graph {
     /// Asking again with another shape or another start is an error: two layers share a name by mistake.
     #[track_caller]
     pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Var<'_> {
-        self.leaf(name, Meta::real(shape), Kind::Parameter { init, trainable: true })
+        self.leaf(name, TensorType::real(shape), Kind::Parameter { init, trainable: true })
     }
 
     /// Like [`param`](Self::param), for values that are kept between runs but are not learned, such as an
     /// optimizer's momentum.
     #[track_caller]
     pub fn state(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Var<'_> {
-        self.leaf(name, Meta::real(shape), Kind::Parameter { init, trainable: false })
+        self.leaf(name, TensorType::real(shape), Kind::Parameter { init, trainable: false })
     }
 
     /// The trainable parameters, in the order in which they were recorded.
@@ -201,14 +201,14 @@ impl Graph {
         let ids: Vec<NodeId> = operands.iter().map(|operand| operand.id()).collect();
         let inferred = {
             let dag = self.dag.borrow();
-            let metas: Vec<&Meta> = operands.iter().map(|operand| &dag.node(operand.id()).meta).collect();
-            op.infer(&metas).and_then(|meta| match meta.shape.checked_count() {
-                Some(_) => indices::check(&dag, op.as_ref(), &ids, &metas).map(|()| meta),
-                None => Err(Problem::new(format!("the result's shape {} is beyond any memory", meta.shape))),
+            let types: Vec<&TensorType> = operands.iter().map(|operand| &dag.node(operand.id()).ty).collect();
+            op.infer(&types).and_then(|ty| match ty.shape.checked_count() {
+                Some(_) => indices::check(&dag, op.as_ref(), &ids, &types).map(|()| ty),
+                None => Err(Problem::new(format!("the result's shape {} is beyond any memory", ty.shape))),
             })
         };
         match inferred {
-            Ok(meta) => self.push(Kind::Op(op), meta, None, &ids),
+            Ok(ty) => self.push(Kind::Op(op), ty, None, &ids),
             Err(problem) => self.refuse(op.name(), op.roles(), operands, problem),
         }
     }
@@ -294,11 +294,11 @@ impl Graph {
             return;
         } else if !is_parameter {
             problem = Some(Problem::new("only parameters and state can be assigned to"));
-        } else if parameter.meta() != value.meta() {
+        } else if parameter.ty() != value.ty() {
             problem = Some(Problem::new(format!(
                 "a value {} does not fit a parameter {}",
-                value.meta(),
-                parameter.meta()
+                value.ty(),
+                parameter.ty()
             )));
         } else if self.updates.borrow().iter().any(|update| update.parameter == parameter.id()) {
             problem = Some(
@@ -314,14 +314,14 @@ impl Graph {
     }
 
     #[track_caller]
-    fn leaf(&self, name: &str, meta: Meta, kind: Kind) -> Var<'_> {
+    fn leaf(&self, name: &str, ty: TensorType, kind: Kind) -> Var<'_> {
         let found = self.names.borrow().get(name).copied();
         if let Some(id) = found {
             let dag = self.dag.borrow();
             let node = dag.node(id);
             return match (&node.kind, &kind) {
                 (Kind::Parameter { init: a, trainable: s }, Kind::Parameter { init: b, trainable: t })
-                    if a == b && s == t && node.meta == meta =>
+                    if a == b && s == t && node.ty == ty =>
                 {
                     self.var(id)
                 }
@@ -330,30 +330,30 @@ impl Graph {
                     let problem = Problem::new(format!("the name {name:?} is taken")).hint(
                         "inputs are recorded once; a parameter is shared only with the same shape and start",
                     );
-                    self.refuse(name_of(&kind, &meta), &["earlier"], &[self.var(id)], problem)
+                    self.refuse(name_of(&kind, &ty), &["earlier"], &[self.var(id)], problem)
                 }
             };
         }
-        if meta.shape.checked_count().is_none() {
-            let problem = Problem::new(format!("the shape {} of {name:?} is beyond any memory", meta.shape));
-            return self.refuse(name_of(&kind, &meta), &[], &[], problem);
+        if ty.shape.checked_count().is_none() {
+            let problem = Problem::new(format!("the shape {} of {name:?} is beyond any memory", ty.shape));
+            return self.refuse(name_of(&kind, &ty), &[], &[], problem);
         }
         let label: Arc<str> = name.into();
-        let var = self.push(kind, meta, Some(label.clone()), &[]);
+        let var = self.push(kind, ty, Some(label.clone()), &[]);
         self.names.borrow_mut().insert(label, var.id());
         var
     }
 
     #[track_caller]
     fn poison(&self) -> Var<'_> {
-        self.push(Kind::Poison, Meta::real(Shape::scalar()), None, &[])
+        self.push(Kind::Poison, TensorType::real(Shape::scalar()), None, &[])
     }
 
     #[track_caller]
     pub(crate) fn push(
         &self,
         kind: Kind,
-        meta: Meta,
+        ty: TensorType,
         label: Option<Arc<str>>,
         operands: &[NodeId],
     ) -> Var<'_> {
@@ -363,7 +363,7 @@ impl Graph {
         let site = gradient_of.map_or(here, |node| dag.node(node).site);
         let layer =
             gradient_of.map_or_else(|| self.layer.borrow().clone(), |node| dag.node(node).layer.clone());
-        let id = dag.push(Node { kind, meta, site, gradient_of, label, layer }, operands);
+        let id = dag.push(Node { kind, ty, site, gradient_of, label, layer }, operands);
         self.var(id)
     }
 
@@ -374,7 +374,7 @@ impl Graph {
                 roles.get(position).map_or_else(|| format!("operand {position}"), |role| role.to_string());
             let dag = operand.graph().dag();
             let node = dag.node(operand.id());
-            OperandNote { role, shape: node.meta.shape.clone(), source: node.source(), site: node.site }
+            OperandNote { role, shape: node.ty.shape.clone(), source: node.source(), site: node.site }
         };
         let operands = operands.iter().enumerate().map(note).collect();
         let here = Site::caller();
@@ -397,8 +397,8 @@ impl Drop for Layer<'_> {
 }
 
 /// The method that records such a leaf.
-fn name_of(kind: &Kind, meta: &Meta) -> &'static str {
-    match (kind, meta.dtype) {
+fn name_of(kind: &Kind, ty: &TensorType) -> &'static str {
+    match (kind, ty.dtype) {
         (Kind::Parameter { trainable: true, .. }, _) => "param",
         (Kind::Parameter { trainable: false, .. }, _) => "state",
         (_, Dtype::Index) => "labels",

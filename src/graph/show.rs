@@ -36,7 +36,7 @@ impl Dag {
             Kind::Input | Kind::Poison => {}
         }
         let gradient = node.gradient_of.map_or(String::new(), |of| format!(", gradient of %{}", of.index()));
-        format!("{text} : {}  # {}{gradient}", node.meta, node.site)
+        format!("{text} : {}  # {}{gradient}", node.ty, node.site)
     }
 }
 
@@ -88,7 +88,7 @@ impl Graph {
                 (Kind::Op(_), Some(label)) => format!(" as {label:?}"),
                 _ => String::new(),
             };
-            let text = format!("%{} {}{named}\n{}", id.index(), node.source(), node.meta);
+            let text = format!("%{} {}{named}\n{}", id.index(), node.source(), node.ty);
             format!("label = {text:?} style = filled shape = box fillcolor = {}", colour(node))
         };
         let config = [Config::NodeNoLabel];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::dag::{Kind, NodeId};
-use super::op::Meta;
+use super::op::TensorType;
 use super::recorder::Graph;
 use crate::shape::Shape;
 
@@ -33,12 +33,12 @@ impl<'g> Var<'g> {
 
     /// The sizes of the value's axes. A misused operation's result has none.
     pub fn shape(self) -> Shape {
-        self.graph.dag().node(self.id).meta.shape.clone()
+        self.graph.dag().node(self.id).ty.shape.clone()
     }
 
     /// Shape and type.
-    pub fn meta(self) -> Meta {
-        self.graph.dag().node(self.id).meta.clone()
+    pub fn ty(self) -> TensorType {
+        self.graph.dag().node(self.id).ty.clone()
     }
 
     /// Gives the value a name that listings and errors show, and returns it.

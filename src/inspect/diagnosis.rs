@@ -91,8 +91,8 @@ pub fn diagnose<T: Precision>(
     feeds: &[Feed<'_>],
 ) -> Result<Diagnosis> {
     loss.graph().check()?;
-    if loss.shape().count() != 1 || loss.meta().dtype != Dtype::Real {
-        return Err(Error::setting("loss", format!("{} is not a single real number", loss.meta())));
+    if loss.shape().count() != 1 || loss.ty().dtype != Dtype::Real {
+        return Err(Error::setting("loss", format!("{} is not a single real number", loss.ty())));
     }
     let graph = loss.graph().copy();
     let loss = graph.var(loss.id());
@@ -130,7 +130,7 @@ fn activations<'g>(graph: &'g Graph, loss: Var<'g>) -> Vec<Var<'g>> {
     let is_activation = |id: &NodeId| {
         let node = dag.node(*id);
         let is_function = dag.op(*id).is_some_and(|op| op.elementwise().is_some());
-        is_function && dag.operands(*id).len() == 1 && node.meta.shape.len() > 1 && node.gradient_of.is_none()
+        is_function && dag.operands(*id).len() == 1 && node.ty.shape.len() > 1 && node.gradient_of.is_none()
     };
     dag.ids().take_while(|id| *id <= loss.id()).filter(is_activation).map(|id| graph.var(id)).collect()
 }

@@ -147,7 +147,7 @@ pub(crate) fn views(dag: &Dag, image: NodeId) -> Vec<View> {
             continue;
         };
         // The indices of maxima are chosen from the picture itself, pixel by pixel.
-        let keeps_pixels = op.elementwise().is_some() || dag.node(id).meta.dtype == Dtype::Index;
+        let keeps_pixels = op.elementwise().is_some() || dag.node(id).ty.dtype == Dtype::Index;
         views[id.index()] = match op.window() {
             Some(window) => View::Pixels(field.through(window)),
             None if keeps_pixels => seen,
@@ -160,9 +160,9 @@ pub(crate) fn views(dag: &Dag, image: NodeId) -> Vec<View> {
 
 /// Whether no more than one number is left of each plane of a node's first operand.
 fn sums_planes(dag: &Dag, id: NodeId) -> bool {
-    let planes = dag.operand_metas(id).first().and_then(|meta| match meta.shape[..] {
-        [samples, channels, ..] if meta.shape.len() == 4 => Some(samples * channels),
+    let planes = dag.operand_types(id).first().and_then(|ty| match ty.shape[..] {
+        [samples, channels, ..] if ty.shape.len() == 4 => Some(samples * channels),
         _ => None,
     });
-    planes.is_some_and(|planes| dag.node(id).meta.shape.count() <= planes)
+    planes.is_some_and(|planes| dag.node(id).ty.shape.count() <= planes)
 }

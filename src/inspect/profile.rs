@@ -158,7 +158,7 @@ impl StepProfile {
         Self {
             operation: step.kernel.name(),
             title: step.to_string(),
-            output: step.output().meta.to_string(),
+            output: step.output().ty.to_string(),
             layer: step.layer.as_ref().map(|layer| layer.to_string()),
             line: step.site.to_string(),
             phase: Phase::of(step),

@@ -7,7 +7,7 @@ use super::field::{ReceptiveField, View, views};
 use super::table::{Table, count};
 use crate::autodiff::vjp;
 use crate::graph::dag::{Dag, Kind, NodeId};
-use crate::graph::{Dtype, Graph, Meta, Var};
+use crate::graph::{Dtype, Graph, TensorType, Var};
 
 /// The layers of a network, and what they come to. It prints as a table.
 ///
@@ -53,7 +53,7 @@ pub struct Layer {
     /// Its operations, in order.
     pub operations: String,
     /// What it hands on.
-    pub output: Meta,
+    pub output: TensorType,
     /// Its trainable numbers that no layer before it has.
     pub parameters: usize,
     /// Multiplications with their additions, for the whole batch.
@@ -128,7 +128,7 @@ impl<'a> Listing<'a> {
     fn of(graph: &Graph, dag: &'a Dag) -> Self {
         let is_picture = |id: &NodeId| {
             let node = dag.node(*id);
-            matches!(node.kind, Kind::Input) && node.meta.shape.len() == 4 && node.meta.dtype == Dtype::Real
+            matches!(node.kind, Kind::Input) && node.ty.shape.len() == 4 && node.ty.dtype == Dtype::Real
         };
         Self {
             dag,
@@ -149,11 +149,11 @@ impl<'a> Listing<'a> {
         let place = self.place(id, &parameters);
         let layer = &mut self.layers[place];
         layer.mention(op.name());
-        layer.output = node.meta.clone();
-        layer.macs += op.macs(&self.dag.operand_metas(id), &node.meta);
+        layer.output = node.ty.clone();
+        layer.macs += op.macs(&self.dag.operand_types(id), &node.ty);
         let new = parameters.iter().filter(|id| self.counted.insert(**id));
-        layer.parameters += new.map(|id| self.dag.node(*id).meta.shape.count()).sum::<usize>();
-        layer.kept += if self.kept.contains(&id) { node.meta.shape.count() * size_of::<f32>() } else { 0 };
+        layer.parameters += new.map(|id| self.dag.node(*id).ty.shape.count()).sum::<usize>();
+        layer.kept += if self.kept.contains(&id) { node.ty.shape.count() * size_of::<f32>() } else { 0 };
         layer.sees = self.views.get(id.index()).copied().and_then(View::field);
         for operand in self.dag.operands(id) {
             let node = self.dag.node(operand);
@@ -177,14 +177,14 @@ impl<'a> Listing<'a> {
             let names = || parameters.iter().filter_map(|id| dag.node(*id).label.as_deref());
             let label = node.layer.as_deref().or(node.label.as_deref());
             let name = label.map_or_else(|| names().collect::<Vec<_>>().join(" "), str::to_string);
-            self.layers.push(Layer::new(name, node.meta.clone()));
+            self.layers.push(Layer::new(name, node.ty.clone()));
         }
         place
     }
 }
 
 impl Layer {
-    fn new(name: String, output: Meta) -> Self {
+    fn new(name: String, output: TensorType) -> Self {
         let (operations, reads) = (String::new(), Vec::new());
         Self { name, operations, output, parameters: 0, macs: 0, kept: 0, sees: None, reads }
     }
@@ -268,7 +268,7 @@ fn kept_nodes(graph: &Graph) -> HashSet<NodeId> {
         let forward = forward_nodes(&dag);
         let is_end = |id: &NodeId| {
             let is_read = dag.consumers(*id).any(|reader| forward.contains(&reader));
-            dag.op(*id).is_some() && dag.node(*id).meta.dtype == Dtype::Real && !is_read
+            dag.op(*id).is_some() && dag.node(*id).ty.dtype == Dtype::Real && !is_read
         };
         forward.iter().copied().filter(is_end).collect()
     };
@@ -296,7 +296,7 @@ fn storage(dag: &Dag, mut id: NodeId) -> NodeId {
 
 /// The pixels of one filter of a convolution; 0 for all else.
 fn filter_area(dag: &Dag, id: NodeId) -> usize {
-    let weight = dag.op(id).and_then(|op| op.window()).and_then(|_| dag.operand_metas(id).get(1).copied());
+    let weight = dag.op(id).and_then(|op| op.window()).and_then(|_| dag.operand_types(id).get(1).copied());
     weight.map_or(0, |weight| match (&weight.shape[..], weight.dtype) {
         (&[_, _, height, width], Dtype::Real) => height * width,
         _ => 0,

@@ -6,7 +6,7 @@ use super::example::{Example, away_from_zero, distinct, normal, positive};
 use super::pointwise::Pointwise;
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
@@ -55,7 +55,7 @@ impl Op for Arithmetic {
         }
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         same_shape(operands)
     }
 
@@ -135,7 +135,7 @@ impl Arithmetic {
 ///
 /// # Errors
 /// Indices, or shapes that differ.
-pub fn same_shape(operands: &[&Meta]) -> Result<Meta, Problem> {
+pub fn same_shape(operands: &[&TensorType]) -> Result<TensorType, Problem> {
     if operands.iter().any(|operand| operand.dtype == Dtype::Index) {
         return Err(Problem::new("it takes real numbers, not indices")
             .hint("labels go into a loss such as `softmax_cross_entropy`"));
@@ -154,7 +154,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     fn arithmetic(self, op: Arithmetic, other: Var<'g>) -> Var<'g> {
         let (a, b) = match self.shape().broadcast(&other.shape()) {
-            Some(shape) if self.meta().dtype == Dtype::Real && other.meta().dtype == Dtype::Real => {
+            Some(shape) if self.ty().dtype == Dtype::Real && other.ty().dtype == Dtype::Real => {
                 (self.broadcast_to(&shape), other.broadcast_to(&shape))
             }
             _ => (self, other), // the shape rule says what is wrong

@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
 use crate::shape::{Order, Pair, Shape, Window};
 use dagrad_kernels::pool::{Average, Regions};
 use dagrad_kernels::real::Real;
@@ -32,7 +32,7 @@ impl Op for AvgPool2d {
         "avg_pool2d"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         picture(operands[0])?;
         let [batch, channels, height, width] = self.layout.sizes(&operands[0].shape);
         let places = match self.regions {
@@ -47,7 +47,7 @@ impl Op for AvgPool2d {
             }
             Regions::Equal(places) => places,
         };
-        Ok(Meta::real(self.layout.shape([batch, channels, places[0], places[1]])))
+        Ok(TensorType::real(self.layout.shape([batch, channels, places[0], places[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -77,10 +77,10 @@ impl Op for AvgPool2d {
     }
 
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &here.operand_metas())
+        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &here.operand_types())
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         Some(BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }
@@ -90,10 +90,10 @@ impl Op for AvgPool2dAdjoint {
         "avg_pool2d_adjoint"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         picture(operands[0])?;
         let [batch, channels, ..] = self.layout.sizes(&operands[0].shape);
-        Ok(Meta::real(self.layout.shape([batch, channels, self.plane[0], self.plane[1]])))
+        Ok(TensorType::real(self.layout.shape([batch, channels, self.plane[0], self.plane[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -118,10 +118,10 @@ impl Op for AvgPool2dAdjoint {
     }
 
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &here.operand_metas())
+        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &here.operand_types())
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         Some(BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }

@@ -3,7 +3,7 @@
 use super::example::{Example, normal};
 use super::matmul;
 use crate::error::Problem;
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
 use crate::shape::Shape;
 use dagrad_kernels::gemm::Gemm;
 use dagrad_kernels::real::Real;
@@ -20,7 +20,7 @@ impl Op for BatchMatmul {
         "batch_matmul"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         let (a, b) = (operands[0], operands[1]);
         if a.dtype == Dtype::Index || b.dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
@@ -37,7 +37,7 @@ impl Op for BatchMatmul {
             return Err(Problem::new(format!("left has {} columns but right has {inner} rows", gemm.k))
                 .hint("the columns of the left matrices meet the rows of the right ones"));
         }
-        Ok(Meta::real([a.shape[0], gemm.m, gemm.n]))
+        Ok(TensorType::real([a.shape[0], gemm.m, gemm.n]))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -65,11 +65,11 @@ impl Op for BatchMatmul {
         notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect::<Vec<_>>().join(", ")
     }
 
-    fn scratch(&self, operands: &[&Meta]) -> usize {
+    fn scratch(&self, operands: &[&TensorType]) -> usize {
         self.gemm(&operands[0].shape, &operands[1].shape).scratch()
     }
 
-    fn macs(&self, operands: &[&Meta], output: &Meta) -> usize {
+    fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize {
         output.shape.count().saturating_mul(self.gemm(&operands[0].shape, &operands[1].shape).k)
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Problem;
 use crate::graph::kernel::{BatchSplit, Definition};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::reduce;
@@ -28,7 +28,7 @@ impl Op for Broadcast {
         "broadcast_to"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         let x = operands[0];
         if x.dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
@@ -37,7 +37,7 @@ impl Op for Broadcast {
             return Err(Problem::new(format!("{} does not broadcast to {}", x.shape, self.shape))
                 .hint("axes are aligned at the last one; only axes of size 1 are repeated"));
         }
-        Ok(Meta::real(&self.shape))
+        Ok(TensorType::real(&self.shape))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -57,7 +57,7 @@ impl Op for Broadcast {
         &["x"]
     }
 
-    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>> {
         Some(strides(&operand.shape, &self.shape))
     }
 
@@ -93,13 +93,13 @@ impl Op for Sum {
         "sum"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         let x = operands[0];
         if x.dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
         }
         let kept = (0..x.shape.len()).filter(|axis| !self.axes.contains(axis));
-        Ok(Meta::real(kept.map(|axis| x.shape[axis]).collect::<Shape>()))
+        Ok(TensorType::real(kept.map(|axis| x.shape[axis]).collect::<Shape>()))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -124,7 +124,7 @@ impl Op for Sum {
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
         // Channels may not change sides with axes that stay.
         let stays = |axis: usize| !self.axes.contains(&axis);
-        if here.operand(0).meta().shape.len() != 4 || stays(1) && (stays(2) || stays(3)) {
+        if here.operand(0).ty().shape.len() != 4 || stays(1) && (stays(2) || stays(3)) {
             return None;
         }
         let over_batch = !stays(0) && (1..4).any(|axis| !stays(axis));
@@ -136,7 +136,7 @@ impl Op for Sum {
         Some(Lowered { layout, ..lowered })
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         let rows = operands[0].shape.first()?;
         (!self.axes.contains(&0)).then(|| BatchSplit::each(*rows, &[true]))
     }
@@ -145,7 +145,7 @@ impl Op for Sum {
     /// is summed can be summed where they came from.
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
         let operand = here.operand(0);
-        if here.meta() == operand.meta() {
+        if here.ty() == operand.ty() {
             return Some(Rewrite::Node(operand.id));
         }
         let sums_planes = operand.op::<Put>()?.axes().iter().all(|axis| self.axes.contains(axis));

@@ -3,7 +3,7 @@
 use super::example::{Example, distinct, labels, normal, positive};
 use super::losses::Reduction;
 use crate::error::Problem;
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -22,9 +22,9 @@ impl Op for Ignore {
         if self.mask { "counted" } else { "labels" }
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         let shape = &operands[0].shape;
-        Ok(if self.mask { Meta::real(shape) } else { Meta::index(shape) })
+        Ok(if self.mask { TensorType::real(shape) } else { TensorType::index(shape) })
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -47,7 +47,7 @@ impl Op for Ignore {
         format!("but {}", self.label)
     }
 
-    fn index_limit(&self, _: &[&Meta]) -> Option<usize> {
+    fn index_limit(&self, _: &[&TensorType]) -> Option<usize> {
         Some(self.classes)
     }
 
@@ -56,7 +56,7 @@ impl Op for Ignore {
     }
 
     /// Class 0 stands for labels that do not count, even if there are no classes.
-    fn index_bound(&self, _: &[&Meta], _: Option<u32>) -> Option<usize> {
+    fn index_bound(&self, _: &[&TensorType], _: Option<u32>) -> Option<usize> {
         Some(self.classes.max(1))
     }
 }
@@ -142,7 +142,7 @@ impl<'g> Var<'g> {
         let mut sides = vec![1; shape.len() - 1];
         sides[0] = classes;
         let weighted = options.weights.map_or(self, |weights| self * weights.reshape(sides));
-        if labels.meta().dtype == Dtype::Real {
+        if labels.ty().dtype == Dtype::Real {
             let smoothed = labels * (1.0 - share) + share / classes as f64;
             return options.reduction.of(-(smoothed * weighted).sum(&[1]));
         }
@@ -199,7 +199,7 @@ impl<'g> Var<'g> {
 /// Whether logits, labels and options go together.
 fn fit(logits: Var<'_>, labels: Var<'_>, options: &CrossEntropy<'_>) -> Result<(), Problem> {
     let (shape, found) = (logits.shape(), labels.shape());
-    let is_real = labels.meta().dtype == Dtype::Real;
+    let is_real = labels.ty().dtype == Dtype::Real;
     let each: Shape =
         shape.iter().enumerate().filter(|(axis, _)| is_real || *axis != 1).map(|(_, &size)| size).collect();
     if shape.len() < 2 || found != each {

@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Dtype, Gradient, Graph, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Graph, Op, TensorType, Var};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::lattice;
 use dagrad_kernels::real::Real;
@@ -23,7 +23,7 @@ impl Op for Concat {
         "concat"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         let Some((first, rest)) = operands.split_first() else {
             return Err(Problem::new("there is nothing to join").hint("give at least one array"));
         };
@@ -41,7 +41,7 @@ impl Op for Concat {
             }
             sizes[self.axis] = sizes[self.axis].saturating_add(other.shape[self.axis]);
         }
-        Ok(Meta::real(&sizes[..]))
+        Ok(TensorType::real(&sizes[..]))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -62,12 +62,12 @@ impl Op for Concat {
     }
 
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let is_image = here.meta().shape.len() == 4;
+        let is_image = here.ty().shape.len() == 4;
         let op = || Self { axis: Order::Last.axis(self.axis) };
-        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_metas())).flatten()
+        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_types())).flatten()
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         let samples = *operands.first()?.shape.first()?;
         (self.axis > 0 && operands.len() <= 8).then(|| BatchSplit::each(samples, &vec![true; operands.len()]))
     }

@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
 use crate::shape::Window;
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::gemm::Epilogue;
@@ -51,7 +51,7 @@ impl Op for Conv2d {
         }
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         for (operand, role) in operands.iter().zip(Op::roles(self)).take(2) {
             if operand.dtype == Dtype::Index {
                 return Err(Problem::new(format!("{role} {operand} holds indices, not real numbers")));
@@ -67,15 +67,15 @@ impl Op for Conv2d {
         let [filters, channels] = [form.filters, form.channels].map(|each| each * form.groups);
         let [rows, columns] = self.window.kernel;
         Ok(match self.factor {
-            Factor::Output => Meta::real([form.batch, filters, tall, wide]),
-            Factor::Image(_) => Meta::real([form.batch, channels, height, width]),
-            Factor::Weight => Meta::real([filters, form.channels, rows, columns]),
+            Factor::Output => TensorType::real([form.batch, filters, tall, wide]),
+            Factor::Image(_) => TensorType::real([form.batch, channels, height, width]),
+            Factor::Weight => TensorType::real([filters, form.channels, rows, columns]),
         })
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let metas = [0, 1].map(|position| Meta::real(call.operand_shape(position)));
-        let Ok(form) = self.form(&[&metas[0], &metas[1]]) else {
+        let types = [0, 1].map(|position| TensorType::real(call.operand_shape(position)));
+        let Ok(form) = self.form(&[&types[0], &types[1]]) else {
             unreachable!("the shape rule has accepted these")
         };
         let (first, second) = (call.real(0), call.real(1));
@@ -113,7 +113,7 @@ impl Op for Conv2d {
         format!("{}{groups}", self.window)
     }
 
-    fn scratch(&self, operands: &[&Meta]) -> usize {
+    fn scratch(&self, operands: &[&TensorType]) -> usize {
         self.form(operands).map_or(0, |form| match self.factor {
             Factor::Output => form.forward_scratch(),
             Factor::Image(_) => form.image_adjoint_scratch(),
@@ -121,7 +121,7 @@ impl Op for Conv2d {
         })
     }
 
-    fn macs(&self, operands: &[&Meta], _: &Meta) -> usize {
+    fn macs(&self, operands: &[&TensorType], _: &TensorType) -> usize {
         self.form(operands).map_or(0, |form| {
             let ([height, width], [kh, kw]) = (form.output, self.window.kernel);
             let sizes = [form.batch, form.groups, form.filters, height, width, form.channels, kh, kw];
@@ -134,7 +134,7 @@ impl Op for Conv2d {
     }
 
     /// The outputs and the gradients in the image of different pictures do not meet.
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         match self.factor {
             Factor::Output => Some(BatchSplit::each(operands[0].shape[0], &[true, false, false])),
             Factor::Image(_) => Some(BatchSplit::each(operands[1].shape[0], &[false, true])),
@@ -143,13 +143,13 @@ impl Op for Conv2d {
     }
 
     fn lower(&self, here: Here<'_>, target: Target) -> Option<Lowered> {
-        lower::lower(self, self.form(&here.operand_metas()).ok()?, target)
+        lower::lower(self, self.form(&here.operand_types()).ok()?, target)
     }
 }
 
 impl Conv2d {
     /// The sizes of the trilinear form, if the two operands fit each other.
-    fn form(&self, operands: &[&Meta]) -> Result<Convolution, Problem> {
+    fn form(&self, operands: &[&TensorType]) -> Result<Convolution, Problem> {
         let (a, b, groups) = (&operands[0].shape, &operands[1].shape, self.groups);
         // Of all groups together; a weight has the channels of one.
         let (batch, filters, channels, image) = match self.factor {

@@ -31,7 +31,7 @@ impl<'g> Var<'g> {
     pub fn softmax_cross_entropy(self, labels: Var<'g>) -> Var<'g> {
         let _layer = self.graph().composite("softmax_cross_entropy");
         let log_probabilities = self.log_softmax(-1);
-        let each = match labels.meta().dtype {
+        let each = match labels.ty().dtype {
             Dtype::Index => log_probabilities.pick(labels),
             Dtype::Real if labels.shape() != self.shape() => {
                 let text = format!("labels {} do not fit logits {}", labels.shape(), self.shape());
@@ -47,7 +47,7 @@ impl<'g> Var<'g> {
 
 /// How many rows there are, each with its label.
 fn rows(rows: Var<'_>, labels: Var<'_>) -> Result<usize, Problem> {
-    let (shape, labels) = (rows.shape(), labels.meta());
+    let (shape, labels) = (rows.shape(), labels.ty());
     if labels.dtype != Dtype::Index {
         return Err(Problem::new("the labels are real numbers")
             .hint("classes are whole numbers: record them with `graph.labels`"));

@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Gradient, Meta, Mode, Op, Var};
+use crate::graph::{At, Call, Gradient, Mode, Op, TensorType, Var};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::random;
 use dagrad_kernels::real::Real;
@@ -30,8 +30,8 @@ impl Op for Mask {
         "dropout_mask"
     }
 
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
-        Ok(Meta::real(match self.layout {
+    fn infer(&self, _: &[&TensorType]) -> Result<TensorType, Problem> {
+        Ok(TensorType::real(match self.layout {
             Order::First => self.shape.clone(),
             Order::Last => Order::Last.shape(Order::First.sizes(&self.shape)),
         }))

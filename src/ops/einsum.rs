@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::{Dtype, Graph, Meta, Var};
+use crate::graph::{Dtype, Graph, TensorType, Var};
 
 /// What stands for an axis in an equation. In the order of the result if the equation does not name one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,8 +49,8 @@ impl Graph {
     /// Recorded: an equation that is none or does not fit the operands, sizes that differ, indices.
     #[track_caller]
     pub fn einsum<'g>(&'g self, equation: &str, operands: &[Var<'g>]) -> Var<'g> {
-        let metas: Vec<_> = operands.iter().map(|operand| operand.meta()).collect();
-        let read = Equation::read(equation, &metas).and_then(|read| Ok((read.sizes(&metas)?, read)));
+        let types: Vec<_> = operands.iter().map(|operand| operand.ty()).collect();
+        let read = Equation::read(equation, &types).and_then(|read| Ok((read.sizes(&types)?, read)));
         let (sizes, Equation { operands: labels, result }) = match read {
             Ok(read) => read,
             Err(problem) => return self.refuse("einsum", &[], operands, problem),
@@ -74,7 +74,7 @@ impl Graph {
 }
 
 impl Equation {
-    fn read(text: &str, operands: &[Meta]) -> Result<Self, Problem> {
+    fn read(text: &str, operands: &[TensorType]) -> Result<Self, Problem> {
         let (left, right) = match text.split_once("->") {
             Some((left, right)) => (left, Some(right)),
             None => (text, None),
@@ -86,16 +86,16 @@ impl Equation {
         }
         let mut most = 0;
         let mut read = Vec::with_capacity(terms.len());
-        for (term, meta) in terms.iter().zip(operands) {
-            if meta.dtype == Dtype::Index {
+        for (term, ty) in terms.iter().zip(operands) {
+            if ty.dtype == Dtype::Index {
                 return Err(Problem::new(format!("`{term}` of `{text}` is an array of indices"))
                     .hint("it takes real numbers; `one_hot` makes some of indices"));
             }
-            let (rank, named) = (meta.shape.len(), labels(term, 0)?.len());
+            let (rank, named) = (ty.shape.len(), labels(term, 0)?.len());
             let rest = if term.contains("...") { rank.saturating_sub(named) } else { 0 };
             if named + rest != rank {
                 let problem =
-                    Problem::new(format!("`{term}` of `{text}` names {named} axes of {}", meta.shape));
+                    Problem::new(format!("`{term}` of `{text}` names {named} axes of {}", ty.shape));
                 return Err(problem.hint("one letter for each axis; `...` stands for any number of axes"));
             }
             most = rest.max(most);
@@ -128,10 +128,10 @@ impl Equation {
     }
 
     /// The size of each axis: what is not 1 agrees.
-    fn sizes(&self, operands: &[Meta]) -> Result<BTreeMap<Label, usize>, Problem> {
+    fn sizes(&self, operands: &[TensorType]) -> Result<BTreeMap<Label, usize>, Problem> {
         let mut sizes = BTreeMap::new();
-        for (labels, meta) in self.operands.iter().zip(operands) {
-            for (&label, &size) in labels.iter().zip(meta.shape.iter()) {
+        for (labels, ty) in self.operands.iter().zip(operands) {
+            for (&label, &size) in labels.iter().zip(ty.shape.iter()) {
                 let known = sizes.entry(label).or_insert(size);
                 if *known == 1 {
                     *known = size;

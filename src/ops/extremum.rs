@@ -4,7 +4,7 @@
 use super::example::{Example, distinct};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
 use crate::shape::Shape;
 use dagrad_kernels::gather;
 use dagrad_kernels::real::Real;
@@ -20,7 +20,7 @@ impl Op for ArgmaxAlong {
         "argmax"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         let x = operands[0];
         if x.dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
@@ -33,7 +33,7 @@ impl Op for ArgmaxAlong {
             ))
             .hint("there is at least one, and no more than an index counts"));
         }
-        Ok(Meta::index(without(&x.shape, self.axis)))
+        Ok(TensorType::index(without(&x.shape, self.axis)))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -54,11 +54,11 @@ impl Op for ArgmaxAlong {
         format!("axis {}", self.axis)
     }
 
-    fn index_bound(&self, operands: &[&Meta], _: Option<u32>) -> Option<usize> {
+    fn index_bound(&self, operands: &[&TensorType], _: Option<u32>) -> Option<usize> {
         Some(operands[0].shape[self.axis])
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }

@@ -6,7 +6,7 @@ use ndarray::{Array, ArrayD, Dimension};
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::{At, Call, Gradient, Graph, Meta, Op, Var};
+use crate::graph::{At, Call, Gradient, Graph, Op, TensorType, Var};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -22,8 +22,8 @@ impl Op for Fill {
         "fill"
     }
 
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
-        Ok(Meta::real(&self.shape))
+    fn infer(&self, _: &[&TensorType]) -> Result<TensorType, Problem> {
+        Ok(TensorType::real(&self.shape))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -81,8 +81,8 @@ impl Op for Constant {
         "constant"
     }
 
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
-        Ok(Meta::real(self.values.shape()))
+    fn infer(&self, _: &[&TensorType]) -> Result<TensorType, Problem> {
+        Ok(TensorType::real(self.values.shape()))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -99,8 +99,8 @@ impl Op for Indices {
         "indices"
     }
 
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
-        Ok(Meta::index(self.values.shape()))
+    fn infer(&self, _: &[&TensorType]) -> Result<TensorType, Problem> {
+        Ok(TensorType::index(self.values.shape()))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -111,7 +111,7 @@ impl Op for Indices {
         Gradient::Constant
     }
 
-    fn index_bound(&self, _: &[&Meta], exempt: Option<u32>) -> Option<usize> {
+    fn index_bound(&self, _: &[&TensorType], exempt: Option<u32>) -> Option<usize> {
         let counted = self.values.iter().filter(|&&index| Some(index) != exempt);
         Some(counted.max().map_or(0, |&largest| largest as usize + 1))
     }

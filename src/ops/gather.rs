@@ -5,7 +5,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::gather::Gather as Kernel;
 use dagrad_kernels::real::Real;
@@ -36,7 +36,7 @@ enum Indices {
 
 impl Indices {
     /// The shape of what is read, or why the indices do not fit.
-    fn read(self, x: &Meta, indices: &Meta, axis: usize) -> Result<Shape, Problem> {
+    fn read(self, x: &TensorType, indices: &TensorType, axis: usize) -> Result<Shape, Problem> {
         if indices.dtype != Dtype::Index {
             return Err(Problem::new("the indices are real numbers")
                 .hint("indices are whole numbers: record them with `graph.labels` or `graph.indices`"));
@@ -77,8 +77,8 @@ impl Op for Gather {
         if self.indices == Indices::Slices { "index_select" } else { "gather" }
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        Ok(Meta::real(self.indices.read(operands[0], operands[1], self.axis)?))
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        Ok(TensorType::real(self.indices.read(operands[0], operands[1], self.axis)?))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -103,19 +103,19 @@ impl Op for Gather {
         format!("axis {}", self.axis)
     }
 
-    fn index_limit(&self, operands: &[&Meta]) -> Option<usize> {
+    fn index_limit(&self, operands: &[&TensorType]) -> Option<usize> {
         Some(operands[0].shape[self.axis])
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         let is_list = self.indices == Indices::Slices;
         (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true, !is_list]))
     }
 
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let is_image = here.meta().shape.len() == 4;
+        let is_image = here.ty().shape.len() == 4;
         let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
-        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_metas())).flatten()
+        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_types())).flatten()
     }
 }
 
@@ -124,10 +124,10 @@ impl Op for Scatter {
         if self.indices == Indices::Slices { "index_add" } else { "scatter_add" }
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         let mut shape = operands[0].shape.to_vec();
         shape[self.axis] = self.size;
-        let whole = Meta { shape: shape.into(), dtype: operands[0].dtype };
+        let whole = TensorType { shape: shape.into(), dtype: operands[0].dtype };
         match self.indices.read(&whole, operands[1], self.axis)? == operands[0].shape {
             true => Ok(whole),
             false => Err(Problem::new(format!("{} does not have an index for each value", operands[1]))),
@@ -155,19 +155,19 @@ impl Op for Scatter {
         format!("axis {} of {}", self.axis, self.size)
     }
 
-    fn index_limit(&self, _: &[&Meta]) -> Option<usize> {
+    fn index_limit(&self, _: &[&TensorType]) -> Option<usize> {
         Some(self.size)
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         let is_list = self.indices == Indices::Slices;
         (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true, !is_list]))
     }
 
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let is_image = here.meta().shape.len() == 4;
+        let is_image = here.ty().shape.len() == 4;
         let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
-        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_metas())).flatten()
+        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_types())).flatten()
     }
 }
 

@@ -8,7 +8,7 @@ use ndarray::{Array2, Array4, ArrayView2, ArrayView4};
 use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
 use crate::error::{Error, Problem, Result};
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
 use crate::shape::{Shape, Window};
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::real::Real;
@@ -32,11 +32,11 @@ impl Op for Im2col {
         "im2col"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         if operands[0].dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
         }
-        Ok(Meta::real(matrix(&patches(&operands[0].shape, self.window)?)))
+        Ok(TensorType::real(matrix(&patches(&operands[0].shape, self.window)?)))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -64,14 +64,14 @@ impl Op for Col2im {
         "col2im"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        let expected = Meta::real(matrix(&patches(&self.image, self.window)?));
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        let expected = TensorType::real(matrix(&patches(&self.image, self.window)?));
         if *operands[0] != expected {
             let text =
                 format!("columns {} are not the patches {expected} of an image {}", operands[0], self.image);
             return Err(Problem::new(text).hint("there is one row for each place of the window"));
         }
-        Ok(Meta::real(&self.image))
+        Ok(TensorType::real(&self.image))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {

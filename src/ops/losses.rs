@@ -211,10 +211,10 @@ impl<'g> Var<'g> {
     /// Refuses targets of another shape.
     #[track_caller]
     fn unlike(self, target: Var<'g>, loss: &str) -> Option<Var<'g>> {
-        if self.meta() == target.meta() {
+        if self.ty() == target.ty() {
             return None;
         }
-        let problem = Problem::new(format!("targets {} do not fit {}", target.meta(), self.meta()))
+        let problem = Problem::new(format!("targets {} do not fit {}", target.ty(), self.ty()))
             .hint("targets are real numbers of the same shape; they are not broadcast");
         Some(self.refuse_loss(loss, target, problem))
     }

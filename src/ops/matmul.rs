@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Precision, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, Precision, TensorType, Var};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::{Epilogue, Gemm};
 use dagrad_kernels::real::Real;
@@ -30,7 +30,7 @@ impl Op for Matmul {
         "matmul"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         let (a, b) = (operands[0], operands[1]);
         if a.dtype == Dtype::Index || b.dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
@@ -45,12 +45,12 @@ impl Op for Matmul {
             return Err(Problem::new(format!("left has {} columns but right has {inner} rows", gemm.k))
                 .hint("the columns of the left matrix meet the rows of the right one"));
         }
-        Ok(Meta::real([gemm.m, gemm.n]))
+        Ok(TensorType::real([gemm.m, gemm.n]))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let metas = [0, 1].map(|i| Meta::real(call.operand_shape(i)));
-        let gemm = self.gemm(&[&metas[0], &metas[1]]);
+        let types = [0, 1].map(|i| TensorType::real(call.operand_shape(i)));
+        let gemm = self.gemm(&[&types[0], &types[1]]);
         gemm.run(call.real(0), call.real(1), Epilogue::default(), call.output, call.scratch, call.workers);
     }
 
@@ -74,18 +74,18 @@ impl Op for Matmul {
         notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect::<Vec<_>>().join(", ")
     }
 
-    fn scratch(&self, operands: &[&Meta]) -> usize {
+    fn scratch(&self, operands: &[&TensorType]) -> usize {
         self.gemm(operands).scratch()
     }
 
-    fn macs(&self, operands: &[&Meta], _: &Meta) -> usize {
+    fn macs(&self, operands: &[&TensorType], _: &TensorType) -> usize {
         let Gemm { m, n, k, .. } = self.gemm(operands);
         m.saturating_mul(n).saturating_mul(k)
     }
 
     /// A column times a row is an elementwise product. A transposed operand is read transposed instead.
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        let Gemm { m, n, k, .. } = self.gemm(&here.dag.operand_metas(here.id));
+        let Gemm { m, n, k, .. } = self.gemm(&here.dag.operand_types(here.id));
         if k == 1 {
             let spread = |position: usize, shape: [usize; 2]| {
                 let vector = Rewrite::op_on(Reshape::to(shape), [here.operand(position).id]);
@@ -120,7 +120,7 @@ impl Op for Matmul {
     }
 
     /// Rows of a matrix that meet a vector are dealt with one by one. (Those that meet a matrix are better off together.)
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         let Gemm { m, n, .. } = self.gemm(operands);
         (n == 1 && !self.transpose_a).then(|| BatchSplit::each(m, &[true, false, false]))
     }
@@ -139,14 +139,14 @@ impl Kernel for MatmulKernel {
         "matmul"
     }
 
-    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
+    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
         let Gemm { m, n, .. } = self.product.gemm(operands);
-        smallvec![Meta::real([m, n])]
+        smallvec![TensorType::real([m, n])]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
-        let metas = [0, 1].map(|i| Meta::real(call.operand_shape(i)));
-        let gemm = self.product.gemm(&[&metas[0], &metas[1]]);
+        let types = [0, 1].map(|i| TensorType::real(call.operand_shape(i)));
+        let gemm = self.product.gemm(&[&types[0], &types[1]]);
         let epilogue = Epilogue { bias: self.bias.then(|| call.real(2)), relu: self.relu };
         gemm.run(call.real(0), call.real(1), epilogue, call.output, call.scratch, call.workers);
     }
@@ -158,15 +158,15 @@ impl Kernel for MatmulKernel {
         product.into_iter().chain(notes).collect::<Vec<_>>().join(", ")
     }
 
-    fn scratch(&self, operands: &[&Meta]) -> usize {
+    fn scratch(&self, operands: &[&TensorType]) -> usize {
         Op::scratch(&self.product, operands)
     }
 
-    fn macs(&self, operands: &[&Meta], output: &Meta) -> usize {
+    fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize {
         Op::macs(&self.product, operands, output)
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         Op::batch_split(&self.product, operands)
     }
 
@@ -182,7 +182,7 @@ impl Kernel for MatmulKernel {
 }
 
 impl Matmul {
-    fn gemm(&self, operands: &[&Meta]) -> Gemm {
+    fn gemm(&self, operands: &[&TensorType]) -> Gemm {
         let (a, b) = (&operands[0].shape, &operands[1].shape);
         let (transpose_a, transpose_b) = (self.transpose_a, self.transpose_b);
         let [m, k] = if transpose_a { [a[1], a[0]] } else { [a[0], a[1]] };

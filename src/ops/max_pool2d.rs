@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::graph::kernel::{BatchSplit, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Dtype, Gradient, Made, Meta, Op, Precision, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Made, Op, Precision, TensorType, Var};
 use crate::shape::{Order, Shape, Window};
 use dagrad_kernels::pool::Pooling;
 use dagrad_kernels::real::Real;
@@ -52,7 +52,7 @@ impl Op for Argmax {
         "max_pool2d_argmax"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         picture(operands[0])?;
         let [batch, channels, height, width] = self.order.sizes(&operands[0].shape);
         let places = pooled_places(self.window, [height, width])?;
@@ -61,7 +61,7 @@ impl Op for Argmax {
                 "a plane of {height}×{width} has more pixels than an index counts"
             )));
         }
-        Ok(Meta::index(self.order.shape([batch, channels, places[0], places[1]])))
+        Ok(TensorType::index(self.order.shape([batch, channels, places[0], places[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -90,7 +90,7 @@ impl Op for Argmax {
         MaxPool { window: self.window }.lowered(1)
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         Some(BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }
@@ -100,8 +100,8 @@ impl Op for Take {
         "max_pool2d_take"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        Ok(Meta::real(&operands[1].shape))
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        Ok(TensorType::real(&operands[1].shape))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -141,10 +141,10 @@ impl Op for Take {
             return MaxPool { window: self.window }.lowered(0);
         }
         let op = Self { order: Order::Last, ..self.clone() };
-        Lowered::on_nhwc(op, &here.operand_metas()).filter(|_| self.window.is_plain())
+        Lowered::on_nhwc(op, &here.operand_types()).filter(|_| self.window.is_plain())
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         Some(BatchSplit::each(operands[0].shape[0], &[true; 2]))
     }
 }
@@ -154,13 +154,13 @@ impl Kernel for MaxPool {
         "max_pool2d"
     }
 
-    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
+    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
         let [batch, channels, height, width] = Order::Last.sizes(&operands[0].shape);
         let Ok([out_h, out_w]) = pooled_places(self.window, [height, width]) else {
             unreachable!("the shape rule has accepted the window")
         };
         let shape = Order::Last.shape([batch, channels, out_h, out_w]);
-        smallvec![Meta::real(&shape), Meta::index(&shape)]
+        smallvec![TensorType::real(&shape), TensorType::index(&shape)]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
@@ -174,7 +174,7 @@ impl Kernel for MaxPool {
         self.window.to_string()
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         Some(BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }
@@ -205,10 +205,10 @@ impl Op for Put {
         "max_pool2d_put"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         picture(operands[0])?;
         let [batch, channels, ..] = self.order.sizes(&operands[0].shape);
-        Ok(Meta::real(self.order.shape([batch, channels, self.plane[0], self.plane[1]])))
+        Ok(TensorType::real(self.order.shape([batch, channels, self.plane[0], self.plane[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -233,10 +233,10 @@ impl Op for Put {
 
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
         let op = Self { order: Order::Last, ..self.clone() };
-        Lowered::on_nhwc(op, &here.operand_metas()).filter(|_| self.window.is_plain())
+        Lowered::on_nhwc(op, &here.operand_types()).filter(|_| self.window.is_plain())
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         Some(BatchSplit::each(operands[0].shape[0], &[true; 2]))
     }
 }
@@ -249,10 +249,10 @@ impl Put {
 }
 
 /// The sizes of an operand that poolings accept.
-pub(crate) fn picture(meta: &Meta) -> Result<[usize; 4], Problem> {
-    match (&meta.shape[..], meta.dtype) {
+pub(crate) fn picture(ty: &TensorType) -> Result<[usize; 4], Problem> {
+    match (&ty.shape[..], ty.dtype) {
         (&[batch, channels, height, width], Dtype::Real) => Ok([batch, channels, height, width]),
-        _ => Err(Problem::new(format!("image {meta} is not [batch, channels, height, width]"))),
+        _ => Err(Problem::new(format!("image {ty} is not [batch, channels, height, width]"))),
     }
 }
 
@@ -306,7 +306,7 @@ impl<'g> Var<'g> {
     pub fn max_pool2d(self, options: impl Into<Pool2dOptions>) -> Var<'g> {
         let window = options.into().window();
         let argmax = Argmax { window, order: Order::First };
-        if let Err(problem) = argmax.infer(&[&self.meta()]) {
+        if let Err(problem) = argmax.infer(&[&self.ty()]) {
             return self.graph().refuse("max_pool2d", &["image"], &[self], problem);
         }
         let _layer = self.graph().composite("max_pool2d");

@@ -7,7 +7,7 @@ use super::arithmetic::same_shape;
 use super::example::{Example, away_from_zero, normal, positive};
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
@@ -78,7 +78,7 @@ impl Op for Pointwise {
         }
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         if *self == Power(i32::MIN) {
             return Err(
                 Problem::new("the power is too small to have a derivative").hint("use 1.0 / x.powi(n)")

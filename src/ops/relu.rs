@@ -5,7 +5,7 @@ use super::example::{Example, away_from_zero, normal};
 use super::max_pool2d::Put;
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
@@ -18,7 +18,7 @@ impl Op for Relu {
         "relu"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         same_shape(operands)
     }
 
@@ -50,7 +50,7 @@ impl Op for Gate {
         "gate"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         same_shape(operands)
     }
 

@@ -4,7 +4,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -19,7 +19,7 @@ impl Op for Reshape {
         "reshape"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         let x = operands[0];
         let (from, to) = (x.shape.count(), self.shape.checked_count());
         if to != Some(from) {
@@ -27,7 +27,7 @@ impl Op for Reshape {
             return Err(Problem::new(format!("{} elements do not fill the shape {}", from, self.shape))
                 .hint(format!("the new shape holds {to}; the two counts must agree")));
         }
-        Ok(Meta { shape: self.shape.clone(), dtype: x.dtype })
+        Ok(TensorType { shape: self.shape.clone(), dtype: x.dtype })
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -48,7 +48,7 @@ impl Op for Reshape {
     }
 
     /// Samples stay apart where axis 0 stays.
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         let rows = operands[0].shape.first()?;
         (self.shape.first() == Some(rows)).then(|| BatchSplit::each(*rows, &[true]))
     }
@@ -56,7 +56,7 @@ impl Op for Reshape {
     /// Only the last of several reshapes counts, and none to the same shape.
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
         let operand = here.operand(0);
-        if operand.meta() == here.meta() {
+        if operand.ty() == here.ty() {
             return Some(Rewrite::Node(operand.id));
         }
         operand.op::<Reshape>()?;

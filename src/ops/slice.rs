@@ -9,7 +9,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
 use crate::shape::{Order, Shape, Window};
 use dagrad_kernels::lattice::{Lattice, Points};
 use dagrad_kernels::real::Real;
@@ -33,11 +33,11 @@ impl Op for Slice {
         "slice"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         if operands[0].dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
         }
-        Ok(Meta::real(part(&self.points)))
+        Ok(TensorType::real(part(&self.points)))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -68,17 +68,17 @@ impl Op for Slice {
 
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
         let op = Self { points: nhwc(&self.points)? };
-        Lowered::on_nhwc(op, &here.operand_metas())
+        Lowered::on_nhwc(op, &here.operand_types())
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         let samples = *operands[0].shape.first()?;
         (self.points[0] == Points::all(samples)).then(|| BatchSplit::each(samples, &[true]))
     }
 
     /// A part that is the whole.
     fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        let whole = &here.operand(0).meta().shape;
+        let whole = &here.operand(0).ty().shape;
         let is_all = self.points.iter().zip(whole.iter()).all(|(&points, &size)| points == Points::all(size));
         is_all.then(|| Rewrite::Node(here.operand(0).id))
     }
@@ -89,11 +89,11 @@ impl Op for Embed {
         "pad"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        if *operands[0] != Meta::real(part(&self.points)) {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        if *operands[0] != TensorType::real(part(&self.points)) {
             return Err(Problem::new(format!("{} does not fill its places", operands[0])));
         }
-        Ok(Meta::real(&self.shape))
+        Ok(TensorType::real(&self.shape))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -123,10 +123,10 @@ impl Op for Embed {
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
         let points = nhwc(&self.points)?;
         let shape = Order::Last.shape(Order::First.sizes(&self.shape));
-        Lowered::on_nhwc(Self { shape, points, value: self.value }, &here.operand_metas())
+        Lowered::on_nhwc(Self { shape, points, value: self.value }, &here.operand_types())
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         let samples = *operands[0].shape.first()?;
         (self.points[0] == Points::all(self.shape[0])).then(|| BatchSplit::each(samples, &[true]))
     }

@@ -6,7 +6,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
 use crate::shape::Order;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::softmax::Classes;
@@ -23,7 +23,7 @@ impl Op for Softmax {
         if self.logarithm { "log_softmax" } else { "softmax" }
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         same_shape(operands)
     }
 
@@ -51,12 +51,12 @@ impl Op for Softmax {
     }
 
     fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let is_image = here.meta().shape.len() == 4;
+        let is_image = here.ty().shape.len() == 4;
         let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
-        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_metas())).flatten()
+        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_types())).flatten()
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true]))
     }
 }

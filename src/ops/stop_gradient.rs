@@ -4,7 +4,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
 use dagrad_kernels::real::Real;
 
 /// Its operand, whose gradient ends here.
@@ -16,7 +16,7 @@ impl Op for StopGradient {
         "stop_gradient"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         Ok(operands[0].clone())
     }
 
@@ -37,7 +37,7 @@ impl Op for StopGradient {
         true
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         Some(BatchSplit::each(*operands[0].shape.first()?, &[true]))
     }
 

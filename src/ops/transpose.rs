@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Dtype, Gradient, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::walk::{self, Walk};
@@ -21,7 +21,7 @@ impl Op for Permute {
         "permute"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         let x = operands[0];
         if x.dtype == Dtype::Index {
             return Err(Problem::new("it takes real numbers, not indices"));
@@ -31,7 +31,7 @@ impl Op for Permute {
             return Err(Problem::new(format!("{given} axes are named, but the array has {rank}"))
                 .hint("name each axis once, in the order that the result shall have"));
         }
-        Ok(Meta::real(self.axes.iter().map(|&axis| x.shape[axis]).collect::<Shape>()))
+        Ok(TensorType::real(self.axes.iter().map(|&axis| x.shape[axis]).collect::<Shape>()))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -53,7 +53,7 @@ impl Op for Permute {
         format!("axes {:?}", &self.axes[..])
     }
 
-    fn strides(&self, operand: &Meta) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>> {
         Some(self.strides_in(&operand.shape))
     }
 

@@ -4,7 +4,7 @@
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::{At, Call, Dtype, Gradient, Graph, Meta, Op, Var};
+use crate::graph::{At, Call, Dtype, Gradient, Graph, Op, TensorType, Var};
 use crate::shape::Pair;
 use dagrad_kernels::real::Real;
 
@@ -34,9 +34,9 @@ impl Op for Positions {
         "positions"
     }
 
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, _: &[&TensorType]) -> Result<TensorType, Problem> {
         let dtype = if matches!(self.rule, Rule::Share { .. }) { Dtype::Real } else { Dtype::Index };
-        Ok(Meta { shape: [self.to].into(), dtype })
+        Ok(TensorType { shape: [self.to].into(), dtype })
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -66,7 +66,7 @@ impl Op for Positions {
         format!("{:?} of {} in {}", self.rule, self.to, self.from)
     }
 
-    fn index_bound(&self, _: &[&Meta], _: Option<u32>) -> Option<usize> {
+    fn index_bound(&self, _: &[&TensorType], _: Option<u32>) -> Option<usize> {
         Some(self.from)
     }
 }
@@ -175,8 +175,8 @@ fn positions(graph: &Graph, from: usize, to: usize, rule: Rule) -> Var<'_> {
 
 /// Height and width of a picture that can become one of `size`.
 fn picture(image: Var<'_>, size: [usize; 2]) -> Result<[usize; 2], Problem> {
-    let (&[_, _, height, width], Dtype::Real) = (&image.shape()[..], image.meta().dtype) else {
-        return Err(Problem::new(format!("image {} is not [batch, channels, height, width]", image.meta())));
+    let (&[_, _, height, width], Dtype::Real) = (&image.shape()[..], image.ty().dtype) else {
+        return Err(Problem::new(format!("image {} is not [batch, channels, height, width]", image.ty())));
     };
     if height.min(width).min(size[0]).min(size[1]) == 0 {
         let text = format!("{height}×{width} pixels cannot become {}×{}", size[0], size[1]);

@@ -82,7 +82,7 @@ impl<T: Precision> Plan<T> {
         workspace.prepare(self, store)?;
         for input in self.inputs() {
             let value = feed::find(input, feeds)?;
-            match input.source.meta.dtype {
+            match input.source.ty.dtype {
                 Dtype::Real => {
                     let (target, workers) = workspace.value_mut::<T>(&input.source);
                     feed::copy_real(value, target, workers);
@@ -127,7 +127,7 @@ impl<T: Precision> Plan<T> {
 
     /// Whether all that a run starts from are numbers: inputs and parameters.
     fn check_given(&self, store: &Store<T>, workspace: &Workspace) -> Result<()> {
-        for input in self.inputs().iter().filter(|input| input.source.meta.dtype == Dtype::Real) {
+        for input in self.inputs().iter().filter(|input| input.source.ty.dtype == Dtype::Real) {
             if let Some(message) = first_fault(workspace.value::<T>(&input.source)) {
                 return Err(Error::Feed { input: input.name.to_string(), message });
             }
@@ -233,7 +233,7 @@ impl Watch<'_> {
         let step = &plan.steps()[step];
         let (op, site, is_gradient) = (step.to_string(), step.site, step.is_gradient);
         let layer = step.layer.as_ref().map(|layer| layer.to_string());
-        let shape = step.output().meta.shape.clone();
+        let shape = step.output().ty.shape.clone();
         Err(Box::new(NotFinite { op, layer, site, is_gradient, value, position, shape }).into())
     }
 }

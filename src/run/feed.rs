@@ -102,15 +102,15 @@ pub(super) fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f V
     if given.next().is_some() {
         return fail("two values are given".into());
     }
-    let meta = &input.source.meta;
-    if feed.value.dtype() != meta.dtype {
-        return fail(match meta.dtype {
+    let ty = &input.source.ty;
+    if feed.value.dtype() != ty.dtype {
+        return fail(match ty.dtype {
             Dtype::Real => "indices are given, but it takes real numbers".into(),
             Dtype::Index => "real numbers are given, but it takes indices (u32)".into(),
         });
     }
-    if feed.value.shape() != &meta.shape[..] {
-        return fail(format!("a value {:?} is given, but its shape is {}", feed.value.shape(), meta.shape));
+    if feed.value.shape() != &ty.shape[..] {
+        return fail(format!("a value {:?} is given, but its shape is {}", feed.value.shape(), ty.shape));
     }
     Ok(&feed.value)
 }

@@ -49,13 +49,13 @@ impl<'w, T: Real> Outputs<'w, T> {
     /// The indices at a position, for results of [`Dtype::Index`].
     pub fn indices(&self, position: usize) -> Option<ArrayViewD<'w, u32>> {
         let source = &self.plan.results().get(position)?.source;
-        let values = (source.meta.dtype == Dtype::Index).then(|| self.workspace.value(source))?;
-        ArrayViewD::from_shape(IxDyn(&source.meta.shape), values).ok()
+        let values = (source.ty.dtype == Dtype::Index).then(|| self.workspace.value(source))?;
+        ArrayViewD::from_shape(IxDyn(&source.ty.shape), values).ok()
     }
 
     fn view(&self, result: &PlanResult) -> Option<ArrayViewD<'w, T>> {
         let source = &result.source;
-        let values = (source.meta.dtype == Dtype::Real).then(|| self.workspace.value(source))?;
-        ArrayViewD::from_shape(IxDyn(&source.meta.shape), values).ok()
+        let values = (source.ty.dtype == Dtype::Real).then(|| self.workspace.value(source))?;
+        ArrayViewD::from_shape(IxDyn(&source.ty.shape), values).ok()
     }
 }

@@ -138,8 +138,7 @@ impl<T: Real> Store<T> {
 
     /// Where a plan's parameter is; it is started if it is new.
     pub(super) fn find_or_start(&mut self, parameter: &Parameter) -> Result<usize> {
-        let (index, is_new) =
-            self.find_or_add(&parameter.name, &parameter.meta.shape, parameter.trainable)?;
+        let (index, is_new) = self.find_or_add(&parameter.name, &parameter.ty.shape, parameter.trainable)?;
         self.entries[index].trainable = parameter.trainable; // `set` could not know
         if is_new {
             start(parameter.init, self.seed, &parameter.name, &mut self.entries[index].data);

@@ -121,7 +121,7 @@ impl Workspace {
         watch: &Watch<'_>,
     ) {
         let step = &plan.steps()[number];
-        let shapes = step.operands.iter().chain([step.output()]).map(|source| &source.meta.shape);
+        let shapes = step.operands.iter().chain([step.output()]).map(|source| &source.ty.shape);
         let whole = Task { samples: None, shapes: shapes.collect(), workers: &self.workers, random };
         // SAFETY: `Plan::verify` has shown that the arena holds this much scratch, and that values end before it.
         let scratch = unsafe { memory.arena.add(plan.scratch_offset()) };
@@ -158,8 +158,8 @@ impl Workspace {
 
     /// Copies a value to a parameter.
     pub(super) fn copy_to_parameter<T: Real>(&self, parameter: usize, source: &Source, store: &mut Store<T>) {
-        let target = Source { place: Place::Parameter(parameter), meta: source.meta.clone() };
-        let (memory, whole) = (self.memory(store), 0..source.meta.shape.count());
+        let target = Source { place: Place::Parameter(parameter), ty: source.ty.clone() };
+        let (memory, whole) = (self.memory(store), 0..source.ty.shape.count());
         // SAFETY: the plan copies only between different places.
         let (from, to): (&[T], &mut [T]) =
             unsafe { (memory.slice(source, whole.clone()), memory.slice_mut(&target, whole)) };
@@ -172,7 +172,7 @@ impl Workspace {
         // SAFETY: `prepare` has made the arena as large as the plan asks; `&mut self` excludes other slices.
         let value = unsafe {
             let start = self.arena.start().cast::<u8>().add(offset).cast::<E>();
-            std::slice::from_raw_parts_mut(start.as_ptr(), source.meta.shape.count())
+            std::slice::from_raw_parts_mut(start.as_ptr(), source.ty.shape.count())
         };
         (value, &self.workers)
     }
@@ -183,7 +183,7 @@ impl Workspace {
         // SAFETY: as for `value_mut`; nothing writes while `&self` is borrowed.
         unsafe {
             let start = self.arena.start().cast::<u8>().add(offset).cast::<E>();
-            std::slice::from_raw_parts(start.as_ptr(), source.meta.shape.count())
+            std::slice::from_raw_parts(start.as_ptr(), source.ty.shape.count())
         }
     }
 }
@@ -223,7 +223,7 @@ impl Task<'_> {
     /// The elements of a value that the kernel sees. `every`: how many samples a row is made of, if it has rows
     /// for samples.
     fn elements(&self, source: &Source, every: Option<usize>) -> Range<usize> {
-        let count = source.meta.shape.count();
+        let count = source.ty.shape.count();
         let (Some((samples, all)), Some(every)) = (&self.samples, every) else { return 0..count };
         let row = count / all.div_ceil(every);
         let rows = samples.start / every..samples.end.div_ceil(every);
@@ -260,7 +260,7 @@ impl<'a> Memory<'a> {
                 let elements = task.elements(source, every(position));
                 // SAFETY: `Plan::verify` has shown that the step's output overlaps no operand that is read here; the
                 // caller vouches for the rest.
-                match source.meta.dtype {
+                match source.ty.dtype {
                     Dtype::Real => Operand::Real(shape, unsafe { self.slice(source, elements) }),
                     // SAFETY: as above.
                     Dtype::Index => Operand::Index(shape, unsafe { self.slice(source, elements) }),
@@ -285,7 +285,7 @@ impl<'a> Memory<'a> {
         let (shape, workers, random) = (task.shapes[step.operands.len()], task.workers, task.random);
         let call = Call { operands, output, indices, byproducts, shape, scratch, workers, random };
         let values = || {
-            let real = step.made().map(|made| &made.source).filter(|source| source.meta.dtype == Dtype::Real);
+            let real = step.made().map(|made| &made.source).filter(|source| source.ty.dtype == Dtype::Real);
             // SAFETY: asked for when the kernel has returned.
             real.map(|source| unsafe { self.slice::<T>(source, task.elements(source, every)) })
         };
@@ -304,7 +304,7 @@ impl<'a> Memory<'a> {
     unsafe fn made<T>(&self, source: &Source, task: &Task<'_>, every: Option<usize>) -> Made<'a, T> {
         let elements = task.elements(source, every);
         // SAFETY: the same contract.
-        match source.meta.dtype {
+        match source.ty.dtype {
             Dtype::Real => Made::Real(unsafe { self.slice_mut(source, elements) }),
             // SAFETY: as above.
             Dtype::Index => Made::Index(unsafe { self.slice_mut(source, elements) }),

@@ -109,12 +109,12 @@ pub fn feature_maps<N: Network>(model: &mut Model<N>, images: &Array4<f32>) -> R
 pub(super) fn maps(graph: &Graph) -> Vec<Var<'_>> {
     let dag = graph.dag();
     let is_map = |id: &NodeId| {
-        let shape = &dag.node(*id).meta.shape;
+        let shape = &dag.node(*id).ty.shape;
         let pixels: usize = shape.iter().skip(2).product();
         let is_layer = dag.op(*id).is_some_and(|op| {
             // A window of one pixel that multiplies nothing only moves numbers.
             let looks = op.window().is_some_and(|window| window.kernel != [1; 2]);
-            let multiplies = op.macs(&dag.operand_metas(*id), &dag.node(*id).meta) > 0;
+            let multiplies = op.macs(&dag.operand_types(*id), &dag.node(*id).ty) > 0;
             looks || multiplies || (op.elementwise().is_some() && dag.operands(*id).len() == 1)
         });
         let layer = &dag.node(*id).layer;

@@ -9,7 +9,7 @@ use dagrad::error::Problem;
 use dagrad::graph::{At, Call, Gradient, Op};
 use dagrad::ops::Example;
 use dagrad::ops::example::{Sample, normal, positive};
-use dagrad::{Error, Graph, Init, Meta, Real, Store, Var};
+use dagrad::{Error, Graph, Init, Real, Store, TensorType, Var};
 
 /// What is wrong with an operation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,7 +46,7 @@ impl Op for Square {
         "square"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         Ok(operands[0].clone())
     }
 
@@ -96,7 +96,7 @@ impl Op for Frozen {
         "frozen"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         Ok(operands[0].clone())
     }
 
@@ -118,9 +118,9 @@ impl Op for Outer {
         "outer"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         match (&operands[0].shape[..], &operands[1].shape[..]) {
-            (&[n], &[m]) => Ok(Meta::real([n, m])),
+            (&[n], &[m]) => Ok(TensorType::real([n, m])),
             _ => Err(Problem::new("it takes two vectors")),
         }
     }
@@ -201,7 +201,7 @@ impl Op for Unturned {
         "unturned"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         Ok(operands[0].clone())
     }
 

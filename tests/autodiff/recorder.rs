@@ -2,7 +2,7 @@
 
 use crate::common::{array, assert_mentions, message, value};
 use dagrad::graph::dag::Kind;
-use dagrad::{Conv2dOptions, Error, Graph, Init, Meta, Mode, Plan, Var, gradients, vjp};
+use dagrad::{Conv2dOptions, Error, Graph, Init, Mode, Plan, TensorType, Var, gradients, vjp};
 
 /// How many nodes and edges a text in Graphviz's language has: one statement a line, outside of quoted names. Fails if a
 /// quote or a bracket stays open.
@@ -334,5 +334,5 @@ fn gradients_carry_the_line_of_what_they_differentiate() {
     let lines: Vec<u32> = of_exp.map(|id| dag.node(id).site.line).collect();
     assert_eq!(lines, [line]);
     assert!(matches!(dag.node(x.id()).kind, Kind::Input));
-    assert_eq!(x.meta(), Meta::real([2]));
+    assert_eq!(x.ty(), TensorType::real([2]));
 }

@@ -275,7 +275,7 @@ GRAPH = mutants(
      "a value is given back one step too early", "--test compile plan", PROPERTIES),
     ("compile/lower.rs", "let made = self.transpose(nhwc, Order::First, id);", "let made = nhwc;",
      "lowering forgets to transpose back", "--test compile plan", CONV),
-    ("compile/lower.rs", "Node { kind: Kind::Output(number), meta,", "Node { kind: Kind::Output(0), meta,",
+    ("compile/lower.rs", "Node { kind: Kind::Output(number), ty,", "Node { kind: Kind::Output(0), ty,",
      "a further output of a kernel stands for its first", "--test compile plan", POOL),
     ("run/execute.rs", "            store.advance();\n", "",
      "every step draws the same dropout mask", "--test train fit", "--test train nn::layers"),

@@ -2,7 +2,7 @@
 
 use crate::common::{array, assert_close, assert_mentions, message, run, try_run, value};
 use dagrad::error::Problem;
-use dagrad::graph::{At, Call, Dtype, Gradient, Meta, Op};
+use dagrad::graph::{At, Call, Dtype, Gradient, Op, TensorType};
 use dagrad::{Graph, Plan, Real, Store, Var, Workspace, vjp};
 use ndarray::{ArrayD, array};
 
@@ -181,8 +181,8 @@ impl Op for Ones {
         "ones"
     }
 
-    fn infer(&self, operands: &[&Meta]) -> Result<Meta, Problem> {
-        Ok(Meta { dtype: Dtype::Index, ..operands[0].clone() })
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        Ok(TensorType { dtype: Dtype::Index, ..operands[0].clone() })
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -193,7 +193,7 @@ impl Op for Ones {
         Gradient::Constant
     }
 
-    fn index_bound(&self, _: &[&Meta], _: Option<u32>) -> Option<usize> {
+    fn index_bound(&self, _: &[&TensorType], _: Option<u32>) -> Option<usize> {
         self.bound
     }
 }

@@ -47,7 +47,7 @@ fn a_value_lives_from_the_step_that_makes_it_to_the_last_that_reads_it() {
     let found = buffers(&plan);
     let input = &found[0];
     let last_reader =
-        plan.steps().iter().rposition(|step| step.operands.iter().any(|o| o.meta.shape == [4, 6].into()));
+        plan.steps().iter().rposition(|step| step.operands.iter().any(|o| o.ty.shape == [4, 6].into()));
     assert_eq!(
         (input.label.as_str(), input.bytes, input.first, Some(input.last)),
         ("input x", 96, 0, last_reader)

@@ -10,7 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{Conv2d, Factor};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Algorithm, Lowered, OperandLayout, Target};
-use crate::graph::{Call, Made, Meta, Precision};
+use crate::graph::{Call, Made, Precision, TensorType};
 use crate::ops::max_pool2d::MaxPool;
 use dagrad_kernels::conv::nhwc::{Direct, finish_weight_sums};
 use dagrad_kernels::conv::{Choice, Convolution, WinogradUse, select};
@@ -118,23 +118,27 @@ impl Kernel for ConvKernel {
         }
     }
 
-    fn outputs(&self, operands: &[&Meta]) -> SmallVec<[Meta; 1]> {
+    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
         let Convolution { groups, channels, image, output, window, .. } = self.sizes;
         let filters = groups * self.sizes.filters;
         let batch = |position: usize| operands[position].shape[0];
         let output = match self.part {
-            Part::Weights => Meta::real([self.prepared(false)]),
-            Part::AdjointWeights => Meta::real([self.prepared(true)]),
+            Part::Weights => TensorType::real([self.prepared(false)]),
+            Part::AdjointWeights => TensorType::real([self.prepared(true)]),
             Part::Output if self.pool => {
                 let maxima = [batch(0), output[0] / 2, output[1] / 2, filters];
-                return smallvec![Meta::real(maxima), Meta::index(maxima)];
+                return smallvec![TensorType::real(maxima), TensorType::index(maxima)];
             }
-            Part::Output => Meta::real([batch(0), output[0], output[1], filters]),
-            Part::Image => Meta::real([batch(1), image[0], image[1], groups * channels]),
-            Part::Sums { every } => {
-                Meta::real([batch(0).div_ceil(every), window.kernel[0], window.kernel[1], channels, filters])
-            }
-            Part::Weight { .. } => Meta::real([filters, channels, window.kernel[0], window.kernel[1]]),
+            Part::Output => TensorType::real([batch(0), output[0], output[1], filters]),
+            Part::Image => TensorType::real([batch(1), image[0], image[1], groups * channels]),
+            Part::Sums { every } => TensorType::real([
+                batch(0).div_ceil(every),
+                window.kernel[0],
+                window.kernel[1],
+                channels,
+                filters,
+            ]),
+            Part::Weight { .. } => TensorType::real([filters, channels, window.kernel[0], window.kernel[1]]),
         };
         smallvec![output]
     }
@@ -199,7 +203,7 @@ impl Kernel for ConvKernel {
         }
     }
 
-    fn macs(&self, operands: &[&Meta], _: &Meta) -> usize {
+    fn macs(&self, operands: &[&TensorType], _: &TensorType) -> usize {
         let Convolution { groups, channels, filters, output, window, .. } = self.sizes;
         let picture = match self.part {
             Part::Output | Part::Sums { .. } => 0,
@@ -210,7 +214,7 @@ impl Kernel for ConvKernel {
         sizes.into_iter().chain(window.kernel).fold(1, usize::saturating_mul)
     }
 
-    fn batch_split(&self, operands: &[&Meta]) -> Option<BatchSplit> {
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         let batch = |position: usize| operands[position].shape[0];
         match self.part {
             Part::Output => Some(BatchSplit::each(batch(0), &[true, false, false])),

@@ -114,7 +114,7 @@ fn transposed(
     };
     let window = options.window(kernel, size);
     let op = Conv2d { factor: Factor::Image(size), window, groups: options.groups };
-    op.infer(&[&weight.meta(), &image.meta()])?;
+    op.infer(&[&weight.ty(), &image.ty()])?;
     Ok(op)
 }
 

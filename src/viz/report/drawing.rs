@@ -5,7 +5,7 @@ use rust_sugiyama::configure::Config;
 
 use super::{count, grouped};
 use crate::graph::dag::{Dag, Kind, NodeId};
-use crate::graph::{Dtype, Graph, Meta, Var};
+use crate::graph::{Dtype, Graph, TensorType, Var};
 use crate::inspect::{Layer, Origin, ReceptiveField, Summary, View, views};
 
 /// Width and height of a node's box.
@@ -19,7 +19,7 @@ const MOST: usize = 600;
 struct Node {
     class: &'static str,
     name: String,
-    meta: Meta,
+    ty: TensorType,
     /// What is to be known of it: names and values.
     facts: Vec<(&'static str, String)>,
     sees: View,
@@ -124,7 +124,7 @@ impl Node {
             ("kept, bytes", count(layer.kept)),
         ];
         let sees = layer.sees.map_or(View::Unknown, View::Pixels);
-        Self { class: "operation", name: name.clone(), meta: layer.output.clone(), facts, sees }
+        Self { class: "operation", name: name.clone(), ty: layer.output.clone(), facts, sees }
     }
 
     fn of_operation(dag: &Dag, id: NodeId, sees: View) -> Self {
@@ -141,9 +141,9 @@ impl Node {
             _ => node.source(),
         };
         // Which pixel is the largest is seen by whoever looks that up; what the index itself sees is not said.
-        let is_index = node.meta.dtype == Dtype::Index;
+        let is_index = node.ty.dtype == Dtype::Index;
         let sees = if is_index && sees.field().is_some() { View::Unknown } else { sees };
-        Self { class, name, meta: node.meta.clone(), facts: facts(dag, id), sees }
+        Self { class, name, ty: node.ty.clone(), facts: facts(dag, id), sees }
     }
 
     /// The node carries its facts for the page's script: a line for each, name and value apart by a tab.
@@ -156,7 +156,7 @@ impl Node {
                 data-field=(self.field()) {
                 rect x=(x) y=(y) width=(BOX.0) height=(BOX.1) rx="6" {}
                 text x=(middle) y=(y + 18.0) { (shortened(&self.name)) }
-                text.shape x=(middle) y=(y + 35.0) { (self.meta.to_string()) }
+                text.shape x=(middle) y=(y + 35.0) { (self.ty.to_string()) }
             }
         }
     }
@@ -164,7 +164,7 @@ impl Node {
     /// What the pixel in its middle sees of the image, for the page's script: column, row, width and height, or a word.
     fn field(&self) -> String {
         let frame = |field: ReceptiveField| {
-            let &[_, _, height, width] = &self.meta.shape[..] else { return "all".to_string() };
+            let &[_, _, height, width] = &self.ty.shape[..] else { return "all".to_string() };
             let [rows, columns] = field.of_pixel([height / 2, width / 2]);
             format!("{} {} {} {}", columns.start, rows.start, columns.len(), rows.len())
         };
@@ -179,28 +179,28 @@ impl Node {
 /// What is to be known of a node of the graph.
 fn facts(dag: &Dag, id: NodeId) -> Vec<(&'static str, String)> {
     let node = dag.node(id);
-    let mut facts = vec![("shape", node.meta.to_string())];
+    let mut facts = vec![("shape", node.ty.to_string())];
     match &node.kind {
         Kind::Op(op) => {
             facts.push(("operation", op.name().to_string()));
             facts.push(("attributes", op.attributes()));
-            facts.push(("MACs", count(op.macs(&dag.operand_metas(id), &node.meta))));
+            facts.push(("MACs", count(op.macs(&dag.operand_types(id), &node.ty))));
         }
         Kind::Parameter { trainable, init } => {
-            facts.push(("parameters", count(if *trainable { node.meta.shape.count() } else { 0 })));
+            facts.push(("parameters", count(if *trainable { node.ty.shape.count() } else { 0 })));
             facts.push(("starts from", init.to_string()));
         }
         Kind::Input | Kind::Kernel(_) | Kind::Output(_) | Kind::Poison => {}
     }
-    facts.push(("bytes", bytes(&node.meta)));
+    facts.push(("bytes", bytes(&node.ty)));
     facts.push(("layer", node.layer.as_deref().unwrap_or_default().to_string()));
     facts.push(("line", node.site.to_string()));
     facts
 }
 
-fn bytes(meta: &Meta) -> String {
-    let element = if meta.dtype == Dtype::Index { size_of::<u32>() } else { size_of::<f32>() };
-    grouped(meta.shape.count() * element)
+fn bytes(ty: &TensorType) -> String {
+    let element = if ty.dtype == Dtype::Index { size_of::<u32>() } else { size_of::<f32>() };
+    grouped(ty.shape.count() * element)
 }
 
 /// As much of a name as a box has room for.

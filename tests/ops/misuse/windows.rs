@@ -176,7 +176,7 @@ fn tables_of_costs_take_any_sizes() {
     graph.check().unwrap();
     let dag = graph.dag();
     for var in [product, convolution] {
-        let macs = dag.op(var.id()).unwrap().macs(&dag.operand_metas(var.id()), &var.meta());
+        let macs = dag.op(var.id()).unwrap().macs(&dag.operand_types(var.id()), &var.ty());
         assert!(macs >= 1 << 63, "{macs}");
     }
 }
