@@ -7,7 +7,7 @@
 use std::f64::consts::LN_2;
 
 use dagrad::error::Problem;
-use dagrad::graph::{At, Call, Gradient, Op};
+use dagrad::graph::{Call, Gradient, Op, VjpInputs};
 use dagrad::ops::example::normal;
 use dagrad::ops::{Example, same_shape};
 use dagrad::{Graph, Init, Plan, Real, Result, Store, TensorType, Var, Workspace, check, gradients};
@@ -45,8 +45,8 @@ impl Op for LogCosh {
 
     /// The gradient rule is written in graph operations: d log_cosh(x) / dx = tanh(x), times what comes
     /// from above. Because the rule is more graph, the second derivative needs no line of its own.
-    fn vjp<'g>(&self, _argument: usize, at: At<'g>) -> Gradient<'g> {
-        Gradient::Of(at.upstream * at.operands[0].tanh())
+    fn vjp<'g>(&self, _argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        Gradient::Of(inputs.upstream * inputs.operands[0].tanh())
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::error::{Error, Problem, Result};
 use crate::graph::checkpoint::Copies;
 use crate::graph::dag::{Dag, Kind, NodeId};
-use crate::graph::{At, Gradient, Graph, Var};
+use crate::graph::{Gradient, Graph, Var, VjpInputs};
 use crate::shape::Shape;
 
 /// The gradients of the single number `y` with respect to each of `xs`: ∂y/∂x, of x's shape.
@@ -119,12 +119,12 @@ fn apply_rule<'g>(
     let Kind::Op(op) = graph.dag().node(node).kind.clone() else { return Ok(None) };
     let read = |id: NodeId| graph.var(copies.of(id));
     let operands: Vec<Var<'g>> = graph.dag().operands(node).into_iter().map(read).collect();
-    let at = At { operands: operands.as_slice().into(), output: read(node), upstream };
+    let inputs = VjpInputs { operands: operands.as_slice().into(), output: read(node), upstream };
     let fail = |text: String| {
         let error = || graph.op_error(op.name(), op.roles(), &operands, Problem::new(text));
         Err(graph.differentiate(node, error))
     };
-    match graph.differentiate(node, || op.vjp(position, at)) {
+    match graph.differentiate(node, || op.vjp(position, inputs)) {
         Gradient::Of(found) if !found.belongs_to(graph) => {
             fail(format!("its gradient rule answered with a value of another graph for operand {position}"))
         }

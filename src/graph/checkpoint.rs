@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::dag::{Kind, NodeId};
 use super::kernel::Definition;
 use super::lowering::{Lowered, OperandLayout, Target};
-use super::op::{At, Call, Gradient, Here, Op, TensorType};
+use super::op::{Call, Gradient, Here, Op, TensorType, VjpInputs};
 use super::recorder::Graph;
 use super::var::Var;
 use crate::error::Problem;
@@ -32,8 +32,8 @@ impl Op for Again {
         call.copy();
     }
 
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
-        if argument == 0 { Gradient::Of(at.upstream) } else { Gradient::Constant }
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        if argument == 0 { Gradient::Of(inputs.upstream) } else { Gradient::Constant }
     }
 
     fn roles(&self) -> &'static [&'static str] {

@@ -12,6 +12,6 @@ mod show;
 mod var;
 
 pub use init::Init;
-pub use op::{At, Call, Dtype, Gradient, Made, Op, Operand, Precision, TensorType};
+pub use op::{Call, Dtype, Gradient, Made, Op, Operand, Precision, TensorType, VjpInputs};
 pub use recorder::{Graph, Layer, Mode, Update};
 pub use var::Var;

@@ -69,7 +69,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     fn forward<T: Real>(&self, call: Call<'_, T>);
 
     /// The gradient rule for one argument (vector-Jacobian product), written in graph operations.
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g>;
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g>;
 
     /// What the operands are called in errors, one name for each. Another number of operands is an error
     /// (with no names, the number is not checked).
@@ -162,7 +162,7 @@ pub enum Gradient<'g> {
 }
 
 /// Where a gradient rule is applied.
-pub struct At<'g> {
+pub struct VjpInputs<'g> {
     /// The operands, in order.
     pub operands: SmallVec<[Var<'g>; 4]>,
     /// The operation's result.
@@ -281,7 +281,7 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem>;
     fn forward_f32(&self, call: Call<'_, f32>);
     fn forward_f64(&self, call: Call<'_, f64>);
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g>;
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g>;
     fn roles(&self) -> &'static [&'static str];
     fn attributes(&self) -> String;
     fn scratch(&self, operands: &[&TensorType]) -> usize;
@@ -307,7 +307,7 @@ impl<O: Op> AnyOp for O {
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> { Op::infer(self, operands) }
     fn forward_f32(&self, call: Call<'_, f32>) { Op::forward(self, call) }
     fn forward_f64(&self, call: Call<'_, f64>) { Op::forward(self, call) }
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> { Op::vjp(self, argument, at) }
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> { Op::vjp(self, argument, inputs) }
     fn roles(&self) -> &'static [&'static str] { Op::roles(self) }
     fn attributes(&self) -> String { Op::attributes(self) }
     fn scratch(&self, operands: &[&TensorType]) -> usize { Op::scratch(self, operands) }

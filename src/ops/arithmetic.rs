@@ -6,7 +6,7 @@ use super::example::{Example, away_from_zero, distinct, normal, positive};
 use super::pointwise::Pointwise;
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
@@ -63,23 +63,23 @@ impl Op for Arithmetic {
         elementwise::apply(self.function(), &[call.real(0), call.real(1)], call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
-        let (upstream, [a, b]) = (at.upstream, [at.operands[0], at.operands[1]]);
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let (upstream, [a, b]) = (inputs.upstream, [inputs.operands[0], inputs.operands[1]]);
         // At a tie both have half of the slope; a NaN lets it pass. Gated, so that 0 · ∞ makes no NaN of what is beaten.
         let share = |is_beaten: Var<'g>| (upstream * (1.0 - a.equal(b) * 0.5)).gate(1.0 - is_beaten);
         Gradient::Of(match (self, argument) {
             (Plus, _) | (Subtract, 0) => upstream,
             (Subtract, _) => -upstream,
-            (Multiply, _) => upstream * at.operands[1 - argument],
+            (Multiply, _) => upstream * inputs.operands[1 - argument],
             (Divide, 0) => upstream / b,
-            (Divide, _) => -(upstream * at.output / b),
+            (Divide, _) => -(upstream * inputs.output / b),
             (Maximum, 0) | (Minimum, 1) => share(b.greater(a)),
             (Maximum, _) | (Minimum, _) => share(a.greater(b)),
             // No slope where the exponent is 0, and none in the exponent where 0 stays 0.
             (Power, 0) => upstream * (b * a.pow(b - 1.0)).gate(b.abs()),
             (Power, _) => {
                 let stays = a.equal(0.0) * b.greater_equal(0.0);
-                upstream * (at.output * a.ln()).gate(1.0 - stays)
+                upstream * (inputs.output * a.ln()).gate(1.0 - stays)
             }
             (Greater | GreaterEqual | Equal, _) => return Gradient::Constant,
         })

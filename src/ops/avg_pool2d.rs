@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Pair, Shape, Window};
 use dagrad_kernels::pool::{Average, Regions};
 use dagrad_kernels::real::Real;
@@ -58,10 +58,10 @@ impl Op for AvgPool2d {
         }
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        let image = at.operands[0].shape();
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let image = inputs.operands[0].shape();
         let op = AvgPool2dAdjoint { regions: self.regions, plane: [image[2], image[3]], layout: self.layout };
-        Gradient::Of(at.upstream.graph().record(op, &[at.upstream]))
+        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -104,9 +104,9 @@ impl Op for AvgPool2dAdjoint {
         }
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let op = AvgPool2d { regions: self.regions, layout: self.layout };
-        Gradient::Of(at.upstream.graph().record(op, &[at.upstream]))
+        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {

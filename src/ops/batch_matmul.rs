@@ -3,7 +3,7 @@
 use super::example::{Example, normal};
 use super::matmul;
 use crate::error::Problem;
-use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::gemm::Gemm;
 use dagrad_kernels::real::Real;
@@ -46,8 +46,8 @@ impl Op for BatchMatmul {
     }
 
     /// As for two matrices: dA = U·Bᵀ and dB = Aᵀ·U, transposed where A or B is.
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
-        let (a, b, upstream) = (at.operands[0], at.operands[1], at.upstream);
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let (a, b, upstream) = (inputs.operands[0], inputs.operands[1], inputs.upstream);
         Gradient::Of(match (argument, self.transpose_a, self.transpose_b) {
             (0, false, b_is_transposed) => product(upstream, false, b, !b_is_transposed),
             (0, true, b_is_transposed) => product(b, b_is_transposed, upstream, true),

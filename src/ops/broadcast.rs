@@ -11,7 +11,7 @@ use crate::error::Problem;
 use crate::graph::kernel::{BatchSplit, Definition};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::reduce;
@@ -45,12 +45,12 @@ impl Op for Broadcast {
         walk::copy(&Walk::new(&self.shape, &strides), call.real(0), call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        let operand = at.operands[0].shape();
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let operand = inputs.operands[0].shape();
         let new = self.shape.len() - operand.len();
         let repeated = |&axis: &usize| axis < new || operand[axis - new] != self.shape[axis];
         let axes: Vec<isize> = (0..self.shape.len()).filter(repeated).map(|axis| axis as isize).collect();
-        Gradient::Of(at.upstream.sum(&axes).reshape(&operand))
+        Gradient::Of(inputs.upstream.sum(&axes).reshape(&operand))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -107,9 +107,9 @@ impl Op for Sum {
         reduce::sum(call.real(0), call.operand_shape(0), &is_summed, call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        let operand = at.operands[0].shape();
-        Gradient::Of(at.upstream.reshape(keep(&operand, &self.axes)).broadcast_to(&operand))
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let operand = inputs.operands[0].shape();
+        Gradient::Of(inputs.upstream.reshape(keep(&operand, &self.axes)).broadcast_to(&operand))
     }
 
     fn roles(&self) -> &'static [&'static str] {

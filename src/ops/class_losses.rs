@@ -3,7 +3,7 @@
 use super::example::{Example, distinct, labels, normal, positive};
 use super::losses::Reduction;
 use crate::error::Problem;
-use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -35,7 +35,7 @@ impl Op for Ignore {
         kept.for_each(|(out, &label)| *out = if label == self.label { 0 } else { label });
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 

@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Dtype, Gradient, Graph, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::lattice;
 use dagrad_kernels::real::Real;
@@ -51,10 +51,12 @@ impl Op for Concat {
         lattice::concatenate(&parts, call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let size = |operand: &Var<'g>| operand.shape()[self.axis] as isize;
-        let start: isize = at.operands[..argument].iter().map(size).sum();
-        Gradient::Of(at.upstream.slice(self.axis as isize, start..start + size(&at.operands[argument])))
+        let start: isize = inputs.operands[..argument].iter().map(size).sum();
+        Gradient::Of(
+            inputs.upstream.slice(self.axis as isize, start..start + size(&inputs.operands[argument])),
+        )
     }
 
     fn attributes(&self) -> String {

@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Window;
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::gemm::Epilogue;
@@ -88,8 +88,8 @@ impl Op for Conv2d {
         }
     }
 
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
-        let (first, second, upstream) = (at.operands[0], at.operands[1], at.upstream);
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let (first, second, upstream) = (inputs.operands[0], inputs.operands[1], inputs.upstream);
         Gradient::Of(match (self.factor, argument) {
             (Factor::Output, 0) => self.image_adjoint(second, upstream, first),
             (Factor::Output, _) => self.weight_adjoint(first, upstream),

@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Gradient, Mode, Op, TensorType, Var};
+use crate::graph::{Call, Gradient, Mode, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::random;
 use dagrad_kernels::real::Real;
@@ -51,7 +51,7 @@ impl Op for Mask {
         }
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 

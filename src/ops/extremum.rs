@@ -4,7 +4,7 @@
 use super::example::{Example, distinct};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
-use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::gather;
 use dagrad_kernels::real::Real;
@@ -42,7 +42,7 @@ impl Op for ArgmaxAlong {
         gather::argmax(call.real(0), sizes, call.indices, call.workers);
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 

@@ -6,7 +6,7 @@ use ndarray::{Array, ArrayD, Dimension};
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::{At, Call, Gradient, Graph, Op, TensorType, Var};
+use crate::graph::{Call, Gradient, Graph, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -30,7 +30,7 @@ impl Op for Fill {
         call.output.fill(T::of(self.value));
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 
@@ -89,7 +89,7 @@ impl Op for Constant {
         call.output.iter_mut().zip(self.values.iter()).for_each(|(out, &value)| *out = T::of(value));
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 }
@@ -107,7 +107,7 @@ impl Op for Indices {
         call.indices.iter_mut().zip(self.values.iter()).for_each(|(out, &value)| *out = value);
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 

@@ -5,7 +5,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::gather::Gather as Kernel;
 use dagrad_kernels::real::Real;
@@ -86,13 +86,13 @@ impl Op for Gather {
         kernel.read(call.real(0), call.indices_of(1), call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         if argument == 1 {
             return Gradient::Constant;
         }
-        let size = at.operands[0].shape()[self.axis];
+        let size = inputs.operands[0].shape()[self.axis];
         let op = Scatter { axis: self.axis, indices: self.indices, size };
-        Gradient::Of(at.upstream.graph().record(op, &[at.upstream, at.operands[1]]))
+        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream, inputs.operands[1]]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -139,12 +139,12 @@ impl Op for Scatter {
         kernel.add(call.real(0), call.indices_of(1), call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         if argument == 1 {
             return Gradient::Constant;
         }
         let op = Gather { axis: self.axis, indices: self.indices };
-        Gradient::Of(at.upstream.graph().record(op, &[at.upstream, at.operands[1]]))
+        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream, inputs.operands[1]]))
     }
 
     fn roles(&self) -> &'static [&'static str] {

@@ -8,7 +8,7 @@ use ndarray::{Array2, Array4, ArrayView2, ArrayView4};
 use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
 use crate::error::{Error, Problem, Result};
-use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Shape, Window};
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::real::Real;
@@ -45,9 +45,9 @@ impl Op for Im2col {
         }
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        let op = Col2im { window: self.window, image: at.operands[0].shape() };
-        Gradient::Of(at.upstream.graph().record(op, &[at.upstream]))
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let op = Col2im { window: self.window, image: inputs.operands[0].shape() };
+        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -80,8 +80,8 @@ impl Op for Col2im {
         }
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        Gradient::Of(at.upstream.graph().record(Im2col { window: self.window }, &[at.upstream]))
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        Gradient::Of(inputs.upstream.graph().record(Im2col { window: self.window }, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {

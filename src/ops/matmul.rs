@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Dtype, Gradient, Op, Precision, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, Precision, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::{Epilogue, Gemm};
 use dagrad_kernels::real::Real;
@@ -55,8 +55,8 @@ impl Op for Matmul {
     }
 
     /// With C = A·B and upstream U: dA = U·Bᵀ and dB = Aᵀ·U, transposed where A or B is.
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
-        let (a, b, upstream) = (at.operands[0], at.operands[1], at.upstream);
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let (a, b, upstream) = (inputs.operands[0], inputs.operands[1], inputs.upstream);
         Gradient::Of(match (argument, self.transpose_a, self.transpose_b) {
             (0, false, b_is_transposed) => product(upstream, false, b, !b_is_transposed),
             (0, true, b_is_transposed) => product(b, b_is_transposed, upstream, true),

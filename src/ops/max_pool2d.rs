@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::graph::kernel::{BatchSplit, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Dtype, Gradient, Made, Op, Precision, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Made, Op, Precision, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Shape, Window};
 use dagrad_kernels::pool::Pooling;
 use dagrad_kernels::real::Real;
@@ -73,7 +73,7 @@ impl Op for Argmax {
         }
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 
@@ -113,12 +113,12 @@ impl Op for Take {
         }
     }
 
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
-        let (image, indices) = (at.operands[0].shape(), at.operands[1]);
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let (image, indices) = (inputs.operands[0].shape(), inputs.operands[1]);
         match argument {
             0 => {
                 let op = Put { window: self.window, plane: [image[2], image[3]], order: self.order };
-                Gradient::Of(at.upstream.graph().record(op, &[at.upstream, indices]))
+                Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream, indices]))
             }
             _ => Gradient::Constant,
         }
@@ -220,9 +220,11 @@ impl Op for Put {
         }
     }
 
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         match argument {
-            0 => Gradient::Of(at.upstream.graph().record(self.adjoint(), &[at.upstream, at.operands[1]])),
+            0 => Gradient::Of(
+                inputs.upstream.graph().record(self.adjoint(), &[inputs.upstream, inputs.operands[1]]),
+            ),
             _ => Gradient::Constant,
         }
     }

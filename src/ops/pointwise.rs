@@ -7,7 +7,7 @@ use super::arithmetic::same_shape;
 use super::example::{Example, away_from_zero, normal, positive};
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
@@ -94,8 +94,8 @@ impl Op for Pointwise {
         elementwise::apply(self.function(), &[call.real(0)], call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        let (x, y, upstream) = (at.operands[0], at.output, at.upstream);
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let (x, y, upstream) = (inputs.operands[0], inputs.output, inputs.upstream);
         Gradient::Of(match *self {
             Negate => -upstream,
             Exp => upstream * y,

@@ -5,7 +5,7 @@ use super::example::{Example, away_from_zero, normal};
 use super::max_pool2d::Put;
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
@@ -28,8 +28,8 @@ impl Op for Relu {
 
     /// The output is positive exactly where the input is. Asking the output leaves the input free to be
     /// forgotten (or never to exist, where relu is computed together with what comes before).
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        Gradient::Of(at.upstream.gate(at.output))
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        Gradient::Of(inputs.upstream.gate(inputs.output))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -58,9 +58,9 @@ impl Op for Gate {
         elementwise::apply(Function::Gate, &[call.real(0), call.real(1)], call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         match argument {
-            0 => Gradient::Of(at.upstream.gate(at.operands[1])),
+            0 => Gradient::Of(inputs.upstream.gate(inputs.operands[1])),
             _ => Gradient::Constant,
         }
     }

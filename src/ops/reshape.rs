@@ -4,7 +4,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -35,8 +35,8 @@ impl Op for Reshape {
         call.copy();
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        Gradient::Of(at.upstream.reshape(at.operands[0].shape()))
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        Gradient::Of(inputs.upstream.reshape(inputs.operands[0].shape()))
     }
 
     fn roles(&self) -> &'static [&'static str] {

@@ -9,7 +9,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Shape, Window};
 use dagrad_kernels::lattice::{Lattice, Points};
 use dagrad_kernels::real::Real;
@@ -45,9 +45,9 @@ impl Op for Slice {
         lattice.read(call.real(0), call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        let op = Embed { shape: at.operands[0].shape(), points: self.points.clone(), value: 0.0 };
-        Gradient::Of(at.upstream.graph().record(op, &[at.upstream]))
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let op = Embed { shape: inputs.operands[0].shape(), points: self.points.clone(), value: 0.0 };
+        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -101,8 +101,10 @@ impl Op for Embed {
         Lattice::new(call.shape, &points).write(call.real(0), T::of(self.value), call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        Gradient::Of(at.upstream.graph().record(Slice { points: self.points.clone() }, &[at.upstream]))
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        Gradient::Of(
+            inputs.upstream.graph().record(Slice { points: self.points.clone() }, &[inputs.upstream]),
+        )
     }
 
     fn roles(&self) -> &'static [&'static str] {

@@ -6,7 +6,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::Here;
-use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Order;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::softmax::Classes;
@@ -33,8 +33,8 @@ impl Op for Softmax {
         classes.softmax(call.real(0), self.logarithm, call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        let (y, upstream, axis) = (at.output, at.upstream, &[self.axis as isize]);
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let (y, upstream, axis) = (inputs.output, inputs.upstream, &[self.axis as isize]);
         Gradient::Of(if self.logarithm {
             upstream - y.exp() * upstream.sum_keep(axis)
         } else {

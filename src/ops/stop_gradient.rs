@@ -4,7 +4,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use dagrad_kernels::real::Real;
 
 /// Its operand, whose gradient ends here.
@@ -25,7 +25,7 @@ impl Op for StopGradient {
         call.copy();
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 

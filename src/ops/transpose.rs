@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{Here, Rewrite};
-use crate::graph::{At, Call, Dtype, Gradient, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::walk::{self, Walk};
@@ -39,10 +39,10 @@ impl Op for Permute {
         walk::copy(&walk, call.real(0), call.output, call.workers);
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let mut inverse = self.axes.clone();
         self.axes.iter().enumerate().for_each(|(position, &axis)| inverse[axis] = position);
-        Gradient::Of(at.upstream.graph().record(Permute { axes: inverse }, &[at.upstream]))
+        Gradient::Of(inputs.upstream.graph().record(Permute { axes: inverse }, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {

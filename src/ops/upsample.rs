@@ -4,7 +4,7 @@
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::{At, Call, Dtype, Gradient, Graph, Op, TensorType, Var};
+use crate::graph::{Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
 use crate::shape::Pair;
 use dagrad_kernels::real::Real;
 
@@ -58,7 +58,7 @@ impl Op for Positions {
         }
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 

@@ -6,7 +6,7 @@ use crate::common::network::{batch, network};
 use crate::common::{assert_mentions, message, numbers};
 use dagrad::check;
 use dagrad::error::Problem;
-use dagrad::graph::{At, Call, Gradient, Op};
+use dagrad::graph::{Call, Gradient, Op, VjpInputs};
 use dagrad::ops::Example;
 use dagrad::ops::example::{Sample, normal, positive};
 use dagrad::{Error, Graph, Init, Real, Store, TensorType, Var};
@@ -70,8 +70,8 @@ impl Op for Square {
         }
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        let (x, upstream) = (at.operands[0], at.upstream);
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let (x, upstream) = (inputs.operands[0], inputs.upstream);
         Gradient::Of(match self.0 {
             Factor => x * upstream,
             Sign => -2.0 * x * upstream,
@@ -104,7 +104,7 @@ impl Op for Frozen {
         call.output.copy_from_slice(call.real(0));
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 }
@@ -132,8 +132,8 @@ impl Op for Outer {
         }
     }
 
-    fn vjp<'g>(&self, argument: usize, at: At<'g>) -> Gradient<'g> {
-        let (a, b, u) = (at.operands[0], at.operands[1], at.upstream);
+    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        let (a, b, u) = (inputs.operands[0], inputs.operands[1], inputs.upstream);
         let column = |v: Var<'g>| v.reshape([v.shape()[0], 1]);
         let (rows, columns) = (u.matmul(column(b)), u.transpose().matmul(column(a)));
         let [first, second] = if self.0 == Positions { [columns, rows] } else { [rows, columns] };
@@ -211,8 +211,8 @@ impl Op for Unturned {
         call.output.iter_mut().enumerate().for_each(|(at, out)| *out = x[at % size * size + at / size]);
     }
 
-    fn vjp<'g>(&self, _: usize, at: At<'g>) -> Gradient<'g> {
-        Gradient::Of(at.upstream)
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        Gradient::Of(inputs.upstream)
     }
 }
 

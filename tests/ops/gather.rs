@@ -2,7 +2,7 @@
 
 use crate::common::{array, assert_close, assert_mentions, message, run, try_run, value};
 use dagrad::error::Problem;
-use dagrad::graph::{At, Call, Dtype, Gradient, Op, TensorType};
+use dagrad::graph::{Call, Dtype, Gradient, Op, TensorType, VjpInputs};
 use dagrad::{Graph, Plan, Real, Store, Var, Workspace, vjp};
 use ndarray::{ArrayD, array};
 
@@ -189,7 +189,7 @@ impl Op for Ones {
         call.indices.fill(1);
     }
 
-    fn vjp<'g>(&self, _: usize, _: At<'g>) -> Gradient<'g> {
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
 
