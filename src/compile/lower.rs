@@ -13,7 +13,7 @@ use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Definition, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout};
-use crate::graph::op::{Call, Here, Operand, TensorType};
+use crate::graph::op::{Call, NodeRef, Operand, TensorType};
 use crate::graph::{Dtype, Precision};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::channels_last::{to_channels_first, to_channels_last};
@@ -93,7 +93,7 @@ impl Lowering<'_> {
                 smallvec![OperandLayout::Nhwc; dag.operands(id).len()];
             return Some(Lowered::new(Arc::new(Definition(op.clone())), layouts));
         }
-        op.lower(Here { dag, id }, target)
+        op.lower(NodeRef { dag, id }, target)
     }
 
     /// Whether an image among the operands is NHWC already; or all lie as well one way as the other, and others of the

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::kernel::{AnyKernel, Consumer};
-use crate::graph::op::{Here, Rewrite, TensorType};
+use crate::graph::op::{NodeRef, Rewrite, TensorType};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::walk;
 
@@ -52,7 +52,7 @@ pub fn simplify(program: &Program) -> Program {
         let mut node = copy(new, &program.dag, id, &operands?)?;
         // An operation made by a rule may be simplified again; each rule leaves less to do.
         for _ in 0..8 {
-            match new.op(node).and_then(|op| op.simplify(Here { dag: new, id: node })) {
+            match new.op(node).and_then(|op| op.simplify(NodeRef { dag: new, id: node })) {
                 None => break,
                 Some(Rewrite::Node(other)) => return Some(other),
                 Some(rewrite) => node = build(new, rewrite, node),

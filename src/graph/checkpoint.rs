@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::dag::{Kind, NodeId};
 use super::kernel::Definition;
 use super::lowering::{Lowered, OperandLayout, Target};
-use super::op::{Call, Gradient, Here, Op, TensorType, VjpInputs};
+use super::op::{Call, Gradient, NodeRef, Op, TensorType, VjpInputs};
 use super::recorder::Graph;
 use super::var::Var;
 use crate::error::Problem;
@@ -45,8 +45,8 @@ impl Op for Again {
     }
 
     /// It follows an image into its layout.
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let is_image = here.ty().shape.len() == 4;
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        let is_image = node.ty().shape.len() == 4;
         let layouts = [OperandLayout::Nhwc, OperandLayout::Keep];
         is_image.then(|| Lowered::new(Arc::new(Definition(Arc::new(Self))), layouts))
     }

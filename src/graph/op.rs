@@ -135,12 +135,12 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     }
 
     /// A cheaper way to say the same, if the neighbourhood in the graph allows one.
-    fn simplify(&self, _here: Here<'_>) -> Option<Rewrite> {
+    fn simplify(&self, _node: NodeRef<'_>) -> Option<Rewrite> {
         None
     }
 
     /// The kernel for it, if there is a better one than `forward`. Images may then lie `[N, H, W, C]`.
-    fn lower(&self, _here: Here<'_>, _target: Target) -> Option<Lowered> {
+    fn lower(&self, _node: NodeRef<'_>, _target: Target) -> Option<Lowered> {
         None
     }
 
@@ -294,8 +294,8 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn index_limit(&self, operands: &[&TensorType]) -> Option<usize>;
     fn exempt_index(&self) -> Option<u32>;
     fn index_bound(&self, operands: &[&TensorType], exempt: Option<u32>) -> Option<usize>;
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite>;
-    fn lower(&self, here: Here<'_>, target: Target) -> Option<Lowered>;
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite>;
+    fn lower(&self, node: NodeRef<'_>, target: Target) -> Option<Lowered>;
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit>;
 }
 
@@ -320,8 +320,8 @@ impl<O: Op> AnyOp for O {
     fn index_limit(&self, operands: &[&TensorType]) -> Option<usize> { Op::index_limit(self, operands) }
     fn exempt_index(&self) -> Option<u32> { Op::exempt_index(self) }
     fn index_bound(&self, operands: &[&TensorType], exempt: Option<u32>) -> Option<usize> { Op::index_bound(self, operands, exempt) }
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> { Op::simplify(self, here) }
-    fn lower(&self, here: Here<'_>, target: Target) -> Option<Lowered> { Op::lower(self, here, target) }
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> { Op::simplify(self, node) }
+    fn lower(&self, node: NodeRef<'_>, target: Target) -> Option<Lowered> { Op::lower(self, node, target) }
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> { Op::batch_split(self, operands) }
 }
 
@@ -353,19 +353,19 @@ impl Precision for f64 {
     }
 }
 
-/// A node and what lies before it, as a simplification sees it.
+/// A node and what lies before it, for a rule to match.
 #[derive(Clone, Copy)]
-pub struct Here<'a> {
+pub struct NodeRef<'a> {
     /// The graph.
     pub dag: &'a Dag,
     /// The node.
     pub id: NodeId,
 }
 
-impl<'a> Here<'a> {
+impl<'a> NodeRef<'a> {
     /// Operand `position` of this node.
-    pub fn operand(self, position: usize) -> Here<'a> {
-        Here { id: self.dag.operand(self.id, position), ..self }
+    pub fn operand(self, position: usize) -> NodeRef<'a> {
+        NodeRef { id: self.dag.operand(self.id, position), ..self }
     }
 
     /// The node's operation, if it is an `O`.

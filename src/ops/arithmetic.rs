@@ -5,7 +5,7 @@ use std::ops::{Add, Div, Mul, Sub};
 use super::example::{Example, away_from_zero, distinct, normal, positive};
 use super::pointwise::Pointwise;
 use crate::error::Problem;
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
@@ -94,21 +94,21 @@ impl Op for Arithmetic {
     }
 
     /// x + 0 = x − 0 = x · 1 = x / 1 = x; a constant whole power is one of [`Pointwise`].
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
         if *self == Power {
             // Products repeated more often would lose digits that the power itself has.
             let power =
-                here.operand(1).constant().filter(|power| power.fract() == 0.0 && power.abs() <= 32.0)?;
-            return Some(Rewrite::op_on(Pointwise::Power(power as i32), [here.operand(0).id]));
+                node.operand(1).constant().filter(|power| power.fract() == 0.0 && power.abs() <= 32.0)?;
+            return Some(Rewrite::op_on(Pointwise::Power(power as i32), [node.operand(0).id]));
         }
         if !matches!(self, Plus | Subtract | Multiply | Divide) {
             return None;
         }
         let neutral = if matches!(self, Plus | Subtract) { 0.0 } else { 1.0 };
-        let is_neutral = |position| here.operand(position).constant() == Some(neutral);
+        let is_neutral = |position| node.operand(position).constant() == Some(neutral);
         match self {
-            _ if is_neutral(1) => Some(Rewrite::Node(here.operand(0).id)),
-            Plus | Multiply if is_neutral(0) => Some(Rewrite::Node(here.operand(1).id)),
+            _ if is_neutral(1) => Some(Rewrite::Node(node.operand(0).id)),
+            Plus | Multiply if is_neutral(0) => Some(Rewrite::Node(node.operand(1).id)),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use super::max_pool2d::{picture, pooled_places};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::Here;
+use crate::graph::op::NodeRef;
 use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Pair, Shape, Window};
 use dagrad_kernels::pool::{Average, Regions};
@@ -76,8 +76,8 @@ impl Op for AvgPool2d {
         describe(self.regions)
     }
 
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &here.operand_types())
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &node.operand_types())
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
@@ -117,8 +117,8 @@ impl Op for AvgPool2dAdjoint {
         describe(self.regions)
     }
 
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &here.operand_types())
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &node.operand_types())
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {

@@ -10,7 +10,7 @@ use super::max_pool2d::Put;
 use crate::error::Problem;
 use crate::graph::kernel::{BatchSplit, Definition};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
@@ -62,8 +62,8 @@ impl Op for Broadcast {
     }
 
     /// One number everywhere stays one number.
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        Some(Rewrite::op(Fill::of(here.operand(0).constant()?, &self.shape), []))
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
+        Some(Rewrite::op(Fill::of(node.operand(0).constant()?, &self.shape), []))
     }
 }
 
@@ -121,10 +121,10 @@ impl Op for Sum {
     }
 
     /// Of images NHWC; first within each image, if all of them are summed.
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         // Channels may not change sides with axes that stay.
         let stays = |axis: usize| !self.axes.contains(&axis);
-        if here.operand(0).ty().shape.len() != 4 || stays(1) && (stays(2) || stays(3)) {
+        if node.operand(0).ty().shape.len() != 4 || stays(1) && (stays(2) || stays(3)) {
             return None;
         }
         let over_batch = !stays(0) && (1..4).any(|axis| !stays(axis));
@@ -143,9 +143,9 @@ impl Op for Sum {
 
     /// A sum over no axes, or only over axes of size 1, is the array itself. Values put to places of a plane that
     /// is summed can be summed where they came from.
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        let operand = here.operand(0);
-        if here.ty() == operand.ty() {
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
+        let operand = node.operand(0);
+        if node.ty() == operand.ty() {
             return Some(Rewrite::Node(operand.id));
         }
         let sums_planes = operand.op::<Put>()?.axes().iter().all(|axis| self.axes.contains(axis));

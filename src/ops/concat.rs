@@ -6,7 +6,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::Here;
+use crate::graph::op::NodeRef;
 use crate::graph::{Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::lattice;
@@ -63,10 +63,10 @@ impl Op for Concat {
         format!("axis {}", self.axis)
     }
 
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let is_image = here.ty().shape.len() == 4;
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        let is_image = node.ty().shape.len() == 4;
         let op = || Self { axis: Order::Last.axis(self.axis) };
-        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_types())).flatten()
+        is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {

@@ -12,7 +12,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::Here;
+use crate::graph::op::NodeRef;
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Window;
 use dagrad_kernels::conv::Convolution;
@@ -142,8 +142,8 @@ impl Op for Conv2d {
         }
     }
 
-    fn lower(&self, here: Here<'_>, target: Target) -> Option<Lowered> {
-        lower::lower(self, self.form(&here.operand_types()).ok()?, target)
+    fn lower(&self, node: NodeRef<'_>, target: Target) -> Option<Lowered> {
+        lower::lower(self, self.form(&node.operand_types()).ok()?, target)
     }
 }
 

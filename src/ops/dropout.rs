@@ -6,7 +6,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::Here;
+use crate::graph::op::NodeRef;
 use crate::graph::{Call, Gradient, Mode, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::random;
@@ -59,7 +59,7 @@ impl Op for Mask {
         format!("drops {}", self.drop)
     }
 
-    fn lower(&self, _: Here<'_>, _: Target) -> Option<Lowered> {
+    fn lower(&self, _: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let mask = || Arc::new(Definition(Arc::new(Self { layout: Order::Last, ..self.clone() })));
         (self.shape.len() == 4).then(|| Lowered::new(mask(), []))
     }

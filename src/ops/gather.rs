@@ -4,7 +4,7 @@ use super::example::{Example, labels, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::Here;
+use crate::graph::op::NodeRef;
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Shape};
 use dagrad_kernels::gather::Gather as Kernel;
@@ -112,10 +112,10 @@ impl Op for Gather {
         (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true, !is_list]))
     }
 
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let is_image = here.ty().shape.len() == 4;
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        let is_image = node.ty().shape.len() == 4;
         let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
-        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_types())).flatten()
+        is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
     }
 }
 
@@ -164,10 +164,10 @@ impl Op for Scatter {
         (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true, !is_list]))
     }
 
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let is_image = here.ty().shape.len() == 4;
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        let is_image = node.ty().shape.len() == 4;
         let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
-        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_types())).flatten()
+        is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
     }
 }
 

@@ -12,7 +12,7 @@ use super::transpose::Permute;
 use crate::error::Problem;
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Dtype, Gradient, Op, Precision, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::{Epilogue, Gemm};
@@ -84,32 +84,32 @@ impl Op for Matmul {
     }
 
     /// A column times a row is an elementwise product. A transposed operand is read transposed instead.
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        let Gemm { m, n, k, .. } = self.gemm(&here.dag.operand_types(here.id));
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
+        let Gemm { m, n, k, .. } = self.gemm(&node.dag.operand_types(node.id));
         if k == 1 {
             let spread = |position: usize, shape: [usize; 2]| {
-                let vector = Rewrite::op_on(Reshape::to(shape), [here.operand(position).id]);
+                let vector = Rewrite::op_on(Reshape::to(shape), [node.operand(position).id]);
                 Rewrite::op(Broadcast::to([m, n]), [vector])
             };
             return Some(Rewrite::op(Arithmetic::Multiply, [spread(0, [m, 1]), spread(1, [1, n])]));
         }
         if m == 1 && n > 1 && self.transpose_b && !self.transpose_a {
             // A row that meets every row of a matrix: said as a column of results, the rows are samples.
-            let [row, matrix] = [0, 1].map(|position| here.operand(position).id);
+            let [row, matrix] = [0, 1].map(|position| node.operand(position).id);
             return Some(Rewrite::op(Reshape::to([1, n]), [Rewrite::op_on(*self, [matrix, row])]));
         }
         let mut op = *self;
-        let mut operands: SmallVec<[_; 4]> = here.dag.operands(here.id);
+        let mut operands: SmallVec<[_; 4]> = node.dag.operands(node.id);
         for (position, flag) in [(0, &mut op.transpose_a), (1, &mut op.transpose_b)] {
-            if here.operand(position).op::<Permute>().is_some_and(Permute::is_matrix_transpose) {
+            if node.operand(position).op::<Permute>().is_some_and(Permute::is_matrix_transpose) {
                 *flag = !*flag;
-                operands[position] = here.operand(position).operand(0).id;
+                operands[position] = node.operand(position).operand(0).id;
             }
         }
         (op != *self).then(|| Rewrite::op_on(op, operands))
     }
 
-    fn lower(&self, _: Here<'_>, _: Target) -> Option<Lowered> {
+    fn lower(&self, _: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let kernel = MatmulKernel { product: *self, bias: false, relu: false };
         let layouts = [OperandLayout::Keep, OperandLayout::Keep];
         Some(Lowered {

@@ -12,7 +12,7 @@ use super::example::{Example, distinct};
 use crate::error::Problem;
 use crate::graph::kernel::{BatchSplit, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
-use crate::graph::op::Here;
+use crate::graph::op::NodeRef;
 use crate::graph::{Call, Dtype, Gradient, Made, Op, Precision, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Shape, Window};
 use dagrad_kernels::pool::Pooling;
@@ -86,7 +86,7 @@ impl Op for Argmax {
     }
 
     /// One walk finds the maxima and where they are.
-    fn lower(&self, _: Here<'_>, _: Target) -> Option<Lowered> {
+    fn lower(&self, _: NodeRef<'_>, _: Target) -> Option<Lowered> {
         MaxPool { window: self.window }.lowered(1)
     }
 
@@ -133,15 +133,15 @@ impl Op for Take {
     }
 
     /// What lies where the maximum is, is the maximum.
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let argmax = here.operand(1);
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        let argmax = node.operand(1);
         let is_maximum = argmax.op() == Some(&Argmax { window: self.window, order: self.order })
-            && argmax.operand(0).id == here.operand(0).id;
+            && argmax.operand(0).id == node.operand(0).id;
         if is_maximum {
             return MaxPool { window: self.window }.lowered(0);
         }
         let op = Self { order: Order::Last, ..self.clone() };
-        Lowered::on_nhwc(op, &here.operand_types()).filter(|_| self.window.is_plain())
+        Lowered::on_nhwc(op, &node.operand_types()).filter(|_| self.window.is_plain())
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
@@ -233,9 +233,9 @@ impl Op for Put {
         &["values", "indices"]
     }
 
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let op = Self { order: Order::Last, ..self.clone() };
-        Lowered::on_nhwc(op, &here.operand_types()).filter(|_| self.window.is_plain())
+        Lowered::on_nhwc(op, &node.operand_types()).filter(|_| self.window.is_plain())
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {

@@ -6,7 +6,7 @@ use std::ops::Neg;
 use super::arithmetic::same_shape;
 use super::example::{Example, away_from_zero, normal, positive};
 use crate::error::Problem;
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
@@ -137,12 +137,12 @@ impl Op for Pointwise {
     }
 
     /// −(−x) = x¹ = x.
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
         match self {
-            Negate if here.operand(0).op() == Some(&Negate) => {
-                Some(Rewrite::Node(here.operand(0).operand(0).id))
+            Negate if node.operand(0).op() == Some(&Negate) => {
+                Some(Rewrite::Node(node.operand(0).operand(0).id))
             }
-            Power(1) => Some(Rewrite::Node(here.operand(0).id)),
+            Power(1) => Some(Rewrite::Node(node.operand(0).id)),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use super::arithmetic::same_shape;
 use super::example::{Example, away_from_zero, normal};
 use super::max_pool2d::Put;
 use crate::error::Problem;
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
@@ -75,8 +75,8 @@ impl Op for Gate {
 
     /// Values put to places and then gated there may be gated before: there are fewer of them, and what gates them
     /// need only be known where they go. gate(put(u, i), y) = put(gate(u, take(y, i)), i).
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        let (values, by) = (here.operand(0), here.operand(1));
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
+        let (values, by) = (node.operand(0), node.operand(1));
         let put: &Put = values.op()?;
         let (upstream, indices) = (values.operand(0).id, values.operand(1).id);
         let taken = Rewrite::op_on(put.adjoint(), [by.id, indices]);

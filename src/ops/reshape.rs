@@ -3,7 +3,7 @@
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
@@ -54,9 +54,9 @@ impl Op for Reshape {
     }
 
     /// Only the last of several reshapes counts, and none to the same shape.
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        let operand = here.operand(0);
-        if operand.ty() == here.ty() {
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
+        let operand = node.operand(0);
+        if operand.ty() == node.ty() {
             return Some(Rewrite::Node(operand.id));
         }
         operand.op::<Reshape>()?;

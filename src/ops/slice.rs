@@ -8,7 +8,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Order, Shape, Window};
 use dagrad_kernels::lattice::{Lattice, Points};
@@ -66,9 +66,9 @@ impl Op for Slice {
         describe(&self.points)
     }
 
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let op = Self { points: nhwc(&self.points)? };
-        Lowered::on_nhwc(op, &here.operand_types())
+        Lowered::on_nhwc(op, &node.operand_types())
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
@@ -77,10 +77,10 @@ impl Op for Slice {
     }
 
     /// A part that is the whole.
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        let whole = &here.operand(0).ty().shape;
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
+        let whole = &node.operand(0).ty().shape;
         let is_all = self.points.iter().zip(whole.iter()).all(|(&points, &size)| points == Points::all(size));
-        is_all.then(|| Rewrite::Node(here.operand(0).id))
+        is_all.then(|| Rewrite::Node(node.operand(0).id))
     }
 }
 
@@ -122,10 +122,10 @@ impl Op for Embed {
         format!("{} of {}, else {}", describe(&self.points), self.shape, self.value)
     }
 
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let points = nhwc(&self.points)?;
         let shape = Order::Last.shape(Order::First.sizes(&self.shape));
-        Lowered::on_nhwc(Self { shape, points, value: self.value }, &here.operand_types())
+        Lowered::on_nhwc(Self { shape, points, value: self.value }, &node.operand_types())
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {

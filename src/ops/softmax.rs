@@ -5,7 +5,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::Here;
+use crate::graph::op::NodeRef;
 use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Order;
 use dagrad_kernels::real::Real;
@@ -50,10 +50,10 @@ impl Op for Softmax {
         format!("axis {}", self.axis)
     }
 
-    fn lower(&self, here: Here<'_>, _: Target) -> Option<Lowered> {
-        let is_image = here.ty().shape.len() == 4;
+    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        let is_image = node.ty().shape.len() == 4;
         let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
-        is_image.then(|| Lowered::on_nhwc(op(), &here.operand_types())).flatten()
+        is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {

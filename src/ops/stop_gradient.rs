@@ -3,7 +3,7 @@
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use dagrad_kernels::real::Real;
 
@@ -42,8 +42,8 @@ impl Op for StopGradient {
     }
 
     /// Once gradients are taken there is nothing left to stop.
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        Some(Rewrite::Node(here.operand(0).id))
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
+        Some(Rewrite::Node(node.operand(0).id))
     }
 }
 

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::op::{Here, Rewrite};
+use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
@@ -58,8 +58,8 @@ impl Op for Permute {
     }
 
     /// Two permutations are one; the one that changes nothing is none.
-    fn simplify(&self, here: Here<'_>) -> Option<Rewrite> {
-        let operand = here.operand(0);
+    fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
+        let operand = node.operand(0);
         if self.axes.is_sorted() {
             return Some(Rewrite::Node(operand.id));
         }
