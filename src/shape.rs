@@ -1,4 +1,4 @@
-//! Shapes of arrays, and the arithmetic of windows that slide over a picture.
+//! Shapes of arrays, and the arithmetic of windows that slide over an image.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,42 +8,42 @@ use smallvec::SmallVec;
 use crate::error::Problem;
 pub use dagrad_kernels::window::{Remainder, Window};
 
-/// Where a batch of pictures has its channels.
+/// The data format of a batch of images: where the channels lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
+pub enum Layout {
     /// `[N, C, H, W]`, as everybody sees them.
     #[default]
-    First,
+    Nchw,
     /// `[N, H, W, C]`, as a plan may lay them.
-    Last,
+    Nhwc,
 }
 
-impl Order {
-    /// Batch, channels, height and width of pictures of a shape.
+impl Layout {
+    /// Batch, channels, height and width of images of a shape.
     pub fn sizes(self, shape: &Shape) -> [usize; 4] {
-        let axes = if self == Self::First { [0, 1, 2, 3] } else { [0, 3, 1, 2] };
+        let axes = if self == Self::Nchw { [0, 1, 2, 3] } else { [0, 3, 1, 2] };
         axes.map(|axis| shape[axis])
     }
 
-    /// The shape of pictures of a batch, channels, height and width.
+    /// The shape of images of a batch, channels, height and width.
     pub fn shape(self, sizes: [usize; 4]) -> Shape {
-        let axes = if self == Self::First { [0, 1, 2, 3] } else { [0, 2, 3, 1] };
+        let axes = if self == Self::Nchw { [0, 1, 2, 3] } else { [0, 2, 3, 1] };
         axes.map(|axis| sizes[axis]).into()
     }
 
     /// Where axis `axis` of `[N, C, H, W]` is.
     pub fn axis(self, axis: usize) -> usize {
-        if self == Self::First { axis } else { [0, 3, 1, 2][axis] }
+        if self == Self::Nchw { axis } else { [0, 3, 1, 2][axis] }
     }
 
-    /// What belongs to the axes of `[N, C, H, W]`, in the order of these.
-    pub fn in_order<E: Copy>(self, axes: [E; 4]) -> [E; 4] {
-        if self == Self::First { axes } else { [axes[0], axes[2], axes[3], axes[1]] }
+    /// What belongs to the axes of `[N, C, H, W]`, in this layout.
+    pub fn permute<E: Copy>(self, axes: [E; 4]) -> [E; 4] {
+        if self == Self::Nchw { axes } else { [axes[0], axes[2], axes[3], axes[1]] }
     }
 
     /// The axes of height and width.
     pub fn plane(self) -> [usize; 2] {
-        if self == Self::First { [2, 3] } else { [1, 2] }
+        if self == Self::Nchw { [2, 3] } else { [1, 2] }
     }
 }
 

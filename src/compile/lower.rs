@@ -15,7 +15,7 @@ use crate::graph::kernel::{AnyKernel, BatchSplit, Definition, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout};
 use crate::graph::op::{Call, NodeRef, Operand, TensorType};
 use crate::graph::{Dtype, Precision};
-use crate::shape::{Order, Shape};
+use crate::shape::{Layout, Shape};
 use dagrad_kernels::channels_last::{to_channels_first, to_channels_last};
 use dagrad_kernels::walk::{self, Walk};
 
@@ -186,7 +186,7 @@ impl Lowering<'_> {
         match self.values[id.index()] {
             Value { nchw: Some(nchw), .. } => nchw,
             Value { nhwc: Some(nhwc), .. } => {
-                let made = self.transpose(nhwc, Order::First, id);
+                let made = self.transpose(nhwc, Layout::Nchw, id);
                 self.values[id.index()].nchw = Some(made);
                 made
             }
@@ -204,12 +204,12 @@ impl Lowering<'_> {
             return drawn;
         }
         let nchw = self.nchw(id);
-        let made = self.strided_read(nchw, id).unwrap_or_else(|| self.transpose(nchw, Order::Last, id));
+        let made = self.strided_read(nchw, id).unwrap_or_else(|| self.transpose(nchw, Layout::Nhwc, id));
         self.values[id.index()].nhwc = Some(made);
         made
     }
 
-    fn transpose(&mut self, operand: NodeId, to: Order, like: NodeId) -> NodeId {
+    fn transpose(&mut self, operand: NodeId, to: Layout, like: NodeId) -> NodeId {
         let ty = &self.new.node(operand).ty;
         let kernel = Transpose { to, is_free: is_free(&ty.shape, to) };
         self.push(Arc::new(kernel), &[operand], self.old.dag.node(like))
@@ -227,7 +227,7 @@ impl Lowering<'_> {
     /// A constant, or an array that is only read in another way, is not written out to be transposed.
     fn strided_read(&mut self, nchw: NodeId, like: NodeId) -> Option<NodeId> {
         let ty = TensorType {
-            shape: Order::Last.shape(Order::First.sizes(&self.new.node(nchw).ty.shape)),
+            shape: Layout::Nhwc.shape(Layout::Nchw.sizes(&self.new.node(nchw).ty.shape)),
             dtype: Dtype::Real,
         };
         let (source, strides) = match self.new.kernel(nchw)?.constant() {
@@ -246,25 +246,25 @@ impl Lowering<'_> {
 }
 
 /// Whether images of one channel, or of one pixel, lie the same in both layouts.
-fn is_free(shape: &Shape, to: Order) -> bool {
+fn is_free(shape: &Shape, to: Layout) -> bool {
     let [_, channels, pixels] = sizes(shape, to);
     channels == 1 || pixels == 1
 }
 
 /// Batch, channels and pixels of images that are to be brought into a layout.
-fn sizes(shape: &Shape, to: Order) -> [usize; 3] {
+fn sizes(shape: &Shape, to: Layout) -> [usize; 3] {
     let [batch, channels, height, width] = other(to).sizes(shape);
     [batch, channels, height * width]
 }
 
-fn other(order: Order) -> Order {
-    if order == Order::First { Order::Last } else { Order::First }
+fn other(layout: Layout) -> Layout {
+    if layout == Layout::Nchw { Layout::Nhwc } else { Layout::Nchw }
 }
 
 /// Images, or indices of their pixels, in the other layout.
 #[derive(Debug, Clone, PartialEq)]
 struct Transpose {
-    to: Order,
+    to: Layout,
     /// Whether nothing has to move.
     is_free: bool,
 }
@@ -272,8 +272,8 @@ struct Transpose {
 impl Kernel for Transpose {
     fn name(&self) -> &'static str {
         match self.to {
-            Order::First => "to_nchw",
-            Order::Last => "to_nhwc",
+            Layout::Nchw => "to_nchw",
+            Layout::Nhwc => "to_nhwc",
         }
     }
 
@@ -288,10 +288,10 @@ impl Kernel for Transpose {
         match call.operands[0] {
             Operand::Index(_, from) => {
                 let own = walk::row_major(shape);
-                let axes = if self.to == Order::Last { [0, 2, 3, 1] } else { [0, 3, 1, 2] };
+                let axes = if self.to == Layout::Nhwc { [0, 2, 3, 1] } else { [0, 3, 1, 2] };
                 Walk::new(call.shape, &axes.map(|axis| own[axis])).fetch(from, 0, call.indices);
             }
-            _ if self.to == Order::Last => {
+            _ if self.to == Layout::Nhwc => {
                 to_channels_last(batch, channels, pixels, call.real(0), call.output, call.workers);
             }
             _ => to_channels_first(batch, channels, pixels, call.real(0), call.output, call.workers),

@@ -8,7 +8,7 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
 use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
-use crate::shape::{Order, Pair, Shape, Window};
+use crate::shape::{Layout, Pair, Shape, Window};
 use dagrad_kernels::pool::{Average, Regions};
 use dagrad_kernels::real::Real;
 
@@ -16,7 +16,7 @@ use dagrad_kernels::real::Real;
 #[derive(Debug, Clone, PartialEq)]
 pub struct AvgPool2d {
     regions: Regions,
-    layout: Order,
+    layout: Layout,
 }
 
 /// Its adjoint: every value spread evenly over its region.
@@ -24,7 +24,7 @@ pub struct AvgPool2d {
 pub struct AvgPool2dAdjoint {
     regions: Regions,
     plane: [usize; 2],
-    layout: Order,
+    layout: Layout,
 }
 
 impl Op for AvgPool2d {
@@ -53,8 +53,8 @@ impl Op for AvgPool2d {
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let average = average(self.regions, self.layout, call.operand_shape(0), call.shape);
         match self.layout {
-            Order::First => average.means(call.real(0), call.output, call.workers),
-            Order::Last => average.means_nhwc(call.shape[3], call.real(0), call.output, call.workers),
+            Layout::Nchw => average.means(call.real(0), call.output, call.workers),
+            Layout::Nhwc => average.means_nhwc(call.shape[3], call.real(0), call.output, call.workers),
         }
     }
 
@@ -77,7 +77,7 @@ impl Op for AvgPool2d {
     }
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &node.operand_types())
+        Lowered::on_nhwc(Self { layout: Layout::Nhwc, ..self.clone() }, &node.operand_types())
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
@@ -99,8 +99,8 @@ impl Op for AvgPool2dAdjoint {
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let average = average(self.regions, self.layout, call.shape, call.operand_shape(0));
         match self.layout {
-            Order::First => average.spread(call.real(0), call.output, call.workers),
-            Order::Last => average.spread_nhwc(call.shape[3], call.real(0), call.output, call.workers),
+            Layout::Nchw => average.spread(call.real(0), call.output, call.workers),
+            Layout::Nhwc => average.spread_nhwc(call.shape[3], call.real(0), call.output, call.workers),
         }
     }
 
@@ -118,7 +118,7 @@ impl Op for AvgPool2dAdjoint {
     }
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        Lowered::on_nhwc(Self { layout: Order::Last, ..self.clone() }, &node.operand_types())
+        Lowered::on_nhwc(Self { layout: Layout::Nhwc, ..self.clone() }, &node.operand_types())
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
@@ -127,7 +127,7 @@ impl Op for AvgPool2dAdjoint {
 }
 
 /// The kernel's view of an image of shape `image` pooled to shape `pooled`.
-fn average(regions: Regions, layout: Order, image: &Shape, pooled: &Shape) -> Average {
+fn average(regions: Regions, layout: Layout, image: &Shape, pooled: &Shape) -> Average {
     let [plane, places] = [image, pooled].map(|shape| layout.plane().map(|axis| shape[axis]));
     Average { plane, places, regions }
 }
@@ -156,7 +156,7 @@ impl<'g> Var<'g> {
         let options = options.into();
         let regions =
             Regions::Window { window: options.window(), count_include_pad: options.counts_padding() };
-        self.graph().record(AvgPool2d { regions, layout: Order::First }, &[self])
+        self.graph().record(AvgPool2d { regions, layout: Layout::Nchw }, &[self])
     }
 
     /// The means over H'×W' equal parts of images `[N, C, H, W]`, giving `[N, C, H', W']` whatever H and W are. Parts share
@@ -168,7 +168,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn adaptive_avg_pool2d(self, places: impl Into<Pair>) -> Var<'g> {
         self.graph()
-            .record(AvgPool2d { regions: Regions::Equal(places.into().0), layout: Order::First }, &[self])
+            .record(AvgPool2d { regions: Regions::Equal(places.into().0), layout: Layout::Nchw }, &[self])
     }
 
     /// The mean of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.

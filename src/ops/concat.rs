@@ -8,7 +8,7 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
 use crate::graph::{Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
-use crate::shape::{Order, Shape};
+use crate::shape::{Layout, Shape};
 use dagrad_kernels::lattice;
 use dagrad_kernels::real::Real;
 
@@ -65,7 +65,7 @@ impl Op for Concat {
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let is_image = node.ty().shape.len() == 4;
-        let op = || Self { axis: Order::Last.axis(self.axis) };
+        let op = || Self { axis: Layout::Nhwc.axis(self.axis) };
         is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
     }
 

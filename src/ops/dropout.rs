@@ -8,7 +8,7 @@ use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
 use crate::graph::{Call, Gradient, Mode, Op, TensorType, Var, VjpInputs};
-use crate::shape::{Order, Shape};
+use crate::shape::{Layout, Shape};
 use dagrad_kernels::random;
 use dagrad_kernels::real::Real;
 
@@ -22,7 +22,7 @@ pub struct Mask {
     /// Tells the masks of one graph apart.
     stream: u64,
     /// In which layout an array of four axes is written: the same numbers either way.
-    layout: Order,
+    layout: Layout,
 }
 
 impl Op for Mask {
@@ -32,8 +32,8 @@ impl Op for Mask {
 
     fn infer(&self, _: &[&TensorType]) -> Result<TensorType, Problem> {
         Ok(TensorType::real(match self.layout {
-            Order::First => self.shape.clone(),
-            Order::Last => Order::Last.shape(Order::First.sizes(&self.shape)),
+            Layout::Nchw => self.shape.clone(),
+            Layout::Nhwc => Layout::Nhwc.shape(Layout::Nchw.sizes(&self.shape)),
         }))
     }
 
@@ -42,9 +42,9 @@ impl Op for Mask {
         let scale = if keep > 0.0 { 1.0 / keep } else { 0.0 };
         let source = [call.random.seed, self.stream, call.random.step];
         match self.layout {
-            Order::First => random::mask(source, keep, scale, call.output, call.workers),
-            Order::Last => {
-                let [_, channels, height, width] = Order::First.sizes(&self.shape);
+            Layout::Nchw => random::mask(source, keep, scale, call.output, call.workers),
+            Layout::Nhwc => {
+                let [_, channels, height, width] = Layout::Nchw.sizes(&self.shape);
                 let image = [channels, height * width];
                 random::mask_nhwc(source, keep, scale, image, call.output, call.workers);
             }
@@ -60,7 +60,7 @@ impl Op for Mask {
     }
 
     fn lower(&self, _: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        let mask = || Arc::new(Definition(Arc::new(Self { layout: Order::Last, ..self.clone() })));
+        let mask = || Arc::new(Definition(Arc::new(Self { layout: Layout::Nhwc, ..self.clone() })));
         (self.shape.len() == 4).then(|| Lowered::new(mask(), []))
     }
 }
@@ -102,7 +102,7 @@ impl<'g> Var<'g> {
             return self;
         }
         let stream = graph.dag().len() as u64;
-        self * graph.record(Mask { shape, drop, stream, layout: Order::First }, &[])
+        self * graph.record(Mask { shape, drop, stream, layout: Layout::Nchw }, &[])
     }
 }
 

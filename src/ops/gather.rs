@@ -6,7 +6,7 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
-use crate::shape::{Order, Shape};
+use crate::shape::{Layout, Shape};
 use dagrad_kernels::gather::Gather as Kernel;
 use dagrad_kernels::real::Real;
 
@@ -114,7 +114,7 @@ impl Op for Gather {
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let is_image = node.ty().shape.len() == 4;
-        let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
+        let op = || Self { axis: Layout::Nhwc.axis(self.axis), ..self.clone() };
         is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
     }
 }
@@ -166,7 +166,7 @@ impl Op for Scatter {
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let is_image = node.ty().shape.len() == 4;
-        let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
+        let op = || Self { axis: Layout::Nhwc.axis(self.axis), ..self.clone() };
         is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
     }
 }

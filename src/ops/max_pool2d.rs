@@ -14,7 +14,7 @@ use crate::graph::kernel::{BatchSplit, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::NodeRef;
 use crate::graph::{Call, Dtype, Gradient, Made, Op, Precision, TensorType, Var, VjpInputs};
-use crate::shape::{Order, Shape, Window};
+use crate::shape::{Layout, Shape, Window};
 use dagrad_kernels::pool::Pooling;
 use dagrad_kernels::real::Real;
 
@@ -23,14 +23,14 @@ use dagrad_kernels::real::Real;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Argmax {
     window: Window,
-    order: Order,
+    layout: Layout,
 }
 
 /// The values at the indices.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Take {
     window: Window,
-    order: Order,
+    layout: Layout,
 }
 
 /// The maxima themselves, of images NHWC, and along with them where they are: one walk for both.
@@ -44,7 +44,7 @@ pub(crate) struct MaxPool {
 pub struct Put {
     window: Window,
     plane: [usize; 2],
-    order: Order,
+    layout: Layout,
 }
 
 impl Op for Argmax {
@@ -54,22 +54,22 @@ impl Op for Argmax {
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         picture(operands[0])?;
-        let [batch, channels, height, width] = self.order.sizes(&operands[0].shape);
+        let [batch, channels, height, width] = self.layout.sizes(&operands[0].shape);
         let places = pooled_places(self.window, [height, width])?;
         if height.saturating_mul(width) > u32::MAX as usize {
             return Err(Problem::new(format!(
                 "a plane of {height}×{width} has more pixels than an index counts"
             )));
         }
-        Ok(TensorType::index(self.order.shape([batch, channels, places[0], places[1]])))
+        Ok(TensorType::index(self.layout.shape([batch, channels, places[0], places[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, self.order, call.operand_shape(0), call.shape);
+        let pooling = pooling(self.window, self.layout, call.operand_shape(0), call.shape);
         let (image, indices, workers) = (call.real(0), call.indices, call.workers);
-        match self.order {
-            Order::First => pooling.argmax(image, indices, workers),
-            Order::Last => pooling.argmax_last(channels(call.shape), image, indices, workers),
+        match self.layout {
+            Layout::Nchw => pooling.argmax(image, indices, workers),
+            Layout::Nhwc => pooling.argmax_last(channels(call.shape), image, indices, workers),
         }
     }
 
@@ -105,11 +105,11 @@ impl Op for Take {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, self.order, call.operand_shape(0), call.shape);
+        let pooling = pooling(self.window, self.layout, call.operand_shape(0), call.shape);
         let (image, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
-        match self.order {
-            Order::First => pooling.take(image, indices, out, workers),
-            Order::Last => pooling.take_last(channels(call.shape), image, indices, out, workers),
+        match self.layout {
+            Layout::Nchw => pooling.take(image, indices, out, workers),
+            Layout::Nhwc => pooling.take_last(channels(call.shape), image, indices, out, workers),
         }
     }
 
@@ -117,7 +117,7 @@ impl Op for Take {
         let (image, indices) = (inputs.operands[0].shape(), inputs.operands[1]);
         match argument {
             0 => {
-                let op = Put { window: self.window, plane: [image[2], image[3]], order: self.order };
+                let op = Put { window: self.window, plane: [image[2], image[3]], layout: self.layout };
                 Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream, indices]))
             }
             _ => Gradient::Constant,
@@ -135,12 +135,12 @@ impl Op for Take {
     /// What lies where the maximum is, is the maximum.
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let argmax = node.operand(1);
-        let is_maximum = argmax.op() == Some(&Argmax { window: self.window, order: self.order })
+        let is_maximum = argmax.op() == Some(&Argmax { window: self.window, layout: self.layout })
             && argmax.operand(0).id == node.operand(0).id;
         if is_maximum {
             return MaxPool { window: self.window }.lowered(0);
         }
-        let op = Self { order: Order::Last, ..self.clone() };
+        let op = Self { layout: Layout::Nhwc, ..self.clone() };
         Lowered::on_nhwc(op, &node.operand_types()).filter(|_| self.window.is_plain())
     }
 
@@ -155,16 +155,16 @@ impl Kernel for MaxPool {
     }
 
     fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
-        let [batch, channels, height, width] = Order::Last.sizes(&operands[0].shape);
+        let [batch, channels, height, width] = Layout::Nhwc.sizes(&operands[0].shape);
         let Ok([out_h, out_w]) = pooled_places(self.window, [height, width]) else {
             unreachable!("the shape rule has accepted the window")
         };
-        let shape = Order::Last.shape([batch, channels, out_h, out_w]);
+        let shape = Layout::Nhwc.shape([batch, channels, out_h, out_w]);
         smallvec![TensorType::real(&shape), TensorType::index(&shape)]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, Order::Last, call.operand_shape(0), call.shape);
+        let pooling = pooling(self.window, Layout::Nhwc, call.operand_shape(0), call.shape);
         let image = call.real(0);
         let positions = call.byproducts.into_iter().next().and_then(Made::index);
         pooling.max_last(channels(call.shape), image, call.output, positions, call.workers);
@@ -196,7 +196,7 @@ impl MaxPool {
 impl Put {
     /// The axes along which values are put: all others are those of the values.
     pub fn axes(&self) -> [usize; 2] {
-        self.order.plane()
+        self.layout.plane()
     }
 }
 
@@ -207,16 +207,16 @@ impl Op for Put {
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         picture(operands[0])?;
-        let [batch, channels, ..] = self.order.sizes(&operands[0].shape);
-        Ok(TensorType::real(self.order.shape([batch, channels, self.plane[0], self.plane[1]])))
+        let [batch, channels, ..] = self.layout.sizes(&operands[0].shape);
+        Ok(TensorType::real(self.layout.shape([batch, channels, self.plane[0], self.plane[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, self.order, call.shape, call.operand_shape(0));
+        let pooling = pooling(self.window, self.layout, call.shape, call.operand_shape(0));
         let (values, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
-        match self.order {
-            Order::First => pooling.put(values, indices, out, workers),
-            Order::Last => pooling.put_last(channels(call.shape), values, indices, out, workers),
+        match self.layout {
+            Layout::Nchw => pooling.put(values, indices, out, workers),
+            Layout::Nhwc => pooling.put_last(channels(call.shape), values, indices, out, workers),
         }
     }
 
@@ -234,7 +234,7 @@ impl Op for Put {
     }
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        let op = Self { order: Order::Last, ..self.clone() };
+        let op = Self { layout: Layout::Nhwc, ..self.clone() };
         Lowered::on_nhwc(op, &node.operand_types()).filter(|_| self.window.is_plain())
     }
 
@@ -246,7 +246,7 @@ impl Op for Put {
 impl Put {
     /// What takes values from where this puts them.
     pub fn adjoint(&self) -> Take {
-        Take { window: self.window, order: self.order }
+        Take { window: self.window, layout: self.layout }
     }
 }
 
@@ -278,8 +278,8 @@ pub(crate) fn pooled_places(window: Window, plane: [usize; 2]) -> Result<[usize;
 }
 
 /// The kernel's view of an image of shape `image` pooled to shape `pooled`.
-pub(crate) fn pooling(window: Window, order: Order, image: &Shape, pooled: &Shape) -> Pooling {
-    let ([_, _, height, width], [_, _, tall, wide]) = (order.sizes(image), order.sizes(pooled));
+pub(crate) fn pooling(window: Window, layout: Layout, image: &Shape, pooled: &Shape) -> Pooling {
+    let ([_, _, height, width], [_, _, tall, wide]) = (layout.sizes(image), layout.sizes(pooled));
     Pooling { plane: [height, width], places: [tall, wide], window }
 }
 
@@ -307,13 +307,13 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn max_pool2d(self, options: impl Into<Pool2dOptions>) -> Var<'g> {
         let window = options.into().window();
-        let argmax = Argmax { window, order: Order::First };
+        let argmax = Argmax { window, layout: Layout::Nchw };
         if let Err(problem) = argmax.infer(&[&self.ty()]) {
             return self.graph().refuse("max_pool2d", &["image"], &[self], problem);
         }
         let _layer = self.graph().composite("max_pool2d");
         let indices = self.graph().record(argmax, &[self]);
-        self.graph().record(Take { window, order: Order::First }, &[self, indices])
+        self.graph().record(Take { window, layout: Layout::Nchw }, &[self, indices])
     }
 }
 

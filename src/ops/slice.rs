@@ -10,7 +10,7 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
-use crate::shape::{Order, Shape, Window};
+use crate::shape::{Layout, Shape, Window};
 use dagrad_kernels::lattice::{Lattice, Points};
 use dagrad_kernels::real::Real;
 
@@ -124,7 +124,7 @@ impl Op for Embed {
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let points = nhwc(&self.points)?;
-        let shape = Order::Last.shape(Order::First.sizes(&self.shape));
+        let shape = Layout::Nhwc.shape(Layout::Nchw.sizes(&self.shape));
         Lowered::on_nhwc(Self { shape, points, value: self.value }, &node.operand_types())
     }
 
@@ -137,7 +137,7 @@ impl Op for Embed {
 /// The points of images `[N, C, H, W]` in the order of NHWC.
 fn nhwc(points: &[Points]) -> Option<SmallVec<[Points; 6]>> {
     let &[samples, channels, rows, columns] = points else { return None };
-    Some(Order::Last.in_order([samples, channels, rows, columns]).into_iter().collect())
+    Some(Layout::Nhwc.permute([samples, channels, rows, columns]).into_iter().collect())
 }
 
 /// The points where there are so many rows: fewer than recorded if a few samples are dealt with at a time.

@@ -7,7 +7,7 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
 use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
-use crate::shape::Order;
+use crate::shape::Layout;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::softmax::Classes;
 
@@ -52,7 +52,7 @@ impl Op for Softmax {
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let is_image = node.ty().shape.len() == 4;
-        let op = || Self { axis: Order::Last.axis(self.axis), ..self.clone() };
+        let op = || Self { axis: Layout::Nhwc.axis(self.axis), ..self.clone() };
         is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
     }
 

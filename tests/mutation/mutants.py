@@ -273,7 +273,7 @@ GRAPH = mutants(
     ("compile/liveness.rs", "        self.last_reader[value]\n",
      "        let last = self.last_reader[value];\n        if last == usize::MAX { last } else { last.saturating_sub(1) }\n",
      "a value is given back one step too early", "--test compile plan", PROPERTIES),
-    ("compile/lower.rs", "let made = self.transpose(nhwc, Order::First, id);", "let made = nhwc;",
+    ("compile/lower.rs", "let made = self.transpose(nhwc, Layout::Nchw, id);", "let made = nhwc;",
      "lowering forgets to transpose back", "--test compile plan", CONV),
     ("compile/lower.rs", "Node { kind: Kind::Output(number), ty,", "Node { kind: Kind::Output(0), ty,",
      "a further output of a kernel stands for its first", "--test compile plan", POOL),
