@@ -257,7 +257,7 @@ fn call(
         operands: operands.iter().map(operand).collect(),
         output: &mut output[MARGIN..MARGIN + reals],
         indices: &mut indices,
-        byproducts: SmallVec::new(),
+        further_outputs: SmallVec::new(),
         shape,
         scratch: &mut vec![f64::NAN; op.scratch(&dag.operand_types(id))],
         workers,

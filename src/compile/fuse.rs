@@ -9,7 +9,7 @@ use super::chain::{Chain, MAX_INSTRUCTIONS, MAX_OPERANDS};
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
 use crate::graph::kernel::{BatchSplit, Kernel};
-use crate::graph::op::{Call, Made, Operand, Precision, TensorType};
+use crate::graph::op::{Call, Operand, OutputSlot, Precision, TensorType};
 use dagrad_kernels::elementwise::{self, Argument, Function, Outputs, Read, Target, Term};
 use dagrad_kernels::walk::Walk;
 
@@ -140,9 +140,9 @@ impl Kernel for Fused {
                 (Operand::Index(..), _) => unreachable!("elementwise functions take real numbers"),
             })
             .collect();
-        // Somebody reads each of them, or it would be no by-product.
-        let byproducts = call.byproducts.into_iter().filter_map(Made::real);
-        let out: Outputs<'_, T> = [call.output].into_iter().chain(byproducts).collect();
+        // Somebody reads each of them, or it would not be there.
+        let further_outputs = call.further_outputs.into_iter().filter_map(OutputSlot::real);
+        let out: Outputs<'_, T> = [call.output].into_iter().chain(further_outputs).collect();
         elementwise::run(&self.program, &reads, out, call.workers);
     }
 

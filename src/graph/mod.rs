@@ -12,6 +12,6 @@ mod show;
 mod var;
 
 pub use init::Init;
-pub use op::{Call, Dtype, Gradient, Made, Op, Operand, Precision, TensorType, VjpInputs};
+pub use op::{Call, Dtype, Gradient, Op, Operand, OutputSlot, Precision, TensorType, VjpInputs};
 pub use recorder::{Graph, Layer, Mode, Update};
 pub use var::Var;

@@ -180,7 +180,7 @@ pub struct Call<'a, T> {
     /// Where to write instead if the result is of [`Dtype::Index`].
     pub indices: &'a mut [u32],
     /// Where to write a kernel's further outputs; an operation has none.
-    pub byproducts: SmallVec<[Made<'a, T>; 4]>,
+    pub further_outputs: SmallVec<[OutputSlot<'a, T>; 4]>,
     /// The output's shape.
     pub shape: &'a Shape,
     /// As many numbers as [`Op::scratch`] asked for, undefined before.
@@ -200,9 +200,9 @@ pub struct Random {
     pub step: u64,
 }
 
-/// Where a by-product goes.
+/// Where a further output goes.
 #[derive(Debug)]
-pub enum Made<'a, T> {
+pub enum OutputSlot<'a, T> {
     /// Real numbers.
     Real(&'a mut [T]),
     /// Indices.
@@ -211,7 +211,7 @@ pub enum Made<'a, T> {
     Unread,
 }
 
-impl<'a, T> Made<'a, T> {
+impl<'a, T> OutputSlot<'a, T> {
     /// Where real numbers go, if there are any.
     pub fn real(self) -> Option<&'a mut [T]> {
         if let Self::Real(numbers) = self { Some(numbers) } else { None }
@@ -230,7 +230,7 @@ pub enum Operand<'a, T> {
     Real(&'a Shape, &'a [T]),
     /// Indices.
     Index(&'a Shape, &'a [u32]),
-    /// The numbers already lie in the output (0) or a by-product (from 1 on), where the operation allows that.
+    /// The numbers already lie in the output (0) or a further output (from 1 on), where the operation allows that.
     InPlace(usize),
 }
 

@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::graph::kernel::{BatchSplit, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::NodeRef;
-use crate::graph::{Call, Dtype, Gradient, Made, Op, Precision, TensorType, Var, VjpInputs};
+use crate::graph::{Call, Dtype, Gradient, Op, OutputSlot, Precision, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape, Window};
 use dagrad_kernels::pool::Pooling;
 use dagrad_kernels::real::Real;
@@ -166,7 +166,7 @@ impl Kernel for MaxPool {
     fn run<T: Precision>(&self, call: Call<'_, T>) {
         let pooling = pooling(self.window, Layout::Nhwc, call.operand_shape(0), call.shape);
         let image = call.real(0);
-        let positions = call.byproducts.into_iter().next().and_then(Made::index);
+        let positions = call.further_outputs.into_iter().next().and_then(OutputSlot::index);
         pooling.max_last(channels(call.shape), image, call.output, positions, call.workers);
     }
 

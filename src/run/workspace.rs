@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::compile::{Group, Place, Plan, Source, Step};
 use crate::error::{Error, Result};
-use crate::graph::op::{Call, Made, Operand, Random};
+use crate::graph::op::{Call, Operand, OutputSlot, Random};
 use crate::graph::{Dtype, Precision};
 use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
@@ -269,21 +269,22 @@ impl<'a> Memory<'a> {
         let operands = operands.collect();
         let every = step.split.as_ref().map(|split| split.every);
         let (mut output, mut indices): (&mut [T], &mut [u32]) = (&mut [], &mut []);
-        let mut byproducts: SmallVec<[Made<'_, T>; 4]> = SmallVec::new();
+        let mut further_outputs: SmallVec<[OutputSlot<'_, T>; 4]> = SmallVec::new();
         for (number, made) in step.results.iter().enumerate() {
             // SAFETY: as above; results lie apart from each other.
-            let made =
-                made.as_ref().map_or(Made::Unread, |made| unsafe { self.made(&made.source, task, every) });
+            let made = made
+                .as_ref()
+                .map_or(OutputSlot::Unread, |made| unsafe { self.made(&made.source, task, every) });
             match made {
-                Made::Real(numbers) if number == 0 => output = numbers,
-                Made::Index(numbers) if number == 0 => indices = numbers,
-                made => byproducts.push(made),
+                OutputSlot::Real(numbers) if number == 0 => output = numbers,
+                OutputSlot::Index(numbers) if number == 0 => indices = numbers,
+                made => further_outputs.push(made),
             }
         }
         // SAFETY: the caller vouches for it.
         let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.cast::<T>().as_ptr(), step.scratch) };
         let (shape, workers, random) = (task.shapes[step.operands.len()], task.workers, task.random);
-        let call = Call { operands, output, indices, byproducts, shape, scratch, workers, random };
+        let call = Call { operands, output, indices, further_outputs, shape, scratch, workers, random };
         let values = || {
             let real = step.made().map(|made| &made.source).filter(|source| source.ty.dtype == Dtype::Real);
             // SAFETY: asked for when the kernel has returned.
@@ -301,13 +302,13 @@ impl<'a> Memory<'a> {
     ///
     /// # Safety
     /// Nothing else may read or write them while the slice lives.
-    unsafe fn made<T>(&self, source: &Source, task: &Task<'_>, every: Option<usize>) -> Made<'a, T> {
+    unsafe fn made<T>(&self, source: &Source, task: &Task<'_>, every: Option<usize>) -> OutputSlot<'a, T> {
         let elements = task.elements(source, every);
         // SAFETY: the same contract.
         match source.ty.dtype {
-            Dtype::Real => Made::Real(unsafe { self.slice_mut(source, elements) }),
+            Dtype::Real => OutputSlot::Real(unsafe { self.slice_mut(source, elements) }),
             // SAFETY: as above.
-            Dtype::Index => Made::Index(unsafe { self.slice_mut(source, elements) }),
+            Dtype::Index => OutputSlot::Index(unsafe { self.slice_mut(source, elements) }),
         }
     }
 

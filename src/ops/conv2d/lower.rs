@@ -10,7 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{Conv2d, Factor};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Algorithm, Lowered, OperandLayout, Target};
-use crate::graph::{Call, Made, Precision, TensorType};
+use crate::graph::{Call, OutputSlot, Precision, TensorType};
 use crate::ops::max_pool2d::MaxPool;
 use dagrad_kernels::conv::nhwc::{Direct, finish_weight_sums};
 use dagrad_kernels::conv::{Choice, Convolution, WinogradUse, select};
@@ -161,7 +161,7 @@ impl Kernel for ConvKernel {
                 winograd.prepare_adjoint(real(0), out, workers)
             }
             (Part::Output, Method::Direct(direct)) if self.pool => {
-                let positions = call.byproducts.into_iter().next().and_then(Made::index);
+                let positions = call.further_outputs.into_iter().next().and_then(OutputSlot::index);
                 direct.forward_pooled(real(0), real(1), epilogue, out, positions, workers);
             }
             (Part::Output, Method::Direct(direct)) => {
