@@ -80,7 +80,7 @@ pub enum Function {
 
 impl Function {
     /// Whether a machine takes long for it, compared to reading the arguments.
-    pub fn is_slow(self) -> bool {
+    pub fn is_compute_bound(self) -> bool {
         !matches!(
             self,
             Self::Add

@@ -1,7 +1,8 @@
-//! The loops of `dagrad`: everything that touches many numbers. Slices in, slices out; no graphs, no allocation.
+//! The loops of `dagrad`: everything that touches many numbers. Slices in, slices out; no graphs, and no allocation once
+//! scratch has grown.
 //!
-//! Every kernel splits its work by the shape of the problem alone, so its result is the same to the bit for any
-//! number of threads, and for every instruction set.
+//! A kernel adds up every sum in an order that depends on the shape of the problem alone. So its result is the same to the
+//! bit for any number of threads, and for every instruction set.
 //!
 //! This crate is a part of `dagrad` and has no interface of its own to keep stable. It is apart so that it is compiled
 //! once, and not again when an operation or a pass changes. See [`precompiled`] for how that is done.
@@ -30,8 +31,3 @@ pub mod walk;
 pub mod window;
 pub mod winograd;
 pub mod workers;
-
-/// Kernels on images whose channels lie last.
-pub mod channels_last {
-    pub use crate::conv::nhwc::{Direct, finish_weight_sums, to_channels_first, to_channels_last};
-}

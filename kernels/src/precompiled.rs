@@ -6,7 +6,7 @@
 //! compiled by everybody who calls it.
 
 use crate::conv::Convolution;
-use crate::conv::nhwc::{Direct, finish_weight_sums, to_channels_first, to_channels_last};
+use crate::conv::nhwc::{Direct, finish_weight_grad, nchw_to_nhwc, nhwc_to_nchw};
 use crate::gather::{self, Gather};
 use crate::gemm::Gemm;
 use crate::lattice::{self, Lattice};
@@ -26,22 +26,22 @@ fn in_precision<T: Real>() -> Vec<*const ()> {
         ($($function:expr),* $(,)?) => { vec![$($function as *const ()),*] };
     }
     addresses![
-        Average::means::<T>,
-        Average::means_nhwc::<T>,
-        Average::spread::<T>,
-        Average::spread_nhwc::<T>,
+        Average::mean::<T>,
+        Average::mean_nhwc::<T>,
+        Average::mean_adjoint::<T>,
+        Average::mean_adjoint_nhwc::<T>,
         Classes::softmax::<T>,
         Convolution::col2im::<T>,
         Convolution::forward::<T>,
         Convolution::im2col::<T>,
-        Convolution::image_adjoint::<T>,
-        Convolution::weight_adjoint::<T>,
+        Convolution::input_grad::<T>,
+        Convolution::weight_grad::<T>,
         Direct::forward::<T>,
         Direct::forward_pooled::<T>,
-        Direct::image_adjoint::<T>,
+        Direct::input_grad::<T>,
         Direct::prepare::<T>,
-        Direct::prepare_adjoint::<T>,
-        Direct::weight_sums::<T>,
+        Direct::prepare_input_grad::<T>,
+        Direct::weight_grad_sums::<T>,
         Gather::add::<T>,
         Gather::read::<T>,
         Gemm::run::<T>,
@@ -49,27 +49,27 @@ fn in_precision<T: Real>() -> Vec<*const ()> {
         Lattice::read::<T>,
         Lattice::write::<T>,
         Pooling::argmax::<T>,
-        Pooling::argmax_last::<T>,
-        Pooling::max_last::<T>,
+        Pooling::argmax_nhwc::<T>,
+        Pooling::max_nhwc::<T>,
         Pooling::put::<T>,
-        Pooling::put_last::<T>,
+        Pooling::put_nhwc::<T>,
         Pooling::take::<T>,
-        Pooling::take_last::<T>,
+        Pooling::take_nhwc::<T>,
         Winograd::forward::<T>,
-        Winograd::image_adjoint::<T>,
+        Winograd::input_grad::<T>,
         Winograd::prepare::<T>,
-        Winograd::prepare_adjoint::<T>,
-        Winograd::weight_sums::<T>,
+        Winograd::prepare_input_grad::<T>,
+        Winograd::weight_grad_sums::<T>,
         elementwise::apply::<T>,
         elementwise::run::<T>,
-        finish_weight_sums::<T>,
+        finish_weight_grad::<T>,
         gather::argmax::<T>,
         lattice::concatenate::<T>,
         random::mask::<T>,
         random::mask_nhwc::<T>,
         reduce::sum::<T>,
-        to_channels_first::<T>,
-        to_channels_last::<T>,
+        nhwc_to_nchw::<T>,
+        nchw_to_nhwc::<T>,
         walk::copy::<T>,
     ]
 }

@@ -31,17 +31,17 @@ pub trait Real:
     /// The nearest number of this type.
     fn of(value: f64) -> Self;
 
-    /// The same number in double precision, exactly.
-    fn wide(self) -> f64;
+    /// The same number in double precision, exactly. (`to_f64` is taken: `num_traits` has a fallible one.)
+    fn into_f64(self) -> f64;
 
     /// The error function 2/√π ∫₀ˣ e^(−t²) dt.
     fn erf(self) -> Self;
 
-    /// A number with these low bits, to carry an index through registers of numbers.
-    fn carrying(index: u32) -> Self;
+    /// A number whose low bits are an index, so that registers of numbers can hold indices.
+    fn from_index(index: u32) -> Self;
 
-    /// The low bits.
-    fn carried(self) -> u32;
+    /// The index in the low bits.
+    fn to_index(self) -> u32;
 }
 
 /// Keeps outsiders from adding number types.
@@ -80,21 +80,21 @@ impl Real for f32 {
     }
 
     #[inline(always)]
-    fn wide(self) -> f64 {
+    fn into_f64(self) -> f64 {
         f64::from(self)
     }
 
     fn erf(self) -> Self {
-        crate::erf::erf(self.wide()) as f32
+        crate::erf::erf(self.into_f64()) as f32
     }
 
     #[inline(always)]
-    fn carrying(index: u32) -> Self {
+    fn from_index(index: u32) -> Self {
         Self::from_bits(index)
     }
 
     #[inline(always)]
-    fn carried(self) -> u32 {
+    fn to_index(self) -> u32 {
         self.to_bits()
     }
 }
@@ -114,7 +114,7 @@ impl Real for f64 {
     }
 
     #[inline(always)]
-    fn wide(self) -> f64 {
+    fn into_f64(self) -> f64 {
         self
     }
 
@@ -123,12 +123,12 @@ impl Real for f64 {
     }
 
     #[inline(always)]
-    fn carrying(index: u32) -> Self {
+    fn from_index(index: u32) -> Self {
         Self::from_bits(u64::from(index))
     }
 
     #[inline(always)]
-    fn carried(self) -> u32 {
+    fn to_index(self) -> u32 {
         self.to_bits() as u32
     }
 }

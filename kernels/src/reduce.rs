@@ -113,9 +113,9 @@ fn sum_run<T: Real>(run: &[T]) -> f64 {
     let mut lanes = [0.0; 16];
     let (blocks, rest) = run.as_chunks::<16>();
     for block in blocks {
-        lanes.iter_mut().zip(block).for_each(|(lane, value)| *lane += value.wide());
+        lanes.iter_mut().zip(block).for_each(|(lane, value)| *lane += value.into_f64());
     }
-    lanes.iter().sum::<f64>() + rest.iter().map(|value| value.wide()).sum::<f64>()
+    lanes.iter().sum::<f64>() + rest.iter().map(|value| value.into_f64()).sum::<f64>()
 }
 
 /// Adds rows that lie one after the other to their totals: some rows side by side, so that registers are full
@@ -128,7 +128,7 @@ fn sum_neighbouring_rows<T: Real>(rows: &[T], totals: &mut [f64], lanes: &mut [T
             lanes.iter_mut().zip(rows).for_each(|(lane, &x)| *lane += x);
         }
         for lanes in lanes.chunks_exact(totals.len()) {
-            totals.iter_mut().zip(lanes).for_each(|(total, lane)| *total += lane.wide());
+            totals.iter_mut().zip(lanes).for_each(|(total, lane)| *total += lane.into_f64());
         }
     }
 }
@@ -156,7 +156,7 @@ fn sum_rows<T: Real>(plan: &Plan, data: &[T], first: usize, out: &mut [T], local
         }
         for combination in 0..combinations(&plan.summed) {
             let start = base + offset(&plan.summed, combination);
-            totals.iter_mut().zip(&data[start..start + len]).for_each(|(total, x)| *total += x.wide());
+            totals.iter_mut().zip(&data[start..start + len]).for_each(|(total, x)| *total += x.into_f64());
         }
         out[done..done + len].iter_mut().zip(totals).for_each(|(out, total)| *out = T::of(*total));
         done += len;

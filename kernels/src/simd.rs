@@ -93,9 +93,9 @@ pub trait Vector<T>: Copy {
             Self::load(lanes.as_ptr())
         }
     }
-    /// Writes the indices that the first `count` lanes carry.
+    /// Writes the indices in the first `count` lanes; see [`Real::from_index`].
     #[inline(always)]
-    unsafe fn store_carried(self, to: *mut u32, count: usize)
+    unsafe fn store_indices(self, to: *mut u32, count: usize)
     where
         T: Real,
     {
@@ -106,7 +106,7 @@ pub trait Vector<T>: Copy {
             } else {
                 let mut lanes = [T::zero(); MAX_LANES];
                 self.store(lanes.as_mut_ptr());
-                (0..count).for_each(|lane| *to.add(lane) = lanes[lane].carried());
+                (0..count).for_each(|lane| *to.add(lane) = lanes[lane].to_index());
             }
         }
     }

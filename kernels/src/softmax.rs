@@ -31,13 +31,13 @@ impl Classes {
     fn one<T: Real>(&self, data: &[T], logarithm: bool, out: &mut [T]) {
         let values = || data.iter().step_by(self.inner).copied();
         let maximum = values().fold(T::neg_infinity(), |a, b| if b > a { b } else { a });
-        let total: f64 = values().map(|value| (value - maximum).exp().wide()).sum();
+        let total: f64 = values().map(|value| (value - maximum).exp().into_f64()).sum();
         let outputs = out.iter_mut().step_by(self.inner).zip(values());
         if logarithm {
             let log_total = T::of(total.ln());
             outputs.for_each(|(out, value)| *out = value - maximum - log_total);
         } else {
-            outputs.for_each(|(out, value)| *out = T::of((value - maximum).exp().wide() / total));
+            outputs.for_each(|(out, value)| *out = T::of((value - maximum).exp().into_f64() / total));
         }
     }
 }

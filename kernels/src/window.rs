@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use crate::problem::Problem;
 
-/// A window that slides over the last two axes of a picture: `[vertical, horizontal]` throughout.
+/// A window that slides over the last two axes of an image: `[vertical, horizontal]` throughout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// How many rows and columns of pixels the window sees.
     pub kernel: [usize; 2],
-    /// How far apart in the picture these are: 1 for neighbours.
+    /// How far apart in the image these are: 1 for neighbours.
     pub dilation: [usize; 2],
     /// How far the window moves between two outputs.
     pub stride: [usize; 2],
@@ -28,20 +28,20 @@ pub enum Remainder {
     /// They are not visited.
     #[default]
     Dropped,
-    /// One more window covers them, which reaches beyond the padded picture; unless it would see nothing but padding.
+    /// One more window covers them, which reaches beyond the padded image; unless it would see nothing but padding.
     Covered,
     /// They are an error.
     Refused,
 }
 
 impl Window {
-    /// A window of neighbouring pixels that moves by `stride`, over a picture with `padding` on both sides.
+    /// A window of neighbouring pixels that moves by `stride`, over an image with `padding` on both sides.
     pub const fn new(kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Self {
         let remainder = Remainder::Dropped;
         Self { kernel, dilation: [1; 2], stride, padding, padding_after: padding, remainder }
     }
 
-    /// Whether it sees neighbouring pixels and keeps within the padded picture.
+    /// Whether it sees neighbouring pixels and keeps within the padded image.
     pub fn is_plain(&self) -> bool {
         self.dilation == [1; 2] && self.remainder != Remainder::Covered
     }
@@ -54,18 +54,18 @@ impl Window {
         })
     }
 
-    /// The part of a picture's `size` pixels along `axis` that a window of neighbouring pixels covers at `place`.
-    pub fn covered(&self, axis: usize, place: usize, size: usize) -> Range<usize> {
-        let start = place * self.stride[axis];
+    /// The part of an image's `size` pixels along `axis` that a window of neighbouring pixels covers at `position`.
+    pub fn covered(&self, axis: usize, position: usize, size: usize) -> Range<usize> {
+        let start = position * self.stride[axis];
         let end = (start + self.kernel[axis]).saturating_sub(self.padding[axis]);
         start.saturating_sub(self.padding[axis]).min(size)..end.min(size)
     }
 
-    /// How many places the window has along each axis: ⌊(H + P + P' − D · (F − 1) − 1) / S⌋ + 1, with padding P before
-    /// and P' after.
+    /// The output size, which is how many positions the window has along each axis: ⌊(H + P + P' − D · (F − 1) − 1) / S⌋ + 1,
+    /// with padding P before and P' after.
     ///
     /// # Errors
-    /// A window, stride or dilation of 0, a window larger than the padded picture, or pixels left over where they are
+    /// A window, stride or dilation of 0, a window larger than the padded image, or pixels left over where they are
     /// [refused](Remainder::Refused).
     pub fn output_size(&self, image: [usize; 2]) -> Result<[usize; 2], Problem> {
         Ok([self.size_along(0, image[0])?, self.size_along(1, image[1])?])
@@ -96,7 +96,7 @@ impl Window {
         })?;
         let extent = self.extent()[axis];
         let room = padded.checked_sub(extent).ok_or_else(|| {
-            Problem::new(format!("the window's {name} {extent} is larger than the padded picture's {padded}"))
+            Problem::new(format!("the window's {name} {extent} is larger than the padded image's {padded}"))
                 .hint("add padding, take a smaller window, or pool less before it")
         })?;
         match self.remainder {
@@ -105,7 +105,7 @@ impl Window {
                 room % stride
             ))
             .hint("change the padding or the stride, or leave out `exact` to drop them")),
-            // A window more would begin here; beyond the picture it would see nothing of it.
+            // One more window begins at this pixel. It counts only if it sees some of the image.
             Remainder::Covered if room % stride != 0 && (room / stride + 1) * stride < before + size => {
                 Ok(room / stride + 2)
             }
@@ -116,7 +116,7 @@ impl Window {
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pair = |[tall, wide]: [usize; 2]| format!("{tall}×{wide}");
+        let pair = |[h, w]: [usize; 2]| format!("{h}×{w}");
         write!(f, "window {}, stride {}, ", pair(self.kernel), pair(self.stride))?;
         write!(f, "padding {}", pair(self.padding))?;
         if self.padding_after != self.padding {

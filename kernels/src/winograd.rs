@@ -95,15 +95,15 @@ impl Winograd {
         by_window!(self, R => self.forward_sizes().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
     }
 
-    /// How many numbers the weights transformed for [`image_adjoint`](Self::image_adjoint) have.
-    pub fn prepared_adjoint(&self) -> usize {
+    /// How many numbers the weights transformed for [`input_grad`](Self::input_grad) have.
+    pub fn prepared_input_grad(&self) -> usize {
         prepared(points(self.window()), self.sizes.filters, self.sizes.channels)
     }
 
-    /// Transforms weights, \[filters, channels, k, k\], for [`image_adjoint`](Self::image_adjoint).
+    /// Transforms weights, \[filters, channels, k, k\], for [`input_grad`](Self::input_grad).
     #[inline(never)]
-    pub fn prepare_adjoint<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
-        debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared_adjoint()]);
+    pub fn prepare_input_grad<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
+        debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared_input_grad()]);
         let taps = self.window() * self.window();
         let source = Source { filter: taps, channel: self.sizes.channels * taps, is_rotated: true };
         by_window!(self, R => self.input_grad_sizes().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
@@ -132,7 +132,7 @@ impl Winograd {
     /// The adjoint of [`forward`](Self::forward) in the image, which has the shape of `out`. Where there is a gate,
     /// also of that shape, numbers become 0 whose gate is ≤ 0.
     #[inline(never)]
-    pub fn image_adjoint<T: Real>(
+    pub fn input_grad<T: Real>(
         &self,
         prepared: &[T],
         upstream: &[T],
@@ -142,7 +142,7 @@ impl Winograd {
     ) {
         debug_assert_eq!(
             [upstream.len(), prepared.len(), out.len()],
-            [self.outputs(), self.prepared_adjoint(), self.images()]
+            [self.outputs(), self.prepared_input_grad(), self.images()]
         );
         debug_assert!(gate.is_none_or(|gate| gate.len() == out.len()));
         let operands = (upstream, prepared);
@@ -152,7 +152,7 @@ impl Winograd {
     /// The adjoint of [`forward`](Self::forward) in the weights, one row of sums for every `every` consecutive
     /// images: \[⌈batch / every⌉, k, k, channels, filters\]. The last row may have fewer images.
     #[inline(never)]
-    pub fn weight_sums<T: Real>(
+    pub fn weight_grad_sums<T: Real>(
         &self,
         image: &[T],
         upstream: &[T],

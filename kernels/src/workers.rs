@@ -51,9 +51,9 @@ struct Shared {
     /// For each thread, how many tasks of its share have been taken. The caller is thread 0.
     taken: Box<[Counter]>,
     /// How much scratch all threads have, on both levels; before the first time more than there can be.
-    settled: [AtomicUsize; 2],
+    equalized: [AtomicUsize; 2],
     /// Whether tasks are taken from the last one to the first.
-    backwards: AtomicBool,
+    is_reversed: AtomicBool,
     /// How many threads have started.
     started: AtomicUsize,
     /// How many threads sleep or are about to.
@@ -139,8 +139,8 @@ impl Workers {
             state: AtomicUsize::new(0),
             job: UnsafeCell::new(Job::Stop),
             taken: (0..=others).map(|_| Counter::default()).collect(),
-            settled: [const { AtomicUsize::new(usize::MAX) }; 2],
-            backwards: AtomicBool::new(false),
+            equalized: [const { AtomicUsize::new(usize::MAX) }; 2],
+            is_reversed: AtomicBool::new(false),
             started: AtomicUsize::new(0),
             sleeping: AtomicUsize::new(0),
             panic: Mutex::new(None),
@@ -168,12 +168,12 @@ impl Workers {
 
     /// Gives every thread as much scratch as any has asked for, so that it need not grow later, when by chance
     /// another thread gets the larger tasks.
-    pub fn settle(&self) {
+    pub fn equalize_scratch(&self) {
         let asked = [Level::Outer.asked(), Level::Nested.asked()];
         let is_new =
-            |(settled, asked): (&AtomicUsize, usize)| settled.swap(asked, Ordering::Relaxed) != asked;
+            |(equalized, asked): (&AtomicUsize, usize)| equalized.swap(asked, Ordering::Relaxed) != asked;
         // Both are looked at, so that both are noted.
-        let news = self.shared.settled.iter().zip(asked).filter(|&pair| is_new(pair)).count();
+        let news = self.shared.equalized.iter().zip(asked).filter(|&pair| is_new(pair)).count();
         if news == 0 || BUSY.get() {
             return;
         }
@@ -193,8 +193,8 @@ impl Workers {
 
     /// Lets the following runs go through their tasks the other way round. What the caches still hold of the data
     /// that one sweep ended with is then used first by the next, instead of being replaced just before its turn.
-    pub fn turn(&self) {
-        self.shared.backwards.fetch_xor(true, Ordering::Relaxed);
+    pub fn reverse_task_order(&self) {
+        self.shared.is_reversed.fetch_xor(true, Ordering::Relaxed);
     }
 
     /// The instruction set that kernels are to use.
@@ -352,7 +352,7 @@ impl Shared {
 
     /// Does tasks until none is left, those of the thread's own share first; keeps the first panic for the caller.
     fn drain(&self, thread: usize, tasks: usize, task: Task, local: &mut Local) {
-        let (threads, backwards) = (self.taken.len(), self.backwards.load(Ordering::Relaxed));
+        let (threads, is_reversed) = (self.taken.len(), self.is_reversed.load(Ordering::Relaxed));
         for owner in (thread..threads).chain(0..thread) {
             let share = owner * tasks / threads..(owner + 1) * tasks / threads;
             loop {
@@ -360,7 +360,7 @@ impl Shared {
                 if taken >= share.len() {
                     break;
                 }
-                let index = if backwards { share.end - 1 - taken } else { share.start + taken };
+                let index = if is_reversed { share.end - 1 - taken } else { share.start + taken };
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(index, local))) {
                     lock(&self.panic).get_or_insert(panic);
                 }

@@ -36,11 +36,11 @@ pub fn check<T: Real>(what: &str, expected: &[f64], scale: f64, kernel: impl FnO
     memory[16..16 + len].fill(T::nan());
     kernel(&mut memory[16..16 + len]);
     for (index, (&expected, found)) in expected.iter().zip(&memory[16..]).enumerate() {
-        let error = (found.wide() - expected).abs();
-        assert!(error <= scale * T::epsilon().wide(), "{what}: {found} at {index} instead of {expected}");
+        let error = (found.into_f64() - expected).abs();
+        assert!(error <= scale * T::epsilon().into_f64(), "{what}: {found} at {index} instead of {expected}");
     }
     let mut edges = memory[..16].iter().chain(&memory[16 + len..]);
-    assert!(edges.all(|edge| edge.wide() == CANARY), "{what}: wrote outside");
+    assert!(edges.all(|edge| edge.into_f64() == CANARY), "{what}: wrote outside");
 }
 
 /// Σ a · b.

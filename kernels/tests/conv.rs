@@ -23,22 +23,22 @@ fn check_all<T: Real>(sizes: &Convolution, workers: &Workers) {
     let (image, weight) = (numbers::<T>(images, 1), numbers::<T>(weights, 2));
     let (upstream, bias) = (numbers::<T>(outputs, 3), numbers::<T>(sizes.groups * sizes.filters, 4));
     let plane = sizes.output[0] * sizes.output[1];
-    let mut out: Vec<f64> = (0..outputs).map(|at| bias[at / plane % bias.len()].wide()).collect();
+    let mut out: Vec<f64> = (0..outputs).map(|at| bias[at / plane % bias.len()].into_f64()).collect();
     let (mut image_out, mut weight_out) = (vec![0.0; images], vec![0.0; weights]);
     products(sizes, false, |product| {
-        out[product.output] += image[product.image].wide() * weight[product.weight].wide();
-        image_out[product.image] += upstream[product.output].wide() * weight[product.weight].wide();
-        weight_out[product.weight] += upstream[product.output].wide() * image[product.image].wide();
+        out[product.output] += image[product.image].into_f64() * weight[product.weight].into_f64();
+        image_out[product.image] += upstream[product.output].into_f64() * weight[product.weight].into_f64();
+        weight_out[product.weight] += upstream[product.output].into_f64() * image[product.image].into_f64();
     });
     check::<T>(&format!("forward {what}"), &out, rounding(weights), |out| {
         let epilogue = Epilogue { bias: Some(&bias), relu: false };
-        sizes.forward(&image, &weight, epilogue, out, &mut [], workers);
+        sizes.forward(&image, &weight, epilogue, out, workers);
     });
     check::<T>(&format!("image adjoint {what}"), &image_out, rounding(weights), |out| {
-        sizes.image_adjoint(&weight, &upstream, out, &mut [], workers);
+        sizes.input_grad(&weight, &upstream, out, workers);
     });
     check::<T>(&format!("weight adjoint {what}"), &weight_out, rounding(sizes.batch * plane), |out| {
-        sizes.weight_adjoint(&image, &upstream, out, &mut [], workers);
+        sizes.weight_grad(&image, &upstream, out, workers);
     });
 }
 
@@ -57,9 +57,9 @@ fn all_outputs<T: Real>(sizes: &Convolution, workers: &Workers) -> [Vec<T>; 3] {
     let (image, weight) = (numbers::<T>(images, 1), numbers::<T>(weights, 2));
     let upstream = numbers::<T>(outputs, 3);
     let mut all = [outputs, images, weights].map(|count| vec![T::nan(); count]);
-    sizes.forward(&image, &weight, Epilogue::default(), &mut all[0], &mut [], workers);
-    sizes.image_adjoint(&weight, &upstream, &mut all[1], &mut [], workers);
-    sizes.weight_adjoint(&image, &upstream, &mut all[2], &mut [], workers);
+    sizes.forward(&image, &weight, Epilogue::default(), &mut all[0], workers);
+    sizes.input_grad(&weight, &upstream, &mut all[1], workers);
+    sizes.weight_grad(&image, &upstream, &mut all[2], workers);
     all
 }
 
@@ -116,7 +116,7 @@ fn relu_of_the_epilogue_lets_nan_pass() {
     let mut out = [9.0f32; 6];
     let epilogue = Epilogue { bias: Some(&[1.0, -1.0]), relu: true };
     let image = [f32::NAN, 0.5, -3.0];
-    sizes.forward(&image, &[1.0, 1.0], epilogue, &mut out, &mut [], &workers);
+    sizes.forward(&image, &[1.0, 1.0], epilogue, &mut out, &workers);
     assert!(out[0].is_nan() && out[3].is_nan());
     assert_eq!([out[1], out[2], out[4], out[5]], [1.5, 0.0, 0.0, 0.0]);
 }

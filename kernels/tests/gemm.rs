@@ -45,9 +45,9 @@ fn products([m, n, k]: [usize; 3]) -> impl Iterator<Item = Gemm> {
 
 fn expected<T: Real>(gemm: &Gemm, a: &[T], b: &[T], bias: &[T]) -> Vec<f64> {
     let Gemm { m, n, k, transpose_a, transpose_b } = *gemm;
-    let a = |i: usize, p: usize| a[if transpose_a { p * m + i } else { i * k + p }].wide();
-    let b = |p: usize, j: usize| b[if transpose_b { j * k + p } else { p * n + j }].wide();
-    let element = |i, j: usize| (0..k).map(|p| a(i, p) * b(p, j)).sum::<f64>() + bias[j].wide();
+    let a = |i: usize, p: usize| a[if transpose_a { p * m + i } else { i * k + p }].into_f64();
+    let b = |p: usize, j: usize| b[if transpose_b { j * k + p } else { p * n + j }].into_f64();
+    let element = |i, j: usize| (0..k).map(|p| a(i, p) * b(p, j)).sum::<f64>() + bias[j].into_f64();
     (0..m).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| element(i, j)).collect()
 }
 

@@ -9,7 +9,7 @@ mod gemm;
 mod nhwc;
 mod pool;
 mod pool_average;
-mod pool_channels_last;
+mod pool_nhwc;
 mod real;
 mod reduce;
 mod simd;

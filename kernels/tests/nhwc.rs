@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use dagrad_kernels::conv::Convolution;
-use dagrad_kernels::conv::nhwc::{Direct, finish_weight_sums, to_channels_first, to_channels_last};
+use dagrad_kernels::conv::nhwc::{Direct, finish_weight_grad, nchw_to_nhwc, nhwc_to_nchw};
 use dagrad_kernels::gemm::Epilogue;
 use dagrad_kernels::pool::Pooling;
 use dagrad_kernels::real::Real;
@@ -34,14 +34,14 @@ fn check_all<T: Real>(sizes: &Convolution, workers: &Workers) {
     let (upstream, bias) = (numbers::<T>(outputs, 3), numbers::<T>(sizes.groups * sizes.filters, 4));
     let mut gate = numbers::<T>(images, 5);
     gate.iter_mut().step_by(7).for_each(|gate| *gate = T::nan());
-    let mut out: Vec<f64> = (0..outputs).map(|at| bias[at % bias.len()].wide()).collect();
+    let mut out: Vec<f64> = (0..outputs).map(|at| bias[at % bias.len()].into_f64()).collect();
     let (mut image_out, mut weight_out) = (vec![0.0; images], vec![0.0; weights]);
     let rows = sizes.batch.div_ceil(EVERY);
     let mut sums_out = vec![0.0; rows * weights];
     products(sizes, true, |product| {
         let [n, sum] = product.sum;
         let [image, weight, upstream] =
-            [image[product.image], weight[product.weight], upstream[product.output]].map(T::wide);
+            [image[product.image], weight[product.weight], upstream[product.output]].map(T::into_f64);
         out[product.output] += image * weight;
         image_out[product.image] += upstream * weight;
         weight_out[product.weight] += upstream * image;
@@ -59,19 +59,19 @@ fn check_all<T: Real>(sizes: &Convolution, workers: &Workers) {
             direct.forward(&image, &prepared, epilogue, out, workers);
         },
     );
-    let mut prepared = vec![T::nan(); direct.prepared_adjoint()];
-    direct.prepare_adjoint(&weight, &mut prepared, workers);
+    let mut prepared = vec![T::nan(); direct.prepared_input_grad()];
+    direct.prepare_input_grad(&weight, &mut prepared, workers);
     check::<T>(&format!("image adjoint {what}"), &image_out, rounding(weights), |out| {
-        direct.image_adjoint(&prepared, &upstream, Some(&gate), out, workers);
+        direct.input_grad(&prepared, &upstream, Some(&gate), out, workers);
     });
     let terms = rounding(outputs / (sizes.groups * sizes.filters).max(1));
     let mut sums = vec![T::nan(); rows * weights];
     check::<T>(&format!("weight sums {what}"), &sums_out, terms, |out| {
-        direct.weight_sums(&image, &upstream, EVERY, out, workers);
+        direct.weight_grad_sums(&image, &upstream, EVERY, out, workers);
         sums.copy_from_slice(out);
     });
     check::<T>(&format!("finished weight sums {what}"), &weight_out, terms, |out| {
-        finish_weight_sums(sizes, rows, &sums, out, workers);
+        finish_weight_grad(sizes, rows, &sums, out, workers);
     });
 }
 
@@ -100,12 +100,12 @@ fn all_outputs<T: Real>(sizes: &Convolution, workers: &Workers) -> Vec<T> {
     direct.prepare(&weight, &mut prepared, workers);
     let epilogue = Epilogue { bias: Some(&bias), relu: true };
     direct.forward(&image, &prepared, epilogue, &mut out, workers);
-    let mut adjoint = vec![T::nan(); direct.prepared_adjoint()];
-    direct.prepare_adjoint(&weight, &mut adjoint, workers);
-    direct.image_adjoint(&adjoint, &upstream, None, &mut image_out, workers);
-    direct.weight_sums(&image, &upstream, EVERY, &mut sums, workers);
+    let mut adjoint = vec![T::nan(); direct.prepared_input_grad()];
+    direct.prepare_input_grad(&weight, &mut adjoint, workers);
+    direct.input_grad(&adjoint, &upstream, None, &mut image_out, workers);
+    direct.weight_grad_sums(&image, &upstream, EVERY, &mut sums, workers);
     let mut finished = vec![T::nan(); weights];
-    finish_weight_sums(sizes, sizes.batch.div_ceil(EVERY), &sums, &mut finished, workers);
+    finish_weight_grad(sizes, sizes.batch.div_ceil(EVERY), &sums, &mut finished, workers);
     [out, image_out, sums, finished].concat()
 }
 
@@ -163,7 +163,7 @@ fn subnormal_results_become_zero() {
     direct.prepare(&[0.5], &mut prepared, &workers);
     direct.forward(&[f32::MIN_POSITIVE, 1.0], &prepared, Epilogue::default(), &mut out, &workers);
     assert_eq!(out, [0.0, 0.5]);
-    direct.weight_sums(&[f32::MIN_POSITIVE, 0.0], &[0.5, 0.5], 1, &mut sums, &workers);
+    direct.weight_grad_sums(&[f32::MIN_POSITIVE, 0.0], &[0.5, 0.5], 1, &mut sums, &workers);
     assert_eq!(sums, [0.0]);
 }
 
@@ -173,13 +173,13 @@ fn layouts_change_there_and_back() {
     for [batch, channels, pixels] in [[2, 3, 35], [3, 17, 1], [1, 1, 40], [2, 33, 50], [0, 3, 4], [2, 0, 4]] {
         let first = numbers::<f32>(batch * channels * pixels, 1);
         let mut last = vec![f32::NAN; first.len()];
-        to_channels_last(batch, channels, pixels, &first, &mut last, &workers);
+        nchw_to_nhwc(batch, channels, pixels, &first, &mut last, &workers);
         for (index, &number) in last.iter().enumerate() {
             let (pixel, channel) = (index / channels, index % channels);
             assert_eq!(number, first[(pixel / pixels * channels + channel) * pixels + pixel % pixels]);
         }
         let mut back = vec![f32::NAN; first.len()];
-        to_channels_first(batch, channels, pixels, &last, &mut back, &workers);
+        nhwc_to_nchw(batch, channels, pixels, &last, &mut back, &workers);
         assert_eq!(back, first);
     }
 }
@@ -203,19 +203,19 @@ fn check_pooled<T: Real>(sizes: &Convolution, relu: bool, workers: &Workers) {
     direct.forward(&image, &prepared, epilogue, &mut whole, workers);
 
     let window = Window::new([2; 2], [2; 2], [0; 2]);
-    let pooling = Pooling { plane: output, places: output.map(|size| size / 2), window };
-    let count = batch * pooling.places[0] * pooling.places[1] * filters;
-    let (mut expected, mut places) = (vec![T::zero(); count], vec![0; count]);
-    pooling.max_last(filters, &whole, &mut expected, Some(&mut places), workers);
+    let pooling = Pooling { plane: output, output: output.map(|size| size / 2), window };
+    let count = batch * pooling.output[0] * pooling.output[1] * filters;
+    let (mut expected, mut expected_indices) = (vec![T::zero(); count], vec![0; count]);
+    pooling.max_nhwc(filters, &whole, &mut expected, Some(&mut expected_indices), workers);
 
     let expected: Vec<T> = expected;
     let is_same = |maxima: &[T]| {
-        maxima.iter().zip(&expected).all(|(a, b)| a.carried() == b.carried() || a.is_nan() && b.is_nan())
+        maxima.iter().zip(&expected).all(|(a, b)| a.to_index() == b.to_index() || a.is_nan() && b.is_nan())
     };
     let (mut maxima, mut positions) = (vec![T::zero(); count], vec![u32::MAX; count]);
     direct.forward_pooled(&image, &prepared, epilogue, &mut maxima, Some(&mut positions), workers);
     assert!(is_same(&maxima), "{what}");
-    assert_eq!(positions, places, "{what}");
+    assert_eq!(positions, expected_indices, "{what}");
     maxima.fill(T::zero());
     direct.forward_pooled(&image, &prepared, epilogue, &mut maxima, None, workers);
     assert!(is_same(&maxima), "without positions {what}");

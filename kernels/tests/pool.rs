@@ -9,14 +9,14 @@ use dagrad_kernels::workers::Workers;
 /// How many positions of a row are done at a time.
 const BLOCK: usize = 512;
 
-/// The pixels of the window at `place`, with their indices, by the definition.
-fn window(pooling: &Pooling, place: usize) -> Vec<usize> {
+/// The pixels of the window at `position`, with their indices, by the definition.
+fn window(pooling: &Pooling, position: usize) -> Vec<usize> {
     let Window { kernel, dilation, stride, padding, .. } = pooling.window;
-    let (y, x) = (place / pooling.places[1], place % pooling.places[1]);
+    let (y, x) = (position / pooling.output[1], position % pooling.output[1]);
     let pixels = (0..kernel[0]).flat_map(|p| (0..kernel[1]).map(move |q| (p, q)));
     let inside = pixels.filter_map(|(p, q)| {
-        let along = |axis: usize, place: usize, tap: usize| {
-            let pixel = (place * stride[axis] + tap * dilation[axis]).checked_sub(padding[axis]);
+        let along = |axis: usize, position: usize, tap: usize| {
+            let pixel = (position * stride[axis] + tap * dilation[axis]).checked_sub(padding[axis]);
             pixel.filter(|&pixel| pixel < pooling.plane[axis])
         };
         Some(along(0, y, p)? * pooling.plane[1] + along(1, x, q)?)
@@ -38,7 +38,7 @@ fn poolings() -> impl Strategy<Value = Pooling> {
         let plain = Window::new([a.1, b.1], [a.2, b.2], padding);
         let window = Window { dilation, remainder, ..plain };
         let plane = [a.0, b.0];
-        Pooling { plane, places: window.output_size(plane).unwrap(), window }
+        Pooling { plane, output: window.output_size(plane).unwrap(), window }
     })
 }
 
@@ -56,10 +56,10 @@ proptest! {
             let workers = Workers::new(threads).unwrap();
             pooling.argmax(&data, &mut indices, &workers);
             for (number, plane) in data.chunks(pooling.area()).enumerate() {
-                for place in 0..pooling.pooled() {
+                for position in 0..pooling.pooled() {
                     let larger = |a: usize, b: usize| plane[b] > plane[a] || plane[b].is_nan() && !plane[a].is_nan();
-                    let first = window(&pooling, place).into_iter().reduce(|a, b| if larger(a, b) { b } else { a });
-                    prop_assert_eq!(Some(indices[number * pooling.pooled() + place] as usize), first);
+                    let first = window(&pooling, position).into_iter().reduce(|a, b| if larger(a, b) { b } else { a });
+                    prop_assert_eq!(Some(indices[number * pooling.pooled() + position] as usize), first);
                 }
             }
         }
@@ -69,7 +69,7 @@ proptest! {
 #[test]
 fn a_window_of_almost_nothing_but_padding_takes_no_longer() {
     let window = Window::new([1 << 33, 3], [1, 1], [1 << 32, 1]);
-    let pooling = Pooling { plane: [2, 3], places: [3, 3], window };
+    let pooling = Pooling { plane: [2, 3], output: [3, 3], window };
     let mut indices = [u32::MAX; 9];
     pooling.argmax(&[1.0, 5.0, 2.0, 4.0, 3.0, 6.0], &mut indices, &Workers::new(1).unwrap());
     assert_eq!(indices, [1, 5, 5].repeat(3)[..]);
@@ -78,7 +78,7 @@ fn a_window_of_almost_nothing_but_padding_takes_no_longer() {
 #[test]
 fn a_row_longer_than_a_block_is_pooled_whole() {
     let window = Window::new([1, 2], [1, 1], [0, 1]);
-    let pooling = Pooling { plane: [1, 3 * BLOCK], places: [1, 3 * BLOCK + 1], window };
+    let pooling = Pooling { plane: [1, 3 * BLOCK], output: [1, 3 * BLOCK + 1], window };
     let data: Vec<f32> = (0..3 * BLOCK).map(|i| i as f32).collect();
     let mut indices = vec![u32::MAX; 3 * BLOCK + 1];
     pooling.argmax(&data, &mut indices, &Workers::new(1).unwrap());

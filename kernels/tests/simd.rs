@@ -75,8 +75,8 @@ impl<T: Real> Kernel<T> for Operations {
                 assert_eq!(lanes(x.greater(y)), expected(&|_| truth(is_greater)));
                 assert_eq!(lanes(x.greater_equal(y)), expected(&|_| truth(is_greater || is_equal)));
             }
-            let carried = lanes(V::splat(T::carrying(u32::MAX - 5)));
-            assert!(carried.into_iter().all(|lane| lane.carried() == u32::MAX - 5));
+            let carried = lanes(V::splat(T::from_index(u32::MAX - 5)));
+            assert!(carried.into_iter().all(|lane| lane.to_index() == u32::MAX - 5));
             assert!(lanes(V::splat(T::nan()).flush())[0].is_nan());
             assert!(lanes(V::splat(T::neg_zero()).flush())[0].is_sign_positive());
             let smallest = T::min_positive_value();

@@ -52,7 +52,7 @@ fn expected<T: Real>(sizes: &Convolution, [image, weight, upstream]: [&[T]; 3], 
     products(sizes, true, |product| {
         let [n, sum] = product.sum;
         let [image, weight, upstream] =
-            [image[product.image], weight[product.weight], upstream[product.output]].map(T::wide);
+            [image[product.image], weight[product.weight], upstream[product.output]].map(T::into_f64);
         all.out[product.output] += image * weight;
         all.image[product.image] += upstream * weight;
         all.sums[n / every * weights + sum] += upstream * image;
@@ -69,9 +69,10 @@ fn error<T: Real>(what: &str, expected: &[f64], least: f64, kernel: impl FnOnce(
     memory[16..16 + len].fill(T::nan());
     kernel(&mut memory[16..16 + len]);
     let outside = memory[..16].iter().chain(&memory[16 + len..]);
-    assert!(outside.into_iter().all(|edge| edge.wide() == CANARY), "{what}: wrote outside");
+    assert!(outside.into_iter().all(|edge| edge.into_f64() == CANARY), "{what}: wrote outside");
     let largest = expected.iter().fold(least, |largest, number| number.abs().max(largest));
-    let errors = expected.iter().zip(&memory[16..]).map(|(expected, found)| (found.wide() - expected).abs());
+    let errors =
+        expected.iter().zip(&memory[16..]).map(|(expected, found)| (found.into_f64() - expected).abs());
     let error = errors.fold(0.0, |largest, error| if error <= largest { largest } else { error });
     error / largest
 }
@@ -86,7 +87,7 @@ fn errors<T: Real>(sizes: &Convolution, every: usize, workers: &Workers) -> [f64
     let gate = numbers::<T>(images, 5);
     let mut expected = expected(sizes, [&image, &weight, &upstream], every);
     for (at, number) in expected.out.iter_mut().enumerate() {
-        *number = (*number + bias[at % sizes.filters].wide()).max(0.0);
+        *number = (*number + bias[at % sizes.filters].into_f64()).max(0.0);
     }
     for (number, gate) in expected.image.iter_mut().zip(&gate) {
         *number = if *gate <= T::zero() { 0.0 } else { *number };
@@ -97,13 +98,13 @@ fn errors<T: Real>(sizes: &Convolution, every: usize, workers: &Workers) -> [f64
         let epilogue = Epilogue { bias: Some(&bias), relu: true };
         it.forward(&image, &prepared, epilogue, out, workers);
     });
-    let mut prepared = vec![T::nan(); it.prepared_adjoint()];
-    it.prepare_adjoint(&weight, &mut prepared, workers);
+    let mut prepared = vec![T::nan(); it.prepared_input_grad()];
+    it.prepare_input_grad(&weight, &mut prepared, workers);
     let adjoint = error::<T>(&format!("image adjoint {what}"), &expected.image, 0.5, |out| {
-        it.image_adjoint(&prepared, &upstream, Some(&gate), out, workers);
+        it.input_grad(&prepared, &upstream, Some(&gate), out, workers);
     });
     let sums = error::<T>(&format!("weight sums {what}"), &expected.sums, 0.5, |out| {
-        it.weight_sums(&image, &upstream, every, out, workers);
+        it.weight_grad_sums(&image, &upstream, every, out, workers);
     });
     [forward, adjoint, sums]
 }
@@ -152,10 +153,10 @@ fn all_outputs(sizes: &Convolution, workers: &Workers) -> Vec<f32> {
     let mut prepared = vec![f32::NAN; it.prepared()];
     it.prepare(&weight, &mut prepared, workers);
     it.forward(&image, &prepared, Epilogue::default(), out, workers);
-    let mut prepared = vec![f32::NAN; it.prepared_adjoint()];
-    it.prepare_adjoint(&weight, &mut prepared, workers);
-    it.image_adjoint(&prepared, &upstream, None, image_out, workers);
-    it.weight_sums(&image, &upstream, 2, sums, workers);
+    let mut prepared = vec![f32::NAN; it.prepared_input_grad()];
+    it.prepare_input_grad(&weight, &mut prepared, workers);
+    it.input_grad(&prepared, &upstream, None, image_out, workers);
+    it.weight_grad_sums(&image, &upstream, 2, sums, workers);
     all
 }
 
@@ -180,13 +181,13 @@ fn nan_passes_epilogue_and_gate() {
         it.prepare(&weight, &mut prepared, workers);
         it.forward(&image, &prepared, Epilogue { bias: None, relu: true }, &mut out, workers);
         assert!(out.iter().all(|number| number.is_nan()));
-        let (mut prepared, mut plain, mut gated) = (vec![0.0; it.prepared_adjoint()], [9.0; 9], [9.0; 9]);
+        let (mut prepared, mut plain, mut gated) = (vec![0.0; it.prepared_input_grad()], [9.0; 9], [9.0; 9]);
         let upstream: Vec<f32> = numbers(outputs, 3);
-        it.prepare_adjoint(&weight, &mut prepared, workers);
-        it.image_adjoint(&prepared, &upstream, None, &mut plain, workers);
-        it.image_adjoint(&prepared, &upstream, Some(&[f32::NAN; 9]), &mut gated, workers);
+        it.prepare_input_grad(&weight, &mut prepared, workers);
+        it.input_grad(&prepared, &upstream, None, &mut plain, workers);
+        it.input_grad(&prepared, &upstream, Some(&[f32::NAN; 9]), &mut gated, workers);
         assert_eq!(plain, gated);
-        it.image_adjoint(&prepared, &upstream, Some(&[-0.0; 9]), &mut gated, workers);
+        it.input_grad(&prepared, &upstream, Some(&[-0.0; 9]), &mut gated, workers);
         assert_eq!(gated, [0.0; 9]);
     }
 }

@@ -153,7 +153,7 @@ fn run<T: Precision>(
     let mut once = || -> Result<Vec<ArrayD<f64>>> {
         let mut store = Store::new(SEED);
         let outputs = plan.run(&mut store, &mut workspace, &feeds)?;
-        Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.mapv(|x| x.wide())).collect())
+        Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.mapv(|x| x.into_f64())).collect())
     };
     let (first, second) = (once()?, once()?);
     agree(example, "a second run against the first", &second, &first, EXACT)?;

@@ -148,9 +148,9 @@ impl Scaled {
     /// The slow functions as early as what they read allows, so that the machine computes others meanwhile.
     fn slow_first(self) -> Self {
         let mut order = Vec::new();
-        let is_slow = |&step: &usize| self.code[step].0.is_slow();
+        let is_compute_bound = |&step: &usize| self.code[step].0.is_compute_bound();
         let steps = 0..self.code.len();
-        steps.clone().filter(is_slow).chain(steps).for_each(|step| self.visit(step, &mut order));
+        steps.clone().filter(is_compute_bound).chain(steps).for_each(|step| self.visit(step, &mut order));
         let place = |step: usize| order.iter().position(|&other| other == step);
         let moved = |term: Term| match term.value {
             Argument::Register(step) => {

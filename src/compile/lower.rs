@@ -16,7 +16,7 @@ use crate::graph::lowering::{Lowered, OperandLayout};
 use crate::graph::op::{Call, NodeRef, Operand, TensorType};
 use crate::graph::{Dtype, Precision};
 use crate::shape::{Layout, Shape};
-use dagrad_kernels::channels_last::{to_channels_first, to_channels_last};
+use dagrad_kernels::conv::nhwc::{nchw_to_nhwc, nhwc_to_nchw};
 use dagrad_kernels::walk::{self, Walk};
 
 /// Gives every operation its kernel.
@@ -292,9 +292,9 @@ impl Kernel for Transpose {
                 Walk::new(call.shape, &axes.map(|axis| own[axis])).fetch(from, 0, call.indices);
             }
             _ if self.to == Layout::Nhwc => {
-                to_channels_last(batch, channels, pixels, call.real(0), call.output, call.workers);
+                nchw_to_nhwc(batch, channels, pixels, call.real(0), call.output, call.workers);
             }
-            _ => to_channels_first(batch, channels, pixels, call.real(0), call.output, call.workers),
+            _ => nhwc_to_nchw(batch, channels, pixels, call.real(0), call.output, call.workers),
         }
     }
 

@@ -114,7 +114,7 @@ pub fn diagnose<T: Precision>(
     let gradients =
         gradients.iter().map(|gradient| gradient.and_then(|gradient| found.get(gradient)).map(norm));
     let norms: Vec<Option<f64>> = gradients.collect();
-    let loss = found.scalar(0).map_or(f64::NAN, Real::wide);
+    let loss = found.scalar(0).map_or(f64::NAN, Real::into_f64);
     let parameters = parameters.iter().zip(norms).map(|(parameter, gradient)| ParameterHealth {
         name: parameter.name(),
         shape: parameter.shape(),
@@ -141,7 +141,7 @@ fn argument<'g>(graph: &'g Graph, function: Var<'_>) -> Var<'g> {
 
 /// √Σx².
 fn norm<T: Precision>(values: ArrayViewD<'_, T>) -> f64 {
-    values.iter().map(|value| value.wide().powi(2)).sum::<f64>().sqrt()
+    values.iter().map(|value| value.into_f64().powi(2)).sum::<f64>().sqrt()
 }
 
 impl UnitHealth {

@@ -53,8 +53,8 @@ impl Op for AvgPool2d {
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let average = average(self.regions, self.layout, call.operand_shape(0), call.shape);
         match self.layout {
-            Layout::Nchw => average.means(call.real(0), call.output, call.workers),
-            Layout::Nhwc => average.means_nhwc(call.shape[3], call.real(0), call.output, call.workers),
+            Layout::Nchw => average.mean(call.real(0), call.output, call.workers),
+            Layout::Nhwc => average.mean_nhwc(call.shape[3], call.real(0), call.output, call.workers),
         }
     }
 
@@ -99,8 +99,8 @@ impl Op for AvgPool2dAdjoint {
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let average = average(self.regions, self.layout, call.shape, call.operand_shape(0));
         match self.layout {
-            Layout::Nchw => average.spread(call.real(0), call.output, call.workers),
-            Layout::Nhwc => average.spread_nhwc(call.shape[3], call.real(0), call.output, call.workers),
+            Layout::Nchw => average.mean_adjoint(call.real(0), call.output, call.workers),
+            Layout::Nhwc => average.mean_adjoint_nhwc(call.shape[3], call.real(0), call.output, call.workers),
         }
     }
 
@@ -128,8 +128,8 @@ impl Op for AvgPool2dAdjoint {
 
 /// The kernel's view of an image of shape `image` pooled to shape `pooled`.
 fn average(regions: Regions, layout: Layout, image: &Shape, pooled: &Shape) -> Average {
-    let [plane, places] = [image, pooled].map(|shape| layout.plane().map(|axis| shape[axis]));
-    Average { plane, places, regions }
+    let [plane, output] = [image, pooled].map(|shape| layout.plane().map(|axis| shape[axis]));
+    Average { plane, output, regions }
 }
 
 fn describe(regions: Regions) -> String {
@@ -145,7 +145,7 @@ impl<'g> Var<'g> {
     /// H' = ⌊(H + 2P − F) / S⌋ + 1, rounded up in [`ceil_mode`](Pool2dOptions::ceil_mode).
     ///
     /// Padding counts as zeros, as in PyTorch by default: every window divides by its full size (in ceil mode, by what of
-    /// it lies in the padded picture). With [`count_include_pad(false)`](Pool2dOptions::count_include_pad) it divides by
+    /// it lies in the padded image). With [`count_include_pad(false)`](Pool2dOptions::count_include_pad) it divides by
     /// the number of true pixels.
     ///
     /// # Errors

@@ -80,11 +80,11 @@ impl Op for Conv2d {
         };
         let (first, second) = (call.real(0), call.real(1));
         let epilogue = Epilogue::default();
-        let (out, scratch, workers) = (call.output, call.scratch, call.workers);
+        let (out, workers) = (call.output, call.workers);
         match self.factor {
-            Factor::Output => form.forward(first, second, epilogue, out, scratch, workers),
-            Factor::Image(_) => form.image_adjoint(first, second, out, scratch, workers),
-            Factor::Weight => form.weight_adjoint(first, second, out, scratch, workers),
+            Factor::Output => form.forward(first, second, epilogue, out, workers),
+            Factor::Image(_) => form.input_grad(first, second, out, workers),
+            Factor::Weight => form.weight_grad(first, second, out, workers),
         }
     }
 
@@ -111,14 +111,6 @@ impl Op for Conv2d {
     fn attributes(&self) -> String {
         let groups = if self.groups == 1 { String::new() } else { format!(", {} groups", self.groups) };
         format!("{}{groups}", self.window)
-    }
-
-    fn scratch(&self, operands: &[&TensorType]) -> usize {
-        self.form(operands).map_or(0, |form| match self.factor {
-            Factor::Output => form.forward_scratch(),
-            Factor::Image(_) => form.image_adjoint_scratch(),
-            Factor::Weight => form.weight_adjoint_scratch(),
-        })
     }
 
     fn macs(&self, operands: &[&TensorType], _: &TensorType) -> usize {

@@ -69,7 +69,7 @@ impl Op for Argmax {
         let (image, indices, workers) = (call.real(0), call.indices, call.workers);
         match self.layout {
             Layout::Nchw => pooling.argmax(image, indices, workers),
-            Layout::Nhwc => pooling.argmax_last(channels(call.shape), image, indices, workers),
+            Layout::Nhwc => pooling.argmax_nhwc(channels(call.shape), image, indices, workers),
         }
     }
 
@@ -109,7 +109,7 @@ impl Op for Take {
         let (image, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
         match self.layout {
             Layout::Nchw => pooling.take(image, indices, out, workers),
-            Layout::Nhwc => pooling.take_last(channels(call.shape), image, indices, out, workers),
+            Layout::Nhwc => pooling.take_nhwc(channels(call.shape), image, indices, out, workers),
         }
     }
 
@@ -167,7 +167,7 @@ impl Kernel for MaxPool {
         let pooling = pooling(self.window, Layout::Nhwc, call.operand_shape(0), call.shape);
         let image = call.real(0);
         let positions = call.further_outputs.into_iter().next().and_then(OutputSlot::index);
-        pooling.max_last(channels(call.shape), image, call.output, positions, call.workers);
+        pooling.max_nhwc(channels(call.shape), image, call.output, positions, call.workers);
     }
 
     fn attributes(&self) -> String {
@@ -216,7 +216,7 @@ impl Op for Put {
         let (values, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
         match self.layout {
             Layout::Nchw => pooling.put(values, indices, out, workers),
-            Layout::Nhwc => pooling.put_last(channels(call.shape), values, indices, out, workers),
+            Layout::Nhwc => pooling.put_nhwc(channels(call.shape), values, indices, out, workers),
         }
     }
 
@@ -271,7 +271,7 @@ pub(crate) fn pooled_places(window: Window, plane: [usize; 2]) -> Result<[usize;
     let is_small = |&axis: &usize| window.padding[axis] > 0 && plane[axis] < window.dilation[axis];
     if let Some(axis) = (0..2).find(is_small) {
         let (size, dilation) = (plane[axis], window.dilation[axis]);
-        let text = format!("a padded picture of {size} pixels is smaller than the dilation {dilation}");
+        let text = format!("a padded image of {size} pixels is smaller than the dilation {dilation}");
         return Err(Problem::new(text).hint(hint));
     }
     Ok(places)
@@ -279,8 +279,8 @@ pub(crate) fn pooled_places(window: Window, plane: [usize; 2]) -> Result<[usize;
 
 /// The kernel's view of an image of shape `image` pooled to shape `pooled`.
 pub(crate) fn pooling(window: Window, layout: Layout, image: &Shape, pooled: &Shape) -> Pooling {
-    let ([_, _, height, width], [_, _, tall, wide]) = (layout.sizes(image), layout.sizes(pooled));
-    Pooling { plane: [height, width], places: [tall, wide], window }
+    let ([_, _, height, width], [_, _, out_h, out_w]) = (layout.sizes(image), layout.sizes(pooled));
+    Pooling { plane: [height, width], output: [out_h, out_w], window }
 }
 
 /// The channels of pictures that have them last.

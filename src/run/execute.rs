@@ -121,7 +121,7 @@ impl<T: Precision> Plan<T> {
         if self.trains() {
             store.advance();
         }
-        workspace.turn();
+        workspace.reverse_task_order();
         Ok(())
     }
 
@@ -216,7 +216,7 @@ impl Watch<'_> {
         let Some(fault) = &self.fault else { return };
         let first_fault = values().find_map(|values| {
             let position = values.iter().position(|value| !value.is_finite())?;
-            Some(Fault { step, position: first + position, value: values[position].wide() })
+            Some(Fault { step, position: first + position, value: values[position].into_f64() })
         });
         let Some(found) = first_fault else { return };
         let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);

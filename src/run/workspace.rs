@@ -77,8 +77,8 @@ impl Workspace {
     /// After a run: all threads have the scratch that one of them needed, and the next run goes through its data the
     /// other way round.
     pub(super) fn turn(&self) {
-        self.workers.settle();
-        self.workers.turn();
+        self.workers.equalize_scratch();
+        self.workers.reverse_task_order();
     }
 
     /// The threads, for measurements of what they can do.

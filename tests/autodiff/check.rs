@@ -59,7 +59,7 @@ impl Op for Square {
                 Added => *out + x * x,
                 Threads => x * x + T::of(1e-9 * threads as f64),
                 Drift => x * x + T::of(1e-9 * RUNS.fetch_add(1, Ordering::SeqCst) as f64),
-                Single => T::of(f64::from((x * x).wide() as f32)),
+                Single => T::of(f64::from((x * x).into_f64() as f32)),
                 _ => x * x,
             };
             *out = square;

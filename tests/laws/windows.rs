@@ -46,7 +46,7 @@ impl Along {
         at.checked_sub(self.padding[0]).filter(|&pixel| pixel < self.size)
     }
 
-    /// How many taps lie within the padded picture at a place.
+    /// How many taps lie within the padded image at a place.
     fn within(&self, place: usize) -> usize {
         let end = self.size + self.padding[0] + self.padding[1];
         (0..self.kernel).filter(|tap| place * self.stride + tap * self.dilation < end).count()

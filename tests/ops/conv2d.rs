@@ -66,7 +66,7 @@ impl Case {
         let values = [value(image, 1), value(weight, 2), value(upstream, 3)];
         let feeds = [image.feed(&values[0]), weight.feed(&values[1]), upstream.feed(&values[2])];
         let found = run_plan(&plan, &mut Store::new(0), &feeds).unwrap();
-        (plan, [0, 1, 2].map(|at| found[at].mapv(|number| number.wide())))
+        (plan, [0, 1, 2].map(|at| found[at].mapv(|number| number.into_f64())))
     }
 }
 

@@ -233,7 +233,7 @@ impl<'g, 'a> Sheet<'g, 'a> {
         let value = |(position, (key, _)): (usize, &(String, Var<'g>))| {
             let view =
                 outputs.at(position).ok_or_else(|| Trouble::File(format!("{key} holds no numbers")))?;
-            Ok((key.clone(), view.mapv(Real::wide)))
+            Ok((key.clone(), view.mapv(Real::into_f64)))
         };
         self.wanted.iter().enumerate().map(value).collect()
     }

@@ -30,14 +30,14 @@ pub fn train<T: Precision>(case: &Case, tensors: &Tensors, run: &Run, mode: &Mod
     let (mut store, mut workspace) = (parameters::<T>(case, tensors)?, Workspace::new(mode.threads)?);
     let (feeds, mut values, mut losses) = (sheet.feeds(), Values::new(), Vec::new());
     for number in 1..=run.at.iter().copied().max().unwrap_or(0) {
-        losses.extend(step.run(&mut store, &mut workspace, &feeds)?.scalar(0).map(Real::wide));
+        losses.extend(step.run(&mut store, &mut workspace, &feeds)?.scalar(0).map(Real::into_f64));
         for name in case.params.iter().filter(|_| run.at.contains(&number)) {
-            let value = store.get(name).map(|value| value.mapv(Real::wide));
+            let value = store.get(name).map(|value| value.mapv(Real::into_f64));
             let value: ArrayD<f64> = value.ok_or_else(|| Trouble::File(format!("{name} is not trained")))?;
             values.insert(format!("run.{}.step{number}.{name}", run.name), value);
         }
     }
-    losses.extend(look.run(&mut store, &mut workspace, &feeds)?.scalar(0).map(Real::wide));
+    losses.extend(look.run(&mut store, &mut workspace, &feeds)?.scalar(0).map(Real::into_f64));
     values.insert(format!("run.{}.losses", run.name), Array1::from(losses).into_dyn());
     Ok(values)
 }

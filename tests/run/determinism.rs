@@ -24,7 +24,7 @@ fn train<T: Precision>(threads: usize, seed: u64, steps: usize) -> Vec<Vec<u64>>
 
 /// Widening to `f64` keeps every bit apart.
 fn bits<T: Precision>(array: ndarray::ArrayViewD<'_, T>) -> Vec<u64> {
-    array.iter().map(|value| value.wide().to_bits()).collect()
+    array.iter().map(|value| value.into_f64().to_bits()).collect()
 }
 
 fn check<T: Precision>() {

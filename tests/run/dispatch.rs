@@ -185,5 +185,5 @@ fn hash<T: Precision>(outputs: &Outputs<'_, T>, bits: &mut DefaultHasher) {
 
 /// Hashes an array. Widening to `f64` keeps every bit apart.
 fn hash_array<T: Precision>(array: &ndarray::ArrayViewD<'_, T>, bits: &mut DefaultHasher) {
-    array.iter().for_each(|number| number.wide().to_bits().hash(bits));
+    array.iter().for_each(|number| number.into_f64().to_bits().hash(bits));
 }

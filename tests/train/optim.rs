@@ -148,7 +148,7 @@ fn adams_first_step_is_the_learning_rate_in_single_precision_too() {
         std::slice::from_ref(&g),
     );
     for (&moved, &g) in moved.iter().zip(&g) {
-        let error = (moved.wide() + 0.5 * g.signum()).abs() / 0.5;
+        let error = (moved.into_f64() + 0.5 * g.signum()).abs() / 0.5;
         assert!(error < 4.0 * f64::from(f32::EPSILON), "{moved} for a gradient of {g}");
     }
 }
@@ -161,7 +161,7 @@ fn adams_correction_stays_right_over_a_thousand_steps_in_single_precision() {
     let moved = after(&Adam::new(1.0 / 1024.0), &ArrayD::<f32>::zeros(g.raw_dim()), &steps);
     for (&moved, &g) in moved.iter().zip(&g) {
         let expected = -g.signum() * 1000.0 / 1024.0;
-        assert!((moved.wide() - expected).abs() < 2e-5, "{moved} instead of {expected}");
+        assert!((moved.into_f64() - expected).abs() < 2e-5, "{moved} instead of {expected}");
     }
 }
 

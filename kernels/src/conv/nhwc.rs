@@ -11,8 +11,8 @@ use crate::real::Real;
 use crate::simd::MAX_LANES;
 use crate::workers::Workers;
 use correlation::Correlation;
-pub use layout::{to_channels_first, to_channels_last};
-pub use weight::finish_weight_sums;
+pub use layout::{nchw_to_nhwc, nhwc_to_nchw};
+pub use weight::finish_weight_grad;
 
 mod correlation;
 mod layout;
@@ -55,14 +55,14 @@ impl Direct {
         self.forward.prepare(weight, out, workers);
     }
 
-    /// How many numbers the weights have as [`image_adjoint`](Self::image_adjoint) reads them.
-    pub fn prepared_adjoint(&self) -> usize {
+    /// How many numbers the weights have as [`input_grad`](Self::input_grad) reads them.
+    pub fn prepared_input_grad(&self) -> usize {
         self.input_grad.prepared()
     }
 
-    /// Arranges weights [groups · filters, channels, kh, kw] for [`image_adjoint`](Self::image_adjoint).
+    /// Arranges weights [groups · filters, channels, kh, kw] for [`input_grad`](Self::input_grad).
     #[inline(never)]
-    pub fn prepare_adjoint<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
+    pub fn prepare_input_grad<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
         self.input_grad.prepare(weight, out, workers);
     }
 
@@ -79,9 +79,8 @@ impl Direct {
         self.forward.run((image, prepared), epilogue, None, out, workers);
     }
 
-    /// As [`forward`](Self::forward), followed by the maxima [N, ⌊H'/2⌋, ⌊W'/2⌋, F] of 2×2 windows side by side, and
-    /// where each of them lies in its plane, y · W' + x, if that is wanted. Ties and NaN as in
-    /// [`Pooling`](crate::pool::Pooling).
+    /// As [`forward`](Self::forward), followed by a max pool of window 2×2 and stride 2: [N, ⌊H'/2⌋, ⌊W'/2⌋, F]. `indices` takes
+    /// the index y · W' + x of each maximum in its plane. Ties and NaN as in [`Pooling`](crate::pool::Pooling).
     #[inline(never)]
     pub fn forward_pooled<T: Real>(
         &self,
@@ -89,16 +88,16 @@ impl Direct {
         prepared: &[T],
         epilogue: Epilogue<T>,
         out: &mut [T],
-        positions: Option<&mut [u32]>,
+        indices: Option<&mut [u32]>,
         workers: &Workers,
     ) {
-        self.forward.run_pooled((image, prepared), epilogue, out, positions, workers);
+        self.forward.run_pooled((image, prepared), epilogue, out, indices, workers);
     }
 
     /// The adjoint of [`forward`](Self::forward) in the image: upstream [N, H', W', F] to [N, H, W, C]. Numbers
     /// whose `gate` is ≤ 0 become 0; a NaN lets them pass.
     #[inline(never)]
-    pub fn image_adjoint<T: Real>(
+    pub fn input_grad<T: Real>(
         &self,
         prepared: &[T],
         upstream: &[T],
@@ -111,9 +110,9 @@ impl Direct {
 
     /// The adjoint of [`forward`](Self::forward) in the weights, but for the sum over the batch: a row
     /// [kh, kw, channels, groups · filters] for every `every` consecutive images, of which the last may have fewer.
-    /// [`finish_weight_sums`] adds the rows up.
+    /// [`finish_weight_grad`] adds the rows up.
     #[inline(never)]
-    pub fn weight_sums<T: Real>(
+    pub fn weight_grad_sums<T: Real>(
         &self,
         image: &[T],
         upstream: &[T],

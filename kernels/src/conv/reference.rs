@@ -8,7 +8,7 @@ use crate::real::Real;
 use crate::simd::{flush, vectorize};
 use crate::workers::Workers;
 
-/// Into how many sums the gradient in a weight is dealt out, by the column of the output position.
+/// How many partial sums the gradient in a weight has. The column of an output position says which of them it adds to.
 const SUMS: usize = 16;
 
 /// What a tap sees from a row of output positions.
@@ -22,11 +22,6 @@ struct TapRow {
 }
 
 impl Convolution {
-    /// How many numbers of scratch [`forward`](Self::forward) needs.
-    pub fn forward_scratch(&self) -> usize {
-        0
-    }
-
     /// out\[n, o, y, x\] = ∑ image\[n, c, y·S + i·D − P, x·S + j·D − P\] · weight\[o, c, i, j\] over the channels c of
     /// the group and the taps (i, j), and the epilogue of it; the bias is per filter. Outside the image is 0.
     #[inline(never)]
@@ -36,7 +31,6 @@ impl Convolution {
         weight: &[T],
         epilogue: Epilogue<T>,
         out: &mut [T],
-        _scratch: &mut [T],
         workers: &Workers,
     ) {
         debug_assert_eq!(
@@ -64,22 +58,10 @@ impl Convolution {
         });
     }
 
-    /// How many numbers of scratch [`image_adjoint`](Self::image_adjoint) needs.
-    pub fn image_adjoint_scratch(&self) -> usize {
-        0
-    }
-
     /// The adjoint of [`forward`](Self::forward) in the image: each number of `upstream` goes back to the pixels
     /// it came from, by the weights it came by. Pixels that no window reached become 0.
     #[inline(never)]
-    pub fn image_adjoint<T: Real>(
-        &self,
-        weight: &[T],
-        upstream: &[T],
-        out: &mut [T],
-        _scratch: &mut [T],
-        workers: &Workers,
-    ) {
+    pub fn input_grad<T: Real>(&self, weight: &[T], upstream: &[T], out: &mut [T], workers: &Workers) {
         debug_assert_eq!(
             [out.len(), weight.len(), upstream.len()],
             [self.images(), self.weights(), self.outputs()]
@@ -103,22 +85,10 @@ impl Convolution {
         });
     }
 
-    /// How many numbers of scratch [`weight_adjoint`](Self::weight_adjoint) needs.
-    pub fn weight_adjoint_scratch(&self) -> usize {
-        0
-    }
-
     /// The adjoint of [`forward`](Self::forward) in the weights:
     /// out\[o, c, i, j\] = ∑ upstream\[n, o, y, x\] · image\[n, c, y·S + i·D − P, x·S + j·D − P\] over n, y and x.
     #[inline(never)]
-    pub fn weight_adjoint<T: Real>(
-        &self,
-        image: &[T],
-        upstream: &[T],
-        out: &mut [T],
-        _scratch: &mut [T],
-        workers: &Workers,
-    ) {
+    pub fn weight_grad<T: Real>(&self, image: &[T], upstream: &[T], out: &mut [T], workers: &Workers) {
         debug_assert_eq!(
             [image.len(), out.len(), upstream.len()],
             [self.images(), self.weights(), self.outputs()]

@@ -205,8 +205,8 @@ impl<T: Real> Chunk<'_, T> {
 /// Which streams each step brings to the cache for a later block: they are shared out among the steps that leave the
 /// machine time for it, or else among all.
 fn carried(code: &[Instruction], streams: usize) -> impl Iterator<Item = Range<usize>> {
-    let slow = code.iter().filter(|step| step.function.is_slow()).count();
-    let carries = move |step: &Instruction| slow == 0 || step.function.is_slow();
+    let slow = code.iter().filter(|step| step.function.is_compute_bound()).count();
+    let carries = move |step: &Instruction| slow == 0 || step.function.is_compute_bound();
     let carriers = if slow == 0 { code.len() } else { slow };
     code.iter().scan(0, move |rank, step| {
         let carried = if carries(step) { share(streams, carriers, *rank) } else { 0..0 };

@@ -7,7 +7,7 @@ use crate::simd::vectorize;
 use crate::window::Window;
 use crate::workers::Workers;
 
-/// So many neighbouring places are done at once,
+/// So many neighbouring output positions are done at once,
 const TILE: usize = 256;
 /// unless a row has fewer than these: then each is summed on its own.
 const FEW: usize = 8;
@@ -22,7 +22,7 @@ pub enum Regions {
         /// Whether the padding counts.
         count_include_pad: bool,
     },
-    /// Equal parts of the plane, so many along each axis, that share a pixel where a border runs through it: place i has
+    /// Equal parts of the plane, so many along each axis, that share a pixel where a border runs through it: part i has
     /// the pixels from ⌊i H / H'⌋ to ⌈(i + 1) H / H'⌉.
     Equal([usize; 2]),
 }
@@ -32,8 +32,8 @@ pub enum Regions {
 pub struct Average {
     /// Height and width of each plane.
     pub plane: [usize; 2],
-    /// How many regions there are, vertically and horizontally.
-    pub places: [usize; 2],
+    /// Height and width of a pooled plane: how many regions there are.
+    pub output: [usize; 2],
     /// The regions.
     pub regions: Regions,
 }
@@ -41,54 +41,54 @@ pub struct Average {
 impl Average {
     /// The mean over each region.
     #[inline(never)]
-    pub fn means<T: Real>(&self, data: &[T], out: &mut [T], workers: &Workers) {
+    pub fn mean<T: Real>(&self, data: &[T], out: &mut [T], workers: &Workers) {
         let area = self.plane[0] * self.plane[1];
-        workers.chunks(out, self.places[0] * self.places[1], &|number, out, _| {
+        workers.chunks(out, self.output[0] * self.output[1], &|number, out, _| {
             let plane = &data[number * area..][..area];
-            if let Some(window) = self.window_of_rows() {
+            if let Some(window) = self.window_of_long_rows() {
                 return vectorize(
                     #[inline(always)]
-                    || self.means_of_windows(window, plane, out),
+                    || self.mean_of_windows(window, plane, out),
                 );
             }
-            for (place, out) in out.iter_mut().enumerate() {
+            for (position, out) in out.iter_mut().enumerate() {
                 let mut sum = T::zero();
-                self.for_each_pixel(place, |at| sum += plane[at]);
-                *out = sum / self.count(place);
+                self.for_each_pixel(position, |at| sum += plane[at]);
+                *out = sum / self.count(position);
             }
         });
     }
 
-    /// The adjoint of [`means`](Self::means): each value is spread evenly over its region.
+    /// The adjoint of [`mean`](Self::mean): each value is divided evenly among the pixels of its region.
     #[inline(never)]
-    pub fn spread<T: Real>(&self, upstream: &[T], out: &mut [T], workers: &Workers) {
-        let places = self.places[0] * self.places[1];
+    pub fn mean_adjoint<T: Real>(&self, upstream: &[T], out: &mut [T], workers: &Workers) {
+        let pooled = self.output[0] * self.output[1];
         workers.chunks(out, self.plane[0] * self.plane[1], &|number, plane, _| {
             plane.fill(T::zero());
-            let upstream = &upstream[number * places..][..places];
-            if let Some(window) = self.window_of_rows() {
+            let upstream = &upstream[number * pooled..][..pooled];
+            if let Some(window) = self.window_of_long_rows() {
                 return vectorize(
                     #[inline(always)]
-                    || self.spread_over_windows(window, upstream, plane),
+                    || self.mean_adjoint_of_windows(window, upstream, plane),
                 );
             }
-            for (place, &value) in upstream.iter().enumerate() {
-                let share = value / self.count(place);
-                self.for_each_pixel(place, |at| plane[at] += share);
+            for (position, &value) in upstream.iter().enumerate() {
+                let quotient = value / self.count(position);
+                self.for_each_pixel(position, |at| plane[at] += quotient);
             }
         });
     }
 
-    /// As [`means`](Self::means), of images [N, H, W, C].
+    /// As [`mean`](Self::mean), of images [N, H, W, C].
     #[inline(never)]
-    pub fn means_nhwc<T: Real>(&self, channels: usize, data: &[T], out: &mut [T], workers: &Workers) {
-        let (image, row) = (self.plane[0] * self.plane[1] * channels, self.places[1] * channels);
+    pub fn mean_nhwc<T: Real>(&self, channels: usize, data: &[T], out: &mut [T], workers: &Workers) {
+        let (image, row) = (self.plane[0] * self.plane[1] * channels, self.output[1] * channels);
         if channels == 0 {
             return;
         }
         workers.chunks(out, row, &|index, out, _| {
             let (data, first) =
-                (&data[index / self.places[0] * image..][..image], index % self.places[0] * self.places[1]);
+                (&data[index / self.output[0] * image..][..image], index % self.output[0] * self.output[1]);
             vectorize(
                 #[inline(always)]
                 || {
@@ -106,10 +106,16 @@ impl Average {
         });
     }
 
-    /// As [`spread`](Self::spread), of images [N, H, W, C].
+    /// As [`mean_adjoint`](Self::mean_adjoint), of images [N, H, W, C].
     #[inline(never)]
-    pub fn spread_nhwc<T: Real>(&self, channels: usize, upstream: &[T], out: &mut [T], workers: &Workers) {
-        let pooled = self.places[0] * self.places[1] * channels;
+    pub fn mean_adjoint_nhwc<T: Real>(
+        &self,
+        channels: usize,
+        upstream: &[T],
+        out: &mut [T],
+        workers: &Workers,
+    ) {
+        let pooled = self.output[0] * self.output[1] * channels;
         if channels == 0 {
             return;
         }
@@ -119,9 +125,9 @@ impl Average {
             vectorize(
                 #[inline(always)]
                 || {
-                    for (place, values) in upstream.chunks_exact(channels).enumerate() {
-                        let count = self.count::<T>(place);
-                        self.for_each_pixel(place, |at| {
+                    for (position, values) in upstream.chunks_exact(channels).enumerate() {
+                        let count = self.count::<T>(position);
+                        self.for_each_pixel(position, |at| {
                             let pixel = &mut image[at * channels..][..channels];
                             pixel.iter_mut().zip(values).for_each(|(sum, &value)| *sum += value / count);
                         });
@@ -131,137 +137,139 @@ impl Average {
         });
     }
 
-    /// The window, if there are enough of them in a row to do many at once.
-    fn window_of_rows(&self) -> Option<Window> {
+    /// The window, if a row has enough positions to do many at once.
+    fn window_of_long_rows(&self) -> Option<Window> {
         match self.regions {
-            Regions::Window { window, .. } if self.places[1] >= FEW => Some(window),
+            Regions::Window { window, .. } if self.output[1] >= FEW => Some(window),
             _ => None,
         }
     }
 
-    /// The means of a plane, many neighbours at once: for each pixel of the window a run of pixels is added to a run of
-    /// sums. Every sum adds up in the order of its pixels.
+    /// The means of a plane, many neighbours at once: each tap of the window adds a row of pixels to a row of sums.
+    /// Every sum adds its pixels in their order.
     #[inline(always)]
-    fn means_of_windows<T: Real>(&self, window: Window, plane: &[T], out: &mut [T]) {
-        let [width, columns] = [self.plane[1], self.places[1]];
+    fn mean_of_windows<T: Real>(&self, window: Window, plane: &[T], out: &mut [T]) {
+        let [width, columns] = [self.plane[1], self.output[1]];
         for (row, out) in out.chunks_exact_mut(columns).enumerate() {
             for (number, sums) in out.chunks_mut(TILE).enumerate() {
-                let places = number * TILE..number * TILE + sums.len();
+                let positions = number * TILE..number * TILE + sums.len();
                 sums.fill(T::zero());
                 for line in self.pixels(0, row) {
                     let line = &plane[line * width..][..width];
                     for offset in 0..window.kernel[1] {
-                        let (inside, first) = inside(window, offset, width, &places);
-                        gather(&line[first..], &mut sums[inside], window.stride[1]);
+                        let (inside, first) = inside(window, offset, width, &positions);
+                        add_pixels(&line[first..], &mut sums[inside], window.stride[1]);
                     }
                 }
-                self.divide(row * columns, &places, sums);
+                self.divide(row * columns, &positions, sums);
             }
         }
     }
 
     /// The adjoint: for each pixel of the window a run of values is added to a run of pixels. Every pixel adds up in the order
-    /// of the places that cover it, which is the other way round within the window.
+    /// of the positions that cover it, which is the other way round within the window.
     #[inline(always)]
-    fn spread_over_windows<T: Real>(&self, window: Window, upstream: &[T], plane: &mut [T]) {
-        let [width, columns] = [self.plane[1], self.places[1]];
-        let mut shares = [T::zero(); TILE];
+    fn mean_adjoint_of_windows<T: Real>(&self, window: Window, upstream: &[T], plane: &mut [T]) {
+        let [width, columns] = [self.plane[1], self.output[1]];
+        let mut quotients = [T::zero(); TILE];
         for (row, upstream) in upstream.chunks_exact(columns).enumerate() {
             for (number, values) in upstream.chunks(TILE).enumerate() {
-                let places = number * TILE..number * TILE + values.len();
-                let shares = &mut shares[..values.len()];
-                shares.copy_from_slice(values);
-                self.divide(row * columns, &places, shares);
+                let positions = number * TILE..number * TILE + values.len();
+                let quotients = &mut quotients[..values.len()];
+                quotients.copy_from_slice(values);
+                self.divide(row * columns, &positions, quotients);
                 for line in self.pixels(0, row) {
                     let line = &mut plane[line * width..][..width];
                     for offset in (0..window.kernel[1]).rev() {
-                        let (inside, first) = inside(window, offset, width, &places);
-                        scatter(&shares[inside], &mut line[first..], window.stride[1]);
+                        let (inside, first) = inside(window, offset, width, &positions);
+                        add_quotients(&quotients[inside], &mut line[first..], window.stride[1]);
                     }
                 }
             }
         }
     }
 
-    /// Divides the values at some places of a row, which starts at place `row`, by the sizes of their regions.
+    /// Divides the values at some output positions of a row, which starts at position `row`, by the sizes of their regions.
     #[inline(always)]
-    fn divide<T: Real>(&self, row: usize, places: &Range<usize>, values: &mut [T]) {
-        let counts = |place: usize| self.count::<T>(row + place);
-        let Some(last) = places.end.checked_sub(1) else { return };
+    fn divide<T: Real>(&self, row: usize, positions: &Range<usize>, values: &mut [T]) {
+        let counts = |position: usize| self.count::<T>(row + position);
+        let Some(last) = positions.end.checked_sub(1) else { return };
         // Windows are smaller only at the borders: if the outer two are whole, so are those between.
-        let whole = self.pixels(1, places.start).len().min(self.pixels(1, last).len());
+        let whole = self.pixels(1, positions.start).len().min(self.pixels(1, last).len());
         if matches!(self.regions, Regions::Window { window, .. } if whole == window.kernel[1]) {
-            let count = counts(places.start);
+            let count = counts(positions.start);
             values.iter_mut().for_each(|value| *value /= count);
         } else {
-            values.iter_mut().zip(places.clone()).for_each(|(value, place)| *value /= counts(place));
+            values.iter_mut().zip(positions.clone()).for_each(|(value, position)| *value /= counts(position));
         }
     }
 
     #[inline(always)]
-    fn for_each_pixel(&self, place: usize, mut visit: impl FnMut(usize)) {
-        let columns = self.pixels(1, place % self.places[1]);
-        for row in self.pixels(0, place / self.places[1]) {
+    fn for_each_pixel(&self, position: usize, mut visit: impl FnMut(usize)) {
+        let columns = self.pixels(1, position % self.output[1]);
+        for row in self.pixels(0, position / self.output[1]) {
             columns.clone().for_each(|column| visit(row * self.plane[1] + column));
         }
     }
 
     /// The pixels of a region along `axis`, without padding.
-    pub fn pixels(&self, axis: usize, place: usize) -> Range<usize> {
+    pub fn pixels(&self, axis: usize, position: usize) -> Range<usize> {
         let size = self.plane[axis];
         match self.regions {
-            Regions::Window { window, .. } => window.covered(axis, place, size),
-            Regions::Equal(places) => {
-                // In steps that cannot overflow: place · size may.
-                let (whole, rest) = (size / places[axis], (size % places[axis]) as u128);
-                let part = |place: usize| (place as u128 * rest, places[axis] as u128);
-                let (start, end) = (part(place), part(place + 1));
-                whole * place + (start.0 / start.1) as usize
-                    ..whole * (place + 1) + end.0.div_ceil(end.1) as usize
+            Regions::Window { window, .. } => window.covered(axis, position, size),
+            Regions::Equal(parts) => {
+                // In steps that cannot overflow: position · size may.
+                let (whole, rest) = (size / parts[axis], (size % parts[axis]) as u128);
+                let border = |position: usize| (position as u128 * rest, parts[axis] as u128);
+                let (start, end) = (border(position), border(position + 1));
+                whole * position + (start.0 / start.1) as usize
+                    ..whole * (position + 1) + end.0.div_ceil(end.1) as usize
             }
         }
     }
 
     /// By what the sum over a region is divided.
-    fn count<T: Real>(&self, place: usize) -> T {
-        let along = |axis: usize, place: usize| match self.regions {
+    fn count<T: Real>(&self, position: usize) -> T {
+        let along = |axis: usize, position: usize| match self.regions {
             Regions::Window { window, count_include_pad: true } => {
                 // The last window may reach beyond the padding, which does not count.
                 let padded = window.padding[axis] + self.plane[axis] + window.padding_after[axis];
-                window.kernel[axis].min(padded - place * window.stride[axis])
+                window.kernel[axis].min(padded - position * window.stride[axis])
             }
-            _ => self.pixels(axis, place).len(),
+            _ => self.pixels(axis, position).len(),
         };
-        T::of(along(0, place / self.places[1]) as f64 * along(1, place % self.places[1]) as f64)
+        T::of(along(0, position / self.output[1]) as f64 * along(1, position % self.output[1]) as f64)
     }
 }
 
 /// Adds every pixel at a multiple of the stride to the sum of its number.
 #[inline(always)]
-fn gather<T: Real>(pixels: &[T], sums: &mut [T], stride: usize) {
+fn add_pixels<T: Real>(pixels: &[T], sums: &mut [T], stride: usize) {
     match stride {
         1 => sums.iter_mut().zip(pixels).for_each(|(sum, pixel)| *sum += *pixel),
         _ => sums.iter_mut().zip(pixels.iter().step_by(stride)).for_each(|(sum, pixel)| *sum += *pixel),
     }
 }
 
-/// The adjoint: adds each share to the pixel of its number times the stride.
+/// The adjoint: adds each quotient to the pixel of its number times the stride.
 #[inline(always)]
-fn scatter<T: Real>(shares: &[T], pixels: &mut [T], stride: usize) {
+fn add_quotients<T: Real>(quotients: &[T], pixels: &mut [T], stride: usize) {
     match stride {
-        1 => pixels.iter_mut().zip(shares).for_each(|(pixel, share)| *pixel += *share),
-        _ => pixels.iter_mut().step_by(stride).zip(shares).for_each(|(pixel, share)| *pixel += *share),
+        1 => pixels.iter_mut().zip(quotients).for_each(|(pixel, quotient)| *pixel += *quotient),
+        _ => {
+            pixels.iter_mut().step_by(stride).zip(quotients).for_each(|(pixel, quotient)| *pixel += *quotient)
+        }
     }
 }
 
-/// Which of some places of a window see a pixel of the line at this offset from the window's left, counted from the first of
-/// these places; and which pixel the first that does sees.
+/// Which of some output positions see a pixel of the line at this offset from the window's left, counted from the first of
+/// these positions; and which pixel the first that does sees.
 #[inline(always)]
-fn inside(window: Window, offset: usize, width: usize, places: &Range<usize>) -> (Range<usize>, usize) {
+fn inside(window: Window, offset: usize, width: usize, positions: &Range<usize>) -> (Range<usize>, usize) {
     let (stride, padding) = (window.stride[1], window.padding[1]);
-    let start = padding.saturating_sub(offset).div_ceil(stride).clamp(places.start, places.end);
-    let end = (width + padding).saturating_sub(offset).div_ceil(stride).clamp(start, places.end);
-    // Without any place there is no pixel either.
+    let start = padding.saturating_sub(offset).div_ceil(stride).clamp(positions.start, positions.end);
+    let end = (width + padding).saturating_sub(offset).div_ceil(stride).clamp(start, positions.end);
+    // Without any position there is no pixel either.
     let first = if start < end { start * stride + offset - padding } else { 0 };
-    (start - places.start..end - places.start, first)
+    (start - positions.start..end - positions.start, first)
 }

@@ -12,7 +12,7 @@ use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Algorithm, Lowered, OperandLayout, Target};
 use crate::graph::{Call, OutputSlot, Precision, TensorType};
 use crate::ops::max_pool2d::MaxPool;
-use dagrad_kernels::conv::nhwc::{Direct, finish_weight_sums};
+use dagrad_kernels::conv::nhwc::{Direct, finish_weight_grad};
 use dagrad_kernels::conv::{Choice, Convolution, WinogradUse, select};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::Epilogue;
@@ -153,12 +153,14 @@ impl Kernel for ConvKernel {
         let epilogue = Epilogue { bias, relu: self.relu };
         let (out, workers) = (call.output, call.workers);
         match (self.part, self.method.of(&sizes)) {
-            (Part::Weight { rows }, _) => finish_weight_sums(&self.sizes, rows, real(0), out, workers),
+            (Part::Weight { rows }, _) => finish_weight_grad(&self.sizes, rows, real(0), out, workers),
             (Part::Weights, Method::Direct(direct)) => direct.prepare(real(0), out, workers),
             (Part::Weights, Method::Winograd(winograd)) => winograd.prepare(real(0), out, workers),
-            (Part::AdjointWeights, Method::Direct(direct)) => direct.prepare_adjoint(real(0), out, workers),
+            (Part::AdjointWeights, Method::Direct(direct)) => {
+                direct.prepare_input_grad(real(0), out, workers)
+            }
             (Part::AdjointWeights, Method::Winograd(winograd)) => {
-                winograd.prepare_adjoint(real(0), out, workers)
+                winograd.prepare_input_grad(real(0), out, workers)
             }
             (Part::Output, Method::Direct(direct)) if self.pool => {
                 let positions = call.further_outputs.into_iter().next().and_then(OutputSlot::index);
@@ -170,17 +172,15 @@ impl Kernel for ConvKernel {
             (Part::Output, Method::Winograd(winograd)) => {
                 winograd.forward(real(0), real(1), epilogue, out, workers);
             }
-            (Part::Image, Method::Direct(direct)) => {
-                direct.image_adjoint(real(0), real(1), gate, out, workers)
-            }
+            (Part::Image, Method::Direct(direct)) => direct.input_grad(real(0), real(1), gate, out, workers),
             (Part::Image, Method::Winograd(winograd)) => {
-                winograd.image_adjoint(real(0), real(1), gate, out, workers);
+                winograd.input_grad(real(0), real(1), gate, out, workers);
             }
             (Part::Sums { every }, Method::Direct(direct)) => {
-                direct.weight_sums(real(0), real(1), every, out, workers);
+                direct.weight_grad_sums(real(0), real(1), every, out, workers);
             }
             (Part::Sums { every }, Method::Winograd(winograd)) => {
-                winograd.weight_sums(real(0), real(1), every, out, workers);
+                winograd.weight_grad_sums(real(0), real(1), every, out, workers);
             }
         }
     }
@@ -253,9 +253,9 @@ impl ConvKernel {
     fn prepared(&self, adjoint: bool) -> usize {
         match (&self.method, adjoint) {
             (Method::Direct(direct), false) => direct.prepared(),
-            (Method::Direct(direct), true) => direct.prepared_adjoint(),
+            (Method::Direct(direct), true) => direct.prepared_input_grad(),
             (Method::Winograd(winograd), false) => winograd.prepared(),
-            (Method::Winograd(winograd), true) => winograd.prepared_adjoint(),
+            (Method::Winograd(winograd), true) => winograd.prepared_input_grad(),
         }
     }
 }

@@ -31,9 +31,9 @@ fn convolutions_refuse_what_does_not_fit() {
         "channels that differ": conv(g, [4, 1, 2, 2], Conv2dOptions::new())
             => "image has 3 channels but weight expects 1", "param \"weight\"", "input \"image\"";
         "a window higher than the image": conv(g, [4, 3, 6, 2], Conv2dOptions::new())
-            => "the window's height 6 is larger than the padded picture's 5", "add padding";
+            => "the window's height 6 is larger than the padded image's 5", "add padding";
         "a window wider than the padded image": conv(g, [4, 3, 2, 7], Conv2dOptions::new().padding([0, 1]))
-            => "the window's width 7 is larger than the padded picture's 6";
+            => "the window's width 7 is larger than the padded image's 6";
         "a window of no rows": conv(g, [4, 3, 0, 2], Conv2dOptions::new()) => "the window's height is 0";
         "a window of no columns": conv(g, [4, 3, 2, 0], Conv2dOptions::new()) => "the window's width is 0";
         "no stride down": conv_2x2(g, |o| o.stride([0, 1])) => "the stride along the height is 0", "hint: ";
@@ -53,7 +53,7 @@ fn convolutions_refuse_what_does_not_fit() {
         "endless groups": conv(g, [4, 3, 2, 2], Conv2dOptions::new().groups(HUGE)) => "conv2d at", "channels";
         "no dilation": conv_2x2(g, |o| o.dilation([1, 0])) => "the dilation along the width is 0", "hint: ";
         "a window dilated beyond the image": conv_2x2(g, |o| o.dilation([5, 1]))
-            => "the window's height 6 is larger than the padded picture's 5";
+            => "the window's height 6 is larger than the padded image's 5";
         "a dilation beyond addresses": conv_2x2(g, |o| o.dilation(HUGE)) => "conv2d at", "larger than the padded";
         "padding on one side beyond addresses":
             conv_2x2(g, |o| o.padding(Padding::Explicit([[0, 0], [HUGE, 1]]))) => "beyond any address";
@@ -106,12 +106,12 @@ fn poolings_refuse_what_does_not_fit() {
             => "the stride along the height is 0";
         "a mean with no stride": image(g).avg_pool2d(Pool2dOptions::new(2).stride([1, 0]))
             => "along the width is 0";
-        "a window too high": image(g).max_pool2d([6, 1]) => "height 6 is larger than the padded picture's 5";
-        "a window too wide": image(g).avg_pool2d([1, 5]) => "width 5 is larger than the padded picture's 4";
-        "a window of any size": image(g).max_pool2d(HUGE) => "larger than the padded picture's 5";
+        "a window too high": image(g).max_pool2d([6, 1]) => "height 6 is larger than the padded image's 5";
+        "a window too wide": image(g).avg_pool2d([1, 5]) => "width 5 is larger than the padded image's 4";
+        "a window of any size": image(g).max_pool2d(HUGE) => "larger than the padded image's 5";
         "no dilation": image(g).max_pool2d(Pool2dOptions::new(2).dilation(0)) => "the dilation along the height is 0";
         "a dilated window too wide": image(g).max_pool2d(Pool2dOptions::new(2).dilation([1, 4]))
-            => "width 5 is larger than the padded picture's 4";
+            => "width 5 is larger than the padded image's 4";
         "a dilated mean": image(g).avg_pool2d(Pool2dOptions::new(2).dilation(2))
             => "avg_pool2d at", "without dilation", "depthwise";
         "no parts": image(g).adaptive_avg_pool2d([0, 2]) => "avg_pool2d at", "has no 0×2 parts", "at least one";

@@ -134,14 +134,14 @@ impl Correlation {
         });
     }
 
-    /// Computes the maxima of the 2×2 windows that lie side by side in the target, without writing that, and where in
-    /// its plane each of them lies, if that is wanted. Rows and columns that are left over go unseen.
+    /// Computes the maxima of the 2×2 windows of the target, at stride 2, and the index of each in its plane, if
+    /// `indices` are given. The target itself is not written. A last odd row or column is ignored.
     pub fn run_pooled<T: Real>(
         &self,
         (source, prepared): (&[T], &[T]),
         epilogue: Epilogue<T>,
         out: &mut [T],
-        positions: Option<&mut [u32]>,
+        indices: Option<&mut [u32]>,
         workers: &Workers,
     ) {
         if out.is_empty() {
@@ -152,16 +152,16 @@ impl Correlation {
         let bands = self.bands::<T>(&self.strip::<T>(isa), self.axes[0].target).min(pooled_h);
         let line = pooled_w * self.target_pixel();
         let from = source.len() / self.sizes.batch;
-        let (out, positions) = (Parts::new(out), positions.map(Parts::new));
+        let (out, indices) = (Parts::new(out), indices.map(Parts::new));
         workers.run(self.sizes.batch * bands, &|task, local| {
             let (image, rows) = (task / bands, share(pooled_h, bands, task % bands));
             let (first, count) = ((image * pooled_h + rows.start) * line, rows.len() * line);
             // SAFETY: a band's maxima are no other task's.
             let out = unsafe { out.slice(first, count) };
-            // SAFETY: nor are their positions.
-            let positions = positions.as_ref().map(|parts| unsafe { parts.slice(first, count) });
+            // SAFETY: nor are their indices.
+            let indices = indices.as_ref().map(|parts| unsafe { parts.slice(first, count) });
             let (source, rows) = (&source[image * from..][..from], 2 * rows.start..2 * rows.end);
-            Band::new(self, isa, (source, prepared), epilogue, rows, local).run_pooled(out, positions);
+            Band::new(self, isa, (source, prepared), epilogue, rows, local).run_pooled(out, indices);
         });
     }
 

@@ -1,4 +1,4 @@
-//! Between the two orders of an image: plane after plane, and pixel after pixel.
+//! From one layout of images to the other: NCHW, plane after plane, and NHWC, pixel after pixel.
 
 use crate::gemm::pack::Transpose;
 use crate::real::Real;
@@ -6,7 +6,7 @@ use crate::workers::Workers;
 
 /// Images [channels, pixels] become [pixels, channels].
 #[inline(never)]
-pub fn to_channels_last<T: Real>(
+pub fn nchw_to_nhwc<T: Real>(
     batch: usize,
     channels: usize,
     pixels: usize,
@@ -19,7 +19,7 @@ pub fn to_channels_last<T: Real>(
 
 /// Images [pixels, channels] become [channels, pixels].
 #[inline(never)]
-pub fn to_channels_first<T: Real>(
+pub fn nhwc_to_nchw<T: Real>(
     batch: usize,
     channels: usize,
     pixels: usize,
@@ -30,7 +30,7 @@ pub fn to_channels_first<T: Real>(
     transpose([batch, pixels, channels], from, to, workers);
 }
 
-/// Turns a batch of matrices the other way round. A task is one of them.
+/// Transposes a batch of matrices. A task is one of them.
 fn transpose<T: Real>([batch, rows, columns]: [usize; 3], from: &[T], to: &mut [T], workers: &Workers) {
     debug_assert_eq!([from.len(), to.len()], [batch * rows * columns; 2]);
     workers.chunks(to, rows * columns, &|matrix, to, _| {

@@ -16,7 +16,7 @@ use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
 use crate::workers::{Local, Parts, Split, Workers, share};
 use depthwise::{DepthwiseTile, MAX_TAPS};
-pub use finish::finish_weight_sums;
+pub use finish::finish_weight_grad;
 use tile::{MAX_ROWS, MAX_RUNS, Positions, Tile};
 
 mod depthwise;

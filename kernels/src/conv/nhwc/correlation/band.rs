@@ -98,8 +98,8 @@ impl<'a, T: Real> Band<'a, T> {
         }
     }
 
-    /// Computes the maxima of the band's 2×2 windows, and where they lie in their plane, if that is wanted.
-    pub fn run_pooled(&mut self, out: &mut [T], mut positions: Option<&mut [u32]>) {
+    /// Computes the maxima of the band's 2×2 windows, and their indices in their planes, if these are asked for.
+    pub fn run_pooled(&mut self, out: &mut [T], mut indices: Option<&mut [u32]>) {
         let (plan, first) = (self.plan, self.rows.start);
         let [row, windows] = [plan.axes[1].target, plan.axes[1].target / 2];
         let pixel = plan.target_pixel();
@@ -116,11 +116,11 @@ impl<'a, T: Real> Band<'a, T> {
                     (size, target_step),
                     out,
                     |isa, source, rectangle, filter| {
-                        let positions = positions
+                        let indices = indices
                             .as_mut()
                             .map_or(std::ptr::null_mut(), |to| to[start + filter..].as_mut_ptr());
-                        let maxima = Maxima { first: first * row, row, positions };
-                        // SAFETY: as above; there is a position for each maximum.
+                        let maxima = Maxima { first: first * row, row, indices };
+                        // SAFETY: as above; there is an index for each maximum.
                         unsafe { rectangle.compute_maxima(isa, source, maxima) }
                     },
                 );

@@ -1,6 +1,6 @@
-//! Tiles of which only the maxima of 2×2 positions are written: what a pooling asks for after a convolution.
+//! Tiles of which only the maxima of 2×2 output positions are written: a convolution with a max pool in its epilogue.
 //!
-//! The values compared are the finished ones, so that ties are decided as if they had been written out.
+//! Finished values are compared, so that ties are decided as if the convolution had been written.
 
 use super::{Finish, LANEWISE, Rectangle, Source, Sums, Sweep, exists};
 use crate::real::Real;
@@ -9,14 +9,14 @@ use crate::simd::{Isa, MAX_LANES, Vector};
 /// How many windows a tile has at most, side by side.
 const MOST_WINDOWS: usize = 3;
 
-/// Where in its plane each maximum lies is written, too.
+/// The indices of the maxima in their planes.
 #[derive(Debug, Clone, Copy)]
 pub struct Maxima {
-    /// The number of the rectangle's first position in the plane, and from a row of the plane to the next.
+    /// The index of the rectangle's first position, and from a row of the plane to the next.
     pub first: usize,
     pub row: usize,
-    /// Takes the positions of the maxima, as the target takes these; nobody wants them if it is null.
-    pub positions: *mut u32,
+    /// Takes the indices, as the target takes the maxima. Null if they are not asked for.
+    pub indices: *mut u32,
 }
 
 impl<T: Real> Rectangle<'_, T> {
@@ -24,7 +24,7 @@ impl<T: Real> Rectangle<'_, T> {
     /// are even; the steps in the target are those from window to window.
     ///
     /// # Safety
-    /// As for `compute`, and there must be room for the positions.
+    /// As for `compute`, and there must be room for the indices.
     pub unsafe fn compute_maxima(&self, isa: Isa, source: Source, maxima: Maxima) {
         let vectors = self.filters.div_ceil(isa.lanes::<T>());
         let most = match source {
@@ -60,11 +60,11 @@ impl<T: Real> Rectangle<'_, T> {
             ($($block:tt $vectors:literal $windows:literal $columns:literal)*) => {
                 match (block, vectors, windows) {
                     $(($block, $vectors, $windows) if const { exists::<T>($block, [2, $columns, $vectors]) } => {
-                        // Double precision, which is for checks, finds positions where nobody wants them, too.
-                        let finish = Located::<true>(maxima);
+                        // Double precision, which is for checks, computes the indices in any case.
+                        let finish = WriteMaxima::<true>(maxima);
                         if const { size_of::<T>() == size_of::<f32>() } {
-                            if maxima.positions.is_null() {
-                                let finish = Located::<false>(maxima);
+                            if maxima.indices.is_null() {
+                                let finish = WriteMaxima::<false>(maxima);
                                 let sweep: Sweep<_, _, $block, 2, $columns, $vectors> =
                                     Sweep { rectangle: self, finish, first, tiles };
                                 return isa.dispatch(sweep);
@@ -87,11 +87,11 @@ impl<T: Real> Rectangle<'_, T> {
     }
 }
 
-/// Writes the maxima of a tile, and their positions if they are wanted, which is known when this is compiled.
+/// Writes the maxima of a tile, and their indices if `WANTED`.
 #[derive(Clone, Copy)]
-struct Located<const WANTED: bool>(Maxima);
+struct WriteMaxima<const WANTED: bool>(Maxima);
 
-impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
+impl<T: Real, const WANTED: bool> Finish<T, 2> for WriteMaxima<WANTED> {
     #[inline(always)]
     unsafe fn finish<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
         self,
@@ -99,11 +99,10 @@ impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
         sums: &Sums<V, 2, COLUMNS, VECTORS>,
         [row, column]: [usize; 2],
     ) {
-        let Maxima { first, row: line, positions } = self.0;
-        // Positions that nobody wants all go to the same memory, because a branch would cost more.
+        let Maxima { first, row: line, indices } = self.0;
+        // Indices that nobody asked for all go to the same memory, because a branch would cost more.
         let mut unwanted = [0; MAX_LANES];
-        let (positions, spacing) =
-            if positions.is_null() { (unwanted.as_mut_ptr(), 0) } else { (positions, 1) };
+        let (indices, spacing) = if indices.is_null() { (unwanted.as_mut_ptr(), 0) } else { (indices, 1) };
         // SAFETY: the caller's contract; `count` keeps to the filters.
         unsafe {
             let bias = all.bias::<V, VECTORS>();
@@ -113,10 +112,10 @@ impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
                 let (left, right) = (2 * window, 2 * window + 1);
                 let number = number + left;
                 let numbers = [
-                    V::splat(T::carrying(number as u32)),
-                    V::splat(T::carrying(number as u32 + 1)),
-                    V::splat(T::carrying((number + line) as u32)),
-                    V::splat(T::carrying((number + line) as u32 + 1)),
+                    V::splat(T::from_index(number as u32)),
+                    V::splat(T::from_index(number as u32 + 1)),
+                    V::splat(T::from_index((number + line) as u32)),
+                    V::splat(T::from_index((number + line) as u32 + 1)),
                 ];
                 for vector in 0..VECTORS {
                     let (count, bias) = bias[vector];
@@ -131,11 +130,11 @@ impl<T: Real, const WANTED: bool> Finish<T, 2> for Located<WANTED> {
                         for index in 0..4 {
                             values[index] = all.finished(values[index], bias);
                         }
-                        let [best, position] = largest(values, numbers);
+                        let [best, index] = largest(values, numbers);
                         best.store_first(all.target.add(target), count);
-                        position.store_carried(positions.add(target * spacing), count);
+                        index.store_indices(indices.add(target * spacing), count);
                     } else {
-                        // No step between a sum and its value makes a smaller number the larger.
+                        // Bias, floor and flush are monotonic, so that the largest sum is the largest value.
                         let [sum, _] = largest(values, numbers);
                         all.finished(sum, bias).store_first(all.target.add(target), count);
                     }

@@ -15,7 +15,7 @@ const NUMBERS: usize = 1 << 14;
 /// Adds rows [kh, kw, channels, filters] up in their order, and turns the sum into [filters, channels, kh, kw]. The
 /// filters are those of all groups.
 #[inline(never)]
-pub fn finish_weight_sums<T: Real>(
+pub fn finish_weight_grad<T: Real>(
     sizes: &Convolution,
     rows: usize,
     sums: &[T],

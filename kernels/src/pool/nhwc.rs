@@ -15,14 +15,14 @@ const TASK: usize = 1 << 13;
 impl Pooling {
     /// As [`argmax`](Self::argmax), of images [N, H, W, C]: indices [N, H', W', C] of pixels y · W + x.
     #[inline(never)]
-    pub fn argmax_last<T: Real>(&self, channels: usize, data: &[T], indices: &mut [u32], workers: &Workers) {
+    pub fn argmax_nhwc<T: Real>(&self, channels: usize, data: &[T], indices: &mut [u32], workers: &Workers) {
         let indices = Parts::new(indices);
         self.rows_of_outputs(channels, indices.len(), workers, &|image, rows, start| {
             // SAFETY: these rows of outputs are no other task's.
-            let indices = unsafe { indices.slice(start, rows.len() * self.places[1] * channels) };
+            let indices = unsafe { indices.slice(start, rows.len() * self.output[1] * channels) };
             let image = self.image(channels, data, image);
             let out = std::ptr::null_mut();
-            workers.isa().dispatch(Maxima {
+            workers.isa().dispatch(WindowMaxima {
                 pooling: self,
                 channels,
                 rows,
@@ -33,10 +33,10 @@ impl Pooling {
         });
     }
 
-    /// The maxima themselves, as [`argmax_last`](Self::argmax_last) finds and [`take_last`](Self::take_last) takes
+    /// The maxima themselves, as [`argmax_nhwc`](Self::argmax_nhwc) finds and [`take_nhwc`](Self::take_nhwc) takes
     /// them, and their indices, if these are wanted.
     #[inline(never)]
-    pub fn max_last<T: Real>(
+    pub fn max_nhwc<T: Real>(
         &self,
         channels: usize,
         data: &[T],
@@ -46,19 +46,19 @@ impl Pooling {
     ) {
         let (out, indices) = (Parts::new(out), indices.map(Parts::new));
         self.rows_of_outputs(channels, out.len(), workers, &|image, rows, start| {
-            let (image, count) = (self.image(channels, data, image), rows.len() * self.places[1] * channels);
+            let (image, count) = (self.image(channels, data, image), rows.len() * self.output[1] * channels);
             // SAFETY: these rows of outputs are no other task's.
             let out = unsafe { out.slice(start, count) }.as_mut_ptr();
             // SAFETY: nor are their indices.
             let indices = indices.as_ref().map(|indices| unsafe { indices.slice(start, count) });
             let indices = indices.map_or(std::ptr::null_mut(), <[u32]>::as_mut_ptr);
-            workers.isa().dispatch(Maxima { pooling: self, channels, rows, image, out, indices });
+            workers.isa().dispatch(WindowMaxima { pooling: self, channels, rows, image, out, indices });
         });
     }
 
     /// As [`take`](Self::take), of images [N, H, W, C].
     #[inline(never)]
-    pub fn take_last<T: Real>(
+    pub fn take_nhwc<T: Real>(
         &self,
         channels: usize,
         data: &[T],
@@ -68,7 +68,7 @@ impl Pooling {
     ) {
         let out = Parts::new(out);
         self.rows_of_outputs(channels, out.len(), workers, &|image, rows, start| {
-            let (image, count) = (self.image(channels, data, image), rows.len() * self.places[1] * channels);
+            let (image, count) = (self.image(channels, data, image), rows.len() * self.output[1] * channels);
             // SAFETY: these rows of outputs are no other task's.
             let out = unsafe { out.slice(start, count) };
             let pixels = out.chunks_exact_mut(channels).zip(indices[start..][..count].chunks_exact(channels));
@@ -82,7 +82,7 @@ impl Pooling {
 
     /// As [`put`](Self::put), of images [N, H, W, C]. Indices must be of pixels in their windows.
     #[inline(never)]
-    pub fn put_last<T: Real>(
+    pub fn put_nhwc<T: Real>(
         &self,
         channels: usize,
         values: &[T],
@@ -90,16 +90,16 @@ impl Pooling {
         out: &mut [T],
         workers: &Workers,
     ) {
-        let apart = (0..2).all(|axis| self.window.stride[axis] >= self.window.kernel[axis]);
+        let is_disjoint = (0..2).all(|axis| self.window.stride[axis] >= self.window.kernel[axis]);
         let area = self.area() * channels;
         workers.chunks(out, area, &|image, out, _| {
             let range = image * self.pooled() * channels..(image + 1) * self.pooled() * channels;
             let (values, indices) = (&values[range.clone()], &indices[range]);
-            if !(apart && self.is_covered()) {
+            if !(is_disjoint && self.is_covered()) {
                 out.fill(T::zero());
             }
-            if apart {
-                workers.isa().dispatch(PutApart { pooling: self, channels, values, indices, out });
+            if is_disjoint {
+                workers.isa().dispatch(PutDisjoint { pooling: self, channels, values, indices, out });
             } else {
                 let pixels = values.chunks_exact(channels).zip(indices.chunks_exact(channels));
                 for (values, indices) in pixels {
@@ -116,7 +116,7 @@ impl Pooling {
         (0..2).all(|axis| {
             let (kernel, stride) = (self.window.kernel[axis], self.window.stride[axis]);
             kernel == stride
-                && self.window.covered(axis, self.places[axis].saturating_sub(1), self.plane[axis]).end
+                && self.window.covered(axis, self.output[axis].saturating_sub(1), self.plane[axis]).end
                     == self.plane[axis]
         })
     }
@@ -134,16 +134,16 @@ impl Pooling {
         workers: &Workers,
         task: &(dyn Fn(usize, Range<usize>, usize) + Sync),
     ) {
-        let row = self.places[1] * channels;
+        let row = self.output[1] * channels;
         if outputs == 0 || row == 0 {
             return;
         }
-        let rows = (TASK / row).clamp(1, self.places[0]);
-        let bands = self.places[0].div_ceil(rows);
+        let rows = (TASK / row).clamp(1, self.output[0]);
+        let bands = self.output[0].div_ceil(rows);
         workers.run(outputs / (self.pooled() * channels) * bands, &|index, _| {
             let (image, first) = (index / bands, index % bands * rows);
-            let rows = first..self.places[0].min(first + rows);
-            task(image, rows, (image * self.places[0] + first) * row);
+            let rows = first..self.output[0].min(first + rows);
+            task(image, rows, (image * self.output[0] + first) * row);
         });
     }
 
@@ -152,19 +152,19 @@ impl Pooling {
     #[inline(always)]
     fn windows(&self, channels: usize, rows: Range<usize>, mut visit: impl FnMut(usize, usize, [usize; 2])) {
         let mut at = 0;
-        let is_quad = self.window.kernel == [2, 2] && self.window.padding == [0, 0];
+        let is_2x2_unpadded = self.window.kernel == [2, 2] && self.window.padding == [0, 0];
         let stride = self.window.stride;
         for y in rows {
             let rows = self.window.covered(0, y, self.plane[0]);
-            if is_quad {
+            if is_2x2_unpadded {
                 // The most common window, with a size that the compiler knows.
-                for x in 0..self.places[1] {
+                for x in 0..self.output[1] {
                     visit(at, rows.start * self.plane[1] + x * stride[1], [2, 2]);
                     at += channels;
                 }
                 continue;
             }
-            for x in 0..self.places[1] {
+            for x in 0..self.output[1] {
                 let columns = self.window.covered(1, x, self.plane[1]);
                 visit(at, rows.start * self.plane[1] + columns.start, [rows.len(), columns.len()]);
                 at += channels;
@@ -194,7 +194,7 @@ unsafe fn store<T: Real, V: Vector<T>>(value: V, to: *mut T, count: usize) {
 }
 
 /// The maxima of the windows of some rows of outputs, and where they lie; either pointer may be null.
-struct Maxima<'a, T> {
+struct WindowMaxima<'a, T> {
     pooling: &'a Pooling,
     channels: usize,
     rows: Range<usize>,
@@ -203,7 +203,7 @@ struct Maxima<'a, T> {
     indices: *mut u32,
 }
 
-impl<T: Real> Kernel<T> for Maxima<'_, T> {
+impl<T: Real> Kernel<T> for WindowMaxima<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -221,12 +221,12 @@ impl<T: Real> Kernel<T> for Maxima<'_, T> {
                     // their rows.
                     unsafe {
                         let mut best = load::<T, V>(image.add(first * channels + channel), count);
-                        let mut index = V::splat(T::carrying(first as u32));
+                        let mut index = V::splat(T::from_index(first as u32));
                         for row in 0..height {
                             for column in 0..columns {
                                 let pixel = first + row * width + column;
                                 let value = load::<T, V>(image.add(pixel * channels + channel), count);
-                                let own = V::splat(T::carrying(pixel as u32));
+                                let own = V::splat(T::from_index(pixel as u32));
                                 // Of equal pixels the first stays.
                                 [best, index] = value.larger(best, [own, index]);
                             }
@@ -235,7 +235,7 @@ impl<T: Real> Kernel<T> for Maxima<'_, T> {
                             store(best, out.add(at + channel), count);
                         }
                         if !indices.is_null() {
-                            index.store_carried(indices.add(at + channel), count);
+                            index.store_indices(indices.add(at + channel), count);
                         }
                     }
                 }
@@ -245,7 +245,7 @@ impl<T: Real> Kernel<T> for Maxima<'_, T> {
 }
 
 /// Puts the values of an image where no two windows overlap: each pixel of a window is its value or 0.
-struct PutApart<'a, T> {
+struct PutDisjoint<'a, T> {
     pooling: &'a Pooling,
     channels: usize,
     values: &'a [T],
@@ -253,7 +253,7 @@ struct PutApart<'a, T> {
     out: &'a mut [T],
 }
 
-impl<T: Real> Kernel<T> for PutApart<'_, T> {
+impl<T: Real> Kernel<T> for PutDisjoint<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -263,7 +263,7 @@ impl<T: Real> Kernel<T> for PutApart<'_, T> {
             (values.as_ptr(), indices.as_ptr(), out.as_mut_ptr(), pooling.plane[1]);
         pooling.windows(
             channels,
-            0..pooling.places[0],
+            0..pooling.output[0],
             #[inline(always)]
             |at, first, [height, columns]| {
                 for channel in (0..channels).step_by(V::LANES) {

@@ -1,7 +1,7 @@
 //! Against the kernels on planes.
 
 use crate::common::pools;
-use dagrad_kernels::conv::nhwc::{to_channels_first, to_channels_last};
+use dagrad_kernels::conv::nhwc::{nchw_to_nhwc, nhwc_to_nchw};
 use dagrad_kernels::pool::Pooling;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::window::Window;
@@ -10,7 +10,7 @@ use dagrad_kernels::workers::Workers;
 fn poolings() -> Vec<Pooling> {
     let pooling = |plane, kernel, stride, padding| {
         let window = Window::new(kernel, stride, padding);
-        Pooling { plane, places: window.output_size(plane).unwrap(), window }
+        Pooling { plane, output: window.output_size(plane).unwrap(), window }
     };
     vec![
         pooling([4, 6], [2, 2], [2, 2], [0, 0]),
@@ -50,34 +50,35 @@ fn check<T: Real>(pooling: &Pooling, channels: usize, workers: &Workers) {
     let what = format!("{} {channels} {pooling:?}", T::NAME);
     let last = numbers::<T>(BATCH * channels * area);
     let mut first = vec![T::nan(); last.len()];
-    to_channels_first(BATCH, channels, area, &last, &mut first, workers);
+    nhwc_to_nchw(BATCH, channels, area, &last, &mut first, workers);
     let outputs = BATCH * channels * pooled;
-    let turned = |from: &[T], pixels: usize| {
+    let transposed = |from: &[T], pixels: usize| {
         let mut to = vec![T::nan(); from.len()];
-        to_channels_last(BATCH, channels, pixels, from, &mut to, workers);
+        nchw_to_nhwc(BATCH, channels, pixels, from, &mut to, workers);
         to
     };
-    let (mut indices, mut values, mut back) =
+    let (mut indices, mut values, mut adjoint) =
         (vec![u32::MAX; outputs], vec![T::nan(); outputs], vec![T::nan(); first.len()]);
     pooling.argmax(&first, &mut indices, workers);
     pooling.take(&first, &indices, &mut values, workers);
-    pooling.put(&values, &indices, &mut back, workers);
+    pooling.put(&values, &indices, &mut adjoint, workers);
 
     let mut found = vec![u32::MAX; outputs];
     let (mut taken, mut maxima) = (vec![T::nan(); outputs], vec![T::nan(); outputs]);
     let mut put = vec![T::nan(); last.len()];
-    pooling.argmax_last(channels, &last, &mut found, workers);
-    let wide: Vec<T> = indices.iter().map(|&index| T::of(f64::from(index))).collect();
-    let expected: Vec<u32> = turned(&wide, pooled).iter().map(|index| index.wide() as u32).collect();
+    pooling.argmax_nhwc(channels, &last, &mut found, workers);
+    let numbers: Vec<T> = indices.iter().map(|&index| T::of(f64::from(index))).collect();
+    let expected: Vec<u32> =
+        transposed(&numbers, pooled).iter().map(|index| index.into_f64() as u32).collect();
     assert_eq!(found, expected, "{what}");
-    pooling.take_last(channels, &last, &found, &mut taken, workers);
-    assert!(same(&taken, &turned(&values, pooled)), "{what}");
-    pooling.put_last(channels, &taken, &found, &mut put, workers);
-    assert!(same(&put, &turned(&back, area)), "{what}");
-    pooling.max_last(channels, &last, &mut maxima, None, workers);
+    pooling.take_nhwc(channels, &last, &found, &mut taken, workers);
+    assert!(same(&taken, &transposed(&values, pooled)), "{what}");
+    pooling.put_nhwc(channels, &taken, &found, &mut put, workers);
+    assert!(same(&put, &transposed(&adjoint, area)), "{what}");
+    pooling.max_nhwc(channels, &last, &mut maxima, None, workers);
     assert!(same(&maxima, &taken), "{what}");
     (maxima, found) = (vec![T::zero(); outputs], vec![u32::MAX; outputs]);
-    pooling.max_last(channels, &last, &mut maxima, Some(&mut found), workers);
+    pooling.max_nhwc(channels, &last, &mut maxima, Some(&mut found), workers);
     assert!(same(&maxima, &taken) && found == expected, "{what}");
 }
 
@@ -98,8 +99,8 @@ fn nothing_is_pooled_to_nothing() {
     let workers = Workers::new(1).unwrap();
     let pooling = poolings()[0];
     for channels in [0, 3] {
-        pooling.max_last::<f32>(channels, &[], &mut [], Some(&mut []), &workers);
-        pooling.take_last::<f32>(channels, &[], &[], &mut [], &workers);
-        pooling.put_last::<f32>(channels, &[], &[], &mut [], &workers);
+        pooling.max_nhwc::<f32>(channels, &[], &mut [], Some(&mut []), &workers);
+        pooling.take_nhwc::<f32>(channels, &[], &[], &mut [], &workers);
+        pooling.put_nhwc::<f32>(channels, &[], &[], &mut [], &workers);
     }
 }
