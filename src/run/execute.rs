@@ -121,7 +121,7 @@ impl<T: Precision> Plan<T> {
         if self.trains() {
             store.advance();
         }
-        workspace.reverse_task_order();
+        workspace.prepare_next_run();
         Ok(())
     }
 

@@ -74,9 +74,8 @@ impl Workspace {
         self.checks_values = check;
     }
 
-    /// After a run: all threads have the scratch that one of them needed, and the next run goes through its data the
-    /// other way round.
-    pub(super) fn turn(&self) {
+    /// After a run: gives all threads the scratch that one of them needed, and reverses the order of tasks.
+    pub(super) fn prepare_next_run(&self) {
         self.workers.equalize_scratch();
         self.workers.reverse_task_order();
     }
