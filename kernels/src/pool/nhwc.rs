@@ -173,6 +173,14 @@ impl Pooling {
     }
 }
 
+/// The registers of a pixel: their first channel, and how many of their lanes are used. The last register goes over
+/// channels of the one before once more, for a register that is not full is slow to store on some machines.
+#[inline(always)]
+fn registers(channels: usize, lanes: usize) -> impl Iterator<Item = [usize; 2]> {
+    let count = lanes.min(channels);
+    (0..channels).step_by(lanes).map(move |first| [first.min(channels - count), count])
+}
+
 /// Reads the channels of a pixel that are left, as many as a register holds.
 ///
 /// # Safety
@@ -215,8 +223,7 @@ impl<T: Real> Kernel<T> for WindowMaxima<'_, T> {
             rows,
             #[inline(always)]
             |at, first, [height, columns]| {
-                for channel in (0..channels).step_by(V::LANES) {
-                    let count = V::LANES.min(channels - channel);
+                for [channel, count] in registers(channels, V::LANES) {
                     // SAFETY: `dispatch` vouches for the instruction set; windows keep to the image, and outputs to
                     // their rows.
                     unsafe {
@@ -266,8 +273,7 @@ impl<T: Real> Kernel<T> for PutDisjoint<'_, T> {
             0..pooling.output[0],
             #[inline(always)]
             |at, first, [height, columns]| {
-                for channel in (0..channels).step_by(V::LANES) {
-                    let count = V::LANES.min(channels - channel);
+                for [channel, count] in registers(channels, V::LANES) {
                     // SAFETY: `dispatch` vouches for the instruction set; windows keep to the image, and outputs to
                     // their number.
                     unsafe {
