@@ -1,8 +1,8 @@
 //! Functions of single numbers, and short programs of them that run over arrays block by block.
 //!
-//! A chain such as Adam's update would read and write memory once for each operation. As one program it goes
-//! through them a block at a time, and keeps what lies between in registers of the machine, or in a block of memory that
-//! fits the first-level cache.
+//! A chain such as Adam's update would read and write memory once for each operation. As one program it computes all of
+//! them for a block at a time. Intermediate values stay in registers of the machine, or in a block of memory that fits the
+//! first-level cache.
 
 use smallvec::SmallVec;
 
@@ -79,7 +79,7 @@ pub enum Function {
 }
 
 impl Function {
-    /// Whether a machine takes long for it, compared to reading the arguments.
+    /// Whether computing it takes longer than reading the arguments.
     pub fn is_compute_bound(self) -> bool {
         !matches!(
             self,
@@ -148,8 +148,8 @@ pub enum Argument {
     Constant(f64),
 }
 
-/// An argument times a number. Multiplying while a tile is read anyway costs nothing, so that most products with a
-/// number need no instruction of their own.
+/// An argument times a number. The product costs nothing while a tile is read, so that most products with a number need
+/// no instruction of their own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Term {
     /// What is read.

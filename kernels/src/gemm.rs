@@ -1,10 +1,9 @@
 //! Matrix multiplication: C = op(A) · op(B) for matrices stored row after row.
 //!
-//! C is cut into blocks of tiles, which are the tasks. Operands are read in place where they lie as tiles want them;
-//! a panel of B that does not is copied or turned into the thread's own scratch, and used at once. If C is small and
-//! the inner dimension long, that is cut as well, and the parts of the sum are tasks; adding them up is a second
-//! step. An element of C is the same chain of operations whichever thread computes it, and however many there are:
-//! how the inner dimension is cut depends on the sizes of the product alone.
+//! C is cut into blocks of tiles, which are the tasks. Operands are read in place where tiles can. Other panels of B are
+//! copied or transposed into the thread's own scratch, and used at once. If C is small and the inner dimension long, that
+//! is cut as well: each part of the sums is a task, and adding the parts up is a second step. An element of C is the same
+//! chain of operations for any number of threads: how the inner dimension is cut depends on the sizes alone.
 
 use super::real::Real;
 use super::simd::{Isa, Kernel, MAX_LANES, Vector};
@@ -35,7 +34,7 @@ impl<T> Default for Epilogue<'_, T> {
 }
 
 impl<T: Real> Epilogue<'_, T> {
-    /// Does it to neighbouring elements of a row, `count` of them from `column` on, and makes subnormal ones 0.
+    /// Applies it to neighbouring elements of a row, `count` of them from `column` on, and makes subnormal ones 0.
     ///
     /// # Safety
     /// The instruction set of `V` must exist, and so must the columns.
@@ -61,9 +60,9 @@ pub struct Gemm {
     pub n: usize,
     /// Columns of op(A) and rows of op(B): the inner dimension.
     pub k: usize,
-    /// Whether A is stored the other way round, k × m.
+    /// Whether A is stored transposed, k × m.
     pub transpose_a: bool,
-    /// Whether B is stored the other way round, n × k.
+    /// Whether B is stored transposed, n × k.
     pub transpose_b: bool,
 }
 
@@ -71,7 +70,7 @@ pub struct Gemm {
 const MAX_PARTS: usize = 8;
 /// How many steps a part has at least.
 const PART_STEPS: usize = 256;
-/// How many numbers are added up by one task, at least, where parts are joined.
+/// How many numbers one task adds up at least, where parts are added up.
 const TASK_SUMS: usize = 1 << 14;
 /// Up to how many rows a product with B transposed is one of dot products.
 const DOT_ROWS: usize = 4;
@@ -103,9 +102,9 @@ impl Gemm {
         let parts = self.parts();
         if c.is_empty() {
         } else if self.is_column() && epilogue.bias.is_none() {
-            // A column lies as a row does, and one row is a matter of dot products.
-            let turned = Gemm { m: 1, n: self.m, ..*self };
-            dots::run(&turned, isa, (b, a), epilogue, c, workers);
+            // A column lies as a row does, so that this is one row of dot products.
+            let transposed = Gemm { m: 1, n: self.m, ..*self };
+            dots::run(&transposed, isa, (b, a), epilogue, c, workers);
         } else if self.is_dots() {
             dots::run(self, isa, (a, b), epilogue, c, workers);
         } else if parts == 1 {
@@ -113,7 +112,7 @@ impl Gemm {
         } else {
             let sums = &mut aligned(scratch)[..parts * c.len()];
             self.multiply(isa, (a, b), Epilogue::default(), sums, workers);
-            self.join(isa, sums, epilogue, c, workers);
+            self.sum_parts(isa, sums, epilogue, c, workers);
         }
     }
 
@@ -156,7 +155,7 @@ impl Gemm {
         self.n == 1 && self.transpose_b && !self.transpose_a
     }
 
-    /// Whether there are so few rows that tiles would not pay for turning B.
+    /// Whether there are so few rows that tiles would not pay for transposing B.
     fn is_dots(&self) -> bool {
         self.transpose_b && self.m <= DOT_ROWS && (self.m == 1 || !self.transpose_a)
     }
@@ -191,11 +190,18 @@ impl Gemm {
     }
 
     /// Adds up the parts of the product, always in the same order.
-    fn join<T: Real>(&self, isa: Isa, sums: &[T], epilogue: Epilogue<T>, c: &mut [T], workers: &Workers) {
+    fn sum_parts<T: Real>(
+        &self,
+        isa: Isa,
+        sums: &[T],
+        epilogue: Epilogue<T>,
+        c: &mut [T],
+        workers: &Workers,
+    ) {
         let (rows, numbers) = ((TASK_SUMS / sums.len().div_ceil(self.m)).max(1), c.len());
         workers.chunks(c, rows * self.n, &|task, c, _| {
             let sums = &sums[task * rows * self.n..];
-            isa.dispatch(Join { sums, numbers, columns: self.n, epilogue, c });
+            isa.dispatch(SumParts { sums, numbers, columns: self.n, epilogue, c });
         });
     }
 }
@@ -207,7 +213,7 @@ pub(super) fn aligned<T: Real>(scratch: &mut [T]) -> &mut [T] {
 }
 
 /// Adds up the parts of some rows of a product.
-struct Join<'a, T> {
+struct SumParts<'a, T> {
     /// The rows in the first part; those in the next are `numbers` further on, and so forth.
     sums: &'a [T],
     numbers: usize,
@@ -216,7 +222,7 @@ struct Join<'a, T> {
     c: &'a mut [T],
 }
 
-impl<T: Real> Kernel<T> for Join<'_, T> {
+impl<T: Real> Kernel<T> for SumParts<'_, T> {
     type Output = ();
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Every so many elements of an array along each of its axes: reading them out, and writing them into another array.
+//! Strided slices: reading every so many elements of an array along its axes, and writing them into another array.
 
 use smallvec::SmallVec;
 
@@ -81,16 +81,16 @@ impl Lattice {
                 if points.step == 1 {
                     part.copy_from_slice(&whole[points.start * self.block..][..row]);
                 } else {
-                    let places = (0..points.count).map(|index| points.position(index) * self.block);
+                    let starts = (0..points.count).map(|index| points.position(index) * self.block);
                     part.chunks_exact_mut(self.block)
-                        .zip(places)
+                        .zip(starts)
                         .for_each(|(to, from)| to.copy_from_slice(&whole[from..][..self.block]));
                 }
             }
         });
     }
 
-    /// Writes the part into its places, and `value` everywhere else.
+    /// Writes the part to its points, and `value` everywhere else.
     #[inline(never)]
     pub fn write<T: Real>(&self, part: &[T], value: T, whole: &mut [T], workers: &Workers) {
         let (size, points) = self.inner();
@@ -107,9 +107,9 @@ impl Lattice {
                 if points.step == 1 && points.count > 0 {
                     whole[points.start * self.block..][..row_of_part].copy_from_slice(part);
                 } else {
-                    let places = (0..points.count).map(|index| points.position(index) * self.block);
+                    let starts = (0..points.count).map(|index| points.position(index) * self.block);
                     part.chunks_exact(self.block)
-                        .zip(places)
+                        .zip(starts)
                         .for_each(|(from, to)| whole[to..][..self.block].copy_from_slice(from));
                 }
             }

@@ -37,7 +37,7 @@ pub fn roots(workers: &Workers) -> f64 {
     in_registers(workers, Operation::Root)
 }
 
-/// How many numbers per second can be read, again and again, where there are so many of them.
+/// How many numbers per second can be read, where so many are read again and again.
 pub fn reading(workers: &Workers, numbers: usize) -> f64 {
     through_memory(workers, numbers, false)
 }
@@ -104,7 +104,7 @@ impl Kernel<f32> for Registers {
                 for chain in &mut chains {
                     *chain = match self.operation {
                         Operation::Product => number.mul_add(number, *chain),
-                        Operation::Root => number.divide(chain.root()),
+                        Operation::Root => number.divide(chain.sqrt()),
                     };
                 }
             }
@@ -129,11 +129,11 @@ impl Kernel<f32> for Memory<'_> {
             let mut sums = [number; CHAINS];
             for chunk in self.part.chunks_exact_mut(CHAINS * V::LANES) {
                 for (chain, sum) in sums.iter_mut().enumerate() {
-                    let place = chunk.as_mut_ptr().add(chain * V::LANES);
+                    let address = chunk.as_mut_ptr().add(chain * V::LANES);
                     if self.writes {
-                        V::load(place).multiply(number).store(place);
+                        V::load(address).multiply(number).store(address);
                     } else {
-                        *sum = sum.add(V::load(place));
+                        *sum = sum.add(V::load(address));
                     }
                 }
             }

@@ -2,8 +2,8 @@
 //!
 //! A generic function is normally compiled by the crate that calls it, once for each type. The entry points are marked
 //! `#[inline(never)]`, and such a function the compiler takes from the crate that already has it. So it suffices that
-//! this one names them all, for `f32` and for `f64`. A function that is missing here is still right, but is then
-//! compiled by everybody who calls it.
+//! this one names them all, for `f32` and for `f64`. A function that is missing here still works, but every
+//! crate that calls it compiles it.
 
 use crate::conv::Convolution;
 use crate::conv::nhwc::{Direct, finish_weight_grad, nchw_to_nhwc, nhwc_to_nchw};

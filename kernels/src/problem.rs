@@ -1,6 +1,6 @@
 //! What does not fit, and what to do about it.
 
-/// What a shape rule says when operands do not fit: a message, and a hint.
+/// The error of a shape rule when operands do not fit: a message, and a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What is wrong.

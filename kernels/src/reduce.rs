@@ -8,7 +8,7 @@ use super::workers::{Local, Workers};
 
 /// An array's axes, neighbours that are treated alike merged: summed and kept ones alternate.
 #[derive(Debug, Clone)]
-struct Plan {
+struct SumPlan {
     /// `(size, stride)` of each summed axis but the innermost axis, outermost first.
     summed: SmallVec<[(usize, usize); 4]>,
     /// `(size, stride)` of each kept axis but the innermost axis, outermost first.
@@ -17,7 +17,7 @@ struct Plan {
     inner: (usize, bool),
 }
 
-impl Plan {
+impl SumPlan {
     fn new(shape: &[usize], is_summed: &dyn Fn(usize) -> bool) -> Self {
         let mut merged: SmallVec<[(usize, usize, bool); 6]> = SmallVec::new(); // innermost first
         let mut stride = 1;
@@ -29,8 +29,8 @@ impl Plan {
             stride *= shape[axis];
         }
         let inner = merged.first().map_or((1, false), |&(size, _, summed)| (size, summed));
-        let outer = |wanted: bool| {
-            let axes = merged.iter().skip(1).rev().filter(move |axis| axis.2 == wanted);
+        let outer = |summed: bool| {
+            let axes = merged.iter().skip(1).rev().filter(move |axis| axis.2 == summed);
             axes.map(|&(size, stride, _)| (size, stride)).collect()
         };
         Self { summed: outer(true), kept: outer(false), inner }
@@ -73,7 +73,7 @@ pub fn sum<T: Real>(
         out.fill(T::zero());
         return;
     }
-    let plan = Plan::new(shape, is_summed);
+    let plan = SumPlan::new(shape, is_summed);
     let terms = data.len() / out.len().max(1);
     let chunk = (WORK / terms.max(1)).max(1);
     if plan.inner.1 {
@@ -95,7 +95,7 @@ pub fn sum<T: Real>(
 
 /// Each output is the sum of contiguous runs.
 #[inline(always)]
-fn sum_runs<T: Real>(plan: &Plan, data: &[T], first: usize, out: &mut [T]) {
+fn sum_runs<T: Real>(plan: &SumPlan, data: &[T], first: usize, out: &mut [T]) {
     let run = plan.inner.0;
     for (index, out) in out.iter_mut().enumerate() {
         let base = offset(&plan.kept, first + index);
@@ -135,7 +135,7 @@ fn sum_neighbouring_rows<T: Real>(rows: &[T], totals: &mut [f64], lanes: &mut [T
 
 /// Neighbouring outputs are sums of rows that are added up side by side.
 #[inline(always)]
-fn sum_rows<T: Real>(plan: &Plan, data: &[T], first: usize, out: &mut [T], local: &mut Local) {
+fn sum_rows<T: Real>(plan: &SumPlan, data: &[T], first: usize, out: &mut [T], local: &mut Local) {
     let width = plan.inner.0;
     let mut done = 0;
     while done < out.len() {

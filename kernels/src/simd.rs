@@ -28,9 +28,9 @@ pub const DOUBLE_TILE_ROWS: usize = 2;
 pub trait Vector<T>: Copy {
     /// How many numbers a register holds.
     const LANES: usize;
-    /// How many rows of two registers each a tile of accumulators has at most. As many as keep the multipliers busy, and
-    /// no more, because each size of tile is a function of its own to be compiled: so there are few for `f64`, in which
-    /// gradients are checked, and fewer for machines without a register of their own here.
+    /// How many rows a tile of accumulators has at most, where it is two registers wide. More rows keep the multipliers
+    /// busy, but every size of tile is one more function to compile. So there are few for `f64`, in which gradients are
+    /// checked, and for the portable register.
     const TILE_ROWS: usize;
 
     /// The same number in all lanes.
@@ -54,7 +54,7 @@ pub trait Vector<T>: Copy {
     /// self / other.
     unsafe fn divide(self, other: Self) -> Self;
     /// The square root.
-    unsafe fn root(self) -> Self;
+    unsafe fn sqrt(self) -> Self;
     /// 0 in every lane where `by` is ≤ 0; where it is greater or NaN, the lane as it is.
     unsafe fn gate(self, by: Self) -> Self;
     /// 0 in every lane that is ≤ 0; the others, and NaN, as they are.
@@ -110,7 +110,7 @@ pub trait Vector<T>: Copy {
             }
         }
     }
-    /// Lanes of both by turns (a₀ b₀ a₁ b₁ …): the first half of them, and the second.
+    /// Alternating lanes of both (a₀ b₀ a₁ b₁ …): the first half of them, and the second.
     unsafe fn interleave(self, other: Self) -> (Self, Self);
 }
 
@@ -158,12 +158,12 @@ impl Isa {
     /// All instruction sets of this machine, the best first.
     pub fn available() -> impl Iterator<Item = Isa> {
         #[cfg(target_arch = "x86_64")]
-        let wide = [(x86::has_avx512(), Kind::Avx512), (x86::has_avx2(), Kind::Avx2)];
+        let special = [(x86::has_avx512(), Kind::Avx512), (x86::has_avx2(), Kind::Avx2)];
         #[cfg(target_arch = "aarch64")]
-        let wide = [(true, Kind::Neon)];
+        let special = [(true, Kind::Neon)];
         #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
-        let wide: [(bool, Kind); 0] = [];
-        wide.into_iter().chain([(true, Kind::Portable)]).filter(|&(has, _)| has).map(|(_, kind)| Isa(kind))
+        let special: [(bool, Kind); 0] = [];
+        special.into_iter().chain([(true, Kind::Portable)]).filter(|&(has, _)| has).map(|(_, kind)| Isa(kind))
     }
 
     /// The name by which `DAGRAD_ISA` knows it.
@@ -243,13 +243,13 @@ unsafe fn run_portable<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
 /// be marked `#[inline(always)]`.
 #[inline(always)]
 pub fn vectorize<R>(task: impl FnOnce() -> R) -> R {
-    Isa::detect().dispatch::<f32, _>(Plain(task))
+    Isa::detect().dispatch::<f32, _>(Closure(task))
 }
 
 /// A closure as a kernel; it does not care for the register type.
-struct Plain<F>(F);
+struct Closure<F>(F);
 
-impl<R, F: FnOnce() -> R> Kernel<f32> for Plain<F> {
+impl<R, F: FnOnce() -> R> Kernel<f32> for Closure<F> {
     type Output = R;
 
     #[inline(always)]
@@ -258,8 +258,7 @@ impl<R, F: FnOnce() -> R> Kernel<f32> for Plain<F> {
     }
 }
 
-/// Asks the machine to bring the cache line at an address, which need not be good, into its nearest cache, without
-/// waiting for it.
+/// Prefetches the cache line at an address into the first-level cache. The address need not be valid.
 #[inline(always)]
 pub fn prefetch_line<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -363,7 +362,7 @@ impl<T: Real> Vector<T> for [T; 2] {
     }
 
     #[inline(always)]
-    unsafe fn root(self) -> Self {
+    unsafe fn sqrt(self) -> Self {
         lanes!(lane => self[lane].sqrt())
     }
 

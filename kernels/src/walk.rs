@@ -7,7 +7,7 @@ use super::workers::Workers;
 
 /// How to find, for each element of an output in row-major order, the element of an operand that it reads.
 ///
-/// Axes that can be walked as one are merged, so that broadcasting a bias over a picture is two loops and
+/// Axes that can be walked as one are merged, so that broadcasting a bias over an image is two loops and
 /// reading an array as it lies is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walk {
@@ -48,7 +48,7 @@ impl Walk {
         self.axes.iter().all(|&(_, stride)| stride == 0)
     }
 
-    /// After how many output elements the same ones of the operand are read again.
+    /// After how many output elements the operand's elements repeat.
     pub fn period(&self) -> usize {
         let moving = self.axes.iter().rposition(|&(_, stride)| stride != 0).map_or(0, |last| last + 1);
         self.axes[..moving].iter().map(|&(size, _)| size).product()

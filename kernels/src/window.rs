@@ -61,8 +61,8 @@ impl Window {
         start.saturating_sub(self.padding[axis]).min(size)..end.min(size)
     }
 
-    /// The output size, which is how many positions the window has along each axis: ⌊(H + P + P' − D · (F − 1) − 1) / S⌋ + 1,
-    /// with padding P before and P' after.
+    /// The output size, which is how many positions the window has along each axis:
+    /// ⌊(H + P + P' − D · (F − 1) − 1) / S⌋ + 1, with padding P before and P' after.
     ///
     /// # Errors
     /// A window, stride or dilation of 0, a window larger than the padded image, or pixels left over where they are

@@ -1,20 +1,21 @@
 //! Winograd's minimal filtering: convolutions with small square windows, by fewer multiplications.
 //!
-//! The output is cut into tiles of 4 × 4. A tile needs (4 + k − 1)² pixels; both they and the window's taps are
-//! transformed to as many points, multiplied point by point and summed over channels, and the sums are transformed
-//! back: 36 multiplications instead of 144 for a window of 3 × 3, 100 instead of 784 for 7 × 7. The transforms are
-//! the same few lines for all windows; see `transforms`.
+//! The output is cut into tiles of 4 × 4, each of which needs (4 + k − 1)² pixels. The pixels (input transform) and the
+//! window's taps (filter transform) go to as many points, are multiplied point by point and summed over channels, and
+//! the sums go back to outputs (output transform). That takes 36 multiplications instead of 144 for a window of 3 × 3,
+//! and 100 instead of 784 for 7 × 7. The transforms are the same few lines for all windows; see `transforms`.
 //!
-//! Images are stored N H W C here, so that a register holds channels of one pixel and no number ever changes
-//! lanes. Sums are one chain per output over the channels, or over the tiles, whatever the registers and threads.
+//! Images are NHWC, so that a register holds channels of one pixel and no number ever changes lanes. Each sum is one chain
+//! over the channels. In the gradient in the weights it is one over the tiles of a block, and the blocks' sums are added up
+//! in order. Neither registers nor threads change that.
 
 use super::conv::Convolution;
 use super::gemm::Epilogue;
 use super::real::Real;
 use super::simd::MAX_LANES;
 use super::workers::Workers;
-use correlation::{Correlation, LEAST_TILES, prepared};
-use filter_transform::Source;
+use correlation::{LEAST_TILES, WinogradCorrelation, prepared};
+use filter_transform::FilterStrides;
 use output_transform::Gate;
 use transforms::points;
 
@@ -26,7 +27,7 @@ mod multiply;
 mod output_transform;
 mod tiles;
 mod transforms;
-mod weight;
+mod weight_grad;
 
 /// How many bytes of scratch a block of the fewest tiles may take.
 const SCRATCH: usize = 12 << 20;
@@ -91,7 +92,7 @@ impl Winograd {
     pub fn prepare<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
         debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared()]);
         let taps = self.window() * self.window();
-        let source = Source { filter: self.sizes.channels * taps, channel: taps, is_rotated: false };
+        let source = FilterStrides { filter: self.sizes.channels * taps, channel: taps, is_rotated: false };
         by_window!(self, R => self.forward_sizes().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
     }
 
@@ -105,7 +106,7 @@ impl Winograd {
     pub fn prepare_input_grad<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
         debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared_input_grad()]);
         let taps = self.window() * self.window();
-        let source = Source { filter: taps, channel: self.sizes.channels * taps, is_rotated: true };
+        let source = FilterStrides { filter: taps, channel: self.sizes.channels * taps, is_rotated: true };
         by_window!(self, R => self.input_grad_sizes().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
     }
 
@@ -149,34 +150,36 @@ impl Winograd {
         by_window!(self, R => self.input_grad_sizes().run::<T, { points(R) }>(workers.isa(), operands, Gate(gate), out, workers));
     }
 
-    /// The adjoint of [`forward`](Self::forward) in the weights, one row of sums for every `every` consecutive
-    /// images: \[⌈batch / every⌉, k, k, channels, filters\]. The last row may have fewer images.
+    /// The adjoint of [`forward`](Self::forward) in the weights, one row of sums for every `images_per_row` consecutive
+    /// images: \[⌈batch / images_per_row⌉, k, k, channels, filters\]. The last row may have fewer images.
     #[inline(never)]
     pub fn weight_grad_sums<T: Real>(
         &self,
         image: &[T],
         upstream: &[T],
-        every: usize,
+        images_per_row: usize,
         out: &mut [T],
         workers: &Workers,
     ) {
         debug_assert_eq!([image.len(), upstream.len()], [self.images(), self.outputs()]);
-        debug_assert!(every > 0 && out.len() == self.sizes.batch.div_ceil(every) * self.weights());
+        debug_assert!(
+            images_per_row > 0 && out.len() == self.sizes.batch.div_ceil(images_per_row) * self.weights()
+        );
         by_window!(self, R =>
-            weight::sums::<T, R, { points(R) }>(&self.sizes, workers.isa(), (image, upstream), every, out, workers));
+            weight_grad::sums::<T, R, { points(R) }>(&self.sizes, workers.isa(), (image, upstream), images_per_row, out, workers));
     }
 
     /// Forward.
-    fn forward_sizes(&self) -> Correlation {
+    fn forward_sizes(&self) -> WinogradCorrelation {
         let Convolution { batch, channels, filters, image, output, window, .. } = self.sizes;
-        Correlation { batch, channels, filters, from: image, to: output, padding: window.padding }
+        WinogradCorrelation { batch, channels, filters, from: image, to: output, padding: window.padding }
     }
 
     /// The adjoint in the image. The window reaches beyond the upstream by what it was not padded by.
-    fn input_grad_sizes(&self) -> Correlation {
+    fn input_grad_sizes(&self) -> WinogradCorrelation {
         let Convolution { batch, channels, filters, image, output, window, .. } = self.sizes;
         let padding = window.padding.map(|padding| self.window() - 1 - padding);
-        Correlation { batch, channels: filters, filters: channels, from: output, to: image, padding }
+        WinogradCorrelation { batch, channels: filters, filters: channels, from: output, to: image, padding }
     }
 
     /// Height and width of the window.

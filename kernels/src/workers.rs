@@ -1,10 +1,9 @@
 //! A fixed pool of threads that share the tasks of one kernel at a time.
 //!
 //! Handing out work costs about a microsecond: idle threads spin for a while before they go to sleep, and
-//! nothing is allocated. Every thread begins with a share of the tasks that is its own, so that from one kernel
-//! to the next it finds much of its data in its cache, and then helps the others with theirs. Which thread does
-//! which task is thus left to chance, and kernels must make tasks whose results do not depend on it; then the
-//! number of threads cannot change a single bit.
+//! nothing is allocated. Every thread begins with its own part of the tasks, so that from one kernel to the
+//! next its cache holds much of its data. Then it steals tasks from the others. So chance decides which thread does
+//! which task. The results of tasks must not depend on it; then the number of threads cannot change a single bit.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -48,7 +47,7 @@ struct Shared {
     state: AtomicUsize,
     /// Written by the caller while no thread is at the job, read by threads that joined it.
     job: UnsafeCell<Job>,
-    /// For each thread, how many tasks of its share have been taken. The caller is thread 0.
+    /// For each thread, how many tasks of its part have been taken. The caller is thread 0.
     taken: Box<[Counter]>,
     /// How much scratch all threads have, on both levels; before the first time more than there can be.
     equalized: [AtomicUsize; 2],
@@ -58,7 +57,7 @@ struct Shared {
     started: AtomicUsize,
     /// How many threads sleep or are about to.
     sleeping: AtomicUsize,
-    /// What the first task that panicked had to say.
+    /// The first panic of a task.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     spins: usize,
 }
@@ -166,15 +165,15 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Gives every thread as much scratch as any has asked for, so that it need not grow later, when by chance
-    /// another thread gets the larger tasks.
+    /// Gives every thread as much scratch as any has asked for. Otherwise it would grow later, when by chance another thread
+    /// gets the larger tasks.
     pub fn equalize_scratch(&self) {
         let asked = [Level::Outer.asked(), Level::Nested.asked()];
-        let is_new =
+        let has_changed =
             |(equalized, asked): (&AtomicUsize, usize)| equalized.swap(asked, Ordering::Relaxed) != asked;
         // Both are looked at, so that both are noted.
-        let news = self.shared.equalized.iter().zip(asked).filter(|&pair| is_new(pair)).count();
-        if news == 0 || BUSY.get() {
+        let changes = self.shared.equalized.iter().zip(asked).filter(|&pair| has_changed(pair)).count();
+        if changes == 0 || BUSY.get() {
             return;
         }
         let (threads, arrived) = (self.threads(), AtomicUsize::new(0));
@@ -191,8 +190,8 @@ impl Workers {
         });
     }
 
-    /// Lets the following runs go through their tasks the other way round. What the caches still hold of the data
-    /// that one sweep ended with is then used first by the next, instead of being replaced just before its turn.
+    /// Reverses the order of tasks in the runs that follow. The caches still hold the data that one pass through memory
+    /// ended with. The next pass begins with it, before it is evicted.
     pub fn reverse_task_order(&self) {
         self.shared.is_reversed.fetch_xor(true, Ordering::Relaxed);
     }
@@ -302,7 +301,7 @@ impl Shared {
         }
     }
 
-    /// A pool thread's life: wait for a job, help with it, until told to stop.
+    /// What a thread of the pool does: waits for a job and helps with it, until the job is to stop.
     fn work(&self, thread: usize, mut local: Local) {
         BUSY.set(true);
         self.started.fetch_add(1, Ordering::Release);
@@ -350,17 +349,17 @@ impl Shared {
         }
     }
 
-    /// Does tasks until none is left, those of the thread's own share first; keeps the first panic for the caller.
+    /// Does tasks until none is left, those of the thread's own part first; keeps the first panic for the caller.
     fn drain(&self, thread: usize, tasks: usize, task: Task, local: &mut Local) {
         let (threads, is_reversed) = (self.taken.len(), self.is_reversed.load(Ordering::Relaxed));
         for owner in (thread..threads).chain(0..thread) {
-            let share = owner * tasks / threads..(owner + 1) * tasks / threads;
+            let part = owner * tasks / threads..(owner + 1) * tasks / threads;
             loop {
                 let taken = self.taken[owner].0.fetch_add(1, Ordering::Relaxed);
-                if taken >= share.len() {
+                if taken >= part.len() {
                     break;
                 }
-                let index = if is_reversed { share.end - 1 - taken } else { share.start + taken };
+                let index = if is_reversed { part.end - 1 - taken } else { part.start + taken };
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(index, local))) {
                     lock(&self.panic).get_or_insert(panic);
                 }
@@ -369,9 +368,9 @@ impl Shared {
     }
 }
 
-/// The `index`-th of `shares` parts of 0..`total`, which differ by at most one in size.
-pub fn share(total: usize, shares: usize, index: usize) -> Range<usize> {
-    let (size, larger) = (total / shares, total % shares);
+/// The `index`-th of `parts` parts of 0..`total`, which differ by at most one in size.
+pub fn even_part(total: usize, parts: usize, index: usize) -> Range<usize> {
+    let (size, larger) = (total / parts, total % parts);
     let start = index * size + index.min(larger);
     start..start + size + usize::from(index < larger)
 }

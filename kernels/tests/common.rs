@@ -159,7 +159,7 @@ pub struct Product {
     pub image: usize,
     /// In the weights [groups · filters, channels, kh, kw].
     pub weight: usize,
-    /// The image, and its place in a row of sums [kh, kw, channels, groups · filters].
+    /// The image, and its position in a row of sums [kh, kw, channels, groups · filters].
     pub sum: [usize; 2],
 }
 

@@ -13,7 +13,7 @@ fn convolution(sizes: [usize; 3], image: [usize; 2], kernel: usize, padding: [us
 }
 
 /// All sorts: sizes that differ along all axes, no padding and the most there can be, channels and filters that
-/// do and do not fill registers, outputs of one pixel, several blocks and cuts, many tiles, and none of something.
+/// do and do not fill registers, outputs of one pixel, several blocks and parts, many tiles, and none of something.
 fn grid() -> Vec<Convolution> {
     vec![
         convolution([2, 3, 5], [7, 9], 3, [0, 0]),

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use dagrad_kernels::simd::Isa;
-use dagrad_kernels::workers::{Local, Workers, share};
+use dagrad_kernels::workers::{Local, Workers, even_part};
 
 fn pools() -> impl Iterator<Item = Workers> {
     [1, 2, 3, 5].into_iter().map(|threads| Workers::new(threads).unwrap())
@@ -139,12 +139,12 @@ fn scratch_is_aligned_and_slices_are_apart() {
 
 #[test]
 fn shares_are_even_and_complete() {
-    for (total, shares) in [(100, 8), (7, 3), (3, 3), (0, 1)] {
-        let all: Vec<_> = (0..shares).map(|index| share(total, shares, index)).collect();
+    for (total, parts) in [(100, 8), (7, 3), (3, 3), (0, 1)] {
+        let all: Vec<_> = (0..parts).map(|index| even_part(total, parts, index)).collect();
         assert!(
             all.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].len() - pair[1].len() <= 1)
         );
-        assert_eq!((all[0].start, all[shares - 1].end), (0, total));
+        assert_eq!((all[0].start, all[parts - 1].end), (0, total));
     }
 }
 

@@ -22,34 +22,34 @@ struct Kernel {
     sizes: usize,
     /// Whether the sums stay in registers through two loops, one within the other.
     is_nested: bool,
-    /// For how many places at once a loop may add products; each place has its own for every register of sums.
-    places: usize,
+    /// For how many output positions at once a loop may add products; each has its own for every register of sums.
+    positions: usize,
     /// The registers of sums in the largest tile, for each of [`SETS`].
     largest: [usize; 3],
 }
 
 const KERNELS: [Kernel; 5] = [
-    Kernel { name: "gemm::tile::Multiply<", sizes: 2, is_nested: false, places: 1, largest: [16, 12, 4] },
-    Kernel { name: SWEEP, sizes: 2, is_nested: true, places: 1, largest: [16, 12, 4] },
+    Kernel { name: "gemm::tile::Multiply<", sizes: 2, is_nested: false, positions: 1, largest: [16, 12, 4] },
+    Kernel { name: SWEEP, sizes: 2, is_nested: true, positions: 1, largest: [16, 12, 4] },
     Kernel {
-        name: "nhwc::weight::tile::Multiply<",
+        name: "nhwc::weight_grad::tile::Multiply<",
         sizes: 3,
         is_nested: true,
-        places: 2,
+        positions: 2,
         largest: [16, 12, 4],
     },
     Kernel {
         name: "winograd::multiply::ForwardTiles<",
         sizes: 2,
         is_nested: true,
-        places: 1,
+        positions: 1,
         largest: [16, 12, 0],
     },
     Kernel {
-        name: "winograd::multiply::WeightTile<",
+        name: "winograd::multiply::WeightGradTile<",
         sizes: 2,
         is_nested: false,
-        places: 1,
+        positions: 1,
         largest: [16, 8, 0],
     },
 ];
@@ -65,7 +65,7 @@ const MOST_FUNCTIONS: usize = 1200;
 const FEW: usize = 4;
 
 /// Elementwise programs, which hand on registers from function to function.
-const PROGRAMS: &str = "elementwise::chunk::Tile<";
+const PROGRAMS: &str = "elementwise::chunk::ProgramTile<";
 
 /// Each instruction set and type of number as the names of functions have them, and its registers.
 /// (Double precision has those of AVX2 on every machine.)
@@ -154,7 +154,7 @@ fn faults(listing: &str) -> (usize, Vec<String>) {
                 read += 1;
                 let is_depthwise = kernel.name == SWEEP && function.numbers().nth(3) == Some(0);
                 let is_nested = kernel.is_nested && !is_depthwise;
-                if let Err(fault) = function.check(register, sums, kernel.places, is_nested) {
+                if let Err(fault) = function.check(register, sums, kernel.positions, is_nested) {
                     faults.push(format!("{}: {fault}", function.name.replace("dagrad_kernels::", "")));
                 }
             }
@@ -217,9 +217,9 @@ impl Function<'_> {
         self.code.iter().any(|instruction| instruction.text.starts_with("vfmadd"))
     }
 
-    /// Finds out whether its loops have one product for each register of sums, or as many for each of some places, and
+    /// Finds out whether its loops have one product for each register of sums, or as many for each of some output positions, and
     /// whether the loop, and if it is nested the one around it, leave vectors where they are.
-    fn check(&self, register: &str, sums: usize, places: usize, is_nested: bool) -> Result<(), String> {
+    fn check(&self, register: &str, sums: usize, positions: usize, is_nested: bool) -> Result<(), String> {
         let loops = self.loops();
         let products = |&(from, to): &(u64, u64)| {
             let products = |text: &str| text.starts_with("vfmadd") && text.contains(register);
@@ -236,7 +236,7 @@ impl Function<'_> {
         }
         for range in innermost {
             let found = products(range);
-            if !(1..=places).any(|places| found == places * sums) {
+            if !(1..=positions).any(|positions| found == positions * sums) {
                 return Err(format!("{found} products in the loop at {:x}, not {sums}", range.0));
             }
             let around =
@@ -266,7 +266,7 @@ impl Function<'_> {
         }
     }
 
-    /// Fails if a vector goes to a place on the stack that depends on a count.
+    /// Fails if a vector goes to a location on the stack that depends on a count.
     fn check_array(&self) -> Result<(), String> {
         let is_vector = |text: &str| ["%ymm", "%zmm"].iter().any(|name| text.contains(name));
         let is_counted = |text: &str| is_vector(text) && text.contains("(%rsp,");
@@ -318,14 +318,14 @@ mod reader {
     }
 
     fn check(listing: &str, sums: usize, is_nested: bool) -> Result<(), String> {
-        check_places(listing, sums, 1, is_nested)
+        check_positions(listing, sums, 1, is_nested)
     }
 
-    fn check_places(listing: &str, sums: usize, places: usize, is_nested: bool) -> Result<(), String> {
+    fn check_positions(listing: &str, sums: usize, positions: usize, is_nested: bool) -> Result<(), String> {
         let functions = functions(listing);
         assert_eq!(functions.len(), 1);
         assert_eq!(functions[0].numbers().collect::<Vec<_>>(), [2, 1, 16]);
-        functions[0].check("%zmm", sums, places, is_nested)
+        functions[0].check("%zmm", sums, positions, is_nested)
     }
 
     #[test]
@@ -363,8 +363,10 @@ mod reader {
     fn other_products_than_expected_are_a_fault() {
         assert!(check(&listing("nop", "nop", "nop"), 4, true).unwrap_err().contains("2 products"));
         assert!(check(&listing("nop", "nop", "nop"), 1, true).unwrap_err().contains("2 products"));
-        assert_eq!(check_places(&listing("nop", "nop", "nop"), 1, 2, true), Ok(()));
-        assert!(check_places(&listing("nop", "nop", "nop"), 3, 2, true).unwrap_err().contains("2 products"));
+        assert_eq!(check_positions(&listing("nop", "nop", "nop"), 1, 2, true), Ok(()));
+        assert!(
+            check_positions(&listing("nop", "nop", "nop"), 3, 2, true).unwrap_err().contains("2 products")
+        );
         let narrow = listing("nop", "nop", "nop").replace("zmm", "xmm");
         assert!(check(&narrow, 2, true).unwrap_err().contains("no loop has a product"));
     }

@@ -42,11 +42,11 @@ pub struct AxisPhase {
 pub struct Taps {
     /// How many there are.
     pub count: usize,
-    /// How far behind the first number that any tap reads from a position the first one's is.
+    /// What the first tap reads, counted from the first number that any tap reads at a position.
     pub offset: usize,
-    /// From what one tap reads to what the next reads.
+    /// The distance between what two neighbouring taps read.
     pub step: usize,
-    /// The first tap, and from one to the next.
+    /// The first tap, and the step to the next.
     first: usize,
     next: isize,
 }
@@ -57,7 +57,7 @@ impl Taps {
         (self.first as isize + index as isize * self.next) as usize
     }
 
-    /// How far behind the first number that any tap reads from a position the one's at `index` is.
+    /// What the tap at `index` reads, counted from the first number that any tap reads at a position.
     pub fn offset(&self, index: usize) -> usize {
         self.offset + index * self.step
     }
@@ -94,7 +94,7 @@ impl Axis {
         if self.is_input_grad { self.stride } else { 1 }
     }
 
-    /// How far apart in the source are the numbers that a tap reads from neighbouring positions.
+    /// How far apart in the source a tap reads at neighbouring positions.
     pub fn source_step(&self) -> usize {
         if self.is_input_grad { 1 } else { self.stride }
     }
@@ -138,7 +138,7 @@ impl Axis {
         AxisPhase { first, positions, taps: self.taps((first + before) % step) }
     }
 
-    /// The taps whose place in the window leaves `remainder` if divided by the stride.
+    /// The taps whose offset in the window leaves `remainder` if divided by the stride.
     fn taps(&self, remainder: usize) -> Taps {
         if !self.is_input_grad {
             return Taps { count: self.kernel, offset: 0, step: self.dilation, first: 0, next: 1 };
@@ -194,7 +194,7 @@ impl Convolution {
         if start < end { start..end } else { 0..0 }
     }
 
-    /// Where along an axis the pixel lies that a tap reads. Anything valid will do if it reads the padding.
+    /// The pixel along an axis that a tap reads. If it reads the padding, any valid pixel.
     pub(super) fn pixel_along(&self, axis: usize, position: usize, tap: usize) -> usize {
         let padded = position * self.window.stride[axis] + tap * self.window.dilation[axis];
         padded.saturating_sub(self.window.padding[axis]).min(self.image[axis])

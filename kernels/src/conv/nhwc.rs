@@ -1,4 +1,4 @@
-//! Kernels on images that lie pixel after pixel, [N, H, W, C]: the channels of a pixel lie together.
+//! Kernels on images NHWC, whose pixels lie one after the other, each with all its channels.
 //!
 //! So a register holds channels of one pixel, whatever the size of the image; a border or a stride costs no
 //! lanes. [`Direct`] convolves such images by the definition: it copies a strip of the image with its padding,
@@ -10,15 +10,15 @@ use crate::gemm::Epilogue;
 use crate::real::Real;
 use crate::simd::MAX_LANES;
 use crate::workers::Workers;
-use correlation::Correlation;
+use correlation::StripCorrelation;
 pub use layout::{nchw_to_nhwc, nhwc_to_nchw};
-pub use weight::finish_weight_grad;
+pub use weight_grad::finish_weight_grad;
 
 mod correlation;
 mod layout;
 mod strip;
 mod sweep;
-mod weight;
+mod weight_grad;
 
 /// How many bytes a task's scratch may take.
 const SCRATCH_BYTES: usize = 12 << 20;
@@ -32,15 +32,15 @@ const PANEL: usize = 2 * MAX_LANES;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Direct {
     sizes: Convolution,
-    forward: Correlation,
-    input_grad: Correlation,
+    forward: StripCorrelation,
+    input_grad: StripCorrelation,
 }
 
 impl Direct {
     /// `None` if not even one row of output positions, with all pixels that its windows cover, fits a thread's scratch.
     pub fn new(sizes: &Convolution) -> Option<Self> {
-        let (forward, input_grad) = (Correlation::forward(sizes), Correlation::input_grad(sizes));
-        let fits = forward.fits() && input_grad.fits() && weight::fits(sizes);
+        let (forward, input_grad) = (StripCorrelation::forward(sizes), StripCorrelation::input_grad(sizes));
+        let fits = forward.fits() && input_grad.fits() && weight_grad::fits(sizes);
         fits.then_some(Self { sizes: *sizes, forward, input_grad })
     }
 
@@ -79,8 +79,8 @@ impl Direct {
         self.forward.run((image, prepared), epilogue, None, out, workers);
     }
 
-    /// As [`forward`](Self::forward), followed by a max pool of window 2×2 and stride 2: [N, ⌊H'/2⌋, ⌊W'/2⌋, F]. `indices` takes
-    /// the index y · W' + x of each maximum in its plane. Ties and NaN as in [`Pooling`](crate::pool::Pooling).
+    /// As [`forward`](Self::forward), followed by a max pool of window 2×2 and stride 2: [N, ⌊H'/2⌋, ⌊W'/2⌋, F]. `indices`
+    /// take the index y · W' + x of each maximum in its plane. Ties and NaN as in [`Pooling`](crate::pool::Pooling).
     #[inline(never)]
     pub fn forward_pooled<T: Real>(
         &self,
@@ -109,17 +109,17 @@ impl Direct {
     }
 
     /// The adjoint of [`forward`](Self::forward) in the weights, but for the sum over the batch: a row
-    /// [kh, kw, channels, groups · filters] for every `every` consecutive images, of which the last may have fewer.
+    /// [kh, kw, channels, groups · filters] for every `images_per_row` consecutive images; the last row may have fewer.
     /// [`finish_weight_grad`] adds the rows up.
     #[inline(never)]
     pub fn weight_grad_sums<T: Real>(
         &self,
         image: &[T],
         upstream: &[T],
-        every: usize,
+        images_per_row: usize,
         out: &mut [T],
         workers: &Workers,
     ) {
-        weight::sums(&self.sizes, (image, upstream), every, out, workers);
+        weight_grad::sums(&self.sizes, (image, upstream), images_per_row, out, workers);
     }
 }

@@ -6,16 +6,16 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::step::{self, BLOCK, Block, Place, REGISTERS, Source, Step};
+use super::step::{self, ArgumentSource, BLOCK, Block, Location, ProgramStep, REGISTERS};
 use super::{Argument, Instruction, MAX_RESULTS, MAX_TILES, Read, TILE, Target, Term};
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, Vector, vectorize};
-use crate::workers::share;
+use crate::workers::even_part;
 
-/// Bytes of a register on the machines that have enough of them for the largest block,
-const WIDEST: usize = 64;
-/// and registers in a block on others, and of what is left.
-const HALF: usize = REGISTERS / 2;
+/// Bytes of a register where there are enough of them for [`REGISTERS`] in a block.
+const WIDE_REGISTER_BYTES: usize = 64;
+/// Registers in a block elsewhere, and in the blocks of what is left.
+const REGISTERS_HALF: usize = REGISTERS / 2;
 
 /// A program over some elements of its results. Memory is given by address, because results may lie on operands; nobody
 /// else uses it meanwhile.
@@ -35,9 +35,9 @@ pub struct Chunk<'a, T> {
 }
 
 /// The steps of a program over one tile.
-struct Tile<'a, T> {
+struct ProgramTile<'a, T> {
     elements: Range<usize>,
-    steps: &'a [Step<T>],
+    steps: &'a [ProgramStep<T>],
     streams: &'a [*const T],
 }
 
@@ -50,12 +50,12 @@ impl<T: Real> Chunk<'_, T> {
         for start in (0..len).step_by(tile) {
             let elements = start..len.min(start + tile);
             self.fetch(&elements, tile);
-            isa.dispatch(Tile { elements, steps: &steps, streams });
+            isa.dispatch(ProgramTile { elements, steps: &steps, streams });
         }
     }
 }
 
-impl<T: Real> Kernel<T> for Tile<'_, T> {
+impl<T: Real> Kernel<T> for ProgramTile<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -66,12 +66,12 @@ impl<T: Real> Kernel<T> for Tile<'_, T> {
             let left = end - start - block.first;
             // SAFETY: `Chunk::steps` says so; `dispatch` vouches for the instruction set.
             unsafe {
-                if const { size_of::<V>() == WIDEST } && left >= REGISTERS * V::LANES {
+                if const { size_of::<V>() == WIDE_REGISTER_BYTES } && left >= REGISTERS * V::LANES {
                     block.count = REGISTERS * V::LANES;
                     step::run::<T, V, REGISTERS>(steps, &block, streams);
-                } else if left >= HALF * V::LANES {
-                    block.count = HALF * V::LANES;
-                    step::run::<T, V, HALF>(steps, &block, streams);
+                } else if left >= REGISTERS_HALF * V::LANES {
+                    block.count = REGISTERS_HALF * V::LANES;
+                    step::run::<T, V, REGISTERS_HALF>(steps, &block, streams);
                 } else {
                     block.count = left.min(V::LANES);
                     step::run::<T, V, 1>(steps, &block, streams);
@@ -94,9 +94,9 @@ impl<T: Real> Chunk<'_, T> {
         TILE / period * period
     }
 
-    /// The instructions with the places of what they read and write. All places have room for the elements of a tile,
+    /// The instructions with the locations of what they read and write. All locations have room for the elements of a tile,
     /// or for all elements, and none is written while it is read, unless it is the same.
-    fn steps(&self, streams: usize) -> SmallVec<[Step<T>; MAX_TILES]> {
+    fn steps(&self, streams: usize) -> SmallVec<[ProgramStep<T>; MAX_TILES]> {
         // Which registers may hold subnormal numbers.
         let mut subnormal = [false; MAX_TILES];
         let mut underflows = |Instruction { function, terms, target }: &Instruction| {
@@ -109,21 +109,22 @@ impl<T: Real> Chunk<'_, T> {
             }
             underflows
         };
-        let carried = carried(self.code, streams);
-        let steps = self.code.iter().zip(carried).enumerate().map(|(number, (step, ahead))| Step {
-            function: step.function,
-            arguments: [0, 1].map(|term| self.source(number, &step.terms[term])),
-            factors: [0, 1].map(|term| self.factor(&step.terms[term])),
-            is_scaled: step.terms.iter().any(Term::is_scaled),
-            flushes: underflows(step) && matches!(step.target, Target::Result(_)),
-            target: match step.target {
-                Target::Register(register) => {
-                    self.is_read_later(number, register).then(|| self.register(register))
-                }
-                Target::Result(result) => Some(Place::elements(self.out[result])),
-            },
-            ahead,
-        });
+        let prefetched = prefetched(self.code, streams);
+        let steps =
+            self.code.iter().zip(prefetched).enumerate().map(|(number, (step, prefetches))| ProgramStep {
+                function: step.function,
+                arguments: [0, 1].map(|term| self.source(number, &step.terms[term])),
+                factors: [0, 1].map(|term| self.factor(&step.terms[term])),
+                is_scaled: step.terms.iter().any(Term::is_scaled),
+                flushes: underflows(step) && matches!(step.target, Target::Result(_)),
+                target: match step.target {
+                    Target::Register(register) => {
+                        self.is_read_later(number, register).then(|| self.register(register))
+                    }
+                    Target::Result(result) => Some(Location::elements(self.out[result])),
+                },
+                prefetches,
+            });
         steps.collect()
     }
 
@@ -137,25 +138,25 @@ impl<T: Real> Chunk<'_, T> {
     }
 
     /// Where instruction `number` finds a term.
-    fn source(&self, number: usize, term: &Term) -> Source<T> {
+    fn source(&self, number: usize, term: &Term) -> ArgumentSource<T> {
         let before = number.checked_sub(1).map(|before| self.code[before].target.into());
-        let place = match term.value {
-            value if Some(value) == before => return Source::Before,
-            Argument::Constant(value) => return Source::Number(T::of(value)),
+        let location = match term.value {
+            value if Some(value) == before => return ArgumentSource::Previous,
+            Argument::Constant(value) => return ArgumentSource::Number(T::of(value)),
             Argument::Register(register) => self.register(register),
-            Argument::Result(result) => Place::elements(self.out[result]),
+            Argument::Result(result) => Location::elements(self.out[result]),
             Argument::Operand(position) => match self.operands[position] {
-                Read::Whole(data) => Place::elements(data[self.elements.clone()].as_ptr().cast_mut()),
-                Read::Along(..) => Place::tile(self.copies.wrapping_add(position * TILE)),
-                Read::Single(value) => return Source::Number(value),
-                Read::InPlace(result) => Place::elements(self.out[result]),
+                Read::Whole(data) => Location::elements(data[self.elements.clone()].as_ptr().cast_mut()),
+                Read::Along(..) => Location::tile(self.copies.wrapping_add(position * TILE)),
+                Read::Single(value) => return ArgumentSource::Number(value),
+                Read::InPlace(result) => Location::elements(self.out[result]),
             },
         };
-        Source::Memory(place)
+        ArgumentSource::Memory(location)
     }
 
-    fn register(&self, register: usize) -> Place<T> {
-        Place::block(self.registers.wrapping_add(register * BLOCK))
+    fn register(&self, register: usize) -> Location<T> {
+        Location::block(self.registers.wrapping_add(register * BLOCK))
     }
 
     /// What a term is multiplied by.
@@ -187,7 +188,7 @@ impl<T: Real> Chunk<'_, T> {
         }
     }
 
-    /// What is read as it lies, and so can be asked for before it is needed; and how many there are.
+    /// The operands that are read as they lie, and so can be prefetched; and how many there are.
     fn streams(&self) -> ([*const T; MAX_TILES], usize) {
         let (mut streams, mut count) = ([std::ptr::null(); MAX_TILES], 0);
         for read in self.operands {
@@ -202,15 +203,15 @@ impl<T: Real> Chunk<'_, T> {
     }
 }
 
-/// Which streams each step brings to the cache for a later block: they are shared out among the steps that leave the
-/// machine time for it, or else among all.
-fn carried(code: &[Instruction], streams: usize) -> impl Iterator<Item = Range<usize>> {
-    let slow = code.iter().filter(|step| step.function.is_compute_bound()).count();
-    let carries = move |step: &Instruction| slow == 0 || step.function.is_compute_bound();
-    let carriers = if slow == 0 { code.len() } else { slow };
+/// Which streams each step prefetches for a later block. They are divided among the compute-bound steps, which leave time
+/// for it, or among all if there are none.
+fn prefetched(code: &[Instruction], streams: usize) -> impl Iterator<Item = Range<usize>> {
+    let compute_bound = code.iter().filter(|step| step.function.is_compute_bound()).count();
+    let prefetches = move |step: &Instruction| compute_bound == 0 || step.function.is_compute_bound();
+    let prefetching = if compute_bound == 0 { code.len() } else { compute_bound };
     code.iter().scan(0, move |rank, step| {
-        let carried = if carries(step) { share(streams, carriers, *rank) } else { 0..0 };
-        *rank += usize::from(carries(step));
-        Some(carried)
+        let part = if prefetches(step) { even_part(streams, prefetching, *rank) } else { 0..0 };
+        *rank += usize::from(prefetches(step));
+        Some(part)
     })
 }

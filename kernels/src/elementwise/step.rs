@@ -12,18 +12,18 @@ pub const REGISTERS: usize = 8;
 /// The most elements in a block.
 pub const BLOCK: usize = REGISTERS * MAX_LANES;
 
-/// How many elements ahead of a block its steps ask for what is read later.
-const AHEAD: usize = 256;
+/// How many elements ahead of a block its steps prefetch.
+const PREFETCH_DISTANCE: usize = 256;
 
 /// Where numbers for the elements of a block lie in memory.
 #[derive(Clone, Copy)]
-pub struct Place<T> {
+pub struct Location<T> {
     start: *mut T,
     /// How far on the numbers of an element are from those of the one before, from tile to tile and within a tile.
     strides: [usize; 2],
 }
 
-impl<T> Place<T> {
+impl<T> Location<T> {
     /// Numbers for all elements.
     pub fn elements(start: *mut T) -> Self {
         Self { start, strides: [1, 1] }
@@ -57,31 +57,31 @@ pub struct Block {
 
 /// Where a step finds an argument.
 #[derive(Clone, Copy)]
-pub enum Source<T> {
+pub enum ArgumentSource<T> {
     /// In registers, where the step before left its results.
-    Before,
+    Previous,
     /// In memory.
-    Memory(Place<T>),
+    Memory(Location<T>),
     /// The same number for all elements.
     Number(T),
 }
 
 /// One function, and where its arguments and its results are.
-pub struct Step<T> {
+pub struct ProgramStep<T> {
     /// Which function.
     pub function: Function,
     /// Its arguments; functions of one read the first.
-    pub arguments: [Source<T>; 2],
+    pub arguments: [ArgumentSource<T>; 2],
     /// What they are multiplied by before,
     pub factors: [T; 2],
     /// if by anything but 1.
     pub is_scaled: bool,
     /// Whether subnormal results become 0.
     pub flushes: bool,
-    /// Takes the results, if not only the next step reads them; the same as an argument, or apart from it.
-    pub target: Option<Place<T>>,
-    /// Which of the streams the step brings to the cache for a later block.
-    pub ahead: Range<usize>,
+    /// Takes the results, unless only the next step reads them. It is an argument's memory, or disjoint from it.
+    pub target: Option<Location<T>>,
+    /// Which of the streams the step prefetches for a later block.
+    pub prefetches: Range<usize>,
 }
 
 /// Computes all steps for a block of `COUNT` registers, or, where that is one, of one that may not be full.
@@ -90,11 +90,11 @@ pub struct Step<T> {
 /// registers of a block do not wait for each other, and hide how long an operation takes.
 ///
 /// # Safety
-/// All places must hold these elements, and nobody else may write to the arguments or touch the targets. The
+/// All locations must hold these elements, and nobody else may write to the arguments or touch the targets. The
 /// instruction set of `V` must exist.
 #[inline(always)]
 pub unsafe fn run<T: Real, V: Vector<T>, const COUNT: usize>(
-    steps: &[Step<T>],
+    steps: &[ProgramStep<T>],
     block: &Block,
     streams: &[*const T],
 ) {
@@ -102,8 +102,8 @@ pub unsafe fn run<T: Real, V: Vector<T>, const COUNT: usize>(
     unsafe {
         let mut results = [V::splat(T::zero()); COUNT];
         for step in steps {
-            for stream in &streams[step.ahead.clone()] {
-                let next = stream.wrapping_add(block.tile + block.first + AHEAD);
+            for stream in &streams[step.prefetches.clone()] {
+                let next = stream.wrapping_add(block.tile + block.first + PREFETCH_DISTANCE);
                 (0..COUNT).for_each(|register| prefetch_line(next.wrapping_add(register * V::LANES)));
             }
             let mut a = fetch::<T, V, COUNT>(&step.arguments[0], results, block);
@@ -143,17 +143,17 @@ pub unsafe fn run<T: Real, V: Vector<T>, const COUNT: usize>(
 /// As for [`run`].
 #[inline(always)]
 unsafe fn fetch<T: Real, V: Vector<T>, const COUNT: usize>(
-    source: &Source<T>,
+    source: &ArgumentSource<T>,
     before: [V; COUNT],
     block: &Block,
 ) -> [V; COUNT] {
     // SAFETY: the same contract.
     unsafe {
         match source {
-            Source::Before => before,
-            Source::Number(number) => [V::splat(*number); COUNT],
-            Source::Memory(place) => {
-                let start = place.at(block);
+            ArgumentSource::Previous => before,
+            ArgumentSource::Number(number) => [V::splat(*number); COUNT],
+            ArgumentSource::Memory(location) => {
+                let start = location.at(block);
                 let mut found = before; // all of it is overwritten
                 for (register, found) in found.iter_mut().enumerate() {
                     let start = start.wrapping_add(register * V::LANES);
@@ -201,7 +201,7 @@ unsafe fn compute<T: Real, V: Vector<T>, const COUNT: usize>(
             Function::Gate => each!(|a, b| a.gate(b)),
             Function::Relu => each!(|a, _| a.relu()),
             Function::Negate => each!(|a, _| a.multiply(minus)),
-            Function::Sqrt => each!(|a, _| a.root()),
+            Function::Sqrt => each!(|a, _| a.sqrt()),
             Function::Power(2) => each!(|a, _| a.multiply(a)),
             // Adding 0 turns −0, which is not less than 0, into 0.
             Function::Abs => each!(|a, _| a.at_least(a.multiply(minus)).add(V::splat(T::zero()))),

@@ -1,5 +1,5 @@
-//! Few rows times a transposed matrix: dot products, each of two pieces of memory, so that the matrix is read once
-//! from front to back.
+//! Few rows times a transposed matrix: dot products, each of two pieces of memory, so that the matrix is read once,
+//! in order.
 //!
 //! A dot product is sixteen interleaved sums, whatever the width of a register, which are then added up in pairs.
 
@@ -9,7 +9,7 @@ use super::pack::transposed;
 use super::{DOT_ROWS, Epilogue, Gemm};
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
-use crate::workers::{Parts, Workers, share};
+use crate::workers::{Parts, Workers, even_part};
 
 /// How many interleaved sums a dot product is.
 const SUMS: usize = MAX_LANES;
@@ -32,13 +32,13 @@ pub fn run<T: Real>(
     let c = Parts::new(c);
     let tasks = (b.len() / TASK_NUMBERS).clamp(1, MAX_TASKS.min(gemm.n));
     workers.run(tasks, &|task, _| {
-        let columns = share(gemm.n, tasks, task);
+        let columns = even_part(gemm.n, tasks, task);
         let dots = Dots { gemm, a, b, columns, epilogue, c: &c };
         match gemm.m {
-            1 => isa.dispatch(Rows::<_, 1>(dots)),
-            2 => isa.dispatch(Rows::<_, 2>(dots)),
-            3 => isa.dispatch(Rows::<_, 3>(dots)),
-            _ => isa.dispatch(Rows::<_, DOT_ROWS>(dots)),
+            1 => isa.dispatch(DotRows::<_, 1>(dots)),
+            2 => isa.dispatch(DotRows::<_, 2>(dots)),
+            3 => isa.dispatch(DotRows::<_, 3>(dots)),
+            _ => isa.dispatch(DotRows::<_, DOT_ROWS>(dots)),
         }
     });
 }
@@ -54,12 +54,12 @@ struct Dots<'a, T> {
 }
 
 /// The same for a number of rows that the compiler knows.
-struct Rows<'a, T, const ROWS: usize>(Dots<'a, T>);
+struct DotRows<'a, T, const ROWS: usize>(Dots<'a, T>);
 
 /// The interleaved sums of a dot product, in as many registers as it takes.
 type Sums<V> = [V; MAX_GROUPS];
 
-impl<T: Real, const ROWS: usize> Kernel<T> for Rows<'_, T, ROWS> {
+impl<T: Real, const ROWS: usize> Kernel<T> for DotRows<'_, T, ROWS> {
     type Output = ();
 
     #[inline(always)]
@@ -90,7 +90,7 @@ impl<T: Real, const ROWS: usize> Kernel<T> for Rows<'_, T, ROWS> {
     }
 }
 
-impl<T: Real, const ROWS: usize> Rows<'_, T, ROWS> {
+impl<T: Real, const ROWS: usize> DotRows<'_, T, ROWS> {
     /// The interleaved sums of all rows' products with one column.
     ///
     /// # Safety

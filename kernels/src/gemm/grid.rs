@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Gemm;
-use crate::workers::share;
+use crate::workers::even_part;
 
 /// How many multiplications make a task worth handing to another thread.
 const TASK_PRODUCTS: usize = 1 << 16;
@@ -11,7 +11,7 @@ const TASK_PRODUCTS: usize = 1 << 16;
 const MAX_TASKS: usize = 16;
 /// How many panels a task packs at most.
 const TASK_PANELS: usize = 6;
-/// How many rows a task has at least if it shares them with others, where B is read in place.
+/// How many rows a task has at least if others have rows too, where B is read in place.
 const IN_PLACE_ROWS: usize = 48;
 /// The same where each task packs B for itself.
 const PACKED_ROWS: usize = 96;
@@ -28,8 +28,8 @@ pub struct Grid {
     pub parts: usize,
     row_blocks: usize,
     panels: usize,
-    /// How many tasks of each part share the row blocks, and how many the panels.
-    shares: [usize; 2],
+    /// Into how many tasks the row blocks of each part are split, and into how many the panels.
+    tasks_along: [usize; 2],
     /// Whether panels of B are read in place.
     pub in_place: bool,
 }
@@ -49,19 +49,19 @@ impl Grid {
         let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS).div_ceil(parts);
         // Rows of B that start at whole registers do not cross cache lines.
         let in_place = !transpose_b && (n <= IN_PLACE && n.is_multiple_of(lanes) || row_blocks <= 2);
-        let shares = [1, if in_place { 1 } else { panels.div_ceil(TASK_PANELS) }];
-        Self { m, n, lanes, parts, row_blocks, panels, shares, in_place }.share_out(tasks)
+        let tasks_along = [1, if in_place { 1 } else { panels.div_ceil(TASK_PANELS) }];
+        Self { m, n, lanes, parts, row_blocks, panels, tasks_along, in_place }.split_into(tasks)
     }
 
     /// Halves what tasks do, on its longer side, until there are enough tasks.
-    fn share_out(mut self, tasks: usize) -> Self {
+    fn split_into(mut self, tasks: usize) -> Self {
         let rows = if self.in_place { IN_PLACE_ROWS } else { PACKED_ROWS };
         let most = [(self.m / rows).clamp(1, self.row_blocks), self.panels];
-        while self.blocks_of_c() < tasks && self.shares != most {
-            let [rows, columns] = [self.m / self.shares[0], self.n / self.shares[1]];
-            let by_rows = self.shares[1] == most[1] || rows >= columns && self.shares[0] < most[0];
+        while self.blocks_of_c() < tasks && self.tasks_along != most {
+            let [rows, columns] = [self.m / self.tasks_along[0], self.n / self.tasks_along[1]];
+            let by_rows = self.tasks_along[1] == most[1] || rows >= columns && self.tasks_along[0] < most[0];
             let axis = usize::from(!by_rows);
-            self.shares[axis] = (2 * self.shares[axis]).min(most[axis]);
+            self.tasks_along[axis] = (2 * self.tasks_along[axis]).min(most[axis]);
         }
         self
     }
@@ -73,27 +73,27 @@ impl Grid {
 
     /// How many tasks there are in each part of the inner dimension.
     pub fn blocks_of_c(&self) -> usize {
-        self.shares[0] * self.shares[1]
+        self.tasks_along[0] * self.tasks_along[1]
     }
 
     /// The row blocks of a task.
     pub fn row_blocks_of(&self, task: usize) -> Range<usize> {
-        share(self.row_blocks, self.shares[0], task % self.blocks_of_c() / self.shares[1])
+        even_part(self.row_blocks, self.tasks_along[0], task % self.blocks_of_c() / self.tasks_along[1])
     }
 
     /// The panels of a task.
     pub fn panels_of(&self, task: usize) -> Range<usize> {
-        share(self.panels, self.shares[1], task % self.shares[1])
+        even_part(self.panels, self.tasks_along[1], task % self.tasks_along[1])
     }
 
     /// The rows of a block. All blocks are as even as can be, so that none is left with few rows.
     pub fn rows(&self, block: usize) -> Range<usize> {
-        share(self.m, self.row_blocks, block)
+        even_part(self.m, self.row_blocks, block)
     }
 
     /// The columns of a panel, which start at a whole register. Panels are even too, as registers go.
     pub fn columns(&self, panel: usize) -> Range<usize> {
-        let registers = share(self.n.div_ceil(self.lanes), self.panels, panel);
+        let registers = even_part(self.n.div_ceil(self.lanes), self.panels, panel);
         registers.start * self.lanes..self.n.min(registers.end * self.lanes)
     }
 
@@ -105,7 +105,7 @@ impl Grid {
     /// How many numbers a task packs of A and of B at a time if it does so many steps.
     pub fn packed(&self, steps: usize) -> [usize; 2] {
         let widest = self.n.div_ceil(self.lanes).div_ceil(self.panels) * self.lanes;
-        let panels = if self.in_place { 0 } else { self.panels.div_ceil(self.shares[1]) };
+        let panels = if self.in_place { 0 } else { self.panels.div_ceil(self.tasks_along[1]) };
         [self.m.div_ceil(self.row_blocks) * steps, panels * widest * steps]
     }
 }

@@ -1,4 +1,4 @@
-//! Where a tile finds its operands: packed for the purpose, or in place.
+//! Where a tile finds its operands: packed, or in place.
 
 use super::tile::MAX_ROWS;
 use crate::simd::Vector;
@@ -49,7 +49,7 @@ impl<T: Copy> Columns<T> {
     /// Reads a register of columns; `is_last` says that it is the last one of the tile.
     ///
     /// # Safety
-    /// `from` must be what [`columns`](Self::columns) says, and the register as far on as it is the tile's.
+    /// `from` must come from [`columns`](Self::columns), advanced by whole registers of the tile.
     #[inline(always)]
     pub unsafe fn load<V: Vector<T>>(&self, from: *const T, is_last: bool) -> V {
         // SAFETY: the columns exist by the contract, in the last register as many as it has.

@@ -1,24 +1,24 @@
-//! Packing: copying part of a matrix to where, and in the order in which, tiles want to read it.
+//! Packing: copies part of a matrix in the order in which tiles read it.
 
 use crate::real::Real;
 use crate::simd::{Kernel, MAX_LANES, Vector};
 
 /// Copies `steps` rows of up to `width` numbers, one after the other, filling missing columns with 0:
 /// to[step · width + column] = from[step · stride + column].
-pub struct Copy<'a, T> {
+pub struct PackRows<'a, T> {
     /// Where the first row starts.
     pub from: &'a [T],
     /// From row to row.
     pub stride: usize,
     /// How many columns there are, at most `width`.
     pub columns: usize,
-    /// How many columns are wanted.
+    /// How many columns the packed rows have.
     pub width: usize,
     /// The packed rows; its length says how many.
     pub to: &'a mut [T],
 }
 
-impl<T: Real> Kernel<T> for Copy<'_, T> {
+impl<T: Real> Kernel<T> for PackRows<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -47,7 +47,7 @@ impl<T: Real> Kernel<T> for Copy<'_, T> {
     }
 }
 
-/// As [`Copy`], of a matrix that lies the other way round:
+/// As [`PackRows`], of a transposed matrix:
 /// to[step · width + column] = from[column · stride + step].
 pub struct Transpose<'a, T> {
     /// Where the first column starts.
@@ -56,7 +56,7 @@ pub struct Transpose<'a, T> {
     pub stride: usize,
     /// How many columns there are, at most `width`.
     pub columns: usize,
-    /// How many columns are wanted.
+    /// How many columns the packed rows have.
     pub width: usize,
     /// The packed rows; its length says how many.
     pub to: &'a mut [T],
@@ -121,7 +121,7 @@ unsafe fn square<T: Real, V: Vector<T>>(
     }
 }
 
-/// The same at an edge, where a square has fewer columns, of which `room` are wanted.
+/// The same at an edge, where a square has fewer columns, of which `room` are written.
 ///
 /// # Safety
 /// As of [`square`], for what there is.
@@ -153,13 +153,13 @@ unsafe fn corner<T: Real, V: Vector<T>>(
 #[inline(always)]
 pub unsafe fn transposed<T, V: Vector<T>>(mut block: [V; MAX_LANES]) -> [V; MAX_LANES] {
     for _ in 0..V::LANES.ilog2() {
-        let mut woven = block;
+        let mut interleaved = block;
         for pair in 0..V::LANES / 2 {
             // SAFETY: the caller vouches for the instruction set.
             let (first, second) = unsafe { block[pair].interleave(block[pair + V::LANES / 2]) };
-            (woven[2 * pair], woven[2 * pair + 1]) = (first, second);
+            (interleaved[2 * pair], interleaved[2 * pair + 1]) = (first, second);
         }
-        block = woven;
+        block = interleaved;
     }
     block
 }

@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use super::grid::Grid;
-use super::pack::{Copy, Transpose};
-use super::tile::{Columns, Finish, MAX_ROWS, Part, Rows, Tile};
+use super::pack::{PackRows, Transpose};
+use super::tile::{Columns, MAX_ROWS, Rows, Tile, TileEpilogue, TileTarget};
 use super::{Epilogue, Gemm};
 use crate::real::Real;
 use crate::simd::Isa;
-use crate::workers::{Local, Parts, Split, share};
+use crate::workers::{Local, Parts, Split, even_part};
 
-/// How many steps of the inner dimension a tile does at a time, so that what it reads stays in the nearest cache.
+/// How many steps of the inner dimension a tile does at a time, so that what it reads stays in the first-level cache.
 const INNER: usize = 576;
 
 /// What all tasks of a product share.
@@ -32,7 +32,7 @@ pub struct Product<'a, T> {
 }
 
 /// What a task does at a time: some steps of the inner dimension where some rows meet some panels.
-struct Block<'a, T> {
+struct ProductBlock<'a, T> {
     part: usize,
     steps: Range<usize>,
     /// Whether they are the first or the last ones of their part.
@@ -47,7 +47,7 @@ impl<T: Real> Product<'_, T> {
     /// Computes the tiles of a task, some steps of all of them before the next steps.
     pub fn task(&self, task: usize, local: &mut Local) {
         let (grid, part) = (&self.grid, task / self.grid.blocks_of_c());
-        let all = share(self.gemm.k, grid.parts, part);
+        let all = even_part(self.gemm.k, grid.parts, part);
         let blocks = all.len().div_ceil(INNER).max(1);
         let sizes = grid.packed(all.len().div_ceil(blocks));
         local.reserve(sizes.map(Split::bytes::<T>).iter().sum());
@@ -55,12 +55,12 @@ impl<T: Real> Product<'_, T> {
         let [left, right] = sizes.map(|size| split.take(size));
         let mut tile = Tile::new();
         for index in 0..blocks {
-            let steps = share(all.len(), blocks, index);
+            let steps = even_part(all.len(), blocks, index);
             let steps = all.start + steps.start..all.start + steps.end;
             let (row_blocks, panels) = (grid.row_blocks_of(task), grid.panels_of(task));
             self.pack_right(&panels, &steps, right);
             let ends = [index == 0, index + 1 == blocks];
-            self.block(&mut tile, &Block { part, steps, ends, row_blocks, panels, right }, left);
+            self.block(&mut tile, &ProductBlock { part, steps, ends, row_blocks, panels, right }, left);
         }
     }
 
@@ -73,8 +73,8 @@ impl<T: Real> Product<'_, T> {
         for columns in panels.clone().map(|panel| self.grid.columns(panel)) {
             let width = self.grid.width(&columns);
             let (to, rest) = packed.split_at_mut(steps.len() * width);
-            let order = if transpose_b { Order::Turned(k) } else { Order::Straight(n) };
-            self.pack(self.b, order, &columns, steps, width, to);
+            let contiguous = if transpose_b { Contiguous::Line(k) } else { Contiguous::Step(n) };
+            self.pack(self.b, contiguous, &columns, steps, width, to);
             packed = rest;
         }
     }
@@ -83,35 +83,35 @@ impl<T: Real> Product<'_, T> {
     fn pack(
         &self,
         operand: &[T],
-        order: Order,
+        contiguous: Contiguous,
         lines: &Range<usize>,
         steps: &Range<usize>,
         width: usize,
         to: &mut [T],
     ) {
         let columns = lines.len();
-        match order {
+        match contiguous {
             _ if steps.is_empty() => {}
-            Order::Straight(stride) => {
+            Contiguous::Step(stride) => {
                 let from = &operand[steps.start * stride + lines.start..];
-                self.isa.dispatch(Copy { from, stride, columns, width, to });
+                self.isa.dispatch(PackRows { from, stride, columns, width, to });
             }
-            Order::Turned(stride) => {
+            Contiguous::Line(stride) => {
                 let from = &operand[lines.start * stride + steps.start..];
                 self.isa.dispatch(Transpose { from, stride, columns, width, to });
             }
         }
     }
 
-    /// Computes the tiles of a block. What a row of them reads of A stays in the nearest cache; if A is transposed,
-    /// it is packed first, because its steps may lie where they would drive each other out of there.
-    fn block(&self, tile: &mut Tile<T>, block: &Block<T>, packed: &mut [T]) {
+    /// Computes the tiles of a block. What a row of them reads of A stays in the first-level cache; if A is transposed,
+    /// it is packed first, because its steps may evict each other.
+    fn block(&self, tile: &mut Tile<T>, block: &ProductBlock<T>, packed: &mut [T]) {
         let Gemm { m, k, transpose_a, .. } = *self.gemm;
         let steps = &block.steps;
         for rows in block.row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
             if transpose_a {
                 let to = &mut packed[..rows.len() * steps.len()];
-                self.pack(self.a, Order::Straight(m), &rows, steps, rows.len(), to);
+                self.pack(self.a, Contiguous::Step(m), &rows, steps, rows.len(), to);
                 self.panels(tile, &rows, block, left(packed.as_ptr(), [1, rows.len()]));
             } else {
                 // Without a single step there may be nothing to point to, and nothing is read.
@@ -122,7 +122,7 @@ impl<T: Real> Product<'_, T> {
     }
 
     /// Computes the tiles where a block of rows meets panels.
-    fn panels(&self, tile: &mut Tile<T>, rows: &Range<usize>, block: &Block<T>, left: Rows<T>) {
+    fn panels(&self, tile: &mut Tile<T>, rows: &Range<usize>, block: &ProductBlock<T>, left: Rows<T>) {
         let (n, steps) = (self.gemm.n, &block.steps);
         let mut packed = block.right.as_ptr();
         for columns in block.panels.clone().map(|panel| self.grid.columns(panel)) {
@@ -145,16 +145,16 @@ impl<T: Real> Product<'_, T> {
     }
 
     /// Writes a tile to its part of the product, or adds it there.
-    fn store(&self, tile: &Tile<T>, rows: &Range<usize>, columns: Range<usize>, block: &Block<T>) {
+    fn store(&self, tile: &Tile<T>, rows: &Range<usize>, columns: Range<usize>, block: &ProductBlock<T>) {
         let Gemm { m, n: pitch, .. } = *self.gemm;
         let [first, last] = block.ends;
         let bias = self.epilogue.bias.filter(|_| last).map(|bias| &bias[columns.clone()]);
-        let finish = Finish { add: !first, bias, relu: self.epilogue.relu && last };
+        let epilogue = TileEpilogue { add: !first, bias, relu: self.epilogue.relu && last };
         // SAFETY: the part of C has these rows and columns, and they are no other task's.
         unsafe {
             let target = self.c.start().add((block.part * m + rows.start) * pitch + columns.start);
-            let part = Part { rows: rows.len(), columns: columns.len(), target, pitch };
-            tile.store(self.isa, part, finish);
+            let part = TileTarget { rows: rows.len(), columns: columns.len(), target, pitch };
+            tile.store(self.isa, part, epilogue);
         }
     }
 }
@@ -168,11 +168,11 @@ fn left<T>(start: *const T, [row, step]: [usize; 2]) -> Rows<T> {
     Rows { rows, stride: step }
 }
 
-/// How an operand lies that is packed, and the distance of its rows.
+/// Which numbers of an operand are contiguous before it is packed, and the stride of the others.
 #[derive(Clone, Copy)]
-enum Order {
+enum Contiguous {
     /// The numbers of a step lie together.
-    Straight(usize),
+    Step(usize),
     /// The numbers of a line lie together.
-    Turned(usize),
+    Line(usize),
 }

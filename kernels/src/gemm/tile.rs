@@ -1,8 +1,8 @@
 //! The innermost loop of everything that multiplies matrices: one tile of the result, held in registers.
 //!
 //! A tile is a few rows by a few registers of columns. Each step along the inner dimension reads one row
-//! of the right operand, and per tile row one number of the left operand, which is spread over all lanes.
-//! Where the operands lie say [`Rows`] and [`Columns`]: packed for the purpose, or read in place.
+//! of the right operand, and per tile row one number of the left operand, which is broadcast to all lanes.
+//! [`Rows`] and [`Columns`] tell where the operands lie: packed, or in place.
 
 pub use super::operand::{Columns, Rows};
 use crate::real::Real;
@@ -70,18 +70,18 @@ impl<T: Real> Tile<T> {
         );
     }
 
-    /// Writes part of the tile to where it belongs, with whatever the finish asks for on the way.
+    /// Writes part of the tile to where it belongs, and applies the epilogue.
     ///
     /// # Safety
     /// The target must be writable, and of no other thread's interest, for the part's columns in every row.
-    pub unsafe fn store(&self, isa: Isa, part: Part<T>, finish: Finish<T>) {
-        isa.dispatch(Store { tile: self, part: &part, finish: &finish });
+    pub unsafe fn store(&self, isa: Isa, part: TileTarget<T>, epilogue: TileEpilogue<T>) {
+        isa.dispatch(StoreTile { tile: self, part: &part, epilogue: &epilogue });
     }
 }
 
 /// Where a tile goes.
 #[derive(Clone, Copy)]
-pub struct Part<T> {
+pub struct TileTarget<T> {
     /// How many rows.
     pub rows: usize,
     /// How many columns.
@@ -95,7 +95,7 @@ pub struct Part<T> {
 /// What happens to a tile's numbers on their way out: first `add`, then `bias`, then `relu`. Last of all,
 /// subnormal numbers become 0.
 #[derive(Clone, Copy)]
-pub struct Finish<'a, T> {
+pub struct TileEpilogue<'a, T> {
     /// Whether they are added to what the target holds.
     pub add: bool,
     /// What is added to all numbers of each column.
@@ -104,7 +104,7 @@ pub struct Finish<'a, T> {
     pub relu: bool,
 }
 
-/// Computes a tile. Only this loop's accumulators may live here, or they no longer fit the registers.
+/// Computes a tile. Only this loop's accumulators may live here, or they do not fit the registers.
 struct Multiply<T, const ROWS: usize, const VECTORS: usize> {
     left: Rows<T>,
     right: Columns<T>,
@@ -147,35 +147,35 @@ impl<T: Real, const ROWS: usize, const VECTORS: usize> Kernel<T> for Multiply<T,
     }
 }
 
-/// Writes a part of a tile out. It refers to what it is told, because a copy would have to wait until the numbers
-/// written before have left for the cache.
-struct Store<'a, T> {
+/// Writes a part of a tile out. It holds references: a copy would wait until numbers written just before have left for
+/// the cache.
+struct StoreTile<'a, T> {
     tile: &'a Tile<T>,
-    part: &'a Part<T>,
-    finish: &'a Finish<'a, T>,
+    part: &'a TileTarget<T>,
+    epilogue: &'a TileEpilogue<'a, T>,
 }
 
-impl<T: Real> Kernel<T> for Store<'_, T> {
+impl<T: Real> Kernel<T> for StoreTile<'_, T> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        let Store { tile, part, finish } = self;
+        let StoreTile { tile, part, epilogue } = self;
         debug_assert!(part.columns <= tile.pitch);
-        let floor = if finish.relu { T::zero() } else { T::neg_infinity() };
+        let floor = if epilogue.relu { T::zero() } else { T::neg_infinity() };
         for column in (0..part.columns).step_by(V::LANES) {
             let count = V::LANES.min(part.columns - column);
             // SAFETY: `count` keeps to the columns of the part, the tile has whole registers, and the bias a number for
             // each column; the caller of `Tile::store` vouches for the target.
             unsafe {
-                let bias = match finish.bias {
+                let bias = match epilogue.bias {
                     Some(bias) => V::load_first(bias.as_ptr().add(column), count),
                     None => V::splat(T::zero()),
                 };
                 for row in 0..part.rows {
                     let target = part.target.add(row * part.pitch + column);
                     let mut value = V::load(tile.numbers.as_ptr().add(row * tile.pitch + column));
-                    if finish.add {
+                    if epilogue.add {
                         value = value.add(V::load_first(target, count));
                     }
                     value.add(bias).at_least(V::splat(floor)).flush().store_first(target, count);

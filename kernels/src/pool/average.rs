@@ -166,8 +166,8 @@ impl Average {
         }
     }
 
-    /// The adjoint: for each pixel of the window a run of values is added to a run of pixels. Every pixel adds up in the order
-    /// of the positions that cover it, which is the other way round within the window.
+    /// The adjoint: each tap of the window adds a row of values to a row of pixels. Every pixel adds up in the order of the
+    /// positions that cover it, which is the reverse order within the window.
     #[inline(always)]
     fn mean_adjoint_of_windows<T: Real>(&self, window: Window, upstream: &[T], plane: &mut [T]) {
         let [width, columns] = [self.plane[1], self.output[1]];

@@ -83,7 +83,7 @@ macro_rules! neon {
             }
 
             #[inline(always)]
-            unsafe fn root(self) -> Self {
+            unsafe fn sqrt(self) -> Self {
                 // SAFETY: the trait's contract.
                 unsafe { $root(self) }
             }

@@ -92,7 +92,7 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn root(self) -> Self {
+        unsafe fn sqrt(self) -> Self {
             // SAFETY: the trait's contract.
             unsafe { $root(self) }
         }

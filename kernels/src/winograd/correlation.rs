@@ -1,18 +1,19 @@
 //! Forward, and the adjoint in the image, which is a forward with channels and filters exchanged and the window
-//! is_rotated: a block of tiles at a time goes to points, through the multiplications, and back.
+//! rotated by half a turn. A task takes a block of tiles through the input transform, the products and the output
+//! transform.
 
 use std::ops::Range;
 
 use super::blank::Blank;
-use super::filter_transform::{CHANNELS, FilterTransform, Source, taps};
+use super::filter_transform::{CHANNELS, FilterStrides, FilterTransform, taps};
 use super::input_transform::{Images, InputTransform, lines};
-use super::multiply::Forward;
-use super::output_transform::{Finish, OutputTransform};
-use super::tiles::{Groups, Layout, Tiles};
-use super::transforms::Divide;
+use super::multiply::ForwardProducts;
+use super::output_transform::{OutputEpilogue, OutputTransform};
+use super::tiles::{FilterPanels, TileBuffer, Tiles};
+use super::transforms::InputAxis;
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
-use crate::workers::{Local, Parts, Split, Workers, share};
+use crate::workers::{Local, Parts, Split, Workers, even_part};
 
 /// How many bytes the points of a block's image may take, so that they stay in the second-level cache.
 const BLOCK_BYTES: usize = 1 << 18;
@@ -23,7 +24,7 @@ const MOST_TILES: usize = 56;
 
 /// One direction of a convolution.
 #[derive(Debug, Clone, Copy)]
-pub struct Correlation {
+pub struct WinogradCorrelation {
     /// How many images there are.
     pub batch: usize,
     /// Channels of the source.
@@ -38,45 +39,45 @@ pub struct Correlation {
     pub padding: [usize; 2],
 }
 
-/// How many numbers the weights take at `points` points along each axis. There is room for one channel more, so that what lies at
-/// different points does not compete for the same places of a cache.
+/// How many numbers the weights take at `points` points along each axis. There is room for one channel more, so that
+/// different points do not compete for the same sets of a cache.
 pub fn prepared(points: usize, channels: usize, filters: usize) -> usize {
     points * points * (channels + 1) * filters.next_multiple_of(MAX_LANES)
 }
 
-impl Correlation {
-    fn groups<T: Real>(&self, isa: Isa) -> Groups {
-        Groups { filters: self.filters, lanes: isa.lanes::<T>() }
+impl WinogradCorrelation {
+    fn panels<T: Real>(&self, isa: Isa) -> FilterPanels {
+        FilterPanels { filters: self.filters, lanes: isa.lanes::<T>() }
     }
 
-    /// Where in the prepared weights a group starts, and how far it is from point to point.
-    fn group(&self, groups: &Groups, group: usize, points: usize) -> (usize, usize) {
-        let width = groups.registers(group) * groups.lanes;
-        (groups.filters(group).start * points * (self.channels + 1), width * (self.channels + 1))
+    /// Where in the prepared weights a panel starts, and how far it is from point to point.
+    fn panel(&self, panels: &FilterPanels, panel: usize, points: usize) -> (usize, usize) {
+        let width = panels.registers(panel) * panels.lanes;
+        (panels.filters(panel).start * points * (self.channels + 1), width * (self.channels + 1))
     }
 
     /// Transforms the weights.
     pub fn prepare<T: Real, const R: usize, const N: usize>(
         &self,
         isa: Isa,
-        (weight, source): (&[T], Source),
+        (weight, source): (&[T], FilterStrides),
         out: &mut [T],
         workers: &Workers,
     ) {
-        let groups = self.groups::<T>(isa);
+        let panels = self.panels::<T>(isa);
         let out = Parts::new(out);
         let parts = self.channels.div_ceil(CHANNELS);
-        workers.run(groups.count() * parts, &|task, local| {
-            let (group, part) = (task / parts, task % parts);
-            let (start, point) = self.group(&groups, group, N * N);
+        workers.run(panels.count() * parts, &|task, local| {
+            let (panel, part) = (task / parts, task % parts);
+            let (start, point) = self.panel(&panels, panel, N * N);
             local.reserve(Split::bytes::<T>(taps(R)));
             let prepare = FilterTransform::<T, R, N> {
                 from: weight,
                 source,
-                filters: groups.filters(group),
-                channels: share(self.channels, parts, part),
-                width: groups.registers(group) * groups.lanes,
-                // SAFETY: groups take what `prepared` says, at most.
+                filters: panels.filters(panel),
+                channels: even_part(self.channels, parts, part),
+                width: panels.registers(panel) * panels.lanes,
+                // SAFETY: panels take at most what `prepared` counts.
                 to: unsafe { out.start().add(start) },
                 point,
             };
@@ -90,7 +91,7 @@ impl Correlation {
         &self,
         isa: Isa,
         (from, weights): (&[T], &[T]),
-        finish: impl Finish<T>,
+        epilogue: impl OutputEpilogue<T>,
         out: &mut [T],
         workers: &Workers,
     ) {
@@ -99,30 +100,30 @@ impl Correlation {
         let channels = self.channels.next_multiple_of(lanes);
         let room = BLOCK_BYTES / (N * N * channels * size_of::<T>()).max(1);
         let blocks = total.div_ceil(room.clamp(LEAST_TILES, MOST_TILES));
-        let layout = Layout::new(N * N, total.div_ceil(blocks.max(1)), lanes);
+        let buffer = TileBuffer::new(N * N, total.div_ceil(blocks.max(1)), lanes);
         let out = Parts::new(out);
         workers.run(blocks, &|block, local| {
-            let block = share(total, blocks, block);
-            let mut job = Job::<T, N>::new(self, isa, tiles, block, layout, local);
-            job.input_transform(from);
-            job.find_blank(from);
-            for group in 0..job.groups.count() {
-                job.multiply(weights, group);
-                job.output_transform(group, finish, &out);
+            let block = even_part(total, blocks, block);
+            let mut task = CorrelationTask::<T, N>::new(self, isa, tiles, block, buffer, local);
+            task.input_transform(from);
+            task.find_blank(from);
+            for panel in 0..task.panels.count() {
+                task.multiply(weights, panel);
+                task.output_transform(panel, epilogue, &out);
             }
         });
     }
 }
 
-/// A block of tiles on its way.
-struct Job<'a, T, const N: usize> {
-    sizes: &'a Correlation,
+/// One task: a block of tiles.
+struct CorrelationTask<'a, T, const N: usize> {
+    sizes: &'a WinogradCorrelation,
     isa: Isa,
-    groups: Groups,
+    panels: FilterPanels,
     tiles: Tiles,
     block: Range<usize>,
-    layout: Layout,
-    /// Scratch: transformed columns, the points of the image, and those of one group of filters.
+    buffer: TileBuffer,
+    /// Scratch: transformed columns, the points of the image, and those of one panel of filters.
     lines: &'a mut [T],
     image: &'a mut [T],
     sums: &'a mut [T],
@@ -130,35 +131,35 @@ struct Job<'a, T, const N: usize> {
     blank: &'a mut [u32],
 }
 
-impl<'a, T: Real, const N: usize> Job<'a, T, N> {
+impl<'a, T: Real, const N: usize> CorrelationTask<'a, T, N> {
     fn new(
-        sizes: &'a Correlation,
+        sizes: &'a WinogradCorrelation,
         isa: Isa,
         tiles: Tiles,
         block: Range<usize>,
-        layout: Layout,
+        buffer: TileBuffer,
         local: &'a mut Local,
     ) -> Self {
-        let groups = sizes.groups::<T>(isa);
-        let lens = [lines(N), sizes.channels.div_ceil(layout.lanes) * layout.register, 2 * layout.register];
+        let panels = sizes.panels::<T>(isa);
+        let lens = [lines(N), sizes.channels.div_ceil(buffer.lanes) * buffer.register, 2 * buffer.register];
         let numbers: usize = lens.iter().map(|&len| Split::bytes::<T>(len)).sum();
         local.reserve(numbers + Split::bytes::<u32>(block.len()));
         let mut split = local.split();
         let [lines, image, sums] = lens.map(|len| split.take(len));
         let blank = split.take(block.len());
-        Self { sizes, isa, groups, tiles, block, layout, lines, image, sums, blank }
+        Self { sizes, isa, panels, tiles, block, buffer, lines, image, sums, blank }
     }
 
     /// Brings the image to the points.
     fn input_transform(&mut self, from: &[T]) {
-        let Correlation { from: size, channels, padding, .. } = *self.sizes;
+        let WinogradCorrelation { from: size, channels, padding, .. } = *self.sizes;
         self.isa.dispatch(InputTransform::<T, _, N, N> {
             images: Images { numbers: from, size, channels, padding },
-            along: Divide,
+            axis: InputAxis,
             channels: 0..channels,
             tiles: self.tiles,
             block: self.block.clone(),
-            layout: self.layout,
+            buffer: self.buffer,
             lines: self.lines,
             to: self.image,
         });
@@ -166,40 +167,40 @@ impl<'a, T: Real, const N: usize> Job<'a, T, N> {
 
     /// Finds windows that see only zeros.
     fn find_blank(&mut self, from: &[T]) {
-        let Correlation { from: size, channels, padding, .. } = *self.sizes;
+        let WinogradCorrelation { from: size, channels, padding, .. } = *self.sizes;
         let images = Images { numbers: from, size, channels, padding };
         let (tiles, block) = (self.tiles, self.block.clone());
         self.isa.dispatch(Blank::<T, N> { images, tiles, block, to: self.blank });
     }
 
-    /// Multiplies at every point with the weights of a group of filters.
-    fn multiply(&mut self, weights: &[T], group: usize) {
-        let (start, right_point) = self.sizes.group(&self.groups, group, N * N);
+    /// Multiplies at every point with the weights of a panel of filters.
+    fn multiply(&mut self, weights: &[T], panel: usize) {
+        let (start, right_point) = self.sizes.panel(&self.panels, panel, N * N);
         let weights = &weights[start..start + N * N * right_point];
-        let forward = Forward {
+        let forward = ForwardProducts {
             left: self.image.as_ptr(),
             right: weights.as_ptr(),
             right_point,
             out: self.sums.as_mut_ptr(),
-            layout: self.layout,
+            buffer: self.buffer,
             points: N * N,
             channels: self.sizes.channels,
             tiles: self.block.len(),
         };
         // SAFETY: image, weights and sums hold all points of these channels, filters and tiles.
-        unsafe { forward.run(self.isa, self.groups.registers(group)) };
+        unsafe { forward.run(self.isa, self.panels.registers(panel)) };
     }
 
-    /// Brings the sums of a group of filters back from the points.
-    fn output_transform(&self, group: usize, finish: impl Finish<T>, out: &Parts<T>) {
+    /// Brings the sums of a panel of filters back from the points.
+    fn output_transform(&self, panel: usize, epilogue: impl OutputEpilogue<T>, out: &Parts<T>) {
         self.isa.dispatch(OutputTransform::<T, _, N> {
             from: self.sums,
-            layout: self.layout,
-            channels: self.groups.filters(group),
+            buffer: self.buffer,
+            channels: self.panels.filters(panel),
             tiles: self.tiles,
             block: self.block.clone(),
             blank: self.blank,
-            finish,
+            epilogue,
             to: out.start(),
             size: self.sizes.to,
             pitch: self.sizes.filters,

@@ -1,36 +1,36 @@
-//! Weights to points, and sums at points back to weights.
+//! The filter transform: weights to points. And its adjoint: sums at points to gradients in the weights.
 
 use std::ops::Range;
 
-use super::transforms::{Along, Evaluate, Points, collect};
+use super::transforms::{AxisTransform, FilterAxis, Points, output_axis};
 use crate::gemm::pack::Transpose;
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
 
 /// Where the taps of a filter's channel lie in the weights.
 #[derive(Debug, Clone, Copy)]
-pub struct Source {
+pub struct FilterStrides {
     /// From one filter to the next.
     pub filter: usize,
     /// From one channel to the next.
     pub channel: usize,
-    /// Whether the window is is_rotated by half a turn.
+    /// Whether the window is rotated by half a turn.
     pub is_rotated: bool,
 }
 
-/// Transforms the weights of one group of filters and some channels.
+/// Transforms the weights of one panel of filters and some channels.
 pub struct FilterTransform<'a, T, const R: usize, const N: usize> {
     /// The weights as they are stored.
     pub from: &'a [T],
     /// How they are stored.
-    pub source: Source,
-    /// The filters of the group.
+    pub source: FilterStrides,
+    /// The filters of the panel.
     pub filters: Range<usize>,
     /// The channels.
     pub channels: Range<usize>,
-    /// How wide the group is, in numbers.
+    /// The width of the panel, in numbers.
     pub width: usize,
-    /// The group's points: \[point, channel, filter\].
+    /// The panel's points: \[point, channel, filter\].
     pub to: *mut T,
     /// From point to point.
     pub point: usize,
@@ -39,7 +39,7 @@ pub struct FilterTransform<'a, T, const R: usize, const N: usize> {
 /// How many channels are prepared in one task.
 pub const CHANNELS: usize = 16;
 
-/// How many numbers the taps of as many channels of a group take at most.
+/// How many numbers the taps of as many channels of a panel take at most.
 pub const fn taps(window: usize) -> usize {
     CHANNELS * window * window * 2 * MAX_LANES
 }
@@ -94,13 +94,13 @@ impl<T: Real, const R: usize, const N: usize> Kernel<T> for TransformChannel<'_,
                     for y in 0..R {
                         column[y] = V::load(self.taps.as_ptr().add(tap(y) * width + filter));
                     }
-                    let column: [V; N] = Evaluate.apply(column);
+                    let column: [V; N] = FilterAxis.apply(column);
                     for i in 0..N {
                         lines[i][x] = column[i];
                     }
                 }
                 for i in 0..N {
-                    let values: [V; N] = Evaluate.apply(lines[i]);
+                    let values: [V; N] = FilterAxis.apply(lines[i]);
                     for j in 0..N {
                         let to = to.add((i * N + j) * point + self.channel * width + filter);
                         scaled::<T, V, N>(values[j], i, j).flush().store(to);
@@ -111,7 +111,7 @@ impl<T: Real, const R: usize, const N: usize> Kernel<T> for TransformChannel<'_,
     }
 }
 
-/// The value at a point, scaled as it has to be once.
+/// The value at a point times its [`SCALE`](Points::SCALE).
 #[inline(always)]
 unsafe fn scaled<T: Real, V: Vector<T>, const N: usize>(value: V, i: usize, j: usize) -> V {
     let scale = T::of(Points::<N>::SCALE[i] * Points::<N>::SCALE[j]);
@@ -119,13 +119,13 @@ unsafe fn scaled<T: Real, V: Vector<T>, const N: usize>(value: V, i: usize, j: u
     unsafe { value.mul_add(V::splat(scale), V::splat(T::zero())) }
 }
 
-/// Transforms the sums of some channels and of one group of filters to gradients of the weights.
-pub struct Finish<T, const R: usize, const N: usize> {
+/// The adjoint: transforms the sums of some channels and of one panel of filters to gradients in the weights.
+pub struct WeightGradTransform<T, const R: usize, const N: usize> {
     /// The sums: \[point, channel, filter\].
     pub from: *const T,
     /// From point to point.
     pub point: usize,
-    /// How wide the group is, in numbers.
+    /// The width of the panel, in numbers.
     pub width: usize,
     /// How many filters it has.
     pub filters: usize,
@@ -139,7 +139,7 @@ pub struct Finish<T, const R: usize, const N: usize> {
     pub tap: usize,
 }
 
-impl<T: Real, const R: usize, const N: usize> Kernel<T> for Finish<T, R, N> {
+impl<T: Real, const R: usize, const N: usize> Kernel<T> for WeightGradTransform<T, R, N> {
     type Output = ();
 
     #[inline(always)]
@@ -157,13 +157,13 @@ impl<T: Real, const R: usize, const N: usize> Kernel<T> for Finish<T, R, N> {
                         let at = (i * N + j) * self.point + channel * self.width + filter;
                         values[j] = scaled::<T, V, N>(V::load(self.from.add(at)), i, j);
                     }
-                    let values: [V; R] = collect(values);
+                    let values: [V; R] = output_axis(values);
                     for x in 0..R {
                         lines[x][i] = values[x];
                     }
                 }
                 for x in 0..R {
-                    let values: [V; R] = collect(lines[x]);
+                    let values: [V; R] = output_axis(lines[x]);
                     for y in 0..R {
                         let at = (y * R + x) * self.tap + channel * self.channel + filter;
                         values[y].flush().store_first(self.to.add(at), count);

@@ -1,12 +1,12 @@
-//! From images to points: cuts images into tiles and transforms those along both axes.
+//! The input transform: cuts images into tiles and transforms those to points, along both axes.
 //!
 //! Neighbouring tiles of an image overlap. So columns are transformed first, each once for a whole row of tiles,
 //! and then the rows of every tile. Pixels beyond the border are 0 and are dealt with among the columns alone.
 
 use std::ops::Range;
 
-use super::tiles::{Layout, SEGMENT, Segment, Tiles};
-use super::transforms::{Along, OUTPUTS};
+use super::tiles::{SEGMENT, Segment, TileBuffer, Tiles};
+use super::transforms::{AxisTransform, OUTPUTS};
 use crate::real::Real;
 use crate::simd::{Kernel, MAX_LANES, Vector, prefetch_line};
 
@@ -28,7 +28,7 @@ pub struct InputTransform<'a, T, A, const K: usize, const N: usize> {
     /// Where the pixels come from.
     pub images: Images<'a, T>,
     /// The transformation along an axis.
-    pub along: A,
+    pub axis: A,
     /// The channels.
     pub channels: Range<usize>,
     /// How the images are cut up.
@@ -36,7 +36,7 @@ pub struct InputTransform<'a, T, A, const K: usize, const N: usize> {
     /// Which tiles.
     pub block: Range<usize>,
     /// How the points lie.
-    pub layout: Layout,
+    pub buffer: TileBuffer,
     /// Room for [`lines`] numbers.
     pub lines: &'a mut [T],
     /// The points.
@@ -48,16 +48,18 @@ pub const fn lines(points: usize) -> usize {
     (SEGMENT * OUTPUTS + points) * points * MAX_LANES
 }
 
-impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Kernel<T> for InputTransform<'_, T, A, K, N> {
+impl<T: Real, A: AxisTransform<K, N>, const K: usize, const N: usize> Kernel<T>
+    for InputTransform<'_, T, A, K, N>
+{
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(mut self) {
         let registers = self.channels.len().div_ceil(V::LANES);
-        assert!(self.lines.len() >= lines(N) && self.to.len() >= registers * self.layout.register);
-        debug_assert_eq!(self.layout.lanes, V::LANES);
+        assert!(self.lines.len() >= lines(N) && self.to.len() >= registers * self.buffer.register);
+        debug_assert_eq!(self.buffer.lanes, V::LANES);
         for segment in self.tiles.segments(self.block.clone()) {
-            debug_assert!((segment.before + segment.tiles) * V::LANES <= self.layout.point);
+            debug_assert!((segment.before + segment.tiles) * V::LANES <= self.buffer.point);
             for register in 0..registers {
                 let channel = self.channels.start + register * V::LANES;
                 let count = V::LANES.min(self.channels.end - channel);
@@ -76,7 +78,7 @@ impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> Kernel<T> for Inpu
     }
 }
 
-impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> InputTransform<'_, T, A, K, N> {
+impl<T: Real, A: AxisTransform<K, N>, const K: usize, const N: usize> InputTransform<'_, T, A, K, N> {
     /// Which rows of pixels of a row of tiles lie inside the image, a bit for each.
     #[inline(always)]
     fn rows_inside(&self, row: usize) -> u32 {
@@ -120,7 +122,7 @@ impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> InputTransform<'_,
                         pixels[i] = V::load_first(from, count);
                     }
                 }
-                let values = self.along.apply(pixels);
+                let values = self.axis.apply(pixels);
                 for i in 0..N {
                     values[i].store(to.add(i * V::LANES));
                 }
@@ -139,16 +141,16 @@ impl<T: Real, A: Along<K, N>, const K: usize, const N: usize> InputTransform<'_,
                 // SAFETY: the caller vouches for lines and points.
                 unsafe {
                     let from = self.lines.as_ptr().add((tile * OUTPUTS * N + i) * V::LANES);
-                    let at = register * self.layout.register + i * N * self.layout.point;
+                    let at = register * self.buffer.register + i * N * self.buffer.point;
                     let to = self.to.as_mut_ptr().add(at + (segment.before + tile) * V::LANES);
                     let mut values = [V::splat(T::zero()); K];
                     for x in 0..K {
                         values[x] = V::load(from.add(x * N * V::LANES));
                     }
-                    let values = self.along.apply(values);
+                    let values = self.axis.apply(values);
                     for x in 0..N {
-                        values[x].store(to.add(x * self.layout.point));
-                        prefetch_line(to.wrapping_add(x * self.layout.point + 2 * V::LANES));
+                        values[x].store(to.add(x * self.buffer.point));
+                        prefetch_line(to.wrapping_add(x * self.buffer.point + 2 * V::LANES));
                     }
                 }
             }

@@ -1,18 +1,18 @@
 //! The multiplications: at every point a small product of matrices, its sums held in registers.
 
-use super::tiles::Layout;
+use super::tiles::TileBuffer;
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, Vector, prefetch_line};
 
 /// How many tiles are done at a time at most, which is enough to keep every machine's multipliers busy.
 const MAX_TILES: usize = 12;
-/// How many steps before they are multiplied weights are asked for.
-const AHEAD: usize = 16;
+/// How many steps ahead weights are prefetched.
+const PREFETCH_STEPS: usize = 16;
 
 /// Sums over channels, for a block of tiles and one or two registers of filters:
 /// out\[register, point, tile\] = ∑ left\[channel, point, tile\] · right\[point, channel, register\].
 #[derive(Clone, Copy)]
-pub struct Forward<T> {
+pub struct ForwardProducts<T> {
     /// The image at the points.
     pub left: *const T,
     /// The weights at the points.
@@ -22,7 +22,7 @@ pub struct Forward<T> {
     /// The sums.
     pub out: *mut T,
     /// How image and sums lie.
-    pub layout: Layout,
+    pub buffer: TileBuffer,
     /// How many points there are.
     pub points: usize,
     /// How many channels.
@@ -31,9 +31,9 @@ pub struct Forward<T> {
     pub tiles: usize,
 }
 
-impl<T: Real> Forward<T> {
-    /// Computes the sums. As many tiles are done at a time as there are registers for, or one less or so, because
-    /// all times do equally many. The last time some may be done again.
+impl<T: Real> ForwardProducts<T> {
+    /// Computes the sums, for a few tiles at a time: as many as there are registers for, or slightly fewer so that the parts
+    /// are even. The last part may overlap the one before.
     ///
     /// # Safety
     /// All that the fields promise must be there.
@@ -56,7 +56,7 @@ impl<T: Real> Forward<T> {
 }
 
 /// So many tiles at a time, by so many registers of filters.
-struct ForwardTiles<T, const TILES: usize, const REGISTERS: usize>(Forward<T>);
+struct ForwardTiles<T, const TILES: usize, const REGISTERS: usize>(ForwardProducts<T>);
 
 impl<T: Real, const TILES: usize, const REGISTERS: usize> Kernel<T> for ForwardTiles<T, TILES, REGISTERS> {
     type Output = ();
@@ -66,11 +66,11 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> Kernel<T> for ForwardT
         if const { TILES * REGISTERS > 2 * V::TILE_ROWS } {
             unreachable!("never asked for; saves compiling it");
         }
-        let Forward { left, right, right_point, out, layout, points, tiles, .. } = self.0;
+        let ForwardProducts { left, right, right_point, out, buffer, points, tiles, .. } = self.0;
         for point in 0..points {
             for start in (0..tiles).step_by(TILES) {
-                let at = point * layout.point + start.min(tiles - TILES) * V::LANES;
-                // SAFETY: `dispatch` vouches for the instruction set, the caller of `Forward::run` for the rest.
+                let at = point * buffer.point + start.min(tiles - TILES) * V::LANES;
+                // SAFETY: `dispatch` vouches for the instruction set, the caller of `ForwardProducts::run` for the rest.
                 unsafe { self.sum::<V>(left.add(at), right.add(point * right_point), out.add(at)) };
             }
         }
@@ -78,13 +78,13 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> Kernel<T> for ForwardT
 }
 
 impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES, REGISTERS> {
-    /// As many accumulators as the registers allow. Nothing else may live here.
+    /// Has as many accumulators as the registers allow. Nothing else may be alive here.
     ///
     /// # Safety
     /// The operands must be there, and the instruction set of `V`.
     #[inline(always)]
     unsafe fn sum<V: Vector<T>>(&self, mut left: *const T, mut right: *const T, out: *mut T) {
-        let Forward { layout, mut channels, .. } = self.0;
+        let ForwardProducts { buffer, mut channels, .. } = self.0;
         // SAFETY: the caller vouches for the instruction set and the operands.
         unsafe {
             let zero = V::splat(T::zero());
@@ -92,10 +92,10 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES,
             while channels > 0 {
                 let steps = channels.min(V::LANES);
                 for step in 0..steps {
-                    prefetch_line(left.wrapping_add(layout.register + step * V::LANES));
+                    prefetch_line(left.wrapping_add(buffer.register + step * V::LANES));
                     let mut weights = [zero; REGISTERS];
                     for i in 0..REGISTERS {
-                        prefetch_line(right.wrapping_add((AHEAD * REGISTERS + i) * V::LANES));
+                        prefetch_line(right.wrapping_add((PREFETCH_STEPS * REGISTERS + i) * V::LANES));
                         weights[i] = V::load(right.add(i * V::LANES));
                     }
                     for tile in 0..TILES {
@@ -106,12 +106,12 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES,
                     }
                     right = right.add(REGISTERS * V::LANES);
                 }
-                left = left.wrapping_add(layout.register);
+                left = left.wrapping_add(buffer.register);
                 channels -= steps;
             }
             for tile in 0..TILES {
                 for i in 0..REGISTERS {
-                    sums[tile][i].store(out.add(i * layout.register + tile * V::LANES));
+                    sums[tile][i].store(out.add(i * buffer.register + tile * V::LANES));
                 }
             }
         }
@@ -121,13 +121,13 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES,
 /// Sums over tiles, for one register of channels and one or two registers of filters:
 /// out\[point, channel, register\] += ∑ left\[point, tile, channel\] · right\[register, point, tile\].
 #[derive(Clone, Copy)]
-pub struct Weight<T> {
+pub struct WeightGradProducts<T> {
     /// The image at the points.
     pub left: *const T,
     /// The upstream at the points.
     pub right: *const T,
     /// How both lie.
-    pub layout: Layout,
+    pub buffer: TileBuffer,
     /// The sums.
     pub out: *mut T,
     /// How far it is from point to point in the sums.
@@ -140,7 +140,7 @@ pub struct Weight<T> {
     pub is_first: bool,
 }
 
-impl<T: Real> Weight<T> {
+impl<T: Real> WeightGradProducts<T> {
     /// Adds to the sums.
     ///
     /// # Safety
@@ -149,9 +149,9 @@ impl<T: Real> Weight<T> {
         macro_rules! tile {
             ($channels:literal, $registers:literal) => {
                 if self.is_first {
-                    isa.dispatch(WeightTile::<T, false, $channels, $registers>(self))
+                    isa.dispatch(WeightGradTile::<T, false, $channels, $registers>(self))
                 } else {
-                    isa.dispatch(WeightTile::<T, true, $channels, $registers>(self))
+                    isa.dispatch(WeightGradTile::<T, true, $channels, $registers>(self))
                 }
             };
         }
@@ -170,10 +170,12 @@ impl<T: Real> Weight<T> {
 }
 
 /// So many channels at a time, by so many registers of filters, added to what is there or not.
-struct WeightTile<T, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize>(Weight<T>);
+struct WeightGradTile<T, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize>(
+    WeightGradProducts<T>,
+);
 
 impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize> Kernel<T>
-    for WeightTile<T, ADDS, CHANNELS, REGISTERS>
+    for WeightGradTile<T, ADDS, CHANNELS, REGISTERS>
 {
     type Output = ();
 
@@ -182,11 +184,11 @@ impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize> K
         if const { V::LANES % CHANNELS != 0 || CHANNELS * REGISTERS > 2 * V::TILE_ROWS } {
             unreachable!("never asked for; saves compiling it");
         }
-        let Weight { left, right, layout, out, out_point, points, .. } = self.0;
+        let WeightGradProducts { left, right, buffer, out, out_point, points, .. } = self.0;
         for point in 0..points {
             for first in (0..V::LANES).step_by(CHANNELS) {
-                let at = point * layout.point;
-                // SAFETY: `dispatch` vouches for the instruction set, the caller of `Weight::run` for the rest.
+                let at = point * buffer.point;
+                // SAFETY: `dispatch` vouches for the instruction set, the caller of `WeightGradProducts::run` for the rest.
                 unsafe {
                     let out = out.add(point * out_point + first * REGISTERS * V::LANES);
                     self.sum::<V>(left.add(at + first), right.add(at), out);
@@ -197,7 +199,7 @@ impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize> K
 }
 
 impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize>
-    WeightTile<T, ADDS, CHANNELS, REGISTERS>
+    WeightGradTile<T, ADDS, CHANNELS, REGISTERS>
 {
     /// As `ForwardTiles::sum`, but adds to what is there. That the block is summed by itself first keeps more
     /// digits than one long chain would.
@@ -212,12 +214,12 @@ impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize>
             let zero = V::splat(T::zero());
             let mut sums = [[zero; REGISTERS]; CHANNELS];
             for tile in 0..self.0.tiles {
-                prefetch_line(left.wrapping_add((tile + AHEAD) * V::LANES));
+                prefetch_line(left.wrapping_add((tile + PREFETCH_STEPS) * V::LANES));
                 prefetch_line(out.wrapping_add(tile * V::LANES));
                 let mut upstream = [zero; REGISTERS];
                 for i in 0..REGISTERS {
-                    let right = right.wrapping_add(i * self.0.layout.register + tile * V::LANES);
-                    prefetch_line(right.wrapping_add(AHEAD * V::LANES));
+                    let right = right.wrapping_add(i * self.0.buffer.register + tile * V::LANES);
+                    prefetch_line(right.wrapping_add(PREFETCH_STEPS * V::LANES));
                     upstream[i] = V::load(right);
                 }
                 for channel in 0..CHANNELS {

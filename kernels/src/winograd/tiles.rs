@@ -1,11 +1,10 @@
-//! Tiles: how images are cut up, and how what became of the tiles lies in scratch.
+//! Tiles: how images are cut up, and how transformed tiles lie in scratch.
 
 use std::ops::Range;
 
 use super::transforms::OUTPUTS;
 
-/// The most tiles that are carried from images to points at a time, so that their lines stay in the nearest
-/// cache.
+/// The most tiles that are transformed at a time, so that their lines stay in the first-level cache.
 pub const SEGMENT: usize = 8;
 
 /// The tiles of all images of a batch, numbered along rows, then down, then from image to image.
@@ -22,7 +21,7 @@ pub struct Segment {
     pub image: usize,
     /// The row of tiles.
     pub row: usize,
-    /// The first tile's place in its row.
+    /// The first tile, counted along its row.
     pub column: usize,
     /// How many there are.
     pub tiles: usize,
@@ -43,12 +42,12 @@ impl Tiles {
 
     /// The segments that a block of tiles consists of.
     pub fn segments(self, block: Range<usize>) -> impl Iterator<Item = Segment> {
-        let [_, wide] = self.grid;
+        let [_, columns] = self.grid;
         let (each, mut next) = (self.each(), block.start);
         std::iter::from_fn(move || {
-            let column = next.checked_rem(wide)?;
-            let tiles = (wide - column).min(block.end - next).min(SEGMENT);
-            let (image, row, before) = (next / each, next % each / wide, next - block.start);
+            let column = next.checked_rem(columns)?;
+            let tiles = (columns - column).min(block.end - next).min(SEGMENT);
+            let (image, row, before) = (next / each, next % each / columns, next - block.start);
             next += tiles;
             (tiles > 0).then_some(Segment { image, row, column, tiles, before })
         })
@@ -57,47 +56,47 @@ impl Tiles {
 
 /// How a block of transformed tiles lies in scratch: \[lanes of channels, point, tile, channel in its lane\].
 #[derive(Debug, Clone, Copy)]
-pub struct Layout {
+pub struct TileBuffer {
     /// Lanes of a register.
     pub lanes: usize,
-    /// From point to point: an odd number of registers, or else all points would compete for the same few places
-    /// of the nearest cache.
+    /// From point to point: an odd number of registers, or else all points would compete for the same few sets
+    /// of the first-level cache.
     pub point: usize,
     /// From one register of channels to the next.
     pub register: usize,
 }
 
-impl Layout {
-    /// The layout of up to `tiles` tiles.
+impl TileBuffer {
+    /// The buffer of up to `tiles` tiles.
     pub fn new(points: usize, tiles: usize, lanes: usize) -> Self {
         let point = (tiles | 1) * lanes;
         Self { lanes, point, register: points * point }
     }
 }
 
-/// Filters in groups of two registers; the last may be one register, and not all of its lanes may be filters.
+/// Filters in panels of two registers. The last panel may be one register, and may have lanes without filters.
 #[derive(Debug, Clone, Copy)]
-pub struct Groups {
+pub struct FilterPanels {
     /// How many filters there are.
     pub filters: usize,
     /// Lanes of a register.
     pub lanes: usize,
 }
 
-impl Groups {
-    /// How many groups there are.
+impl FilterPanels {
+    /// How many panels there are.
     pub fn count(&self) -> usize {
         self.filters.div_ceil(2 * self.lanes)
     }
 
-    /// The filters of a group.
-    pub fn filters(&self, group: usize) -> Range<usize> {
-        let start = group * 2 * self.lanes;
+    /// The filters of a panel.
+    pub fn filters(&self, panel: usize) -> Range<usize> {
+        let start = panel * 2 * self.lanes;
         start..self.filters.min(start + 2 * self.lanes)
     }
 
-    /// How many registers a group takes: one or two.
-    pub fn registers(&self, group: usize) -> usize {
-        self.filters(group).len().div_ceil(self.lanes)
+    /// How many registers a panel takes: one or two.
+    pub fn registers(&self, panel: usize) -> usize {
+        self.filters(panel).len().div_ceil(self.lanes)
     }
 }

@@ -1,4 +1,4 @@
-//! The algebra along one axis: polynomials, the points where they are evaluated, and the way back.
+//! The transforms along one axis: polynomials, the points where they are evaluated, and the way back.
 //!
 //! Five or so numbers are the coefficients of a polynomial. Where two polynomials are multiplied, their values
 //! at any point are, number by number; and as many values as the product has coefficients determine it (Toom and
@@ -98,7 +98,7 @@ impl<const N: usize> Points<N> {
 }
 
 /// A linear map along an axis of a tile, from `K` numbers to one for each of `N` points.
-pub trait Along<const K: usize, const N: usize>: Copy {
+pub trait AxisTransform<const K: usize, const N: usize>: Copy {
     /// Applies it, in every lane.
     ///
     /// # Safety
@@ -106,11 +106,11 @@ pub trait Along<const K: usize, const N: usize>: Copy {
     unsafe fn apply<T: Real, V: Vector<T>>(self, values: [V; K]) -> [V; N];
 }
 
-/// The map of the image: the transpose of interpolation but for [`Points::SCALE`].
+/// The input transform Bᵀ: the transpose of interpolation but for [`Points::SCALE`].
 #[derive(Clone, Copy)]
-pub struct Divide;
+pub struct InputAxis;
 
-impl<const N: usize> Along<N, N> for Divide {
+impl<const N: usize> AxisTransform<N, N> for InputAxis {
     #[inline(always)]
     unsafe fn apply<T: Real, V: Vector<T>>(self, values: [V; N]) -> [V; N] {
         let pairs = Points::<N>::PAIRS;
@@ -152,11 +152,11 @@ unsafe fn both<T: Real, V: Vector<T>>(even: V, odd: V, p: f64) -> [V; 2] {
     unsafe { [odd.mul_add(V::splat(T::of(p)), even), odd.mul_add(V::splat(T::of(-p)), even)] }
 }
 
-/// The map of weights and of upstream: the values of the polynomial with these coefficients.
+/// The filter transform G, also for the upstream: the values of the polynomial with these coefficients.
 #[derive(Clone, Copy)]
-pub struct Evaluate;
+pub struct FilterAxis;
 
-impl<const K: usize, const N: usize> Along<K, N> for Evaluate {
+impl<const K: usize, const N: usize> AxisTransform<K, N> for FilterAxis {
     #[inline(always)]
     unsafe fn apply<T: Real, V: Vector<T>>(self, values: [V; K]) -> [V; N] {
         // SAFETY: the caller vouches for the instruction set.
@@ -177,12 +177,12 @@ impl<const K: usize, const N: usize> Along<K, N> for Evaluate {
     }
 }
 
-/// The transpose of [`Evaluate`]: ∑ values\[point\] · pointᵏ for each k < `K`.
+/// The output transform Aᵀ, the transpose of [`FilterAxis`]: ∑ values\[point\] · pointᵏ for each k < `K`.
 ///
 /// # Safety
 /// The instruction set of `V` must exist.
 #[inline(always)]
-pub unsafe fn collect<T: Real, V: Vector<T>, const N: usize, const K: usize>(values: [V; N]) -> [V; K] {
+pub unsafe fn output_axis<T: Real, V: Vector<T>, const N: usize, const K: usize>(values: [V; N]) -> [V; K] {
     // SAFETY: the caller vouches for the instruction set.
     unsafe {
         let mut out = [V::splat(T::zero()); K];

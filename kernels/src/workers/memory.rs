@@ -22,11 +22,11 @@ pub(super) enum Level {
     Nested,
 }
 
-/// The most bytes that anybody has asked for on each level.
+/// The most bytes that any task has asked for, on each level.
 static ASKED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 impl Level {
-    /// The most bytes that anybody has asked for.
+    /// The most bytes that any task has asked for.
     pub(super) fn asked(self) -> usize {
         ASKED[self as usize].load(Ordering::Relaxed)
     }

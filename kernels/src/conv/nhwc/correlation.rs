@@ -1,6 +1,5 @@
-//! The forward direction, and the gradient in the image: both slide weights over a strip of an image.
-//!
-//! See [`geometry`](crate::conv::geometry) for what the two have in common. Each group of channels has a strip of its
+//! The forward direction, and the gradient in the image. Both slide weights over a strip of an image; see
+//! [`geometry`](crate::conv::geometry). Each group of channels has a strip of its
 //! own, one after the other. If every channel is a group of its own, a strip holds all of them, and a register of
 //! channels meets a register of weights: see [`Rectangle`](super::sweep::Rectangle).
 
@@ -11,7 +10,7 @@ use crate::conv::geometry::Axis;
 use crate::gemm::Epilogue;
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
-use crate::workers::{Parts, Split, Workers, share};
+use crate::workers::{Parts, Split, Workers, even_part};
 use band::Band;
 
 mod band;
@@ -25,9 +24,9 @@ const TASKS: usize = 16;
 /// How many multiplications make a task worth handing to another thread.
 const TASK_PRODUCTS: usize = 1 << 17;
 
-/// A correlation, planned.
+/// One direction of a convolution, planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Correlation {
+pub struct StripCorrelation {
     sizes: Convolution,
     is_input_grad: bool,
     is_depthwise: bool,
@@ -37,13 +36,13 @@ pub struct Correlation {
     strip: Strip,
     /// How many strips an image has, one for each group of channels; 1 if depthwise.
     groups: usize,
-    /// Over how many channels of the source a number of the target sums.
+    /// How many channels of the source each number of the target is summed over.
     depth: usize,
     /// Channels of the target that are computed from a strip.
     filters: usize,
 }
 
-impl Correlation {
+impl StripCorrelation {
     /// The forward direction: the source is the image.
     pub fn forward(sizes: &Convolution) -> Self {
         Self::new(sizes, false)
@@ -96,8 +95,8 @@ impl Correlation {
         self.groups * self.filters
     }
 
-    /// The strip of a single row of positions as a type of register reads it. Narrow blocks are for the wide registers
-    /// of single precision alone, which spares compiling them for the others.
+    /// The strip of a single row of positions as a type of register reads it. Only the wide registers of single precision
+    /// have narrow blocks, because others are not worth compiling.
     fn strip<T: Real>(&self, isa: Isa) -> Strip {
         if isa.tile_rows::<T>() < NARROW_ROWS { self.strip.padded() } else { self.strip }
     }
@@ -120,7 +119,7 @@ impl Correlation {
         let (from, to) = (source.len() / self.sizes.batch, out.len() / self.sizes.batch);
         let parts = Parts::new(out);
         workers.run(self.sizes.batch * bands, &|task, local| {
-            let (image, positions) = (task / bands, share(rows, bands, task % bands));
+            let (image, positions) = (task / bands, even_part(rows, bands, task % bands));
             let lines = self.axes[0].targets(&positions);
             let line = self.axes[1].target * self.target_pixel();
             let first = image * to + lines.start * line;
@@ -154,7 +153,7 @@ impl Correlation {
         let from = source.len() / self.sizes.batch;
         let (out, indices) = (Parts::new(out), indices.map(Parts::new));
         workers.run(self.sizes.batch * bands, &|task, local| {
-            let (image, rows) = (task / bands, share(pooled_h, bands, task % bands));
+            let (image, rows) = (task / bands, even_part(pooled_h, bands, task % bands));
             let (first, count) = ((image * pooled_h + rows.start) * line, rows.len() * line);
             // SAFETY: a band's maxima are no other task's.
             let out = unsafe { out.slice(first, count) };

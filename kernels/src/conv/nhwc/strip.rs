@@ -1,4 +1,4 @@
-//! Strips: some rows of a image with their padding, laid out for reading at any tap.
+//! Strips: some rows of an image with their padding, laid out for reading at any tap.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::simd::{Kernel, MAX_LANES, Vector};
 /// The layout of a strip: block of channels, row, phase, column, channel within the block.
 ///
 /// Where the window moves by more than one column, the columns are dealt out to as many phases (column x to phase
-/// x mod S), so that what one tap sees at successive places is always as far apart as a block is wide.
+/// x mod S), so that what one tap sees at successive positions is always one block apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Strip {
     /// How many channels.
@@ -49,7 +49,7 @@ impl Strip {
         }
     }
 
-    /// The same in blocks that are a whole number of registers wide.
+    /// The same in blocks of whole registers.
     pub fn padded(&self) -> Self {
         Self { block: self.block.next_multiple_of(MAX_LANES), ..*self }
     }
@@ -79,10 +79,10 @@ impl Strip {
         self.line().saturating_mul(self.rows)
     }
 
-    /// Where a block's pixel lies that is `away` rows and columns of the image from the one at the origin.
-    pub fn offset(&self, block: usize, away: [usize; 2]) -> usize {
-        let column = away[1] % self.step * self.columns + away[1] / self.step;
-        (block * self.rows + away[0]) * self.row() + column * self.block
+    /// Where a block's pixel lies that is `distance` rows and columns of the image from the one at the origin.
+    pub fn offset(&self, block: usize, distance: [usize; 2]) -> usize {
+        let column = distance[1] % self.step * self.columns + distance[1] / self.step;
+        (block * self.rows + distance[0]) * self.row() + column * self.block
     }
 
     /// The columns of a phase that lie in the image.

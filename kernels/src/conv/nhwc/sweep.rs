@@ -1,6 +1,6 @@
 //! The innermost loop of the correlations: a few output positions of a row by one or two registers of filters.
 //!
-//! Each step reads one row of weights, and per position one number of the strip, which is spread over all lanes.
+//! Each step reads one row of weights, and per position one number of the strip, which is broadcast to all lanes.
 //! Positions are a fixed number of numbers apart, so that one pointer with constant offsets reaches them all. A tile is
 //! written out as it is, or pooled: see [`Maxima`].
 
@@ -40,7 +40,7 @@ pub struct Rectangle<'a, T> {
 
 /// How a strip is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum StripRead {
     /// Each number meets a whole register of filters. A position is `block` numbers from the next.
     Numbers {
         /// 1 or 3 where the instruction set has [`NARROW_ROWS`], or [`MAX_LANES`].
@@ -51,7 +51,7 @@ pub enum Source {
     Lanes,
 }
 
-impl Source {
+impl StripRead {
     /// The source as [`Sweep`] is compiled for it.
     fn code(self) -> usize {
         match self {
@@ -74,11 +74,11 @@ impl<T: Real> Rectangle<'_, T> {
     /// # Safety
     /// Everything pointed to must be there, the weights in whole registers, and the target of no other thread's
     /// interest. One register or two must suffice for the filters.
-    pub unsafe fn compute(&self, isa: Isa, source: Source) {
+    pub unsafe fn compute(&self, isa: Isa, source: StripRead) {
         let vectors = self.filters.div_ceil(isa.lanes::<T>());
         let most = (2 * isa.tile_rows::<T>() / vectors).min(match source {
-            Source::Lanes => LANEWISE_COLUMNS,
-            Source::Numbers { .. } => MAX_COLUMNS,
+            StripRead::Lanes => LANEWISE_COLUMNS,
+            StripRead::Numbers { .. } => MAX_COLUMNS,
         });
         let parts = self.size[1].div_ceil(most);
         let (size, larger) = (self.size[1] / parts, self.size[1] % parts);
@@ -110,7 +110,7 @@ impl<T: Real> Rectangle<'_, T> {
                     $($columns if const { exists::<T>($block, [1, $columns, $vectors]) } => {
                         isa.dispatch(Sweep::<_, _, $block, 1, $columns, $vectors> {
                             rectangle: self,
-                            finish: Plain,
+                            write: WriteSums,
                             first,
                             tiles,
                         })
@@ -131,7 +131,7 @@ impl<T: Real> Rectangle<'_, T> {
 /// The tiles of one size in all rows: `ROWS` rows by `COLUMNS` columns of positions, and some registers of filters.
 struct Sweep<'a, T, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize> {
     rectangle: &'a Rectangle<'a, T>,
-    finish: F,
+    write: F,
     first: usize,
     tiles: usize,
 }
@@ -153,12 +153,12 @@ const fn exists<T>(block: usize, size: [usize; 3]) -> bool {
 type Sums<V, const ROWS: usize, const COLUMNS: usize, const VECTORS: usize> = [[[V; VECTORS]; COLUMNS]; ROWS];
 
 /// How the sums of a tile are written out. Without a branch, or the compiler keeps them in memory instead of registers.
-trait Finish<T: Real, const ROWS: usize>: Copy {
+trait WriteTile<T: Real, const ROWS: usize>: Copy {
     /// Writes the tile whose first position is `at`, a row and a column.
     ///
     /// # Safety
     /// As for [`Rectangle::compute`].
-    unsafe fn finish<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
+    unsafe fn write<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
         self,
         all: &Rectangle<T>,
         sums: &Sums<V, ROWS, COLUMNS, VECTORS>,
@@ -168,7 +168,7 @@ trait Finish<T: Real, const ROWS: usize>: Copy {
 
 impl<
     T: Real,
-    F: Finish<T, ROWS>,
+    F: WriteTile<T, ROWS>,
     const BLOCK: usize,
     const ROWS: usize,
     const COLUMNS: usize,
@@ -195,7 +195,7 @@ impl<
                     } else {
                         Self::multiply::<V>(&all, source)
                     };
-                    self.finish.finish(&all, &sums, [row, column]);
+                    self.write.write(&all, &sums, [row, column]);
                 }
             }
         }
@@ -306,13 +306,13 @@ impl<T: Real> Rectangle<'_, T> {
     }
 }
 
-/// Every sum for itself.
+/// Writes every sum.
 #[derive(Clone, Copy)]
-struct Plain;
+struct WriteSums;
 
-impl<T: Real> Finish<T, 1> for Plain {
+impl<T: Real> WriteTile<T, 1> for WriteSums {
     #[inline(always)]
-    unsafe fn finish<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
+    unsafe fn write<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
         self,
         all: &Rectangle<T>,
         [sums]: &Sums<V, 1, COLUMNS, VECTORS>,

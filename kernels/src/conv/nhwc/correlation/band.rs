@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::Correlation;
+use super::StripCorrelation;
 use super::phase::Phase;
 use crate::conv::nhwc::strip::{Fill, Strip};
-use crate::conv::nhwc::sweep::{Maxima, Rectangle, Source};
+use crate::conv::nhwc::sweep::{Maxima, Rectangle, StripRead};
 use crate::gemm::Epilogue;
 use crate::real::Real;
 use crate::simd::Isa;
@@ -13,7 +13,7 @@ use crate::workers::Local;
 
 /// A band of rows of positions of one image.
 pub struct Band<'a, T> {
-    plan: &'a Correlation,
+    plan: &'a StripCorrelation,
     isa: Isa,
     source: &'a [T],
     prepared: &'a [T],
@@ -29,7 +29,7 @@ pub struct Band<'a, T> {
 impl<'a, T: Real> Band<'a, T> {
     /// Takes scratch for the band.
     pub fn new(
-        plan: &'a Correlation,
+        plan: &'a StripCorrelation,
         isa: Isa,
         (source, prepared): (&'a [T], &'a [T]),
         epilogue: Epilogue<'a, T>,
@@ -137,7 +137,7 @@ impl<'a, T: Real> Band<'a, T> {
         first: usize,
         (size, target_step): ([usize; 2], [usize; 2]),
         out: &mut [T],
-        mut compute: impl FnMut(Isa, Source, &Rectangle<'_, T>, usize),
+        mut compute: impl FnMut(Isa, StripRead, &Rectangle<'_, T>, usize),
     ) {
         let plan = self.plan;
         let count = self.list_runs(phase);
@@ -147,7 +147,7 @@ impl<'a, T: Real> Band<'a, T> {
         let position = row * self.strip.row() + phase.columns.positions.start * self.strip.block;
         let group_weights = group * plan.prepared_group();
         let block = self.strip.block;
-        let source = if plan.is_depthwise { Source::Lanes } else { Source::Numbers { block } };
+        let source = if plan.is_depthwise { StripRead::Lanes } else { StripRead::Numbers { block } };
         for (filters, width) in plan.panels() {
             let weights = group_weights + phase.weights + filters.start * steps;
             let panel = if plan.is_depthwise { self.strip.offset(filters.start / block, [0, 0]) } else { 0 };

@@ -1,6 +1,6 @@
 //! The pixels of the target that the same taps reach.
 
-use super::Correlation;
+use super::StripCorrelation;
 use crate::conv::geometry::AxisPhase;
 
 /// The pixels of the target that the same taps reach, by rows and by columns.
@@ -19,7 +19,7 @@ impl Phase {
     }
 }
 
-impl Correlation {
+impl StripCorrelation {
     /// All phases that a tap reaches.
     pub(super) fn phases(&self) -> impl Iterator<Item = Phase> {
         let [rows, columns] = self.axes;

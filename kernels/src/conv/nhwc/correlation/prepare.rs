@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Correlation;
+use super::StripCorrelation;
 use crate::conv::nhwc::PANEL;
 use crate::gemm::pack::Transpose;
 use crate::real::Real;
@@ -12,7 +12,7 @@ use crate::workers::{Local, Parts, Split, Workers};
 /// How many taps are packed at a time.
 const PACKED_TAPS: usize = 1 << 12;
 
-impl Correlation {
+impl StripCorrelation {
     /// How many numbers the prepared weights have.
     pub fn prepared(&self) -> usize {
         self.groups.saturating_mul(self.prepared_group())

@@ -2,7 +2,7 @@
 //!
 //! Finished values are compared, so that ties are decided as if the convolution had been written.
 
-use super::{Finish, LANEWISE, Rectangle, Source, Sums, Sweep, exists};
+use super::{LANEWISE, Rectangle, StripRead, Sums, Sweep, WriteTile, exists};
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES, Vector};
 
@@ -25,11 +25,11 @@ impl<T: Real> Rectangle<'_, T> {
     ///
     /// # Safety
     /// As for `compute`, and there must be room for the indices.
-    pub unsafe fn compute_maxima(&self, isa: Isa, source: Source, maxima: Maxima) {
+    pub unsafe fn compute_maxima(&self, isa: Isa, source: StripRead, maxima: Maxima) {
         let vectors = self.filters.div_ceil(isa.lanes::<T>());
         let most = match source {
-            Source::Lanes => 1,
-            Source::Numbers { .. } => (2 * isa.tile_rows::<T>() / (4 * vectors)).clamp(1, MOST_WINDOWS),
+            StripRead::Lanes => 1,
+            StripRead::Numbers { .. } => (2 * isa.tile_rows::<T>() / (4 * vectors)).clamp(1, MOST_WINDOWS),
         };
         let block = source.code();
         let windows = self.size[1] / 2;
@@ -61,17 +61,17 @@ impl<T: Real> Rectangle<'_, T> {
                 match (block, vectors, windows) {
                     $(($block, $vectors, $windows) if const { exists::<T>($block, [2, $columns, $vectors]) } => {
                         // Double precision, which is for checks, computes the indices in any case.
-                        let finish = WriteMaxima::<true>(maxima);
+                        let write = WriteMaxima::<true>(maxima);
                         if const { size_of::<T>() == size_of::<f32>() } {
                             if maxima.indices.is_null() {
-                                let finish = WriteMaxima::<false>(maxima);
+                                let write = WriteMaxima::<false>(maxima);
                                 let sweep: Sweep<_, _, $block, 2, $columns, $vectors> =
-                                    Sweep { rectangle: self, finish, first, tiles };
+                                    Sweep { rectangle: self, write, first, tiles };
                                 return isa.dispatch(sweep);
                             }
                         }
                         let sweep: Sweep<_, _, $block, 2, $columns, $vectors> =
-                            Sweep { rectangle: self, finish, first, tiles };
+                            Sweep { rectangle: self, write, first, tiles };
                         isa.dispatch(sweep);
                     })*
                     _ => unreachable!("tiles are of the sizes above"),
@@ -91,9 +91,9 @@ impl<T: Real> Rectangle<'_, T> {
 #[derive(Clone, Copy)]
 struct WriteMaxima<const WANTED: bool>(Maxima);
 
-impl<T: Real, const WANTED: bool> Finish<T, 2> for WriteMaxima<WANTED> {
+impl<T: Real, const WANTED: bool> WriteTile<T, 2> for WriteMaxima<WANTED> {
     #[inline(always)]
-    unsafe fn finish<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
+    unsafe fn write<V: Vector<T>, const COLUMNS: usize, const VECTORS: usize>(
         self,
         all: &Rectangle<T>,
         sums: &Sums<V, 2, COLUMNS, VECTORS>,

@@ -54,7 +54,7 @@ impl<T: Real, const TAPS: usize> Kernel<T> for MultiplyTaps<'_, T, TAPS> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
         let DepthwiseTile { positions, source, upstream, channels, sums: target, pitch, ends } = *self.tile;
-        // SAFETY: the contract of `DepthwiseTile::add`. Taps that are not wanted read what the last one reads.
+        // SAFETY: the contract of `DepthwiseTile::add`. Taps beyond the tile read what the last one reads.
         unsafe {
             let mut sums = [V::splat(T::zero()); TAPS];
             for tap in 0..TAPS {

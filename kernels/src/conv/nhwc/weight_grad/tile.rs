@@ -24,7 +24,7 @@ pub struct Positions {
 
 /// Some rows of sums, by one register or two of filters.
 #[derive(Debug, Clone, Copy)]
-pub struct Tile<T> {
+pub struct DenseTile<T> {
     /// What is summed over.
     pub positions: Positions,
     /// The first row of each run, as seen from the first position. Its other rows follow.
@@ -45,7 +45,7 @@ pub struct Tile<T> {
 #[repr(align(64))]
 struct Sums<T>([T; MAX_REGISTERS * MAX_LANES]);
 
-impl<T: Real> Tile<T> {
+impl<T: Real> DenseTile<T> {
     /// Adds all positions to the sums of `runs` × `rows` rows and as many registers as the filters take.
     ///
     /// # Safety
@@ -54,11 +54,11 @@ impl<T: Real> Tile<T> {
         let mut sums = Sums([T::zero(); MAX_REGISTERS * MAX_LANES]);
         let sums = &mut sums.0;
         if !self.ends[0] {
-            isa.dispatch(Load { tile: self, size: [runs, rows], sums });
+            isa.dispatch(LoadSums { tile: self, size: [runs, rows], sums });
         }
         // SAFETY: the caller's contract.
         unsafe { self.multiply(isa, [runs, rows], sums) };
-        isa.dispatch(Store { tile: self, size: [runs, rows], sums });
+        isa.dispatch(StoreSums { tile: self, size: [runs, rows], sums });
     }
 
     /// # Safety
@@ -72,11 +72,11 @@ impl<T: Real> Tile<T> {
             ($($runs:literal $vectors:literal [$($rows:literal)*])*) => {
                 match (runs, vectors, rows, step) {
                     $($(
-                        ($runs, $vectors, $rows, 1) if const { exists::<T>(shared(1, $rows, $vectors), $runs * $rows * $vectors) } => {
-                            isa.dispatch(Multiply::<_, { shared(1, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums })
+                        ($runs, $vectors, $rows, 1) if const { exists::<T>(paired_step(1, $rows, $vectors), $runs * $rows * $vectors) } => {
+                            isa.dispatch(Multiply::<_, { paired_step(1, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums })
                         }
-                        ($runs, $vectors, $rows, 3) if const { exists::<T>(shared(3, $rows, $vectors), $runs * $rows * $vectors) } => {
-                            isa.dispatch(Multiply::<_, { shared(3, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums })
+                        ($runs, $vectors, $rows, 3) if const { exists::<T>(paired_step(3, $rows, $vectors), $runs * $rows * $vectors) } => {
+                            isa.dispatch(Multiply::<_, { paired_step(3, $rows, $vectors) }, $runs, $rows, $vectors> { tile: *self, sums })
                         }
                         ($runs, $vectors, $rows, _) if const { exists::<T>(0, $runs * $rows * $vectors) } => {
                             isa.dispatch(Multiply::<_, 0, $runs, $rows, $vectors> { tile: *self, sums })
@@ -103,17 +103,17 @@ const fn exists<T>(step: usize, registers: usize) -> bool {
 }
 
 /// The step from a position to the next, if two positions are done together, or 0: at least half of what they see must
-/// be the same. Of wider tiles the compiler would keep sums in memory, and longer ones have enough to do anyway.
-const fn shared(step: usize, rows: usize, vectors: usize) -> usize {
+/// be the same. In wider tiles the compiler would keep sums in memory; longer ones keep the multipliers busy as they are.
+const fn paired_step(step: usize, rows: usize, vectors: usize) -> usize {
     if 2 * step <= rows && rows <= 8 * step && vectors == 1 { step } else { 0 }
 }
 
-/// Adds the products of a tile. Only these loops' accumulators may live here, or they no longer fit the registers.
+/// Adds the products of a tile. Only these loops' accumulators may live here, or they do not fit the registers.
 ///
 /// If `STEP` is not 0, it is that many numbers from a position to the next in its row, and two positions are done together:
 /// they see much the same pixels, of which each is loaded once for both.
 struct Multiply<T, const STEP: usize, const RUNS: usize, const ROWS: usize, const VECTORS: usize> {
-    tile: Tile<T>,
+    tile: DenseTile<T>,
     sums: *mut T,
 }
 
@@ -127,8 +127,8 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
         if const { RUNS * ROWS * VECTORS > 2 * V::TILE_ROWS || (STEP > 0 && V::TILE_ROWS < NARROW_ROWS) } {
             unreachable!("never asked for; saves compiling it");
         }
-        let Tile { positions, upstream, .. } = self.tile;
-        // SAFETY: the contract of `Tile::add`; the sums have room for the most registers there are.
+        let DenseTile { positions, upstream, .. } = self.tile;
+        // SAFETY: the contract of `DenseTile::add`; the sums have room for the most registers there are.
         unsafe {
             let mut sums = [[[V::splat(T::zero()); VECTORS]; ROWS]; RUNS];
             let registers = sums.as_mut_ptr().cast::<V>();
@@ -168,7 +168,7 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
     /// Adds the products of some neighbouring positions, of each sum in the order of the positions.
     ///
     /// # Safety
-    /// As for [`Tile::add`].
+    /// As for [`DenseTile::add`].
     #[inline(always)]
     unsafe fn add<V: Vector<T>, const POSITIONS: usize>(
         &self,
@@ -176,7 +176,7 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
         pixel: usize,
         upstream: *const T,
     ) {
-        let Tile { positions, source, .. } = self.tile;
+        let DenseTile { positions, source, .. } = self.tile;
         // SAFETY: the caller's contract.
         unsafe {
             let mut right = [[V::splat(T::zero()); VECTORS]; POSITIONS];
@@ -187,14 +187,14 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
                 }
             }
             for run in 0..RUNS {
-                for seen in 0..ROWS + (POSITIONS - 1) * STEP {
-                    let left = V::splat(*source[run].add(pixel + seen));
+                for offset in 0..ROWS + (POSITIONS - 1) * STEP {
+                    let left = V::splat(*source[run].add(pixel + offset));
                     for position in 0..POSITIONS {
-                        if seen < position * STEP || seen >= position * STEP + ROWS {
+                        if offset < position * STEP || offset >= position * STEP + ROWS {
                             continue;
                         }
                         for vector in 0..VECTORS {
-                            let sum = &mut sums[run][seen - position * STEP][vector];
+                            let sum = &mut sums[run][offset - position * STEP][vector];
                             *sum = left.mul_add(right[position][vector], *sum);
                         }
                     }
@@ -204,33 +204,33 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
     }
 }
 
-/// Fetches the sums of a tile.
-struct Load<'a, T> {
-    tile: &'a Tile<T>,
+/// Loads the sums of a tile.
+struct LoadSums<'a, T> {
+    tile: &'a DenseTile<T>,
     size: [usize; 2],
     sums: &'a mut [T],
 }
 
-impl<T: Real> Kernel<T> for Load<'_, T> {
+impl<T: Real> Kernel<T> for LoadSums<'_, T> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
         self.tile.registers(self.size, V::LANES, |at, sums, count| {
-            // SAFETY: `dispatch` vouches for the instruction set, `Tile::add` for the sums.
+            // SAFETY: `dispatch` vouches for the instruction set, `DenseTile::add` for the sums.
             unsafe { V::load_first(sums, count).store(self.sums[at..][..V::LANES].as_mut_ptr()) };
         });
     }
 }
 
-/// Brings the sums of a tile back, and flushes them if they are complete.
-struct Store<'a, T> {
-    tile: &'a Tile<T>,
+/// Stores the sums of a tile, and flushes them if they are complete.
+struct StoreSums<'a, T> {
+    tile: &'a DenseTile<T>,
     size: [usize; 2],
     sums: &'a [T],
 }
 
-impl<T: Real> Kernel<T> for Store<'_, T> {
+impl<T: Real> Kernel<T> for StoreSums<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -246,7 +246,7 @@ impl<T: Real> Kernel<T> for Store<'_, T> {
     }
 }
 
-impl<T: Real> Tile<T> {
+impl<T: Real> DenseTile<T> {
     /// Calls `visit(offset in the tile, sums, how many)` for every register of the tile.
     #[inline(always)]
     fn registers(&self, [runs, rows]: [usize; 2], lanes: usize, mut visit: impl FnMut(usize, *mut T, usize)) {

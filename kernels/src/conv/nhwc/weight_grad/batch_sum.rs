@@ -1,4 +1,4 @@
-//! Adding up the rows of sums, and turning the result to the layout of weights.
+//! Adds up the rows of sums, and transposes the result to the layout of weights.
 
 use std::ops::Range;
 
@@ -8,11 +8,11 @@ use crate::real::Real;
 use crate::simd::{flush, vectorize};
 use crate::workers::{Parts, Split, Workers};
 
-/// How many filters are turned at a time at most, and how many numbers.
+/// How many filters are transposed at a time at most, and how many numbers.
 const FILTERS: usize = 1 << 8;
 const NUMBERS: usize = 1 << 14;
 
-/// Adds rows [kh, kw, channels, filters] up in their order, and turns the sum into [filters, channels, kh, kw]. The
+/// Adds rows [kh, kw, channels, filters] up in their order, and transposes the sum to [filters, channels, kh, kw]. The
 /// filters are those of all groups.
 #[inline(never)]
 pub fn finish_weight_grad<T: Real>(
@@ -34,16 +34,16 @@ pub fn finish_weight_grad<T: Real>(
         let (width, height) = (filters.len(), chunk.len());
         local.reserve(2 * Split::bytes::<T>(width * height));
         let mut split = local.split();
-        let (total, turned) = (split.take::<T>(width * height), split.take::<T>(width * height));
+        let (total, transposed) = (split.take::<T>(width * height), split.take::<T>(width * height));
         vectorize(
             #[inline(always)]
             || add_up(sizes, rows, sums, [filters.clone(), chunk.clone()], total),
         );
-        let from = Transpose { from: total, stride: width, columns: height, width: height, to: turned };
+        let from = Transpose { from: total, stride: width, columns: height, width: height, to: transposed };
         workers.isa().dispatch(from);
-        for (filter, turned) in filters.zip(turned.chunks_exact(height)) {
+        for (filter, transposed) in filters.zip(transposed.chunks_exact(height)) {
             // SAFETY: the chunk of this filter is no other task's.
-            unsafe { parts.slice(filter * taps + chunk.start, height) }.copy_from_slice(turned);
+            unsafe { parts.slice(filter * taps + chunk.start, height) }.copy_from_slice(transposed);
         }
     });
 }

@@ -11,25 +11,25 @@ use super::SCRATCH_BYTES;
 use super::strip::{Fill, Strip};
 use crate::conv::Convolution;
 use crate::conv::geometry::Axis;
-use crate::gemm::pack::Copy;
+use crate::gemm::pack::PackRows;
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
-use crate::workers::{Local, Parts, Split, Workers, share};
+use crate::workers::{Local, Parts, Split, Workers, even_part};
+pub use batch_sum::finish_weight_grad;
 use depthwise::{DepthwiseTile, MAX_TAPS};
-pub use finish::finish_weight_grad;
-use tile::{MAX_ROWS, MAX_RUNS, Positions, Tile};
+use tile::{DenseTile, MAX_ROWS, MAX_RUNS, Positions};
 
+mod batch_sum;
 mod depthwise;
-mod finish;
 mod tile;
 
 /// How many bytes the strips of a task should take, so that they stay in the second-level cache.
 const STRIP_BYTES: usize = 1 << 19;
-/// As many positions suffice to make up for loading and storing a tile's sums.
+/// From so many positions on, a tile's sums are worth loading and storing.
 const POSITIONS: usize = 1 << 10;
-/// One position more makes up for so many bytes of sums.
+/// One position more for so many bytes of sums.
 const SUMS_BYTES: usize = 1 << 11;
-/// So many tiles make up for packing the upstream of their filters.
+/// From so many tiles on, the upstream of their filters is worth packing.
 const PACKING_TILES: usize = 6;
 /// How many tasks there should be, if they have enough to do.
 const TASKS: usize = 16;
@@ -54,37 +54,40 @@ fn strip(sizes: &Convolution, rows: usize) -> Strip {
     strip
 }
 
-/// One row of sums [kh, kw, channels, groups · filters] for every `every` images.
+/// One row of sums [kh, kw, channels, groups · filters] for every `images_per_row` images.
 pub fn sums<T: Real>(
     sizes: &Convolution,
     (image, upstream): (&[T], &[T]),
-    every: usize,
+    images_per_row: usize,
     out: &mut [T],
     workers: &Workers,
 ) {
     let isa = workers.isa();
-    let plan = WeightPlan::new::<T>(sizes, isa, every.max(1));
+    let plan = StripWeightPlan::new::<T>(sizes, isa, images_per_row.max(1));
     debug_assert_eq!(out.len(), plan.rows * plan.row());
     if out.is_empty() {
         return;
     }
     let parts = Parts::new(out);
-    workers.run(plan.rows * plan.shares, &|task, local| {
-        let (row, units) = (task / plan.shares, share(plan.units(), plan.shares, task % plan.shares));
-        // SAFETY: the sums of some images are a row, and each unit is one task's.
+    workers.run(plan.rows * plan.tasks_per_row, &|task, local| {
+        let (row, tiles) = (
+            task / plan.tasks_per_row,
+            even_part(plan.tiles(), plan.tasks_per_row, task % plan.tasks_per_row),
+        );
+        // SAFETY: the sums of some images are a row, and each tile is one task's.
         let sums = unsafe { parts.start().add(row * plan.row()) };
-        WeightTask::new(&plan, isa, (image, upstream), sums, units, local).run(row);
+        StripWeightTask::new(&plan, isa, (image, upstream), sums, tiles, local).run(row);
     });
 }
 
-/// How the work is cut up.
-struct WeightPlan {
+/// How the work is divided.
+struct StripWeightPlan {
     sizes: Convolution,
     is_depthwise: bool,
-    every: usize,
-    /// How many rows of sums there are, and how many tasks share one.
+    images_per_row: usize,
+    /// How many rows of sums there are, and into how many tasks each is split.
     rows: usize,
-    shares: usize,
+    tasks_per_row: usize,
     /// How many rows of positions are a band, and how many images are done at a time; more than one only if a band is
     /// a whole image.
     band: usize,
@@ -98,7 +101,7 @@ struct WeightPlan {
     runs: usize,
     run: usize,
     /// How the runs are cut into tiles.
-    cut: Cut,
+    tiling: RunTiling,
     /// Filters of a tile.
     tile_filters: usize,
 }
@@ -106,14 +109,14 @@ struct WeightPlan {
 /// How runs of rows are cut into tiles: how many runs a tile takes, into how many parts each run is cut, and how many
 /// registers of filters a tile has.
 #[derive(Debug, Clone, Copy)]
-struct Cut {
+struct RunTiling {
     runs: usize,
     parts: usize,
     vectors: usize,
 }
 
-impl WeightPlan {
-    fn new<T: Real>(sizes: &Convolution, isa: Isa, every: usize) -> Self {
+impl StripWeightPlan {
+    fn new<T: Real>(sizes: &Convolution, isa: Isa, images_per_row: usize) -> Self {
         let ([kernel_h, kernel_w], channels, window) = (sizes.window.kernel, sizes.channels, sizes.window);
         let is_depthwise = sizes.is_depthwise();
         let all_filters = sizes.groups * sizes.filters;
@@ -121,12 +124,12 @@ impl WeightPlan {
         let together = window.stride[1] == 1 && window.dilation[1] == 1 && !is_depthwise;
         let (runs, run) =
             if together { (kernel_h, kernel_w * channels) } else { (kernel_h * kernel_w, channels) };
-        let cut = if is_depthwise {
-            Cut { runs: MAX_TAPS, parts: 1, vectors: 1 }
+        let tiling = if is_depthwise {
+            RunTiling { runs: MAX_TAPS, parts: 1, vectors: 1 }
         } else {
-            Cut::best::<T>(isa, [runs, run], filters)
+            RunTiling::best::<T>(isa, [runs, run], filters)
         };
-        let rows = sizes.batch.div_ceil(every);
+        let rows = sizes.batch.div_ceil(images_per_row);
         let first = strip(sizes, 1);
         let line = Split::bytes::<T>(first.line()).max(1);
         let sums = runs * run * filters * size_of::<T>();
@@ -137,14 +140,15 @@ impl WeightPlan {
         let band = sizes.output[0].div_ceil(bands).max(1);
         let bytes = Split::bytes::<T>(strip(sizes, band).len());
         let wanted = positions.div_ceil((band * sizes.output[1]).max(1));
-        let images = if bands > 1 { 1 } else { (STRIP_BYTES / bytes.max(1)).min(wanted).min(every).max(1) };
-        let tile_filters = cut.vectors * isa.lanes::<T>();
+        let images =
+            if bands > 1 { 1 } else { (STRIP_BYTES / bytes.max(1)).min(wanted).min(images_per_row).max(1) };
+        let tile_filters = tiling.vectors * isa.lanes::<T>();
         let mut plan = Self {
             sizes: *sizes,
             is_depthwise,
-            every,
+            images_per_row,
             rows,
-            shares: 1,
+            tasks_per_row: 1,
             band,
             images,
             groups,
@@ -152,13 +156,13 @@ impl WeightPlan {
             all_filters,
             runs,
             run,
-            cut,
+            tiling,
             tile_filters,
         };
         let positions =
-            every.min(sizes.batch).saturating_mul(sizes.output[0]).saturating_mul(sizes.output[1]);
+            images_per_row.min(sizes.batch).saturating_mul(sizes.output[0]).saturating_mul(sizes.output[1]);
         let tasks = plan.row().saturating_mul(positions) / TASK_PRODUCTS;
-        plan.shares = TASKS.div_ceil(rows.max(1)).min(tasks).min(plan.units()).max(1);
+        plan.tasks_per_row = TASKS.div_ceil(rows.max(1)).min(tasks).min(plan.tiles()).max(1);
         plan
     }
 
@@ -168,11 +172,11 @@ impl WeightPlan {
     }
 
     /// How many tiles the rows are cut into, for every group of filters.
-    fn tiles(&self) -> usize {
+    fn run_tiles(&self) -> usize {
         if self.is_depthwise {
-            return self.runs.div_ceil(self.cut.runs);
+            return self.runs.div_ceil(self.tiling.runs);
         }
-        (self.runs / self.cut.runs + self.runs % self.cut.runs) * self.cut.parts
+        (self.runs / self.tiling.runs + self.runs % self.tiling.runs) * self.tiling.parts
     }
 
     /// How many positions are done at a time.
@@ -180,25 +184,26 @@ impl WeightPlan {
         self.images * self.band * self.sizes.output[1]
     }
 
-    /// How many tiles a group has, and how many all have.
-    fn group_units(&self) -> usize {
-        self.filters.div_ceil(self.tile_filters) * self.tiles()
+    /// How many tiles a group has.
+    fn group_tiles(&self) -> usize {
+        self.filters.div_ceil(self.tile_filters) * self.run_tiles()
     }
 
-    fn units(&self) -> usize {
-        self.groups * self.group_units()
+    /// How many tiles all groups have.
+    fn tiles(&self) -> usize {
+        self.groups * self.group_tiles()
     }
 
     /// The runs of a tile, and which part of each.
     fn tile(&self, tile: usize) -> (Range<usize>, Range<usize>) {
         if self.is_depthwise {
-            return (share(self.runs, self.tiles(), tile), 0..1);
+            return (even_part(self.runs, self.run_tiles(), tile), 0..1);
         }
-        let (index, part) = (tile / self.cut.parts, tile % self.cut.parts);
-        let full = self.runs / self.cut.runs;
-        let start = index.min(full) * self.cut.runs + index.saturating_sub(full);
-        let count = if index < full { self.cut.runs } else { 1 };
-        (start..start + count, share(self.run, self.cut.parts, part))
+        let (index, part) = (tile / self.tiling.parts, tile % self.tiling.parts);
+        let full = self.runs / self.tiling.runs;
+        let start = index.min(full) * self.tiling.runs + index.saturating_sub(full);
+        let count = if index < full { self.tiling.runs } else { 1 };
+        (start..start + count, even_part(self.run, self.tiling.parts, part))
     }
 
     /// Where a run starts in a block of the strip.
@@ -209,52 +214,52 @@ impl WeightPlan {
     }
 }
 
-impl Cut {
-    /// The cut that takes the fewest cycles for a position.
+impl RunTiling {
+    /// The tiling that takes the fewest cycles for a position.
     fn best<T: Real>(isa: Isa, [runs, run]: [usize; 2], filters: usize) -> Self {
         let (lanes, registers) = (isa.lanes::<T>(), 2 * isa.tile_rows::<T>());
         let vectors = if filters > lanes { [2, 1] } else { [1, 1] };
-        let cuts = vectors.into_iter().flat_map(|vectors| [5, 3, 1].map(|runs| (vectors, runs)));
-        let cuts =
-            cuts.filter(|&(vectors, at_once)| at_once <= runs.max(1) && vectors * at_once <= registers);
-        let cuts = cuts.map(|(vectors, at_once)| {
+        let tilings = vectors.into_iter().flat_map(|vectors| [5, 3, 1].map(|runs| (vectors, runs)));
+        let tilings =
+            tilings.filter(|&(vectors, at_once)| at_once <= runs.max(1) && vectors * at_once <= registers);
+        let tilings = tilings.map(|(vectors, at_once)| {
             let most = if vectors == 1 { registers.min(MAX_ROWS) } else { registers / vectors };
             let parts = run.div_ceil(most / at_once).max(1);
-            let cut = Cut { runs: at_once, parts, vectors };
+            let tiling = RunTiling { runs: at_once, parts, vectors };
             // A cycle has two multiplications or two loads; a product is ready after four cycles.
             let half_cycles = |runs: usize| {
                 let rows = runs * run.div_ceil(parts);
                 (rows * vectors).max(rows + vectors).max(8) + 2
             };
             let tiles = runs / at_once * half_cycles(at_once) + runs % at_once * half_cycles(1);
-            (tiles * parts * filters.div_ceil(vectors * lanes), cut)
+            (tiles * parts * filters.div_ceil(vectors * lanes), tiling)
         });
-        let best = cuts.min_by_key(|&(half_cycles, _)| half_cycles);
-        best.map(|(_, cut)| cut).unwrap_or_else(|| unreachable!("a single run and register always fit"))
+        let best = tilings.min_by_key(|&(half_cycles, _)| half_cycles);
+        best.map(|(_, tiling)| tiling).unwrap_or_else(|| unreachable!("a single run and register always fit"))
     }
 }
 
 /// One task: some tiles of one row of sums.
-struct WeightTask<'a, T> {
-    plan: &'a WeightPlan,
+struct StripWeightTask<'a, T> {
+    plan: &'a StripWeightPlan,
     isa: Isa,
     image: &'a [T],
     upstream: &'a [T],
     sums: *mut T,
-    units: Range<usize>,
+    tiles: Range<usize>,
     /// Scratch: the strips of some images one after the other.
     strips: &'a mut [T],
     /// Scratch: the upstream of a tile's filters, if it cannot be read in place.
     packed: &'a mut [T],
 }
 
-impl<'a, T: Real> WeightTask<'a, T> {
+impl<'a, T: Real> StripWeightTask<'a, T> {
     fn new(
-        plan: &'a WeightPlan,
+        plan: &'a StripWeightPlan,
         isa: Isa,
         (image, upstream): (&'a [T], &'a [T]),
         sums: *mut T,
-        units: Range<usize>,
+        tiles: Range<usize>,
         local: &'a mut Local,
     ) -> Self {
         let len = plan.images * strip(&plan.sizes, plan.band).len();
@@ -262,14 +267,15 @@ impl<'a, T: Real> WeightTask<'a, T> {
         local.reserve(Split::bytes::<T>(len) + Split::bytes::<T>(packed));
         let mut split = local.split();
         let (strips, packed) = (split.take(len), split.take(packed));
-        Self { plan, isa, image, upstream, sums, units, strips, packed }
+        Self { plan, isa, image, upstream, sums, tiles, strips, packed }
     }
 
     /// Sums over the images of a row of sums, a few at a time, band after band and group after group.
     fn run(&mut self, row: usize) {
         let plan = self.plan;
-        let images = row * plan.every..plan.sizes.batch.min((row + 1).saturating_mul(plan.every));
-        let (per_group, plane) = (plan.group_units(), self.image.len() / plan.sizes.batch);
+        let first = row * plan.images_per_row;
+        let images = first..plan.sizes.batch.min(first.saturating_add(plan.images_per_row));
+        let (per_group, plane) = (plan.group_tiles(), self.image.len() / plan.sizes.batch);
         for first in images.clone().step_by(plan.images) {
             let some = first..images.end.min(first + plan.images);
             for row in (0..plan.sizes.output[0]).step_by(plan.band) {
@@ -280,16 +286,16 @@ impl<'a, T: Real> WeightTask<'a, T> {
                     some.start == images.start && rows.start == 0,
                     some.end == images.end && rows.end == plan.sizes.output[0],
                 ];
-                for group in self.units.start / per_group..self.units.end.div_ceil(per_group) {
+                for group in self.tiles.start / per_group..self.tiles.end.div_ceil(per_group) {
                     for (image, to) in some.clone().zip(self.strips.chunks_exact_mut(strip.len().max(1))) {
                         let (image, channel) =
                             (&self.image[image * plane..][..plane], group * strip.channels);
                         self.isa.dispatch(Fill { strip, image, channel, to });
                     }
                     let start = group * per_group;
-                    let units =
-                        self.units.start.max(start) - start..self.units.end.min(start + per_group) - start;
-                    self.multiply(&strip, [some.clone(), rows.clone(), units], group, ends);
+                    let tiles =
+                        self.tiles.start.max(start) - start..self.tiles.end.min(start + per_group) - start;
+                    self.multiply(&strip, [some.clone(), rows.clone(), tiles], group, ends);
                 }
             }
         }
@@ -300,16 +306,16 @@ impl<'a, T: Real> WeightTask<'a, T> {
     fn multiply(
         &mut self,
         strip: &Strip,
-        [images, rows, units]: [Range<usize>; 3],
+        [images, rows, tiles]: [Range<usize>; 3],
         group: usize,
         ends: [bool; 2],
     ) {
         let plan = self.plan;
         let (run, pitch) = (plan.run, plan.all_filters);
         let (mut packed, mut upstream) = (None, (std::ptr::null(), [0; 3]));
-        for unit in units {
-            let first = unit / plan.tiles() * plan.tile_filters;
-            let (runs, part) = plan.tile(unit % plan.tiles());
+        for tile in tiles {
+            let first = tile / plan.run_tiles() * plan.tile_filters;
+            let (runs, part) = plan.tile(tile % plan.run_tiles());
             let filters = plan.tile_filters.min(plan.filters - first);
             if packed.replace(first) != Some(first) {
                 upstream = self.upstream(group * plan.filters + first, filters, images.clone(), rows.clone());
@@ -344,7 +350,7 @@ impl<'a, T: Real> WeightTask<'a, T> {
                     starts[index] = source(index);
                 }
                 let (source, upstream, pitch) = (starts, upstream.0, [run * pitch, pitch]);
-                let tile = Tile { positions, source, upstream, filters, sums, pitch, ends };
+                let tile = DenseTile { positions, source, upstream, filters, sums, pitch, ends };
                 // SAFETY: as above.
                 unsafe { tile.add(self.isa, [runs.len(), part.len()]) };
             }
@@ -352,9 +358,9 @@ impl<'a, T: Real> WeightTask<'a, T> {
     }
 
     /// The upstream of a tile's filters at some positions, and the steps from image to image, row to row, and position
-    /// to position. It is read in whole registers, and in place unless the last would reach beyond its end, or many tiles
-    /// would read a few filters among many: these lie so far apart that they would drive each other out of the nearest
-    /// cache.
+    /// to position. It is read in whole registers, and in place, with two exceptions: the last register would reach beyond
+    /// its end, or many tiles read a few filters among many. Those lie so far apart that they evict each other from the
+    /// first-level cache.
     fn upstream(
         &mut self,
         first: usize,
@@ -362,18 +368,18 @@ impl<'a, T: Real> WeightTask<'a, T> {
         images: Range<usize>,
         rows: Range<usize>,
     ) -> (*const T, [usize; 3]) {
-        let WeightPlan { sizes, tile_filters: width, all_filters, .. } = *self.plan;
+        let StripWeightPlan { sizes, tile_filters: width, all_filters, .. } = *self.plan;
         let row = sizes.output[1];
         let (image, positions) = (sizes.output[0] * row * all_filters, rows.len() * row);
         let start = images.start * image + rows.start * row * all_filters + first;
         let last = start + (images.len() - 1) * image + (positions - 1) * all_filters;
-        let is_scattered = all_filters > width && self.plan.tiles() >= PACKING_TILES;
+        let is_scattered = all_filters > width && self.plan.run_tiles() >= PACKING_TILES;
         if !is_scattered && last + width <= self.upstream.len() {
             return (self.upstream[start..].as_ptr(), [image, row * all_filters, all_filters]);
         }
         for (index, to) in self.packed.chunks_exact_mut(positions * width).take(images.len()).enumerate() {
             let from = &self.upstream[start + index * image..];
-            self.isa.dispatch(Copy { from, stride: all_filters, columns: filters, width, to });
+            self.isa.dispatch(PackRows { from, stride: all_filters, columns: filters, width, to });
         }
         (self.packed.as_ptr(), [positions * width, row * width, width])
     }
