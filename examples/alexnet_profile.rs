@@ -86,26 +86,26 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The time of each step of the network on random pictures, forward alone or with gradients and update.
+/// The time of each step of the network on random images, forward alone or with gradients and update.
 fn profile(arguments: &Arguments, workspace: &mut Workspace, trains: bool) -> Result<Profile> {
     let network = AlexNet { width: arguments.width, ..AlexNet::default() };
     let graph = Graph::with_mode(if trains { Mode::Train } else { Mode::Evaluate });
     let batch = arguments.batch;
     let images = graph.input("images", [batch, 3, 227, 227]);
     let logits = network.logits(images);
-    let pictures = Array4::from_shape_fn((batch, 3, 227, 227), |(n, c, y, x)| {
+    let values = Array4::from_shape_fn((batch, 3, 227, 227), |(n, c, y, x)| {
         ((7 * n + 3 * c + 5 * y + x) % 17) as f32 / 17.0
     });
     let classes = Array1::from_shape_fn(batch, |n| n as u32);
     if !trains {
         let plan = Plan::<f32>::compile(&graph, &[logits])?;
-        return plan.profile(&Store::new(0), workspace, &[images.feed(&pictures)]);
+        return plan.profile(&Store::new(0), workspace, &[images.feed(&values)]);
     }
     let labels = graph.labels("labels", [batch]);
     let loss = logits.softmax_cross_entropy(labels);
     minimize(loss, &Sgd::new(1e-3))?;
     let plan = Plan::<f32>::compile(&graph, &[loss])?;
-    plan.profile(&Store::new(0), workspace, &[images.feed(&pictures), labels.feed(&classes)])
+    plan.profile(&Store::new(0), workspace, &[images.feed(&values), labels.feed(&classes)])
 }
 
 /// The convolutions' share of the time of some parts of a step. What a convolution does on the way, such as bias and relu,

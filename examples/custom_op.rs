@@ -27,7 +27,7 @@ impl Op for LogCosh {
         &["x"]
     }
 
-    /// The shape rule answers when the operation is recorded, so a mistake is reported with the line that
+    /// The shape rule is called when the operation is recorded, so a mistake is reported with the line that
     /// made it. Here the result looks just like the operand, which holds real numbers.
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         same_shape(operands)
@@ -64,7 +64,7 @@ impl LogCoshExt for Var<'_> {
 
 fn main() -> Result<()> {
     // The checker compares kernel, plans and derivatives up to the third order with finite differences.
-    // Forget the upstream gradient above and it says which element is wrong, and by how much.
+    // Forget the upstream gradient above and the error says which element is wrong, and by how much.
     check::example(&Example::new("log_cosh", [normal([3, 4])], |v| v[0].log_cosh()).smooth())?;
     println!("log_cosh passes every check");
 

@@ -1,7 +1,7 @@
-//! Is it better to look once through a large window, or several times through small ones?
+//! Is one convolution with a large window better, or several with small ones?
 //!
-//! Three networks whose filters see 7×7 pixels: one 7×7 filter; a 5×5 and a 3×3; three 3×3. Each convolution
-//! is followed by relu. The deeper ones have fewer weights and more bends.
+//! Three networks that differ in a block with a receptive field of 7×7 pixels: one 7×7 filter; a 5×5 and a 3×3; three 3×3. Each convolution
+//! is followed by relu. The deeper ones have fewer weights and more nonlinearities.
 //!
 //! `cargo run --release --example deep_vs_shallow -- --help`
 
@@ -15,8 +15,8 @@ use dagrad::data::{self, Split};
 use dagrad::inspect::{Summary, receptive_field};
 use dagrad::nn::{Filters, Model, Network, conv2d, linear};
 use dagrad::optim::Adam;
-use dagrad::train::{FitOptions, Progress, TensorBoard, fit, fit_observed};
-use dagrad::viz::{Report, Start};
+use dagrad::train::{FitOptions, Progress, fit, fit_observed};
+use dagrad::viz::{Report, Start, TensorBoard};
 use dagrad::{Graph, Mode, Result, Var, Workspace};
 
 const HELP: &str = "\
@@ -100,7 +100,7 @@ impl Network for Stack {
     }
 }
 
-/// What a row of the table says.
+/// A row of the table.
 struct Row {
     name: String,
     weights_per_pair: usize,
@@ -128,7 +128,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     two_against_one(&[3, 3, 3], &[7])?;
     println!();
     let stacks: [&'static [usize]; 3] = [&[7], &[5, 3], &[3, 3, 3]];
-    let mut report = Report::new("Deep and shallow: what sees 7×7 pixels best?");
+    let mut report = Report::new("Deep and shallow: which way to 7×7 pixels is best?");
     report.write(&arguments.report)?; // a file that cannot be written is found before hours of training
     let rows = stacks.map(|kernels| {
         compare(Stack { kernels, classes: split.train.classes() }, &split, arguments, &mut report)
@@ -141,12 +141,12 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Says what two stacks see and how many weights they take for it.
+/// Prints the receptive fields of two stacks and their weights.
 fn two_against_one(deep: &'static [usize], shallow: &'static [usize]) -> Result<()> {
     let [deep, shallow] = [deep, shallow].map(|kernels| Stack { kernels, classes: 0 });
     let ((deep_weights, deep_field), (weights, field)) = (measure_block(&deep)?, measure_block(&shallow)?);
     println!(
-        "{} sees {}×{} with {deep_weights} weights for each pair of channels; {} sees {}×{} with {weights}",
+        "{}: receptive field {}×{} with {deep_weights} weights for each pair of channels; {}: {}×{} with {weights}",
         deep.name(),
         deep_field[0],
         deep_field[1],
@@ -205,8 +205,15 @@ fn compare(stack: Stack, split: &Split, arguments: &Arguments, report: &mut Repo
 }
 
 /// The columns of the table.
-const COLUMNS: [&str; 7] =
-    ["block", "weights/pair", "sees", "parameters", "MACs per image", "test accuracy", "s per epoch"];
+const COLUMNS: [&str; 7] = [
+    "block",
+    "weights/pair",
+    "receptive field",
+    "parameters",
+    "MACs per image",
+    "test accuracy",
+    "s per epoch",
+];
 
 impl Row {
     fn cells(&self) -> [String; 7] {
@@ -224,8 +231,8 @@ impl Row {
 }
 
 fn print_table(rows: &[Row]) {
-    let line = |[block, pair, sees, parameters, macs, accuracy, seconds]: [String; 7]| {
-        println!("{block:<15}{pair:>12}{sees:>10}{parameters:>12}{macs:>16}{accuracy:>22}{seconds:>14}");
+    let line = |[block, pair, field, parameters, macs, accuracy, seconds]: [String; 7]| {
+        println!("{block:<15}{pair:>12}{field:>17}{parameters:>12}{macs:>16}{accuracy:>22}{seconds:>14}");
     };
     line(COLUMNS.map(str::to_string));
     rows.iter().map(Row::cells).for_each(line);

@@ -1,4 +1,4 @@
-//! What a filter answers to: a filter that is bright on the left and dark on the right finds vertical edges.
+//! What a filter detects: a filter that is bright on the left and dark on the right finds vertical edges.
 //!
 //! The convolution is the one that networks learn with; the filters are written by hand here.
 //!
@@ -20,7 +20,7 @@ Applies edge filters to an image.
 Usage: cargo run --release --example filters -- [FLAGS]
 
   --image FILE   a PNG or JPEG file, grey or in colours; without it, a handwritten digit
-  --out DIR      the folder that the pictures are written to [target/filters]";
+  --out DIR      the folder that the images are written to [target/filters]";
 
 struct Arguments {
     image: Option<PathBuf>,
@@ -41,7 +41,7 @@ impl Arguments {
     }
 }
 
-/// The filters: a name, what it finds, and its weights. Each adds up to 0, so that an even area gets no answer.
+/// The filters: a name, what it finds, and its weights. Each adds up to 0, so that the output of an even area is 0.
 const FILTERS: [(&str, &str, [f32; 9]); 4] = [
     ("vertical", "vertical edges, bright on the left", [1.0, 0.0, -1.0, 1.0, 0.0, -1.0, 1.0, 0.0, -1.0]),
     ("horizontal", "horizontal edges, bright above", [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, -1.0, -1.0, -1.0]),
@@ -63,7 +63,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         None => data::mnist_5k()?.test.batch(&[0])?.0.index_axis_move(Axis(0), 0),
     };
     let (_, height, width) = image.dim();
-    // Small pictures are enlarged.
+    // Small images are enlarged.
     let zoom = (400 / height.max(width).max(1)).max(1);
     let file = |name: &str| arguments.out.join(format!("{name}.png"));
     Tiles::new([image.clone()]).between(0.0, 1.0).zoom(zoom).write(file("image"))?;
@@ -72,23 +72,23 @@ fn run(arguments: &Arguments) -> Result<()> {
     let tiles = filters.outer_iter().map(|filter| filter.to_owned());
     Tiles::new(tiles).zoom(24).write(file("filters"))?;
 
-    let answers = answers(&image, &filters)?;
-    println!("{width}×{height} pixels; mean size of each filter's answers:");
-    for ((name, finds, _), answer) in FILTERS.iter().zip(answers.outer_iter()) {
-        // Grey: no answer; white: such an edge; black: its opposite.
-        let strongest = answer.fold(0.0f32, |most, answer| most.max(answer.abs()));
-        let tile = answer.to_owned().insert_axis(Axis(0));
+    let maps = feature_maps(&image, &filters)?;
+    println!("{width}×{height} pixels; mean size of each filter's outputs:");
+    for ((name, finds, _), map) in FILTERS.iter().zip(maps.outer_iter()) {
+        // Grey: 0; white: such an edge; black: its opposite.
+        let strongest = map.fold(0.0f32, |most, value| most.max(value.abs()));
+        let tile = map.to_owned().insert_axis(Axis(0));
         Tiles::new([tile]).between(-strongest, strongest).zoom(zoom).write(file(name))?;
-        let mean = answer.mapv(f32::abs).mean().unwrap_or(0.0);
+        let mean = map.mapv(f32::abs).mean().unwrap_or(0.0);
         println!("{name:<12}{mean:>8.4}  {finds}");
     }
-    println!("pictures: {}", arguments.out.display());
+    println!("images: {}", arguments.out.display());
     Ok(())
 }
 
-/// What each filter answers at each pixel, `[filters, height, width]`. Beyond its border the image goes on as it ends there,
+/// The feature map of each filter, `[filters, height, width]`. Beyond its border the image goes on as it ends there,
 /// for zeros would make edges of it.
-fn answers(image: &Array3<f32>, filters: &Array4<f32>) -> Result<Array3<f32>> {
+fn feature_maps(image: &Array3<f32>, filters: &Array4<f32>) -> Result<Array3<f32>> {
     let graph = Graph::new();
     let (channels, height, width) = image.dim();
     let x = graph.input("image", [1, channels, height, width]);
@@ -99,6 +99,6 @@ fn answers(image: &Array3<f32>, filters: &Array4<f32>) -> Result<Array3<f32>> {
     let (mut store, mut workspace) = (Store::new(0), Workspace::for_this_machine()?);
     let image = image.view().insert_axis(Axis(0));
     let outputs = plan.run(&mut store, &mut workspace, &[x.feed(&image), weight.feed(filters)])?;
-    let answers = outputs.at(0).and_then(|answers| answers.to_owned().into_dimensionality().ok());
-    Ok(answers.unwrap_or_else(|| Array3::zeros((0, height, width))))
+    let maps = outputs.at(0).and_then(|maps| maps.to_owned().into_dimensionality().ok());
+    Ok(maps.unwrap_or_else(|| Array3::zeros((0, height, width))))
 }

@@ -11,8 +11,8 @@ use arguments::Flags;
 use dagrad::data::{self, Split};
 use dagrad::nn::{Model, SimpleConvNet};
 use dagrad::optim::{AdaGrad, Adam, AdamW, LearningRate, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
-use dagrad::train::{FitOptions, Progress, TensorBoard, evaluate, fit, fit_observed};
-use dagrad::viz::{Report, Start};
+use dagrad::train::{FitOptions, Progress, evaluate, fit, fit_observed};
+use dagrad::viz::{Report, Start, TensorBoard};
 use dagrad::{Result, Workspace};
 
 const HELP: &str = "\

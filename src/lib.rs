@@ -7,8 +7,8 @@
 //! - **Record.** Methods on [`Var`] append operations to a [`Graph`] and infer their shapes. A misuse is kept,
 //!   with the line of your code, and returned by whatever uses the graph next.
 //! - **Differentiate.** [`gradients`] appends the gradient to the same graph. It can be differentiated again.
-//! - **Compile.** [`Plan::compile`] merges and simplifies operations, lowers them to kernels, fuses these, and gives
-//!   every buffer a place in one block of memory. The precision, `f32` or `f64`, is chosen here.
+//! - **Compile.** [`Plan::compile`] merges and simplifies operations, lowers them to kernels, fuses these, and lays
+//!   all buffers out in one block of memory. The precision, `f32` or `f64`, is chosen here.
 //! - **Run.** [`Plan::run`] performs the steps over a [`Store`] of parameters, in a [`Workspace`] of memory and
 //!   threads. After the first run it allocates nothing, and its bits do not depend on the number of threads.
 //!
@@ -23,8 +23,8 @@
 //! let graph = Graph::new();
 //! let x = graph.input("x", [3]);
 //! let y = (x * x * x).sum_all();
-//! let slope = gradients(y, &[x])?[0];
-//! assert_eq!(slope.eval::<f64>(&[x.feed(&array![1.0, 2.0, 3.0])])?, array![3.0, 12.0, 27.0].into_dyn());
+//! let gradient = gradients(y, &[x])?[0];
+//! assert_eq!(gradient.eval::<f64>(&[x.feed(&array![1.0, 2.0, 3.0])])?, array![3.0, 12.0, 27.0].into_dyn());
 //! # Ok::<(), dagrad::Error>(())
 //! ```
 //!
@@ -80,11 +80,12 @@
 //! | [`autodiff`] | the reverse pass |
 //! | [`compile`] | passes from a graph to a [`Plan`] |
 //! | [`run`] | [`Store`], [`Workspace`], and the loop over a plan's steps |
-//! | [`nn`], [`optim`] | layers and networks; optimizers in graph operations |
-//! | [`data`], [`train`] | digits and batches; training runs |
-//! | [`inspect`] | what a network is, where its time goes, and what is wrong with it |
-//! | `viz` | filters, saliency, and pages about networks (feature `viz`, on by default) |
+//! | [`optim`], [`data`] | optimizers in graph operations; digits and batches |
+//! | [`inspect`] | layers of a network, the time of its steps, and what is wrong with it |
 //! | [`check`] | are these gradients right? For your own operations, losses and networks too |
+//! | [`nn`] | layers and networks |
+//! | [`train`] | training runs |
+//! | `viz` | filters, saliency, reports and logs (feature `viz`, on by default) |
 //!
 //! # Further reading
 //!

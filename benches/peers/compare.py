@@ -63,7 +63,7 @@ def arguments():
 
 
 def build():
-    """Compiles the benchmark and answers its path."""
+    """Compiles the benchmark and returns its path."""
     command = ["cargo", "bench", "--bench", "train", "--no-run", "--message-format", "json"]
     built = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
@@ -71,7 +71,7 @@ def build():
 
 
 def run(command, case, environment={}):
-    """What one run of a side says, or None if it fails."""
+    """The output of one run of a side, or None if it fails."""
     workload, mode, threads = case
     command = [*command, "--workload", workload, "--mode", mode, "--threads", threads]
     on_its_cores = {"preexec_fn": lambda: peer.keep_to_cores(int(threads))} if os.name == "posix" else {}

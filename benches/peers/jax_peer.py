@@ -62,8 +62,8 @@ def logits(parameters, h, key=None):
 
 
 def loss(parameters, images, labels, key):
-    answers = logits(parameters, images, key)
-    return optax.softmax_cross_entropy_with_integer_labels(answers, labels).mean()
+    predicted = logits(parameters, images, key)
+    return optax.softmax_cross_entropy_with_integer_labels(predicted, labels).mean()
 
 
 adam = optax.adam(1e-3)

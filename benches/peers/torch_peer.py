@@ -56,10 +56,10 @@ def train(model, images, labels):
 
 
 def infer(model, images):
-    answer = compiled(model.eval())
+    predict = compiled(model.eval())
     # Freezing looks for `no_grad`; `inference_mode` saves a little more where nothing is compiled.
-    with torch.inference_mode() if answer is model else torch.no_grad():
-        peer.measure(given, lambda: answer(images))
+    with torch.inference_mode() if predict is model else torch.no_grad():
+        peer.measure(given, lambda: predict(images))
 
 
 torch.manual_seed(0)

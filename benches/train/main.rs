@@ -1,8 +1,8 @@
-//! How fast networks train and answer: `cargo bench --bench train`.
+//! How fast networks train and predict: `cargo bench --bench train`.
 //!
-//! Without options every workload is measured, training and answering, with 1 and with 2 threads, and then one
+//! Without options every workload is measured, training and inference, with 1 and with 2 threads, and then one
 //! layer at a time. `-- --workload A --mode train --threads 2 --json` prints one measurement as a line of JSON;
-//! `-- --limits` adds how fast the machine could be at best, `-- --scale` prints how time grows with batch, picture and
+//! `-- --limits` adds how fast the machine could be at best, `-- --scale` prints how time grows with batch, image and
 //! depth, and compile time with the graph; `-- --plan` shows where the time of a step goes. `docs/speed.md` says how to
 //! compare.
 
@@ -29,12 +29,12 @@ use workloads::{Net, Workload};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const HELP: &str = "\
-Measures how fast networks train and answer on a fixed batch in memory.
+Measures how fast networks train and predict on a fixed batch in memory.
 
 Usage: cargo bench --bench train -- [FLAGS]
 
   --workload NAMES    what to measure, of A, A1, B7, B53, B333, C, D, M, separated by commas; by default all
-  --mode MODES        training steps (train), or answers alone (infer); by default both
+  --mode MODES        training steps (train), or predictions alone (infer); by default both
   --threads NUMBERS   numbers of threads, separated by commas; by default 1 and 2, where there are two cores
   --batch IMAGES      images in a batch; by default the workload's own
   --without PASS      leave out a pass when compiling; may be given several times
@@ -42,7 +42,7 @@ Usage: cargo bench --bench train -- [FLAGS]
   --json              print one JSON object for each measurement instead of a table
   --plan              print the steps of the compiled plans, and the time of each, instead of measuring the whole
   --limits            print how fast a step could be at best on this machine, and how near it comes
-  --scale             print how time grows with batch, picture, depth and graph
+  --scale             print how time grows with batch, image, depth and graph
   --passes            print the names of the passes, one a line";
 
 #[derive(Default)]

@@ -164,7 +164,7 @@ impl Runner {
         Ok(Timing { first, seconds, allocations })
     }
 
-    /// Runs the plan at least once, until the time is over, and answers how often.
+    /// Runs the plan at least once, until the time is over, and returns how often.
     fn run_for(&mut self, time: Duration) -> Result<usize> {
         let (start, mut steps) = (Instant::now(), 0);
         while steps == 0 || start.elapsed() < time {

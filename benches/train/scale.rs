@@ -1,4 +1,4 @@
-//! How time grows: with the batch, the picture and the depth of a network, and when compiling, with the graph.
+//! How time grows: with the batch, the image and the depth of a network, and when compiling, with the graph.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ pub fn measure(threads: &[usize], report: &mut Report) -> Result<()> {
         let network = SimpleConvNet::default();
         train("batch", batch, &network, [batch, 1, 28, 28], threads, report)?;
     }
-    report.title("Three convolutions of 16 channels, batch 8, against the size of the picture");
+    report.title("Three convolutions of 16 channels, batch 8, against the size of the image");
     for size in [28, 56, 112, 224] {
-        train("picture", size, &any_size, [8, 3, size, size], threads, report)?;
+        train("image", size, &any_size, [8, 3, size, size], threads, report)?;
     }
-    report.title("Convolutions of 16 channels, batch 16, pictures of 14×14, against their number");
+    report.title("Convolutions of 16 channels, batch 16, images of 14×14, against their number");
     for depth in [1, 2, 5, 10, 20, 50, 100] {
         train("depth", depth, &column(depth, 16), [16, 16, 14, 14], threads, report)?;
     }
@@ -67,7 +67,7 @@ fn train(
     Ok(())
 }
 
-/// Records a training step and answers its loss.
+/// Records a training step and returns its loss.
 fn training<'g>(graph: &'g Graph, network: &dyn Network, images: [usize; 4]) -> Result<Vec<Var<'g>>> {
     let logits = network.logits(graph.input("images", images));
     let loss = logits.softmax_cross_entropy(graph.labels("labels", [images[0]]));

@@ -132,7 +132,7 @@ pub fn residual<'g>(images: Var<'g>) -> Var<'g> {
     let mut h = rectified(images, "stem", 16, 3, 1);
     for (stage, channels) in [16, 32, 64].into_iter().enumerate() {
         for block in 0..3 {
-            // The first block of the later stages halves the picture, and so does its shortcut.
+            // The first block of the later stages halves the image, and so does its shortcut.
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let name = |part: &str| format!("stage{stage}.block{block}.{part}");
             let first = Filters::new(channels, 3).padding(1).stride(stride);

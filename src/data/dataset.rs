@@ -1,4 +1,4 @@
-//! Pictures as bytes with a class each.
+//! Images as bytes with a class each.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use ndarray::{Array1, Array4};
 use crate::error::{Error, Result};
 use dagrad_kernels::simd::vectorize;
 
-/// Pictures of one shape, as bytes, each with the class it belongs to.
+/// Images of one shape, as bytes, each with the class it belongs to.
 ///
-/// A picture is stored channel by channel, and each channel row by row: the order of a tensor of shape
+/// An image is stored channel by channel, and each channel row by row: the order of a tensor of shape
 /// `[channels, height, width]`. Batches hold the same values divided by 255, as `f32` between 0 and 1, in the
 /// shape `[samples, channels, height, width]`.
 ///
 /// ```
 /// use dagrad::data::Dataset;
 ///
-/// // Two grey pictures of 1×2 pixels, in two classes.
+/// // Two grey images of 1×2 pixels, in two classes.
 /// let dataset = Dataset::new(vec![0, 255, 51, 0], [1, 1, 2], vec![0, 1], 2)?;
 /// let (images, labels) = dataset.batch(&[1])?;
 /// assert_eq!(images, ndarray::array![[[[0.2, 0.0]]]]);
@@ -25,19 +25,19 @@ use dagrad_kernels::simd::vectorize;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dataset {
-    /// All pictures, one after the other: `labels.len() * image_len` bytes.
+    /// All images, one after the other: `labels.len() * image_len` bytes.
     images: Vec<u8>,
     /// Channels, height, width; none of them zero.
     image_shape: [usize; 3],
     /// The product of `image_shape`.
     image_len: usize,
-    /// One a picture, each below `classes`.
+    /// One for each image, each below `classes`.
     labels: Vec<u32>,
     classes: usize,
 }
 
 impl Dataset {
-    /// Pictures of the shape `[channels, height, width]`, and the class of each, from 0 to `classes - 1`.
+    /// Images of the shape `[channels, height, width]`, and the class of each, from 0 to `classes - 1`.
     ///
     /// The number of classes is given because counting the labels would be wrong wherever a class has no
     /// sample. A dataset without samples is allowed.
@@ -54,7 +54,7 @@ impl Dataset {
         if labels.len().checked_mul(image_len) != Some(images.len()) {
             let [channels, height, width] = image_shape;
             let message = format!(
-                "{} bytes of pixels, but {} labels call for as many pictures of {channels}x{height}x{width} \
+                "{} bytes of pixels, but {} labels call for as many images of {channels}x{height}x{width} \
                  = {image_len} bytes",
                 images.len(),
                 labels.len()
@@ -79,12 +79,12 @@ impl Dataset {
         self.labels.is_empty()
     }
 
-    /// The shape of every picture: `[channels, height, width]`, in pixels.
+    /// The shape of every image: `[channels, height, width]`, in pixels.
     pub fn image_shape(&self) -> [usize; 3] {
         self.image_shape
     }
 
-    /// The number of bytes of one picture, and of floats of one sample in a batch: the product of
+    /// The number of bytes of one image, and of floats of one sample in a batch: the product of
     /// [`image_shape`](Self::image_shape).
     pub fn image_len(&self) -> usize {
         self.image_len
@@ -100,7 +100,7 @@ impl Dataset {
         &self.labels
     }
 
-    /// The picture of one sample as bytes, in the order channel, row, column; `None` past the last sample.
+    /// The image of one sample as bytes, in the order channel, row, column; `None` past the last sample.
     pub fn pixels(&self, sample: usize) -> Option<&[u8]> {
         // No overflow: a sample below the length starts within the vector.
         (sample < self.len()).then(|| &self.images[sample * self.image_len..][..self.image_len])
@@ -149,7 +149,7 @@ impl Dataset {
         if samples.len().checked_mul(self.image_len) != Some(images.len()) {
             let [channels, height, width] = self.image_shape;
             let message = format!(
-                "room for {} floats, but the batch is {} pictures of {channels}x{height}x{width} = {} floats",
+                "room for {} floats, but the batch is {} images of {channels}x{height}x{width} = {} floats",
                 images.len(),
                 samples.len(),
                 self.image_len
@@ -232,7 +232,7 @@ pub(super) fn stray_label(labels: impl Iterator<Item = u32>, classes: usize) -> 
     labels.enumerate().find(|&(_, label)| usize::try_from(label).map_or(true, |label| label >= classes))
 }
 
-/// The number of bytes of one picture.
+/// The number of bytes of one image.
 fn image_len(image_shape: [usize; 3]) -> Result<usize> {
     let length = image_shape.iter().try_fold(1, |length: usize, &extent| length.checked_mul(extent));
     match length {

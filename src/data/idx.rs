@@ -38,7 +38,7 @@ const FILES: [(&str, &str, &str); 4] = [
 ///
 /// The files are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
 /// `t10k-labels-idx1-ubyte`; each may end in `.gz`, and the spelling `train-images.idx3-ubyte` is known too.
-/// Pictures have the shape `[1, height, width]`.
+/// Images have the shape `[1, height, width]`.
 ///
 /// # Errors
 ///
@@ -66,14 +66,14 @@ pub fn load_with_classes(folder: impl AsRef<Path>, classes: usize) -> Result<Spl
     let ([_, height, width], [_, test_height, test_width]) = (train.image_shape(), test.image_shape());
     if train.image_shape() != test.image_shape() {
         let message = format!(
-            "training pictures have {height}x{width} pixels, but test pictures {test_height}x{test_width}"
+            "training images have {height}x{width} pixels, but test images {test_height}x{test_width}"
         );
         return Err(Error::Data { path: folder.to_owned(), message });
     }
     Ok(Split { train, test })
 }
 
-/// Reads pictures and their labels from two files. The pictures have the shape `[1, height, width]`.
+/// Reads images and their labels from two files. The images have the shape `[1, height, width]`.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ pub fn read(images: impl AsRef<Path>, labels: impl AsRef<Path>, classes: usize) 
     assemble(Stream::open(images.as_ref())?, Stream::open(labels.as_ref())?, classes)
 }
 
-/// Reads a file of pictures: bytes of the shape `[pictures, height, width]`.
+/// Reads a file of images: bytes of the shape `[images, height, width]`.
 ///
 /// # Errors
 ///
@@ -99,9 +99,9 @@ pub fn read(images: impl AsRef<Path>, labels: impl AsRef<Path>, classes: usize) 
 /// ```
 /// use dagrad::data::idx;
 ///
-/// // One picture of 1×2 pixels.
+/// // One image of 1×2 pixels.
 /// let bytes = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 50, 60];
-/// let path = std::env::temp_dir().join(format!("one-picture-{}.idx", std::process::id()));
+/// let path = std::env::temp_dir().join(format!("one-image-{}.idx", std::process::id()));
 /// std::fs::write(&path, bytes)?;
 /// let images = idx::read_images(&path);
 /// std::fs::remove_file(&path)?;
@@ -121,7 +121,7 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     labels_from(&mut Stream::open(path.as_ref())?)
 }
 
-/// Makes a dataset of a stream of pictures and the stream of their labels.
+/// Makes a dataset of a stream of images and the stream of their labels.
 pub(super) fn assemble(mut images: Stream, mut labels: Stream, classes: usize) -> Result<Dataset> {
     if classes == 0 {
         return Err(Error::setting("classes", "a dataset needs at least one class"));
@@ -134,9 +134,11 @@ pub(super) fn assemble(mut images: Stream, mut labels: Stream, classes: usize) -
         return Err(images.error(message));
     }
     if let Some((sample, label)) = stray_label(bytes.iter().copied().map(u32::from), classes) {
-        let place = labels.place(header_len(1) + sample as u64);
-        let message =
-            format!("sample {sample} has label {label} at {place}, but the classes are 0 to {}", classes - 1);
+        let location = labels.location(header_len(1) + sample as u64);
+        let message = format!(
+            "sample {sample} has label {label} at {location}, but the classes are 0 to {}",
+            classes - 1
+        );
         return Err(labels.error(message));
     }
     let (pixels, _) = pixels.into_raw_vec_and_offset();
@@ -184,14 +186,14 @@ fn read_header<const EXTENTS: usize>(stream: &mut Stream) -> Result<[u32; EXTENT
         check_magic(stream, magic, EXTENTS)?;
     }
     let Some(extents) = words.get(1..).and_then(|rest| <[u32; EXTENTS]>::try_from(rest).ok()) else {
-        let place = stream.place(bytes.len() as u64);
+        let location = stream.location(bytes.len() as u64);
         return Err(
-            stream.error(format!("ends at {place}, within the header of {} bytes", header_len(EXTENTS)))
+            stream.error(format!("ends at {location}, within the header of {} bytes", header_len(EXTENTS)))
         );
     };
     if let Some(zero) = extents.iter().position(|&extent| extent == 0) {
         let message =
-            format!("the header claims {}: zero at {}", claim(&extents), stream.place(header_len(zero)));
+            format!("the header claims {}: zero at {}", claim(&extents), stream.location(header_len(zero)));
         return Err(stream.error(message));
     }
     Ok(extents)
@@ -208,9 +210,9 @@ fn check_magic(stream: &Stream, magic: u32, extents: usize) -> Result<()> {
         _ => "",
     };
     let wanted = if extents == 1 { "labels" } else { "images" };
-    let place = stream.place(0);
+    let location = stream.location(0);
     Err(stream
-        .error(format!("magic number {magic:#010x}{found} at {place}, not {expected:#010x} ({wanted})")))
+        .error(format!("magic number {magic:#010x}{found} at {location}, not {expected:#010x} ({wanted})")))
 }
 
 /// Reads as many values as the extents call for, and makes sure that the file ends there.
@@ -225,16 +227,16 @@ fn read_values(stream: &mut Stream, extents: &[u32]) -> Result<Vec<u8>> {
     let end = start + size;
     if stream.position() < end {
         let sample = values.len() as u64 / claimed_size(&extents[1..]).unwrap_or(1).max(1);
-        let place = stream.place(stream.position());
+        let location = stream.location(stream.position());
         let message = format!(
-            "ends at {place}, within sample {sample}, but the header claims {}, which end at byte {end}",
+            "ends at {location}, within sample {sample}, but the header claims {}, which end at byte {end}",
             claim(extents)
         );
         return Err(stream.error(message));
     }
     if !stream.at_end()? {
-        let place = stream.place(end);
-        return Err(stream.error(format!("goes on after {}, which end at {place}", claim(extents))));
+        let location = stream.location(end);
+        return Err(stream.error(format!("goes on after {}, which end at {location}", claim(extents))));
     }
     Ok(values)
 }

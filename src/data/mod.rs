@@ -1,6 +1,6 @@
-//! Labelled pictures: the embedded digits, readers of the IDX form, and shuffled mini-batches.
+//! Labelled images: the embedded digits, readers of the IDX form, and shuffled mini-batches.
 //!
-//! A [`Dataset`] keeps its pictures as bytes, one quarter of what they take as `f32`, and turns them into
+//! A [`Dataset`] keeps its images as bytes, one quarter of what they take as `f32`, and turns them into
 //! floats between 0 and 1 a batch at a time. [`mnist_5k`] needs no file and no network; [`idx::load`] reads a
 //! folder with the files of MNIST, Fashion-MNIST and their kin.
 //!
@@ -47,7 +47,7 @@ macro_rules! embedded {
 
 /// 5,000 handwritten digits of MNIST that come with the crate: 4,000 to train on, 1,000 held out.
 ///
-/// The pictures are grey, 1×28×28, white on black; the label is the digit, 0 to 9. Every class has 400
+/// The images are grey, 1×28×28, white on black; the label is the digit, 0 to 9. Every class has 400
 /// training samples and 100 held-out ones, and the classes follow one another (0, 1, …, 9, 0, 1, …), so that
 /// [`Dataset::take`] of a multiple of ten stays balanced.
 ///

@@ -78,8 +78,8 @@ impl Stream {
         Error::Data { path: self.path.clone(), message: message.into() }
     }
 
-    /// Words for a place in the file, in uncompressed bytes from its start.
-    pub(super) fn place(&self, offset: u64) -> String {
+    /// Words for a location in the file, in uncompressed bytes from its start.
+    pub(super) fn location(&self, offset: u64) -> String {
         let suffix = if self.compressed { " of the uncompressed stream" } else { "" };
         format!("byte {offset}{suffix}")
     }
@@ -91,11 +91,11 @@ impl Stream {
             error.kind(),
             ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof
         );
-        let place = self.place(self.position);
+        let location = self.location(self.position);
         if self.compressed && damaged {
-            self.error(format!("damaged or truncated gzip data near {place}: {error}"))
+            self.error(format!("damaged or truncated gzip data near {location}: {error}"))
         } else {
-            self.error(format!("cannot be read at {place}: {error}"))
+            self.error(format!("cannot be read at {location}: {error}"))
         }
     }
 }

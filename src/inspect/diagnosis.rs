@@ -51,8 +51,8 @@ pub struct UnitHealth {
     pub after: String,
     /// The user's line.
     pub site: Site,
-    /// How many units answer the same number to every sample at every place, though they are given different ones. For
-    /// relu that is 0, and such a unit learns nothing any more.
+    /// How many units have one output for all samples and positions, although their inputs differ. For relu that output
+    /// is 0, and such a unit learns nothing any more.
     pub dead: usize,
     /// How many units there are.
     pub of: usize,

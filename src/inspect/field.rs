@@ -1,4 +1,4 @@
-//! How much of a picture a pixel sees.
+//! Receptive fields.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,23 +7,23 @@ use crate::graph::dag::{Dag, NodeId};
 use crate::graph::{Dtype, Var};
 use crate::shape::Window;
 
-/// What the pixels of a value see of a picture: each a rectangle of the same size (A. Araujo and others, *Computing
-/// Receptive Fields of Convolutional Neural Networks*, 2019). It prints as its size.
+/// The receptive field of each pixel of a value: the rectangle of the image on which it depends, of one size for all
+/// (A. Araujo and others, *Computing Receptive Fields of Convolutional Neural Networks*, 2019). It prints as its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceptiveField {
-    /// Height and width of what one pixel sees.
+    /// Height and width.
     pub size: [usize; 2],
-    /// How far apart in the picture neighbours look, along each axis.
+    /// How far apart in the image the fields of neighbours are, along each axis.
     pub stride: [usize; 2],
-    /// Row and column at which the first pixel's view begins; below 0 it begins in the padding.
+    /// Row and column at which the first pixel's field begins; below 0 it begins in the padding.
     pub start: [isize; 2],
 }
 
 impl ReceptiveField {
-    /// A pixel of the picture itself.
+    /// A pixel of the image itself.
     const PIXEL: Self = Self { size: [1; 2], stride: [1; 2], start: [0; 2] };
 
-    /// The rows and the columns that a pixel sees. They may reach beyond the picture, into its padding.
+    /// The rows and the columns in the field of a pixel. They may reach beyond the image, into its padding.
     ///
     /// ```
     /// use dagrad::Graph;
@@ -43,7 +43,7 @@ impl ReceptiveField {
         })
     }
 
-    /// What a window over pixels with this field sees.
+    /// The field of a window over pixels with this field.
     fn through(self, window: Window) -> Self {
         let extent = window.extent();
         Self {
@@ -57,7 +57,7 @@ impl ReceptiveField {
         }
     }
 
-    /// The least that holds what each of two pixels sees.
+    /// The least field that holds both.
     fn join(self, other: Self) -> Self {
         let start = [0, 1].map(|axis| self.start[axis].min(other.start[axis]));
         let end = |field: Self, axis: usize| field.start[axis].saturating_add_unsigned(field.size[axis]);
@@ -79,7 +79,7 @@ fn product(a: usize, b: usize) -> isize {
     isize::try_from(a.saturating_mul(b)).unwrap_or(isize::MAX)
 }
 
-/// The part of `image` that a pixel of `value` sees: a window of size k adds (k − 1) times the product of the strides
+/// The receptive field in `image` of a pixel of `value`: a window of size k adds (k − 1) times the product of the strides
 /// before it. `None` if `value` does not depend on `image` (which may be on another graph), or not through windows and
 /// elementwise functions alone.
 ///
@@ -101,15 +101,15 @@ pub fn receptive_field(value: Var<'_>, image: Var<'_>) -> Option<ReceptiveField>
     if !std::ptr::eq(value.graph(), image.graph()) {
         return None;
     }
-    views(&value.graph().dag(), image.id())[value.id().index()].field()
+    dependences(&value.graph().dag(), image.id())[value.id().index()].field()
 }
 
-/// What a value sees of a picture.
+/// How a value depends on an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum View {
-    /// It does not depend on it.
-    Nothing,
-    /// Each pixel sees a part of it.
+pub(crate) enum Dependence {
+    /// It does not.
+    None,
+    /// Each pixel has a receptive field.
     Pixels(ReceptiveField),
     /// There are no pixels any more: a number for a plane, or less.
     Statistic,
@@ -117,45 +117,45 @@ pub(crate) enum View {
     Unknown,
 }
 
-impl View {
+impl Dependence {
     /// The field of each pixel, where it is known.
     pub(crate) fn field(self) -> Option<ReceptiveField> {
-        if let View::Pixels(field) = self { Some(field) } else { None }
+        if let Dependence::Pixels(field) = self { Some(field) } else { None }
     }
 
-    /// What is seen by whoever looks at both.
-    fn join(self, other: View) -> View {
+    /// The dependence of whatever reads both.
+    fn join(self, other: Dependence) -> Dependence {
         match (self, other) {
-            (View::Nothing, view) | (view, View::Nothing) => view,
-            (View::Pixels(a), View::Pixels(b)) => View::Pixels(a.join(b)),
-            (View::Unknown, _) | (_, View::Unknown) => View::Unknown,
-            (View::Statistic, view) | (view, View::Statistic) => view,
+            (Dependence::None, other) | (other, Dependence::None) => other,
+            (Dependence::Pixels(a), Dependence::Pixels(b)) => Dependence::Pixels(a.join(b)),
+            (Dependence::Unknown, _) | (_, Dependence::Unknown) => Dependence::Unknown,
+            (Dependence::Statistic, other) | (other, Dependence::Statistic) => other,
         }
     }
 }
 
-/// What each node sees of the image.
-pub(crate) fn views(dag: &Dag, image: NodeId) -> Vec<View> {
-    let mut views = vec![View::Nothing; dag.len()];
-    views[image.index()] = View::Pixels(ReceptiveField::PIXEL);
+/// How each node depends on the image.
+pub(crate) fn dependences(dag: &Dag, image: NodeId) -> Vec<Dependence> {
+    let mut found = vec![Dependence::None; dag.len()];
+    found[image.index()] = Dependence::Pixels(ReceptiveField::PIXEL);
     for id in dag.ids().filter(|id| *id != image) {
         let Some(op) = dag.op(id) else { continue };
-        let seen = dag.operands(id).into_iter().map(|operand| views[operand.index()]);
-        let seen = seen.fold(View::Nothing, View::join);
-        let View::Pixels(field) = seen else {
-            views[id.index()] = seen;
+        let read = dag.operands(id).into_iter().map(|operand| found[operand.index()]);
+        let read = read.fold(Dependence::None, Dependence::join);
+        let Dependence::Pixels(field) = read else {
+            found[id.index()] = read;
             continue;
         };
-        // The indices of maxima are chosen from the picture itself, pixel by pixel.
+        // Indices of maxima are chosen pixel by pixel.
         let keeps_pixels = op.elementwise().is_some() || dag.node(id).ty.dtype == Dtype::Index;
-        views[id.index()] = match op.window() {
-            Some(window) => View::Pixels(field.through(window)),
-            None if keeps_pixels => seen,
-            None if sums_planes(dag, id) => View::Statistic,
-            None => View::Unknown,
+        found[id.index()] = match op.window() {
+            Some(window) => Dependence::Pixels(field.through(window)),
+            None if keeps_pixels => read,
+            None if sums_planes(dag, id) => Dependence::Statistic,
+            None => Dependence::Unknown,
         };
     }
-    views
+    found
 }
 
 /// Whether no more than one number is left of each plane of a node's first operand.

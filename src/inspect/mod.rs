@@ -1,7 +1,7 @@
 //! What a network is, what it costs, and what is wrong with it.
 //!
 //! - [`Graph::summary`](crate::Graph::summary) lists the layers: shapes, parameters, multiplications, receptive fields;
-//! - [`Plan::profile`](crate::Plan::profile) says where the time of a run goes;
+//! - [`Plan::profile`](crate::Plan::profile) times the steps of a plan;
 //! - [`diagnose`] finds parameters without a path, gradients that vanish or explode, and units that are dead.
 
 mod diagnosis;
@@ -12,9 +12,9 @@ mod summary;
 mod table;
 
 pub use diagnosis::{Diagnosis, ParameterHealth, UnitHealth, diagnose};
-pub use field::{ReceptiveField, receptive_field};
 #[cfg(feature = "viz")]
-pub(crate) use field::{View, views};
+pub(crate) use field::{Dependence, dependences};
+pub use field::{ReceptiveField, receptive_field};
 pub use profile::{Family, Phase, Profile, StepProfile};
 pub use summary::{Layer, Origin, Summary};
 #[cfg(feature = "viz")]

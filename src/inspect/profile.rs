@@ -1,4 +1,4 @@
-//! Where the time of a run goes.
+//! The time of each step of a plan.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -45,7 +45,7 @@ pub struct Profile {
     pub threads: usize,
     /// How many runs were timed.
     pub runs: usize,
-    /// The most that these threads can do, measured beside the runs: billions of floating-point operations (a
+    /// The peak of these threads, measured beside the runs: billions of floating-point operations (a
     /// multiplication and an addition are two) per second, in the precision `f32`. Steps are counted by their definition, so
     /// that a convolution by Winograd's algorithm, which multiplies less, may come above the peak.
     pub peak_gflops: f64,
@@ -94,7 +94,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// As files name it.
+    /// Its name in files.
     fn name(self) -> &'static str {
         match self {
             Self::Forward => "forward",
@@ -209,7 +209,7 @@ impl Family {
     }
 }
 
-/// So many in so many microseconds, in billions per second.
+/// Billions per second.
 fn rate(count: usize, microseconds: f64) -> Option<f64> {
     (count > 0 && microseconds > 0.0).then(|| 1e-3 * count as f64 / microseconds)
 }
@@ -229,14 +229,14 @@ impl Profile {
     /// All operations, the one that takes longest first.
     pub fn families(&self) -> Vec<Family> {
         let mut found: Vec<Family> = Vec::new();
-        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut rows: HashMap<&str, usize> = HashMap::new();
         for step in &self.steps {
-            let place = *places.entry(step.operation).or_insert(found.len());
-            if place == found.len() {
+            let row = *rows.entry(step.operation).or_insert(found.len());
+            if row == found.len() {
                 let name = step.operation;
                 found.push(Family { name, steps: 0, microseconds: [0.0; 3], macs: 0, bytes: 0 });
             }
-            let family = &mut found[place];
+            let family = &mut found[row];
             family.steps += 1;
             family.microseconds[step.phase as usize] += step.microseconds;
             family.macs += step.macs;

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::field::{ReceptiveField, View, views};
+use super::field::{Dependence, ReceptiveField, dependences};
 use super::table::{Table, count};
 use crate::autodiff::vjp;
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, TensorType, Var};
 
-/// The layers of a network, and what they come to. It prints as a table.
+/// The layers of a network, and their totals. It prints as a table.
 ///
 /// A layer is what was recorded under one name ([`Graph::layer`], as the functions of [`nn`](crate::nn) do) or else a
 /// single operation.
@@ -28,7 +28,7 @@ use crate::graph::{Dtype, Graph, TensorType, Var};
 /// assert_eq!(summary.parameters, (16 * 9 + 16) + (16 * 14 * 14 * 10 + 10));
 /// assert_eq!(summary.macs, 16 * 9 * 28 * 28 + 16 * 14 * 14 * 10);
 /// let pool = &summary.layers[2];
-/// assert_eq!((pool.name.as_str(), pool.sees.unwrap().size), ("max_pool2d", [4, 4]));
+/// assert_eq!((pool.name.as_str(), pool.receptive_field.unwrap().size), ("max_pool2d", [4, 4]));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
@@ -52,7 +52,7 @@ pub struct Layer {
     pub name: String,
     /// Its operations, in order.
     pub operations: String,
-    /// What it hands on.
+    /// Its last value.
     pub output: TensorType,
     /// Its trainable numbers that no layer before it has.
     pub parameters: usize,
@@ -61,8 +61,8 @@ pub struct Layer {
     /// Bytes in `f32` of the values it makes that the gradients of the parameters read: they are kept from the forward
     /// pass to the backward pass. 0 where the network has no gradient. (A plan may do with less by fusing operations.)
     pub kept: usize,
-    /// What a pixel of its output sees of the first picture; see [`receptive_field`](super::receptive_field).
-    pub sees: Option<ReceptiveField>,
+    /// The receptive field of a pixel of its output in the first image; see [`receptive_field`](super::receptive_field).
+    pub receptive_field: Option<ReceptiveField>,
     /// What it reads, each once.
     pub reads: Vec<Origin>,
 }
@@ -72,7 +72,7 @@ pub struct Layer {
 pub enum Origin {
     /// The input of this name.
     Input(String),
-    /// The layer at this place of [`Summary::layers`].
+    /// The layer at this index of [`Summary::layers`].
     Layer(usize),
 }
 
@@ -114,10 +114,10 @@ struct Listing<'a> {
     dag: &'a Dag,
     forward: HashSet<NodeId>,
     kept: HashSet<NodeId>,
-    /// What each node sees of the first picture, if there is one.
-    views: Vec<View>,
+    /// How each node depends on the first image, if there is one.
+    dependences: Vec<Dependence>,
     layers: Vec<Layer>,
-    /// The place of each named layer, and of the layer that each node is in.
+    /// The index of each named layer, and of the layer that each node is in.
     named: HashMap<&'a str, usize>,
     owners: HashMap<NodeId, usize>,
     /// The parameters that a layer has already.
@@ -126,7 +126,7 @@ struct Listing<'a> {
 
 impl<'a> Listing<'a> {
     fn of(graph: &Graph, dag: &'a Dag) -> Self {
-        let is_picture = |id: &NodeId| {
+        let is_image = |id: &NodeId| {
             let node = dag.node(*id);
             matches!(node.kind, Kind::Input) && node.ty.shape.len() == 4 && node.ty.dtype == Dtype::Real
         };
@@ -134,7 +134,7 @@ impl<'a> Listing<'a> {
             dag,
             forward: forward_nodes(dag),
             kept: kept_nodes(graph),
-            views: dag.ids().find(is_picture).map_or(Vec::new(), |image| views(dag, image)),
+            dependences: dag.ids().find(is_image).map_or(Vec::new(), |image| dependences(dag, image)),
             layers: Vec::new(),
             named: HashMap::new(),
             owners: HashMap::new(),
@@ -146,15 +146,15 @@ impl<'a> Listing<'a> {
     fn add(&mut self, id: NodeId) {
         let (Some(op), node) = (self.dag.op(id), self.dag.node(id)) else { return };
         let parameters = own_parameters(self.dag, id, &self.forward);
-        let place = self.place(id, &parameters);
-        let layer = &mut self.layers[place];
+        let index = self.layer_of(id, &parameters);
+        let layer = &mut self.layers[index];
         layer.mention(op.name());
         layer.output = node.ty.clone();
         layer.macs += op.macs(&self.dag.operand_types(id), &node.ty);
         let new = parameters.iter().filter(|id| self.counted.insert(**id));
         layer.parameters += new.map(|id| self.dag.node(*id).ty.shape.count()).sum::<usize>();
         layer.kept += if self.kept.contains(&id) { node.ty.shape.count() * size_of::<f32>() } else { 0 };
-        layer.sees = self.views.get(id.index()).copied().and_then(View::field);
+        layer.receptive_field = self.dependences.get(id.index()).copied().and_then(Dependence::field);
         for operand in self.dag.operands(id) {
             let node = self.dag.node(operand);
             let origin = match &node.kind {
@@ -162,31 +162,31 @@ impl<'a> Listing<'a> {
                 _ => self.owners.get(&operand).copied().map(Origin::Layer),
             };
             let new =
-                origin.filter(|origin| *origin != Origin::Layer(place) && !layer.reads.contains(origin));
+                origin.filter(|origin| *origin != Origin::Layer(index) && !layer.reads.contains(origin));
             layer.reads.extend(new);
         }
-        self.owners.insert(id, place);
+        self.owners.insert(id, index);
     }
 
-    /// The place of the layer that an operation belongs to.
-    fn place(&mut self, id: NodeId, parameters: &[NodeId]) -> usize {
+    /// The index of the layer that an operation belongs to.
+    fn layer_of(&mut self, id: NodeId, parameters: &[NodeId]) -> usize {
         let (dag, next) = (self.dag, self.layers.len());
         let node = dag.node(id);
-        let place = node.layer.as_deref().map_or(next, |layer| *self.named.entry(layer).or_insert(next));
-        if place == next {
+        let index = node.layer.as_deref().map_or(next, |layer| *self.named.entry(layer).or_insert(next));
+        if index == next {
             let names = || parameters.iter().filter_map(|id| dag.node(*id).label.as_deref());
             let label = node.layer.as_deref().or(node.label.as_deref());
             let name = label.map_or_else(|| names().collect::<Vec<_>>().join(" "), str::to_string);
             self.layers.push(Layer::new(name, node.ty.clone()));
         }
-        place
+        index
     }
 }
 
 impl Layer {
     fn new(name: String, output: TensorType) -> Self {
         let (operations, reads) = (String::new(), Vec::new());
-        Self { name, operations, output, parameters: 0, macs: 0, kept: 0, sees: None, reads }
+        Self { name, operations, output, parameters: 0, macs: 0, kept: 0, receptive_field: None, reads }
     }
 
     /// Adds an operation to the list, unless it is there.
@@ -202,14 +202,15 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// The longest list of operations that is printed in full.
         const ROOM: usize = 32;
-        let heading = ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "sees"];
+        let heading =
+            ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"];
         let mut table = Table::new(3, heading);
         for layer in &self.layers {
             let mut operations = layer.operations.clone();
             if operations.chars().count() > ROOM {
                 operations = operations.chars().take(ROOM - 1).chain(['…']).collect();
             }
-            let sees = layer.sees.map_or(String::new(), |field| field.to_string());
+            let field = layer.receptive_field.map_or(String::new(), |field| field.to_string());
             let [parameters, macs, kept] = [layer.parameters, layer.macs, layer.kept].map(count);
             table.row([
                 layer.name.clone(),
@@ -218,7 +219,7 @@ impl fmt::Display for Summary {
                 parameters,
                 macs,
                 kept,
-                sees,
+                field,
             ]);
         }
         let [parameters, macs, kept] = [self.parameters, self.macs, self.kept].map(count);

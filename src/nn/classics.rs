@@ -1,4 +1,4 @@
-//! Networks that every textbook shows, with widths to choose.
+//! Well-known networks, with widths to choose.
 
 use super::layers::{Filters, conv2d, linear};
 use super::model::Network;
@@ -6,7 +6,7 @@ use super::norm::{BatchNorm, batch_norm};
 use crate::graph::{Init, Var};
 use crate::ops::{Conv2dOptions, Pool2dOptions};
 
-/// LeNet-5 (LeCun and others, *Gradient-Based Learning Applied to Document Recognition*, 1998) on 28×28 or 32×32 pictures:
+/// LeNet-5 (LeCun and others, *Gradient-Based Learning Applied to Document Recognition*, 1998) on 28×28 or 32×32 images:
 /// two 5×5 convolutions, each followed by a mean over 2×2 and tanh, then three affine layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LeNet5 {
@@ -23,7 +23,7 @@ impl Default for LeNet5 {
 impl Network for LeNet5 {
     #[track_caller]
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
-        // The original's pictures are 32×32, digits in the middle.
+        // The original's images are 32×32, digits in the middle.
         let padding = if images.shape().get(2) == Some(&28) { 2 } else { 0 };
         let h = conv2d(images, "conv1", Filters::new(6, 5).padding(padding)).tanh().avg_pool2d(2);
         let h = conv2d(h, "conv2", Filters::new(16, 5)).tanh().avg_pool2d(2);
@@ -37,7 +37,7 @@ impl Network for LeNet5 {
 /// overlapping pools, two groups in the second, fourth and fifth convolution, and dropout before the affine layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AlexNet {
-    /// Filters of the first convolution, an even number: 96 in the original, on 227×227 pictures.
+    /// Filters of the first convolution, an even number: 96 in the original, on 227×227 images.
     pub width: usize,
     /// Units of the two hidden affine layers: 4096 in the original.
     pub hidden: usize,
@@ -74,7 +74,7 @@ impl Network for AlexNet {
 }
 
 /// A network of the shape of VGG (Simonyan and Zisserman, *Very Deep Convolutional Networks*, 2014): stacks of 3×3
-/// convolutions, each followed by a pool that halves the picture, then affine layers.
+/// convolutions, each followed by a pool that halves the image, then affine layers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vgg {
     /// How many filters and how many convolutions each stack has: 64, 128, 256, 512, 512 and 2, 2, 3, 3, 3 in VGG-16.
@@ -115,7 +115,7 @@ impl Network for Vgg {
     }
 }
 
-/// A residual network for small pictures (He and others, *Deep Residual Learning for Image Recognition*, 2015, section
+/// A residual network for small images (He and others, *Deep Residual Learning for Image Recognition*, 2015, section
 /// 4.2): a convolution, three stages of blocks with `width`, 2 `width` and 4 `width` filters, the mean of each channel and
 /// an affine layer. Three blocks in each stage make ResNet-20.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -129,7 +129,7 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    /// ResNet-20 for pictures 3×32×32 of ten classes.
+    /// ResNet-20 for images 3×32×32 of ten classes.
     pub fn twenty() -> Self {
         Self { blocks: 3, width: 16, output: 10 }
     }
@@ -150,11 +150,11 @@ impl Network for ResNet {
     }
 }
 
-/// Two 3×3 convolutions beside a shortcut: relu(f(x) + x). Where the picture is halved, the shortcut takes every second
+/// Two 3×3 convolutions beside a shortcut: relu(f(x) + x). Where the image is halved, the shortcut takes every second
 /// pixel and pads the new channels with zeros (option A of the paper), so that it has no parameters.
 ///
 /// # Errors
-/// Recorded on the graph: no pictures, or fewer filters than channels.
+/// Recorded on the graph: no images, or fewer filters than channels.
 #[track_caller]
 pub fn residual_block<'g>(x: Var<'g>, name: &str, filters: usize, stride: usize) -> Var<'g> {
     let h = conv_norm(x, &format!("{name}.1"), filters, stride).relu();
@@ -178,7 +178,7 @@ fn conv_norm<'g>(x: Var<'g>, name: &str, filters: usize, stride: usize) -> Var<'
     batch_norm(conv2d(x, &format!("{name}.conv"), filters), &format!("{name}.norm"), BatchNorm::default())
 }
 
-/// An autoencoder: two convolutions that halve the picture, and two transposed ones that double it again.
+/// An autoencoder: two convolutions that halve the image, and two transposed ones that double it again.
 ///
 /// ```
 /// use dagrad::{Graph, nn, Reduction};
@@ -191,7 +191,7 @@ fn conv_norm<'g>(x: Var<'g>, name: &str, filters: usize, stride: usize) -> Var<'
 /// ```
 ///
 /// # Errors
-/// Recorded on the graph: no pictures, or sizes that are no multiples of 4.
+/// Recorded on the graph: no images, or sizes that are no multiples of 4.
 #[track_caller]
 pub fn autoencoder<'g>(images: Var<'g>, width: usize) -> Var<'g> {
     let channels = images.shape().get(1).copied().unwrap_or(0);

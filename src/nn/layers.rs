@@ -33,12 +33,12 @@ impl Filters {
         Self { options: self.options.padding(padding), ..self }
     }
 
-    /// How far apart in the picture the pixels that a filter sees are: 1 for neighbours.
+    /// How far apart in the image the pixels under neighbouring weights are: 1 for neighbours.
     pub fn dilation(self, dilation: impl Into<Pair>) -> Self {
         Self { options: self.options.dilation(dilation), ..self }
     }
 
-    /// Into how many groups channels and filters are cut. The filters of a group see the channels of that group only.
+    /// How many groups channels and filters are divided into. The filters of a group read the channels of that group only.
     pub fn groups(self, groups: usize) -> Self {
         Self { options: self.options.groups(groups), ..self }
     }

@@ -140,11 +140,11 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
             return Err(Error::setting("accuracy", message));
         }
         let logits = self.predict(images)?;
-        let right = logits
+        let correct = logits
             .outer_iter()
             .zip(labels)
             .filter(|(row, label)| argmax(row.iter()) == Some(**label as usize));
-        Ok(right.count() as f64 / labels.len() as f64)
+        Ok(correct.count() as f64 / labels.len() as f64)
     }
 
     /// The gradient of the loss in each trainable parameter, by name.
@@ -173,16 +173,16 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         let names: Vec<String> = self.store.trainable().map(str::to_string).collect();
         let mut found = BTreeMap::new();
         for name in names {
-            let Some(mut slopes) = self.store.get(&name).map(|values| values.to_owned()) else { continue };
-            for (element, slope) in slopes.indexed_iter_mut() {
-                *slope = self.slope(&name, element.slice(), images, labels)?;
+            let Some(mut gradient) = self.store.get(&name).map(|values| values.to_owned()) else { continue };
+            for (element, derivative) in gradient.indexed_iter_mut() {
+                *derivative = self.central_difference(&name, element.slice(), images, labels)?;
             }
-            found.insert(name, slopes);
+            found.insert(name, gradient);
         }
         Ok(found)
     }
 
-    fn slope(
+    fn central_difference(
         &mut self,
         name: &str,
         element: &[usize],

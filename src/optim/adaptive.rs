@@ -1,4 +1,4 @@
-//! Descent with a step of its own for each number.
+//! Gradient descent with a learning rate for each element.
 
 use super::{LearningRate, Optimizer, state};
 use crate::graph::{Graph, Init, Var};

@@ -1,10 +1,10 @@
-//! What is done to gradients before an optimizer sees them.
+//! Changes to gradients before an optimizer reads them: decay and clipping.
 
 use super::Optimizer;
 use crate::error::{OpError, Problem, Site};
 use crate::graph::{Graph, Var};
 
-/// Hands on other gradients to the optimizer within. Made by methods of [`Optimizer`].
+/// An optimizer that gets decayed or clipped gradients. Made by methods of [`Optimizer`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adjusted<O> {
     optimizer: O,

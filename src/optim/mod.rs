@@ -28,7 +28,7 @@ pub trait Optimizer {
     /// Adds λ p to the gradient of each parameter p: the gradient of λ/2 Σ p², which draws parameters towards 0.
     /// ([`AdamW`] draws them there beside the gradient.)
     ///
-    /// What is said last happens first: `sgd.weight_decay(1e-4).clip_norm(1.0)` clips the gradient of the loss, and then
+    /// The last call acts first: `sgd.weight_decay(1e-4).clip_norm(1.0)` clips the gradient of the loss, and then
     /// adds the decay.
     #[track_caller]
     fn weight_decay(self, factor: f64) -> Adjusted<Self>
@@ -47,8 +47,8 @@ pub trait Optimizer {
         Adjusted::new(self, Adjustment::ClipValue(most))
     }
 
-    /// Bounds the length of all gradients together: g ← g · min(1, most / (‖g‖ + 10⁻⁶)), with the root ‖g‖ of the sum of
-    /// the squares of all numbers of all gradients (Pascanu et al. 2013).
+    /// Bounds the norm of all gradients together: g ← g · min(1, most / (‖g‖ + 10⁻⁶)), where ‖g‖ is the root of the sum of
+    /// all squares (Pascanu et al. 2013).
     #[track_caller]
     fn clip_norm(self, most: f64) -> Adjusted<Self>
     where

@@ -1,4 +1,4 @@
-//! Descent along the gradient, with and without inertia.
+//! Gradient descent, with and without momentum.
 
 use super::{LearningRate, Optimizer, state};
 use crate::graph::{Graph, Var};

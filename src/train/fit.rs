@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ndarray::{ArrayView1, ArrayView4, Ix2};
 
-use super::observer::{Observer, Step};
+use super::observer::{Observer, TrainStep};
 use super::progress::{Progress, Reporter};
 use crate::compile::Plan;
 use crate::data::Dataset;
@@ -35,7 +35,7 @@ impl Default for FitOptions {
     }
 }
 
-/// What an epoch brought.
+/// The results of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Epoch {
     /// Its number, from 1.
@@ -55,7 +55,7 @@ pub struct Epoch {
 /// Batch size of evaluations.
 const EVALUATION_BATCH: usize = 500;
 
-/// Trains a model and answers what each epoch brought.
+/// Trains a model and returns the results of each epoch.
 ///
 /// The order of samples is shuffled anew each epoch, as a function of seed and epoch alone; evaluations run
 /// in evaluation mode. Same seeds, same bits.
@@ -72,18 +72,18 @@ pub fn fit<N: Network>(
     fit_observed(model, optimizer, train, test, options, &mut ())
 }
 
-/// Like [`fit`], and tells `observer` of each step and epoch.
+/// Like [`fit`], and calls `observer` after each step and epoch.
 ///
 /// ```
 /// use dagrad::nn::{Model, SimpleConvNet};
 /// use dagrad::optim::Adam;
-/// use dagrad::train::{FitOptions, Observer, Progress, Step, fit_observed};
+/// use dagrad::train::{FitOptions, Observer, Progress, TrainStep, fit_observed};
 ///
 /// /// Keeps the loss of each step.
 /// struct Losses(Vec<f64>);
 ///
 /// impl Observer for Losses {
-///     fn step(&mut self, step: &Step) -> dagrad::Result<()> {
+///     fn step(&mut self, step: &TrainStep) -> dagrad::Result<()> {
 ///         self.0.push(step.loss);
 ///         Ok(())
 ///     }
@@ -100,7 +100,7 @@ pub fn fit<N: Network>(
 /// ```
 ///
 /// # Errors
-/// As [`fit`]; the observer's own, which end the training.
+/// As [`fit`]; an error of the observer, which ends the training.
 pub fn fit_observed<N: Network>(
     model: &mut Model<N>,
     optimizer: &dyn Optimizer,
@@ -114,22 +114,22 @@ pub fn fit_observed<N: Network>(
     }
     check_data(model, train, "training data")?;
     check_data(model, test, "test data")?;
-    let mut steps = Steps::new(train, options.batch);
+    let mut steps = TrainSteps::new(train, options.batch);
     let mut reporter = Reporter::new(options.progress, options.epochs, train.len().div_ceil(options.batch));
     let mut epochs = Vec::with_capacity(options.epochs);
     for number in 1..=options.epochs {
         let start = Instant::now();
         train.epoch_order(options.seed, number as u64, &mut steps.order);
-        let (mut total, mut right) = (0.0, 0);
+        let (mut total, mut correct) = (0.0, 0);
         for first in (0..train.len()).step_by(options.batch) {
             let samples = first..(first + options.batch).min(train.len());
-            let (loss, correct) = steps.step(model, optimizer, train, samples.clone())?;
+            let (loss, batch_correct) = steps.step(model, optimizer, train, samples.clone())?;
             total += loss * samples.len() as f64;
-            right += correct;
-            let accuracy = right as f64 / samples.end as f64;
+            correct += batch_correct;
+            let accuracy = correct as f64 / samples.end as f64;
             let images_per_second = samples.end as f64 / start.elapsed().as_secs_f64();
             let step =
-                Step { epoch: number, number: model.store().step(), loss, accuracy, images_per_second };
+                TrainStep { epoch: number, number: model.store().step(), loss, accuracy, images_per_second };
             reporter.step(&step);
             observer.step(&step)?;
         }
@@ -145,7 +145,7 @@ pub fn fit_observed<N: Network>(
     Ok(epochs)
 }
 
-/// The fraction of samples that a model tells right, in evaluation mode.
+/// The accuracy of a model: the fraction of samples whose prediction is correct, in evaluation mode.
 ///
 /// # Errors
 /// Images that do not fit the model; no samples.
@@ -158,19 +158,19 @@ fn examine<N: Network>(model: &mut Model<N>, data: &Dataset, most: usize) -> Res
     check_data(model, data, "evaluation data")?;
     let count = data.len().min(most);
     let order: Vec<usize> = (0..count).collect();
-    let (mut right, mut loss) = (0, 0.0);
+    let (mut correct, mut loss) = (0, 0.0);
     for samples in order.chunks(EVALUATION_BATCH) {
         let (images, labels) = data.batch(samples)?;
         let logits = model.predict(&images)?;
         for (row, &label) in logits.outer_iter().zip(&labels) {
-            right += usize::from(argmax(row.iter()) == Some(label as usize));
+            correct += usize::from(argmax(row.iter()) == Some(label as usize));
             loss += cross_entropy(row, label as usize);
         }
     }
-    Ok((right as f64 / count as f64, loss / count as f64))
+    Ok((correct as f64 / count as f64, loss / count as f64))
 }
 
-/// ln Σ e^x − x of the label, with the largest x taken off first so that nothing overflows.
+/// ln Σ e^x − x of the label, with the largest x subtracted first so that nothing overflows.
 fn cross_entropy(logits: ArrayView1<'_, f32>, label: usize) -> f64 {
     let logits = logits.iter().map(|&logit| f64::from(logit));
     let largest = logits.clone().fold(f64::NEG_INFINITY, f64::max);
@@ -190,14 +190,14 @@ fn check_data<N: Network>(model: &Model<N>, data: &Dataset, name: &str) -> Resul
 }
 
 /// Training steps on batches: compiled once for each batch size, with buffers that are used again.
-struct Steps {
+struct TrainSteps {
     plans: HashMap<usize, Plan<f32>>,
     order: Vec<usize>,
     images: Vec<f32>,
     labels: Vec<u32>,
 }
 
-impl Steps {
+impl TrainSteps {
     fn new(data: &Dataset, batch: usize) -> Self {
         let largest = batch.min(data.len());
         Self {
@@ -208,8 +208,8 @@ impl Steps {
         }
     }
 
-    /// One step on the samples at `range` in this epoch's order; answers the loss before it, and how many samples were told
-    /// right.
+    /// One step on the samples at `range` in this epoch's order. Returns the loss and the number of correct predictions
+    /// before it.
     fn step<N: Network>(
         &mut self,
         model: &mut Model<N>,
@@ -232,9 +232,10 @@ impl Steps {
         let (store, workspace) = model.parts();
         let outputs = plan.run(store, workspace, &feeds)?;
         let logits = outputs.at(1).and_then(|logits| logits.into_dimensionality::<Ix2>().ok());
-        let answers = logits.iter().flat_map(|logits| logits.outer_iter().map(|row| argmax(row.iter())));
-        let right = answers.zip(&*labels).filter(|(answer, label)| *answer == Some(**label as usize)).count();
-        Ok((outputs.scalar(0).map_or(f64::NAN, f64::from), right))
+        let predictions = logits.iter().flat_map(|logits| logits.outer_iter().map(|row| argmax(row.iter())));
+        let is_correct = |(predicted, label): &(Option<usize>, &u32)| *predicted == Some(**label as usize);
+        let correct = predictions.zip(&*labels).filter(is_correct).count();
+        Ok((outputs.scalar(0).map_or(f64::NAN, f64::from), correct))
     }
 }
 

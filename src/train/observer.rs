@@ -1,16 +1,16 @@
-//! Being told how training goes.
+//! Callbacks of training.
 
 use super::fit::Epoch;
 use crate::error::Result;
 use crate::run::Store;
 
-/// Is told of each step and epoch of [`fit_observed`](super::fit_observed). An error ends the training.
+/// Is called after each step and epoch of [`fit_observed`](super::fit_observed). An error ends the training.
 pub trait Observer {
     /// After a step.
     ///
     /// # Errors
     /// Whatever should end the training.
-    fn step(&mut self, _step: &Step) -> Result<()> {
+    fn step(&mut self, _step: &TrainStep) -> Result<()> {
         Ok(())
     }
 
@@ -23,19 +23,19 @@ pub trait Observer {
     }
 }
 
-/// Nobody listens.
+/// Observes nothing.
 impl Observer for () {}
 
-/// What a step brought.
+/// The results of a training step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Step {
+pub struct TrainStep {
     /// The epoch, from 1.
     pub epoch: usize,
-    /// How many steps the model has made in its life.
+    /// How many steps the model has been trained for in all.
     pub number: u64,
     /// The mean loss of the batch before the step.
     pub loss: f64,
-    /// The share of this epoch's samples so far that were told right, each just before the step that used it.
+    /// The accuracy on this epoch's samples so far, each judged just before the step that used it.
     pub accuracy: f64,
     /// Images per second in this epoch so far.
     pub images_per_second: f64,

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use super::fit::Epoch;
-use super::observer::Step;
+use super::observer::TrainStep;
 
 /// What training prints: to standard error, so that results on standard output stay clean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,11 +31,11 @@ impl Reporter {
         Self { epochs, lines: progress != Progress::Quiet, bar }
     }
 
-    pub(super) fn step(&mut self, step: &Step) {
+    pub(super) fn step(&mut self, step: &TrainStep) {
         if let Some(bar) = &self.bar {
-            let Step { epoch, loss, accuracy, images_per_second, .. } = step;
+            let TrainStep { epoch, loss, accuracy, images_per_second, .. } = step;
             bar.advance(format!(
-                "epoch {epoch}/{}  loss {loss:.4}  {:.1} % right  {images_per_second:.0} images/s",
+                "epoch {epoch}/{}  loss {loss:.4}  accuracy {:.1} %  {images_per_second:.0} images/s",
                 self.epochs,
                 100.0 * accuracy,
             ));

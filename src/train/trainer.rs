@@ -66,7 +66,7 @@ impl<T: Precision> Trainer<T> {
         Ok(Self { plan, store, workspace })
     }
 
-    /// Runs one step on a batch and answers the loss before it.
+    /// Runs one step on a batch and returns the loss before it.
     ///
     /// # Errors
     /// A value that does not fit its input.
@@ -75,7 +75,7 @@ impl<T: Precision> Trainer<T> {
         outputs.scalar(0).ok_or_else(|| Error::setting("loss", "it holds indices, not real numbers"))
     }
 
-    /// Where the time of a step on a batch goes. The parameters stay as they are.
+    /// Times each step of the plan on a batch. The parameters stay as they are.
     ///
     /// # Errors
     /// A value that does not fit its input.
@@ -118,7 +118,7 @@ impl<T: Precision> Trainer<T> {
         (&mut self.store, &mut self.workspace)
     }
 
-    /// The parameters, for whoever trains or evaluates on with another graph.
+    /// The parameters, to train or evaluate on with another graph.
     pub fn into_store(self) -> Store<T> {
         self.store
     }

@@ -88,7 +88,7 @@ struct Decoded {
     orientation: u16,
 }
 
-/// Reads a file of either kind. What it is tells its beginning, not its name.
+/// Reads a file of either kind. The first bytes decide which, not its name.
 fn decode(path: &Path) -> std::result::Result<Decoded, String> {
     let mut file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
     let start = file.fill_buf().map_err(|error| error.to_string())?;
@@ -182,7 +182,7 @@ fn luma(pixel: &[u8]) -> u8 {
     (weighted.sum::<u32>() / 10_000) as u8
 }
 
-/// The orientation that Exif data tell, 1 to 8: a TIFF header, in either order of bytes, and a table in which the entry 0x112
+/// The orientation in Exif data, 1 to 8: a TIFF header, in either order of bytes, and a table in which the entry 0x112
 /// holds one short number.
 fn orientation(exif: &[u8]) -> Option<u16> {
     let is_little = match exif.get(..4)? {

@@ -1,4 +1,4 @@
-//! What a network has learned, and what its layers answer.
+//! Filters and feature maps.
 
 use ndarray::{Array4, ArrayD, Axis, s};
 
@@ -54,7 +54,7 @@ pub(super) fn filter_tiles(weight: &ArrayD<f32>) -> Tiles {
     }
 }
 
-/// What a layer makes of an image.
+/// The feature maps of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureMaps {
     /// The name that the value was given, or its layer and operation.
@@ -65,8 +65,8 @@ pub struct FeatureMaps {
     pub tiles: Tiles,
 }
 
-/// What each layer of a network makes of the first of `images` `[N, C, H, W]`: the results of convolutions with their bias,
-/// of pools, and of functions such as relu, as long as they are pictures of more than one pixel.
+/// The feature maps of each layer for the first of `images` `[N, C, H, W]`: the results of convolutions with their bias,
+/// of pools, and of functions such as relu, as long as they have more than one pixel.
 ///
 /// ```
 /// use dagrad::nn::{Model, SimpleConvNet};
@@ -105,7 +105,7 @@ pub fn feature_maps<N: Network>(model: &mut Model<N>, images: &Array4<f32>) -> R
     Ok(shown.iter().filter_map(|&map| show(map)).collect())
 }
 
-/// The pictures of more than one pixel that layers hand on: of the operations of one named layer only the last.
+/// The feature maps of more than one pixel: of the operations of one named layer only the last.
 pub(super) fn maps(graph: &Graph) -> Vec<Var<'_>> {
     let dag = graph.dag();
     let is_map = |id: &NodeId| {
@@ -113,9 +113,9 @@ pub(super) fn maps(graph: &Graph) -> Vec<Var<'_>> {
         let pixels: usize = shape.iter().skip(2).product();
         let is_layer = dag.op(*id).is_some_and(|op| {
             // A window of one pixel that multiplies nothing only moves numbers.
-            let looks = op.window().is_some_and(|window| window.kernel != [1; 2]);
+            let is_window = op.window().is_some_and(|window| window.kernel != [1; 2]);
             let multiplies = op.macs(&dag.operand_types(*id), &dag.node(*id).ty) > 0;
-            looks || multiplies || (op.elementwise().is_some() && dag.operands(*id).len() == 1)
+            is_window || multiplies || (op.elementwise().is_some() && dag.operands(*id).len() == 1)
         });
         let layer = &dag.node(*id).layer;
         let goes_on = layer.is_some() && dag.consumers(*id).any(|reader| dag.node(reader).layer == *layer);
@@ -124,7 +124,7 @@ pub(super) fn maps(graph: &Graph) -> Vec<Var<'_>> {
     dag.ids().filter(|id| dag.op(*id).is_some()).filter(is_map).map(|id| graph.var(id)).collect()
 }
 
-/// What a map is called.
+/// The name of a map.
 pub(super) fn map_name(map: Var<'_>) -> String {
     let dag = map.graph().dag();
     let node = dag.node(map.id());

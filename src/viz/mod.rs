@@ -1,13 +1,15 @@
-//! Pictures and pages for people who would rather look than read.
+//! Charts, images and reports.
 //!
-//! - [`filters`] and [`feature_maps`] show what a network has learned and what its layers answer, as [`Tiles`];
-//! - [`input_gradient`], [`occlusion`] and [`grad_cam`] say where it looks, and [`overlay`] lays that over an image;
-//! - [`Report`] puts all of it, with learning curves, the graph, time and memory, on one page.
+//! - [`filters`] and [`feature_maps`] show filters and the outputs of layers, as [`Tiles`];
+//! - [`input_gradient`], [`occlusion`] and [`grad_cam`] compute saliency, and [`overlay`] lays it over an image;
+//! - [`Report`] puts all of it, with learning curves, graph, time and memory, into one file;
+//! - [`TensorBoard`] writes a log of a training run.
 
 mod image;
 mod maps;
 mod report;
 mod saliency;
+mod tensorboard;
 mod tiles;
 
 pub use image::{Image, read_image};
@@ -17,4 +19,5 @@ pub use maps::{FeatureMaps, feature_maps, filters};
 pub use report::memory_part;
 pub use report::{Report, Start};
 pub use saliency::{Occlusion, grad_cam, input_gradient, occlusion, overlay};
+pub use tensorboard::TensorBoard;
 pub use tiles::Tiles;

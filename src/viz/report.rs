@@ -1,4 +1,4 @@
-//! A page about training runs and networks: one HTML file that needs nothing else, not even a network.
+//! A report about training runs and networks: one HTML file that needs no other file and no connection.
 //!
 //! The page is put together by `maud`, whose templates are checked when the crate is compiled. Each section has a file
 //! of its own.
@@ -26,7 +26,7 @@ use crate::nn::{Model, Network};
 use crate::optim::Optimizer;
 use crate::train::Epoch;
 
-/// A page in the making.
+/// A report to which runs, tables and networks are added.
 ///
 /// ```
 /// use dagrad::nn::{Model, SimpleConvNet};
@@ -72,7 +72,7 @@ struct Table {
 }
 
 impl Report {
-    /// An empty page.
+    /// An empty report.
     pub fn new(title: impl Into<String>) -> Self {
         Self { title: title.into(), runs: Vec::new(), tables: Vec::new(), networks: Vec::new() }
     }
@@ -92,8 +92,8 @@ impl Report {
         });
     }
 
-    /// Adds all about a trained network: its first filters before and after, what its layers answer to an image, what
-    /// it mistakes for what, where it looks, its graph, and what a training step costs in time and memory.
+    /// Adds all about a trained network: its first filters before and after, feature maps, saliency, confusion
+    /// matrix, worst predictions, its graph, and what a training step costs in time and memory.
     ///
     /// `optimizer` is only timed: the model's parameters stay as they are.
     ///
@@ -114,7 +114,7 @@ impl Report {
         Ok(())
     }
 
-    /// The page.
+    /// The report as HTML.
     ///
     /// # Errors
     /// A chart that cannot be drawn.
@@ -160,7 +160,7 @@ impl Report {
         }
     }
 
-    /// Writes the page to a file. Folders on the way are made.
+    /// Writes the report to a file. Folders on the way are made.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -187,7 +187,7 @@ impl Table {
     }
 }
 
-/// A part of a network's section, under a heading. `about` says what is to be seen.
+/// A part of a network's section, under a heading. `about` explains it.
 fn part(heading: &str, about: &str, content: Markup) -> Markup {
     html! {
         section class=(heading.to_lowercase().replace(' ', "-")) {

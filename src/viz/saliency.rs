@@ -1,6 +1,6 @@
-//! Where a network looks.
+//! Saliency: which pixels matter for a prediction.
 //!
-//! Each function answers an array `[N, H, W]`: for each pixel of each image, how much it matters for the logit of a class.
+//! Each function returns an array `[N, H, W]`: for each pixel of each image, how much it matters for the logit of a class.
 
 use ndarray::{Array1, Array3, Array4, ArrayD, ArrayView2, ArrayView3, Axis, Zip, s};
 
@@ -31,20 +31,20 @@ const BATCH: usize = 128;
 ///
 /// # Errors
 /// Images that do not fit the model; another number of classes than of images, or a class out of range; a network whose
-/// answer has no derivative.
+/// logits have no derivative.
 #[track_caller]
 pub fn input_gradient<N: Network>(
     model: &mut Model<N>,
     images: &Array4<f32>,
     classes: &Array1<u32>,
 ) -> Result<Array3<f32>> {
-    let slopes = run(model, images, classes, |images, logit, _| Ok(gradients(logit, &[images])?[0]))?;
-    let sizes = slopes.mapv(f32::abs).fold_axis(Axis(1), 0.0f32, |most, &size| most.max(size));
+    let gradient = run(model, images, classes, |images, logit, _| Ok(gradients(logit, &[images])?[0]))?;
+    let sizes = gradient.mapv(f32::abs).fold_axis(Axis(1), 0.0f32, |most, &size| most.max(size));
     sizes.into_dimensionality().map_err(|error| Error::setting("images", error.to_string()))
 }
 
 /// Grad-CAM: the maps of a layer, each weighted by the mean gradient of the class's logit in it, summed, rectified, and
-/// enlarged to the image's size (Selvaraju and others, *Grad-CAM*, 2017). It shows which region speaks for the class.
+/// enlarged to the image's size (Selvaraju and others, *Grad-CAM*, 2017). It shows which region supports the class.
 ///
 /// `layer` names a layer or a value whose maps are taken; by default the last that are larger than one pixel.
 ///
@@ -140,9 +140,9 @@ impl Default for Occlusion {
     }
 }
 
-/// How much the class's logit falls when a patch covers the pixel, the mean over all places of the patch that do; below 0
+/// How much the class's logit falls when a patch covers the pixel, the mean over all positions of the patch that do; below 0
 /// where covering helps, 0 where no patch comes (Zeiler and Fergus, *Visualizing and Understanding Convolutional Networks*, 2013). It needs no
-/// gradients, but a prediction for each place.
+/// gradients, but a prediction for each position.
 ///
 /// ```
 /// use dagrad::nn::{Model, SimpleConvNet};
@@ -218,7 +218,7 @@ pub fn occlusion<N: Network>(
 /// use ndarray::{Array2, Array3};
 ///
 /// let (image, heat) = (Array3::zeros((1, 8, 8)), Array2::from_elem((8, 8), 1.0));
-/// let picture = Tiles::new([viz::overlay(image.view(), heat.view())?]).between(0.0, 1.0);
+/// let tiles = Tiles::new([viz::overlay(image.view(), heat.view())?]).between(0.0, 1.0);
 /// # Ok::<(), dagrad::Error>(())
 /// ```
 ///

@@ -1,4 +1,4 @@
-//! Arrays as pictures.
+//! Arrays as images.
 
 use std::path::Path;
 
@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 const GAP: usize = 4;
 /// Grey of what has no shade: numbers that are not finite, tiles of one number only.
 const MIDDLE: u8 = 128;
-/// The most pixels of a picture that is made.
+/// The most pixels of an image that is made.
 const MOST_PIXELS: u64 = 1 << 27;
 
-/// Pictures side by side: filters, feature maps, images. Each is `[1, height, width]`, grey, or `[3, height, width]`, red,
+/// Images side by side: filters, feature maps, photographs. Each is `[1, height, width]`, grey, or `[3, height, width]`, red,
 /// green and blue.
 ///
 /// Each tile goes from black, its least number, to white, its greatest, unless [`shared`](Self::shared) or
@@ -29,8 +29,8 @@ const MOST_PIXELS: u64 = 1 << 27;
 ///
 /// let left_bright = array![[[1.0, -1.0], [1.0, -1.0]]];
 /// let tiles = Tiles::new([left_bright.clone(), -left_bright]).zoom(8);
-/// let picture = tiles.to_image()?;
-/// assert_eq!((picture.width(), picture.height()), (2 * 16 + 4, 16));
+/// let image = tiles.to_image()?;
+/// assert_eq!((image.width(), image.height()), (2 * 16 + 4, 16));
 /// # Ok::<(), dagrad::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -38,12 +38,12 @@ pub struct Tiles {
     tiles: Vec<Array3<f32>>,
     columns: usize,
     zoom: usize,
-    range: Range,
+    scale: Scale,
 }
 
 /// Which numbers are black and white.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Range {
+enum Scale {
     /// The least and the greatest of each tile.
     Each,
     /// The least and the greatest of all tiles.
@@ -54,7 +54,7 @@ enum Range {
 impl Tiles {
     /// Tiles in rows of eight.
     pub fn new(tiles: impl IntoIterator<Item = Array3<f32>>) -> Self {
-        Self { tiles: tiles.into_iter().collect(), columns: 8, zoom: 1, range: Range::Each }
+        Self { tiles: tiles.into_iter().collect(), columns: 8, zoom: 1, scale: Scale::Each }
     }
 
     /// An image: as it is if it is grey or of three colours, and otherwise the mean of its channels.
@@ -94,12 +94,12 @@ impl Tiles {
 
     /// The same black and white for all tiles, so that they can be compared.
     pub fn shared(self) -> Self {
-        Self { range: Range::Shared, ..self }
+        Self { scale: Scale::Shared, ..self }
     }
 
     /// Black and white at given numbers; what lies beyond is cut off.
     pub fn between(self, black: f32, white: f32) -> Self {
-        Self { range: Range::Between(black, white), ..self }
+        Self { scale: Scale::Between(black, white), ..self }
     }
 
     /// Only the first so many.
@@ -118,7 +118,7 @@ impl Tiles {
         self.tiles.is_empty()
     }
 
-    /// The picture, with transparency: grey, or of colours if a tile has some.
+    /// All tiles as one image, with transparency: grey, or in colours if a tile has some.
     ///
     /// # Errors
     /// A tile of another number of channels than 1 or 3; more than 2²⁷ pixels.
@@ -135,20 +135,20 @@ impl Tiles {
         let all = extremes(self.tiles.iter().flatten());
         for (number, tile) in self.tiles.iter().enumerate() {
             let (column, row) = (number % self.columns, number / self.columns);
-            // Places and pixels are below the picture's size, which is bounded.
+            // Positions are below the image's size, which is bounded.
             let corner = [column * (widest * self.zoom + GAP), row * (highest * self.zoom + GAP)];
-            let (low, high) = match self.range {
-                Range::Each => extremes(tile),
-                Range::Shared => all,
-                Range::Between(black, white) => (black, white),
+            let (low, high) = match self.scale {
+                Scale::Each => extremes(tile),
+                Scale::Shared => all,
+                Scale::Between(black, white) => (black, white),
             };
             let (channels, rows, columns) = tile.dim();
-            for (y, x) in places(rows, columns) {
+            for (y, x) in grid(rows, columns) {
                 let [red, green, blue] =
                     [0, 1, 2].map(|channel| shade(tile[[channel.min(channels - 1), y, x]], low, high));
                 let pixel: &[u8] = if has_colours { &[red, green, blue, 255] } else { &[red, 255] };
                 let (left, top) = (corner[0] + x * self.zoom, corner[1] + y * self.zoom);
-                for (line, dot) in places(self.zoom, self.zoom) {
+                for (line, dot) in grid(self.zoom, self.zoom) {
                     let start = ((top + line) * width as usize + left + dot) * pixel_bytes;
                     bytes[start..][..pixel_bytes].copy_from_slice(pixel);
                 }
@@ -157,7 +157,7 @@ impl Tiles {
         Ok(Image { size: [width, height], channels: pixel_bytes, bytes })
     }
 
-    /// Width and height of the picture in pixels; never 0.
+    /// Width and height of the image in pixels; never 0.
     fn size(&self) -> Result<[u32; 2]> {
         let columns = self.columns.min(self.tiles.len());
         let [widest, highest] = self.largest();
@@ -168,7 +168,7 @@ impl Tiles {
         let size = length(columns, widest).zip(length(self.tiles.len().div_ceil(self.columns), highest));
         let size = size.filter(|(width, height)| u64::from(*width) * u64::from(*height) <= MOST_PIXELS);
         size.map(|(width, height)| [width, height]).ok_or_else(|| {
-            Error::setting("zoom", format!("the picture would have more than {MOST_PIXELS} pixels"))
+            Error::setting("zoom", format!("the image would have more than {MOST_PIXELS} pixels"))
         })
     }
 
@@ -178,7 +178,7 @@ impl Tiles {
         sizes.fold([0; 2], |[width, height], size| [width.max(size[0]), height.max(size[1])])
     }
 
-    /// The picture as a PNG file.
+    /// The image as a PNG file.
     ///
     /// # Errors
     /// As [`to_image`](Self::to_image).
@@ -186,7 +186,7 @@ impl Tiles {
         self.to_image()?.to_png().map_err(|error| Error::setting("tiles", error.to_string()))
     }
 
-    /// Writes the picture to a PNG file. Folders on the way are made.
+    /// Writes the image to a PNG file. Folders on the way are made.
     ///
     /// # Errors
     /// As [`to_image`](Self::to_image); a file that cannot be written.
@@ -194,12 +194,12 @@ impl Tiles {
         write_file(path.as_ref(), &self.to_png()?)
     }
 
-    /// The picture as an address that holds all of it.
-    pub(super) fn address(&self) -> Result<String> {
+    /// The image as a `data:` URL.
+    pub(super) fn data_url(&self) -> Result<String> {
         Ok(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(self.to_png()?)))
     }
 
-    /// Enlarged as far as the picture is no wider than `most` pixels, and the width that it has then.
+    /// Enlarged as far as the image is no wider than `most` pixels, and the width that it has then.
     #[doc(hidden)]
     pub fn fitted(self, most: usize) -> Result<(Self, u32)> {
         let columns = self.columns.min(self.tiles.len());
@@ -212,7 +212,7 @@ impl Tiles {
 }
 
 /// All rows and columns of a grid, row by row.
-fn places(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
+fn grid(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows).flat_map(move |row| (0..columns).map(move |column| (row, column)))
 }
 
@@ -224,8 +224,8 @@ fn extremes<'a>(values: impl IntoIterator<Item = &'a f32>) -> (f32, f32) {
 
 fn shade(value: f32, low: f32, high: f32) -> u8 {
     let (value, low, high) = (f64::from(value), f64::from(low), f64::from(high));
-    let place = (value - low) / (high - low);
-    if value.is_finite() && low != high && place.is_finite() { (255.0 * place).round() as u8 } else { MIDDLE }
+    let level = (value - low) / (high - low);
+    if value.is_finite() && low != high && level.is_finite() { (255.0 * level).round() as u8 } else { MIDDLE }
 }
 
 /// Writes a file. Folders on the way are made.

@@ -63,7 +63,7 @@ fn second_derivatives_go_through_checkpoints() -> dagrad::Result<()> {
 
 #[test]
 fn the_gradient_of_a_gradient_penalty_reads_copies() -> dagrad::Result<()> {
-    let slope = |checkpoint: bool| -> dagrad::Result<f64> {
+    let gradient = |checkpoint: bool| -> dagrad::Result<f64> {
         let graph = Graph::new();
         let x = graph.param("x", [3], Init::Constant(0.4));
         let y = if checkpoint { (x * 2.0).checkpoint(|x| x.powi(3).exp()) } else { (x * 2.0).powi(3).exp() };
@@ -72,6 +72,6 @@ fn the_gradient_of_a_gradient_penalty_reads_copies() -> dagrad::Result<()> {
         let plan = Plan::<f64>::compile(&graph, &[second])?;
         Ok(plan.run(&mut Store::new(0), &mut Workspace::new(1)?, &[])?.scalar(0).unwrap_or(f64::NAN))
     };
-    assert_eq!(slope(true)?, slope(false)?);
+    assert_eq!(gradient(true)?, gradient(false)?);
     Ok(())
 }

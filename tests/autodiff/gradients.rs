@@ -10,13 +10,13 @@ fn the_same_array_twice_receives_both_gradients() {
     let graph = Graph::new();
     let x = graph.input("x", [3]);
     let given = array(&[3], &[1.0, -2.0, 0.5]);
-    let slope = |y: Var<'_>| gradients_of_sum(y, &[x], &[x.feed(&given)]).remove(0);
-    assert_eq!(slope(x + x), array(&[3], &[2.0; 3]));
-    assert_eq!(slope(x - x), array(&[3], &[0.0; 3]));
-    assert_eq!(slope(x * x), &given * 2.0);
-    assert_eq!(slope(x * x * x), given.mapv(|x| 3.0 * x * x));
-    assert_close(&slope(x / x), &array(&[3], &[0.0; 3]), 1e-15);
-    assert_eq!(slope(x.gate(x)), array(&[3], &[1.0, 0.0, 1.0]));
+    let gradient = |y: Var<'_>| gradients_of_sum(y, &[x], &[x.feed(&given)]).remove(0);
+    assert_eq!(gradient(x + x), array(&[3], &[2.0; 3]));
+    assert_eq!(gradient(x - x), array(&[3], &[0.0; 3]));
+    assert_eq!(gradient(x * x), &given * 2.0);
+    assert_eq!(gradient(x * x * x), given.mapv(|x| 3.0 * x * x));
+    assert_close(&gradient(x / x), &array(&[3], &[0.0; 3]), 1e-15);
+    assert_eq!(gradient(x.gate(x)), array(&[3], &[1.0, 0.0, 1.0]));
 }
 
 #[test]
@@ -39,9 +39,9 @@ fn an_array_and_its_transpose_both_count() {
     let x = graph.input("x", [3, 3]);
     let given = numbers(&[3, 3], 4);
     // Σ (x · xᵀ) = Σⱼ (Σᵢ xᵢⱼ)², so the gradient is twice each column's sum.
-    let slope = gradients_of_sum(x.matmul(x.transpose()), &[x], &[x.feed(&given)]).remove(0);
+    let gradient = gradients_of_sum(x.matmul(x.transpose()), &[x], &[x.feed(&given)]).remove(0);
     let sums = given.sum_axis(ndarray::Axis(0)) * 2.0;
-    assert_close(&slope, &sums.broadcast(vec![3, 3]).unwrap().to_owned(), 1e-14);
+    assert_close(&gradient, &sums.broadcast(vec![3, 3]).unwrap().to_owned(), 1e-14);
     let square = gradients_of_sum(x * x.transpose(), &[x], &[x.feed(&given)]).remove(0);
     assert_close(&square, &(&given.t() * 2.0).as_standard_layout().to_owned(), 1e-14);
 }
@@ -53,14 +53,14 @@ fn broadcasting_is_summed_back_over_exactly_the_axes_that_repeat() {
         let graph = Graph::new();
         let (x, b) = (graph.input("x", [2, 3, 4, 5]), graph.input("b", shape));
         let bias = numbers(shape, 2);
-        let slope = gradients_of_sum(x * b, &[b], &[x.feed(&image), b.feed(&bias)]).remove(0);
+        let gradient = gradients_of_sum(x * b, &[b], &[x.feed(&image), b.feed(&bias)]).remove(0);
         let mut expected = image.clone();
         let lead = 4 - shape.len();
         (0..lead).for_each(|_| expected = expected.sum_axis(ndarray::Axis(0)));
         for axis in (0..shape.len()).filter(|&axis| shape[axis] == 1) {
             expected = expected.sum_axis(ndarray::Axis(axis)).insert_axis(ndarray::Axis(axis));
         }
-        assert_close(&slope, &expected.as_standard_layout().to_owned(), 1e-13);
+        assert_close(&gradient, &expected.as_standard_layout().to_owned(), 1e-13);
     }
 }
 
@@ -107,15 +107,15 @@ fn several_outputs_add_their_gradients() {
 }
 
 #[test]
-fn relu_has_slope_0_at_0_and_lets_nan_through() {
+fn relu_has_gradient_0_at_0_and_lets_nan_through() {
     let graph = Graph::new();
     let x = graph.input("x", [5]);
     let given = array(&[5], &[-1.0, 0.0, -0.0, 2.0, f64::NAN]);
     let y = value(x.relu(), &[x.feed(&given)]);
     assert_eq!(y.as_slice().unwrap()[..4], [0.0, 0.0, 0.0, 2.0]);
     assert!(y[4].is_nan(), "a diverging network shows");
-    let slope = gradients_of_sum(x.relu(), &[x], &[x.feed(&given)]).remove(0);
-    assert_eq!(slope.as_slice().unwrap()[..4], [0.0, 0.0, 0.0, 1.0]);
+    let gradient = gradients_of_sum(x.relu(), &[x], &[x.feed(&given)]).remove(0);
+    assert_eq!(gradient.as_slice().unwrap()[..4], [0.0, 0.0, 0.0, 1.0]);
     // The second derivative is zero everywhere, in every precision.
     let first = gradients(x.relu().powi(2).sum_all(), &[x]).unwrap()[0];
     let second = gradients_of_sum(first, &[x], &[x.feed(&given)]).remove(0);
@@ -131,12 +131,12 @@ fn a_gate_hides_what_it_holds_back() {
     let feeds = [x.feed(&given), by.feed(&gate)];
     assert_eq!(value(x.gate(by), &feeds), array(&[3], &[0.0, 0.0, 1.0]));
     let u = graph.constant(ndarray::array![f64::NAN, f64::INFINITY, 3.0]);
-    let slope = vjp(&[(x.gate(by), u)], &[x]).unwrap()[0].unwrap();
-    assert_eq!(value(slope, &feeds), array(&[3], &[0.0, 0.0, 3.0]));
+    let gradient = vjp(&[(x.gate(by), u)], &[x]).unwrap()[0].unwrap();
+    assert_eq!(value(gradient, &feeds), array(&[3], &[0.0, 0.0, 3.0]));
 }
 
 #[test]
-fn functions_at_their_edges_have_finite_slopes() {
+fn functions_at_their_edges_have_finite_gradients() {
     let graph = Graph::new();
     let x = graph.input("x", [4]);
     let given = array(&[4], &[-1e4, -750.0, 750.0, 1e4]);
@@ -145,11 +145,11 @@ fn functions_at_their_edges_have_finite_slopes() {
     }
     assert_eq!(value(x.sigmoid(), &[x.feed(&given)]), array(&[4], &[0.0, (-750f64).exp(), 1.0, 1.0]));
     let zero = array(&[4], &[0.0; 4]);
-    for (power, slope) in [(1, 1.0), (2, 0.0), (3, 0.0)] {
-        assert_eq!(gradients_of_sum(x.powi(power), &[x], &[x.feed(&zero)])[0], array(&[4], &[slope; 4]));
+    for (power, gradient) in [(1, 1.0), (2, 0.0), (3, 0.0)] {
+        assert_eq!(gradients_of_sum(x.powi(power), &[x], &[x.feed(&zero)])[0], array(&[4], &[gradient; 4]));
     }
-    let slope = gradients_of_sum(x.powi(0) + x * 0.0, &[x], &[x.feed(&zero)]).remove(0);
-    assert_eq!(slope, zero);
+    let gradient = gradients_of_sum(x.powi(0) + x * 0.0, &[x], &[x.feed(&zero)]).remove(0);
+    assert_eq!(gradient, zero);
 }
 
 #[test]
@@ -172,8 +172,8 @@ fn a_gradient_penalty_has_the_gradient_of_its_formula() {
     let (x, w) = (graph.input("x", [1, 3]), graph.param("w", [3, 1], Init::ZEROS));
     let s = x.matmul(w);
     let y = s.powi(3) * (1.0 / 3.0);
-    let slope = gradients(y.sum_all(), &[x]).unwrap()[0];
-    let loss = y.sum_all() + slope.powi(2).sum_all() * 0.5;
+    let gradient = gradients(y.sum_all(), &[x]).unwrap()[0];
+    let loss = y.sum_all() + gradient.powi(2).sum_all() * 0.5;
     let found = gradients(loss, &[w]).unwrap()[0];
     let (image, weight) = (numbers(&[1, 3], 1), numbers(&[3, 1], 2));
     let plan = Plan::<f64>::compile(&graph, &[found]).unwrap();
@@ -207,8 +207,8 @@ fn chain(length: usize) {
     for step in 0..length {
         y = if step % 2 == 0 { y.tanh() } else { y * 1.0001 + 0.0001 };
     }
-    let slope = gradients(y.sum_all(), &[x]).unwrap()[0];
-    let plan = Plan::<f64>::compile(&graph, &[y, slope]).unwrap();
+    let gradient = gradients(y.sum_all(), &[x]).unwrap()[0];
+    let plan = Plan::<f64>::compile(&graph, &[y, gradient]).unwrap();
     let given = array(&[2], &[0.3, -0.8]);
     let found = crate::common::run_plan(&plan, &mut Store::new(0), &[x.feed(&given)]).unwrap();
     assert!(found.iter().flatten().all(|value| value.is_finite()));
@@ -226,9 +226,9 @@ fn two_to_the_30_paths_take_linear_time() {
     let x = graph.input("x", []);
     let y = (0..30).fold(x, |y, _| y + y);
     let before = graph.dag().len();
-    let slope = gradients(y, &[x]).unwrap()[0];
+    let gradient = gradients(y, &[x]).unwrap()[0];
     assert!(graph.dag().len() < before + 100, "{} nodes", graph.dag().len());
-    let found = run(&[y, slope], &[x.feed(&array(&[], &[3.0]))]);
+    let found = run(&[y, gradient], &[x.feed(&array(&[], &[3.0]))]);
     assert_eq!((found[0].sum(), found[1].sum()), (3.0 * 2f64.powi(30), 2f64.powi(30)));
 }
 
@@ -238,8 +238,8 @@ fn a_value_with_20000_readers_is_differentiated_in_linear_time() {
         let graph = Graph::new();
         let x = graph.input("x", []);
         let y = (0..readers).fold(x * 0.0, |sum, _| sum + x * 2.0);
-        let slope = value(gradients(y, &[x]).unwrap()[0], &[x.feed(&array(&[], &[1.0]))]);
-        assert_eq!(slope.sum(), 2.0 * readers as f64);
+        let gradient = value(gradients(y, &[x]).unwrap()[0], &[x.feed(&array(&[], &[1.0]))]);
+        assert_eq!(gradient.sum(), 2.0 * readers as f64);
     });
 }
 
@@ -264,10 +264,10 @@ fn arrays_of_many_axes_are_differentiated() {
     let order = [7, 0, 3, 1, 2, 6, 5, 4];
     let weight = numbers(&[3, 1, 2, 2, 1, 1, 2, 1], 3);
     let y = x.permute(&order) * graph.constant(weight.clone());
-    let slope = gradients_of_sum(y, &[x], &[x.feed(&numbers(&[1, 2, 1, 2, 1, 2, 1, 3], 1))]).remove(0);
+    let gradient = gradients_of_sum(y, &[x], &[x.feed(&numbers(&[1, 2, 1, 2, 1, 2, 1, 3], 1))]).remove(0);
     let mut inverse = [0; 8];
     order.iter().enumerate().for_each(|(position, &axis)| inverse[axis as usize] = position);
-    assert_eq!(slope, weight.permuted_axes(&inverse[..]).as_standard_layout());
+    assert_eq!(gradient, weight.permuted_axes(&inverse[..]).as_standard_layout());
 }
 
 #[test]

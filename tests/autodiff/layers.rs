@@ -12,7 +12,7 @@ use ndarray::{ArrayD, Ix2, Ix4};
 /// Fails unless a maximum pooling of one plane gives these values and this gradient of their sum, in `f64`
 /// and in `f32`.
 #[track_caller]
-fn check_pool(plane: [usize; 2], values: &[f64], options: Pool2dOptions, expected: &[f64], slope: &[f64]) {
+fn check_pool(plane: [usize; 2], values: &[f64], options: Pool2dOptions, expected: &[f64], gradient: &[f64]) {
     let shape = [1, 1, plane[0], plane[1]];
     let graph = Graph::new();
     let x = graph.input("x", shape);
@@ -26,7 +26,7 @@ fn check_pool(plane: [usize; 2], values: &[f64], options: Pool2dOptions, expecte
         let close =
             found[0].len() == expected.len() && found[0].iter().zip(expected).all(|(a, b)| same(a, b));
         assert!(close, "{} instead of {expected:?}", found[0]);
-        assert_eq!(found[1], array(&shape, slope));
+        assert_eq!(found[1], array(&shape, gradient));
     }
 }
 
@@ -41,9 +41,9 @@ fn the_largest_of_four_receives_the_whole_gradient() {
 #[test]
 fn pixels_beyond_the_last_window_receive_nothing() {
     let values: Vec<f64> = (0..25).map(f64::from).collect();
-    let mut slope = [0.0; 25];
-    [6, 8, 16, 18].iter().for_each(|&at| slope[at] = 1.0);
-    check_pool([5, 5], &values, 2.into(), &[6.0, 8.0, 16.0, 18.0], &slope);
+    let mut gradient = [0.0; 25];
+    [6, 8, 16, 18].iter().for_each(|&at| gradient[at] = 1.0);
+    check_pool([5, 5], &values, 2.into(), &[6.0, 8.0, 16.0, 18.0], &gradient);
 }
 
 #[test]
@@ -79,17 +79,17 @@ fn axes_of_a_pooling_are_not_mistaken_for_each_other() {
     let options = Pool2dOptions::new([3, 2]).stride([1, 3]).padding([1, 0]);
     // Rows of 8: windows of 3×2 at rows −1, 0, 1 and columns 0, 3, 6.
     let plane = |row: usize, column: usize| values[row * 8 + column];
-    let mut slope = [0.0; 24];
+    let mut gradient = [0.0; 24];
     let mut expected = Vec::new();
     for rows in [0..2, 0..3, 1..3] {
         for columns in [0..2, 3..5, 6..8] {
             let window = rows.clone().flat_map(|row| columns.clone().map(move |column| (row, column)));
             let best = window.max_by(|a, b| plane(a.0, a.1).total_cmp(&plane(b.0, b.1))).unwrap();
-            slope[best.0 * 8 + best.1] += 1.0;
+            gradient[best.0 * 8 + best.1] += 1.0;
             expected.push(plane(best.0, best.1));
         }
     }
-    check_pool([3, 8], &values, options, &expected, &slope);
+    check_pool([3, 8], &values, options, &expected, &gradient);
 }
 
 #[test]
@@ -97,11 +97,11 @@ fn nan_is_the_maximum_wherever_it_stands() {
     for at in 0..4 {
         let mut values = [1.0, 5.0, 6.0, 2.0];
         values[at] = NAN;
-        let mut slope = [0.0; 4];
-        slope[at] = 1.0;
-        check_pool([2, 2], &values, 2.into(), &[NAN], &slope);
+        let mut gradient = [0.0; 4];
+        gradient[at] = 1.0;
+        check_pool([2, 2], &values, 2.into(), &[NAN], &gradient);
         values[at] = f64::INFINITY;
-        check_pool([2, 2], &values, 2.into(), &[f64::INFINITY], &slope);
+        check_pool([2, 2], &values, 2.into(), &[f64::INFINITY], &gradient);
     }
     check_pool([2, 2], &[1.0, NAN, f64::INFINITY, NAN], 2.into(), &[NAN], &[0.0, 1.0, 0.0, 0.0]);
 }
@@ -130,8 +130,8 @@ fn a_mean_counts_padding_forwards_and_backwards_alike() {
     let y = x.avg_pool2d(Pool2dOptions::new([2, 3]).padding([1, 0]).stride([1, 1]));
     let given = array(&[1, 1, 2, 3], &[6.0, 12.0, 18.0, 24.0, 30.0, 36.0]);
     assert_eq!(value(y, &[x.feed(&given)]), array(&[1, 1, 3, 1], &[6.0, 21.0, 15.0]));
-    let slope = gradients_of_sum(y, &[x], &[x.feed(&given)]).remove(0);
-    assert_close(&slope, &array(&[1, 1, 2, 3], &[1.0 / 3.0; 6]), 1e-15);
+    let gradient = gradients_of_sum(y, &[x], &[x.feed(&given)]).remove(0);
+    assert_close(&gradient, &array(&[1, 1, 2, 3], &[1.0 / 3.0; 6]), 1e-15);
 }
 
 /// Sizes of a convolution: image, weight, stride, padding.
@@ -160,10 +160,10 @@ fn window((_, weight, stride, padding): Sizes) -> Pool2dOptions {
 /// The convolution spelled out: patches as rows, times filters as columns.
 fn spelled_out<'g>(x: Var<'g>, w: Var<'g>, sizes: Sizes) -> Var<'g> {
     let (image, weight, ..) = sizes;
-    let places = window(sizes).window().output_size([image[2], image[3]]).unwrap();
+    let positions = window(sizes).window().output_size([image[2], image[3]]).unwrap();
     let filters = w.reshape([weight[0], weight[1] * weight[2] * weight[3]]).transpose();
     let rows = x.im2col(window(sizes)).matmul(filters);
-    rows.reshape([image[0], places[0], places[1], weight[0]]).permute(&[0, 3, 1, 2])
+    rows.reshape([image[0], positions[0], positions[1], weight[0]]).permute(&[0, 3, 1, 2])
 }
 
 #[test]
@@ -215,14 +215,14 @@ fn second_derivatives_pass_through_a_whole_network() {
 }
 
 #[test]
-fn a_bias_sums_its_gradient_over_pictures_and_places() {
+fn a_bias_sums_its_gradient_over_images_and_positions() {
     let graph = Graph::new();
     let (x, w, b) = (graph.input("x", [2, 1, 3, 4]), graph.input("w", [3, 1, 2, 2]), graph.input("b", [3]));
     let y = x.conv2d(w, Conv2dOptions::new()) + b.reshape([3, 1, 1]);
     let u = numbers(&[2, 3, 2, 3], 5);
-    let slope = gradients((y * graph.constant(u.clone())).sum_all(), &[b]).unwrap()[0];
+    let gradient = gradients((y * graph.constant(u.clone())).sum_all(), &[b]).unwrap()[0];
     let expected = u.sum_axis(ndarray::Axis(3)).sum_axis(ndarray::Axis(2)).sum_axis(ndarray::Axis(0));
-    assert_close(&value(slope, &[]), &expected, 1e-14);
+    assert_close(&value(gradient, &[]), &expected, 1e-14);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn patches_have_the_book_s_shapes_and_come_back_added_up() {
     assert_eq!(im2col(images(1).view(), window).unwrap().dim(), (9, 75));
     let columns = im2col(images(10).view(), window).unwrap();
     assert_eq!(columns.dim(), (90, 75));
-    // Row 0 is the first patch of the first picture: channel by channel, row by row.
+    // Row 0 is the first patch of the first image: channel by channel, row by row.
     assert_eq!(columns[[0, 0]], images(10)[[0, 0, 0, 0]]);
     assert_eq!(columns[[0, 5]], images(10)[[0, 0, 1, 0]]);
     assert_eq!(columns[[0, 25]], images(10)[[0, 1, 0, 0]]);
@@ -268,10 +268,10 @@ fn the_gradient_of_cross_entropy_is_softmax_minus_one_hot_over_the_batch() {
     let [x, classes, loss] = loss(&graph, [4, 3]);
     let (logits, labels) = (numbers(&[4, 3], 1) * 5.0, ndarray::array![2u32, 0, 0, 1]);
     let feeds = [x.feed(&logits), classes.feed(&labels)];
-    let slope = gradients(loss, &[x]).unwrap()[0];
+    let gradient = gradients(loss, &[x]).unwrap()[0];
     let tripled = gradients(loss * 3.0, &[x]).unwrap()[0];
     let added = gradients(loss + (loss * 0.5).exp(), &[x]).unwrap()[0];
-    let found = run(&[x.softmax(1), loss, slope, tripled, added], &feeds);
+    let found = run(&[x.softmax(1), loss, gradient, tripled, added], &feeds);
     let mut expected = found[0].clone();
     let mut mean = 0.0;
     for (row, &class) in labels.iter().enumerate() {
@@ -295,8 +295,8 @@ fn classes_and_one_hot_rows_agree() {
     [(0, 1), (1, 3), (2, 0)].iter().for_each(|&(row, class)| hot[[row, class]] = 1.0);
     let (logits, labels) = (numbers(&[3, 4], 1), ndarray::array![1u32, 3, 0]);
     let feeds = [x.feed(&logits), classes.feed(&labels), weights.feed(&hot)];
-    let slopes = [by_class, by_weight].map(|loss| gradients(loss, &[x]).unwrap()[0]);
-    let found = run(&[by_class, by_weight, slopes[0], slopes[1]], &feeds);
+    let derivatives = [by_class, by_weight].map(|loss| gradients(loss, &[x]).unwrap()[0]);
+    let found = run(&[by_class, by_weight, derivatives[0], derivatives[1]], &feeds);
     assert_close(&found[1], &found[0], 1e-15);
     assert_close(&found[3], &found[2], 1e-15);
     // One class is not mistaken for one-hot rows: the loss is 0 and so is its gradient.
@@ -309,7 +309,7 @@ fn classes_and_one_hot_rows_agree() {
 }
 
 #[test]
-fn logits_of_any_size_give_finite_losses_and_slopes() {
+fn logits_of_any_size_give_finite_losses_and_gradients() {
     for size in [1e4, 1e30] {
         let graph = Graph::new();
         let [x, classes, loss] = loss(&graph, [2, 3]);
@@ -336,10 +336,10 @@ fn logits_of_any_size_give_finite_losses_and_slopes() {
 fn dropouts(graph: &Graph, drop: f64, seed: u64, steps: usize) -> Vec<Vec<ArrayD<f64>>> {
     let x = graph.input("x", [1000]);
     let y = x.dropout(drop);
-    let slope = gradients(y.sum_all(), &[x]).unwrap()[0];
+    let gradient = gradients(y.sum_all(), &[x]).unwrap()[0];
     let count = graph.state("count", [], dagrad::Init::ZEROS);
     count.assign(count + 1.0);
-    let plan = Plan::<f64>::compile(graph, &[y, slope]).unwrap();
+    let plan = Plan::<f64>::compile(graph, &[y, gradient]).unwrap();
     let (mut store, mut workspace) = (Store::new(seed), Workspace::new(2).unwrap());
     let given = ArrayD::from_elem(vec![1000], 2.0);
     let feeds: [Feed<'_>; 1] = [x.feed(&given)];

@@ -55,8 +55,8 @@ fn a_graph_prints_one_typed_line_for_each_value() {
     let labels = graph.labels("digits", [2]);
     let scores = x.matmul(w).relu().named("scores");
     let loss = scores.softmax_cross_entropy(labels);
-    let slope = gradients(loss, &[w]).unwrap()[0];
-    w.assign(w - slope * 0.1);
+    let gradient = gradients(loss, &[w]).unwrap()[0];
+    w.assign(w - gradient * 0.1);
     let listing = graph.to_string();
     let expected = sited(
         r#"%0 = input "x" : [2, 3]  # @1
@@ -282,7 +282,7 @@ fn parameters_that_a_loss_does_not_reach_are_named() {
     // A path on which nothing changes is no path.
     let constant = lost.sum_all().powi(0);
     assert_mentions(&message(gradients(constant, &[lost])), &["does not depend on lost"]);
-    // `vjp` answers each of them separately.
+    // `vjp` returns each of them separately.
     let found = vjp(&[(loss, graph.fill([], 1.0))], &[used, lost]).unwrap();
     assert!(found[0].is_some() && found[1].is_none());
 }

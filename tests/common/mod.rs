@@ -99,7 +99,7 @@ pub fn assert_same(what: &str, found: &ArrayD<f64>, expected: &[f64], tolerance:
 /// A function of two arrays.
 pub type Pair = for<'g> fn(Var<'g>, Var<'g>) -> Var<'g>;
 
-/// Compares the values of `function` and its slopes in both operands with expected ones: arrays of this shape, the values
+/// Compares the values of `function` and its gradients in both operands with expected ones: arrays of this shape, the values
 /// of any.
 #[track_caller]
 pub fn assert_pair(
@@ -113,10 +113,11 @@ pub fn assert_pair(
     let arrays = operands.map(|values| array(shape, values));
     let [a, b] = [graph.input("a", shape), graph.input("b", shape)];
     let y = function(a, b);
-    let slopes = dagrad::gradients(y.sum_all(), &[a, b]).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let found = run(&[y, slopes[0], slopes[1]], &[a.feed(&arrays[0]), b.feed(&arrays[1])]);
+    let derivatives =
+        dagrad::gradients(y.sum_all(), &[a, b]).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let found = run(&[y, derivatives[0], derivatives[1]], &[a.feed(&arrays[0]), b.feed(&arrays[1])]);
     for (what, (found, expected)) in
-        ["value", "left slope", "right slope"].iter().zip(found.iter().zip(expected))
+        ["value", "left gradient", "right gradient"].iter().zip(found.iter().zip(expected))
     {
         assert_same(&format!("{name}, {what}"), found, expected, 1e-11);
     }

@@ -12,7 +12,7 @@ pub struct Network<'g> {
 }
 
 /// Convolution, bias, relu, maximum pooling, convolution, mean pooling, dropout and a linear layer with
-/// softmax cross-entropy, for pictures of 2×12×12. Each run moves every parameter against its gradient.
+/// softmax cross-entropy, for images of 2×12×12. Each run moves every parameter against its gradient.
 pub fn network(graph: &Graph, batch: usize) -> Network<'_> {
     let image = graph.input("image", [batch, 2, 12, 12]);
     let classes = graph.labels("classes", [batch]);
@@ -36,7 +36,7 @@ fn conv<'g>(x: Var<'g>, name: &str, filters: usize) -> Var<'g> {
     (x.conv2d(weight, Conv2dOptions::new().padding(1)) + bias).relu()
 }
 
-/// Pictures and classes for it.
+/// Images and classes for it.
 pub fn batch(size: usize) -> (ArrayD<f64>, Array1<u32>) {
     (super::numbers(&[size, 2, 12, 12], 5), (0..size).map(|i| (i * 7 % 10) as u32).collect())
 }

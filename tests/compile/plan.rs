@@ -25,7 +25,7 @@ fn train(options: &Options) -> Vec<ArrayD<f64>> {
 #[test]
 fn every_pass_can_be_switched_off_and_changes_nothing() {
     let all = train(&Options::new());
-    assert!(all[0].sum() > 0.1 && all[1].iter().any(|&slope| slope.abs() > 1e-3), "nothing is learned");
+    assert!(all[0].sum() > 0.1 && all[1].iter().any(|&gradient| gradient.abs() > 1e-3), "nothing is learned");
     let passes = Options::new().names();
     for name in ["prune", "dedup", "simplify", "absorb", "fuse", "memory"] {
         assert!(passes.contains(&name), "{passes:?}");
@@ -123,7 +123,7 @@ fn bias_and_relu_are_taken_into_the_convolution_and_the_product() {
     let y = (h.flatten().matmul(v) + c).relu();
     let plan = Plan::<f64>::compile(&graph, &[y]).unwrap();
     let text = plan.to_string();
-    // Weights and pictures are brought into the kernel's order and back.
+    // Weights and images are brought into the kernel's order and back.
     assert_eq!(plan.steps().len(), 4, "{text}");
     assert_mentions(
         &text,
@@ -214,7 +214,7 @@ fn memory_is_used_again_as_soon_as_nobody_reads_it() {
     assert!(apart.arena_bytes() >= 21 * bytes, "{}", apart.arena_bytes());
 }
 
-/// Runs a graph's assignments once over a store in which `a` is [1, 2] and `b` is [10, 20], and answers the
+/// Runs a graph's assignments once over a store in which `a` is [1, 2] and `b` is [10, 20], and returns the
 /// outputs and then both parameters.
 fn assign(record: impl for<'g> Fn(Var<'g>, Var<'g>) -> Vec<Var<'g>>) -> Vec<Vec<f64>> {
     let all = [
@@ -320,7 +320,7 @@ fn results_are_found_by_value_and_by_position() {
     assert!(outputs.get(stranger).is_none(), "a value of another graph with the same number");
 }
 
-/// What a run that checks its values says about one of these outputs.
+/// The error of a run that checks its values, for one of these outputs.
 fn checked_run(options: &Options, output: Var<'_>, input: Var<'_>, values: [f64; 4]) -> dagrad::Result<()> {
     let plan = options.compile::<f64>(output.graph(), &[output])?;
     let mut workspace = Workspace::new(1)?;
@@ -335,16 +335,16 @@ fn a_checked_run_names_the_operation_its_line_and_whether_it_is_a_gradient() {
     let line = line!() + 1;
     let root = x.sqrt();
     let loss = root.sum_all();
-    let slope = gradients(loss, &[x]).unwrap()[0];
+    let gradient = gradients(loss, &[x]).unwrap()[0];
     for options in [Options::new().without("fuse"), Options::plain()] {
-        checked_run(&options, slope, x, [1.0, 4.0, 9.0, 2.0]).unwrap();
+        checked_run(&options, gradient, x, [1.0, 4.0, 9.0, 2.0]).unwrap();
         let Err(Error::NotFinite(found)) = checked_run(&options, root, x, [1.0, 4.0, -1.0, 2.0]) else {
             panic!("a NaN went unseen");
         };
         let NotFinite { op, site, is_gradient, position, shape, .. } = *found;
         assert_eq!((site.file, site.line, is_gradient, position), (file!(), line, false, 2));
         assert_eq!((op.as_str(), shape), ("sqrt", [2, 2].into()));
-        let text = message(checked_run(&options, slope, x, [1.0, 0.0, 1.0, 1.0]));
+        let text = message(checked_run(&options, gradient, x, [1.0, 0.0, 1.0, 1.0]));
         assert_mentions(
             &text,
             &[&format!("div at {}:{line}", file!()), "its gradient", "inf at position 1 of [2, 2]"],

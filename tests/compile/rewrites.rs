@@ -24,8 +24,8 @@ fn check(what: &str, shape: [usize; 4], record: impl for<'g> Fn(&'g Graph, Var<'
     assert!(error <= 1e-12, "{what}: {error:.1e}\n{found}\ninstead of\n{plain}");
 }
 
-/// A pool's gradient is summed before it is put to its places, if whole planes are summed. (As a convolution's
-/// output, the picture may have its channels last.)
+/// A pool's gradient is summed before it is put back, if whole planes are summed. (As a convolution's
+/// output, the image may have its channels last.)
 #[test]
 fn the_gradient_of_a_pool_is_summed_over_any_axes() {
     for axes in subsets(4) {
@@ -33,10 +33,10 @@ fn the_gradient_of_a_pool_is_summed_over_any_axes() {
             check(&format!("a sum over {axes:?}"), [3, 2, 7, 6], |graph, x| {
                 let weight = graph.constant(numbers(&[4, 2, 3, 3], 5));
                 let options = Conv2dOptions::new().padding(1);
-                let picture = if after_convolution { x.conv2d(weight, options) } else { x };
-                let pooled = picture.max_pool2d(Pool2dOptions::new([3, 2]).stride([2, 1]));
+                let image = if after_convolution { x.conv2d(weight, options) } else { x };
+                let pooled = image.max_pool2d(Pool2dOptions::new([3, 2]).stride([2, 1]));
                 let upstream = graph.constant(numbers(&pooled.shape(), 7));
-                vjp(&[(pooled, upstream)], &[picture]).unwrap()[0].unwrap().sum(&axes)
+                vjp(&[(pooled, upstream)], &[image]).unwrap()[0].unwrap().sum(&axes)
             });
         }
     }

@@ -47,7 +47,7 @@ mod tiny {
         h.softmax_cross_entropy(label)
     }
 
-    pub fn slopes(loss: Var<'_>) -> Result<Vec<Var<'_>>> {
+    pub fn parameter_gradients(loss: Var<'_>) -> Result<Vec<Var<'_>>> {
         gradients(loss, &loss.graph().parameters())
     }
     // end
@@ -133,7 +133,7 @@ fn listing(name: &str) -> Result<String> {
         "after" => Ok(text(only(about).program(&graph, &[value])?)),
         "gradient" => {
             let known = graph.dag().len();
-            tiny::slopes(value)?;
+            tiny::parameter_gradients(value)?;
             Ok(text(&graph).split_inclusive('\n').skip(known).collect())
         }
         "summary" => Ok(text(Summary::of(value))),
@@ -148,7 +148,7 @@ fn listing(name: &str) -> Result<String> {
             })
         }
         "gradient program" | "gradient plan" => {
-            let outputs = [vec![value], tiny::slopes(value)?].concat();
+            let outputs = [vec![value], tiny::parameter_gradients(value)?].concat();
             Ok(match what {
                 "gradient program" => text(all.program(&graph, &outputs)?),
                 _ => text(Plan::<f32>::compile(&graph, &outputs)?),

@@ -1,4 +1,4 @@
-//! Equations of Einstein sums, with what they say as loops.
+//! Equations of Einstein sums, with their definitions as loops.
 
 use ndarray::{ArrayD, IxDyn};
 use proptest::collection::vec;
@@ -24,9 +24,9 @@ pub struct Equation {
 fn terms() -> impl Strategy<Value = (Term, usize, Option<usize>)> {
     let letters = vec(0..LETTERS, 0..4);
     (letters, any::<prop::sample::Index>(), proptest::option::of(0..=UNNAMED)).prop_map(
-        |(letters, place, unnamed)| {
-            let place = place.index(letters.len() + 1);
-            (letters, place, unnamed)
+        |(letters, position, unnamed)| {
+            let position = position.index(letters.len() + 1);
+            (letters, position, unnamed)
         },
     )
 }
@@ -40,9 +40,9 @@ pub fn equations() -> impl Strategy<Value = Equation> {
         axes.dedup();
         let kept = subsequence(axes.clone(), 0..=axes.len()).prop_shuffle();
         (Just((terms, sizes, thin)), kept, any::<prop::sample::Index>()).prop_map(
-            |((terms, sizes, thin), kept, place)| {
-                let place = place.index(kept.len() + 1);
-                equation(&terms, sizes, thin, (kept, place))
+            |((terms, sizes, thin), kept, position)| {
+                let position = position.index(kept.len() + 1);
+                equation(&terms, sizes, thin, (kept, position))
             },
         )
     })
@@ -54,25 +54,29 @@ fn equation(
     thin: u64,
     result: (Term, usize),
 ) -> Equation {
-    let expand = |letters: &Term, place: usize, unnamed: usize| -> Term {
+    let expand = |letters: &Term, position: usize, unnamed: usize| -> Term {
         let unnamed: Term = (LETTERS + UNNAMED - unnamed..LETTERS + UNNAMED).collect();
-        [&letters[..place], &unnamed, &letters[place..]].concat()
+        [&letters[..position], &unnamed, &letters[position..]].concat()
     };
-    let write = |letters: &Term, place: usize, dots: &str| -> String {
+    let write = |letters: &Term, position: usize, dots: &str| -> String {
         let letter = |&axis: &usize| char::from(b'i' + axis as u8);
-        letters[..place]
+        letters[..position]
             .iter()
             .map(letter)
             .chain(dots.chars())
-            .chain(letters[place..].iter().map(letter))
+            .chain(letters[position..].iter().map(letter))
             .collect()
     };
-    let full: Vec<Term> =
-        terms.iter().map(|(letters, place, unnamed)| expand(letters, *place, unnamed.unwrap_or(0))).collect();
+    let full: Vec<Term> = terms
+        .iter()
+        .map(|(letters, position, unnamed)| expand(letters, *position, unnamed.unwrap_or(0)))
+        .collect();
     let most = terms.iter().filter_map(|(.., unnamed)| *unnamed).max();
     let written: Vec<String> = terms
         .iter()
-        .map(|(letters, place, unnamed)| write(letters, *place, if unnamed.is_some() { "..." } else { "" }))
+        .map(|(letters, position, unnamed)| {
+            write(letters, *position, if unnamed.is_some() { "..." } else { "" })
+        })
         .collect();
     let right = write(&result.0, result.1, if most.is_some() { "..." } else { "" });
     let mut at = 0;
@@ -96,16 +100,19 @@ fn equation(
 }
 
 impl Equation {
-    /// The sum over every place of all axes.
+    /// The sum over every position of all axes.
     pub fn defined(&self, operands: &[ArrayD<f64>]) -> ArrayD<f64> {
         let mut result = ArrayD::zeros(self.result.iter().map(|&axis| self.sizes[axis]).collect::<Vec<_>>());
         // Axes that no operand has are not there.
         let used = |axis: &usize| self.terms.iter().flatten().any(|other| other == axis);
         let counts: Vec<usize> =
             (0..self.sizes.len()).map(|axis| if used(&axis) { self.sizes[axis] } else { 1 }).collect();
-        for place in ndarray::indices(IxDyn(&counts)) {
+        for position in ndarray::indices(IxDyn(&counts)) {
             let at = |term: &Term, shape: &[usize]| -> Vec<usize> {
-                term.iter().zip(shape).map(|(&axis, &size)| if size == 1 { 0 } else { place[axis] }).collect()
+                term.iter()
+                    .zip(shape)
+                    .map(|(&axis, &size)| if size == 1 { 0 } else { position[axis] })
+                    .collect()
             };
             let factors = self.terms.iter().zip(operands);
             let product: f64 =

@@ -31,7 +31,7 @@ const OPERATIONS: [(&str, Smooth); 20] = [
     ("tanh(a bᵀ) a", |a, b| a.matmul(b.transpose()).tanh().matmul(a) * 0.5),
 ];
 
-/// One operation and the places of its operands among all values before it; 0, 1 and 2 are the inputs.
+/// One operation and the indices of its operands among all values before it; 0, 1 and 2 are the inputs.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
     #[allow(dead_code, reason = "it is shown when a graph fails")]
@@ -60,7 +60,7 @@ pub fn record<'g>(graph: &'g Graph, steps: &[Step]) -> ([Var<'g>; 3], Vec<Var<'g
     for step in steps {
         values.push((step.record)(values[step.operands[0]], values[step.operands[1]]));
     }
-    let is_read = |place: usize| steps.iter().any(|step| step.operands.contains(&place));
-    let unread = (0..values.len()).filter(|&place| !is_read(place));
-    (inputs, unread.map(|place| values[place]).collect())
+    let is_read = |index: usize| steps.iter().any(|step| step.operands.contains(&index));
+    let unread = (0..values.len()).filter(|&index| !is_read(index));
+    (inputs, unread.map(|index| values[index]).collect())
 }

@@ -88,14 +88,14 @@ proptest! {
         let x = numbers(&shape, seed);
         let axis_from_0 = if axis < 0 { axis + shape.len() as isize } else { axis } as usize;
         let size = shape[axis_from_0] as isize;
-        let place = |position: isize| if position < 0 { (position + size).max(0) } else { position.min(size) };
-        let mut places: Vec<_> = (place(from)..place(to)).map(|place| place as usize).collect();
+        let bound = |position: isize| if position < 0 { (position + size).max(0) } else { position.min(size) };
+        let mut chosen: Vec<_> = (bound(from)..bound(to)).map(|index| index as usize).collect();
         if step < 0 {
-            places.reverse();
+            chosen.reverse();
         }
-        let places: Vec<_> = places.into_iter().step_by(step.unsigned_abs()).collect();
+        let chosen: Vec<_> = chosen.into_iter().step_by(step.unsigned_abs()).collect();
         let found = of(&x, |x| x.slice_step(axis, from..to, step));
-        assert_close(&found, &x.select(Axis(axis_from_0), &places), 0.0);
+        assert_close(&found, &x.select(Axis(axis_from_0), &chosen), 0.0);
         let same = |end: Var<'_>, start: Var<'_>| assert_eq!(end.shape(), start.shape());
         let graph = Graph::new();
         let x = graph.constant(x);
@@ -148,14 +148,14 @@ fn assert_adjoint_by(
 ) {
     let graph = Graph::new();
     let x = graph.input("x", shape);
-    let places = graph.labels("indices", [indices.len()]);
-    let y = linear(x, places);
+    let chosen = graph.labels("indices", [indices.len()]);
+    let y = linear(x, chosen);
     let (u, v) = (graph.input("u", y.shape()), graph.input("v", shape));
     let back = vjp(&[(y, u)], &[x]).unwrap()[0].unwrap();
     let again = vjp(&[(back, v)], &[u]).unwrap()[0].unwrap();
     let (at, upstream) = (numbers(shape, seed), numbers(&y.shape(), seed ^ 0x5555));
     let indices = ndarray::aview1(indices);
-    let feeds = [x.feed(&at), u.feed(&upstream), v.feed(&at), places.feed(&indices)];
+    let feeds = [x.feed(&at), u.feed(&upstream), v.feed(&at), chosen.feed(&indices)];
     let found = run(&[y, back, again], &feeds);
     let (left, right) = (&found[0] * &upstream, &found[1] * &at);
     let scale = left.mapv(f64::abs).sum() + right.mapv(f64::abs).sum();
@@ -186,7 +186,7 @@ proptest! {
 
     #[test]
     fn transposed_convolutions_are_adjoint_to_their_gradients(conv in windows::convolutions()) {
-        // The pictures that a convolution makes, with as many pixels over at the end as its stride leaves.
+        // The images that a convolution makes, with as many pixels over at the end as its stride leaves.
         let (weight, made, more) = (numbers(&conv.weight(), 2), conv.made(), conv.left_over());
         let back = |y: Var<'_>| y.conv_transpose2d(beside(y, &weight), conv.options(), more).shape();
         let graph = Graph::new();
@@ -267,7 +267,7 @@ proptest! {
     }
 
     #[test]
-    fn pictures_of_other_sizes_are_adjoint_to_their_gradients(
+    fn images_of_other_sizes_are_adjoint_to_their_gradients(
         [n, c, h, w] in [1..3usize, 1..3usize, 1..6usize, 1..6usize],
         to in [1..9usize, 1..9usize],
         factor in 1..4usize,
@@ -298,7 +298,7 @@ struct Derived<'g> {
     inputs: [Var<'g>; 3],
     total: Var<'g>,
     first: Vec<Var<'g>>,
-    slope: Var<'g>,
+    derivative: Var<'g>,
     second: Vec<Var<'g>>,
 }
 
@@ -317,9 +317,9 @@ fn derive<'g>(graph: &'g Graph, steps: &[graphs::Step]) -> Derived<'g> {
     };
     let total = sum(results);
     let first = gradients(total);
-    let slope = sum(first.clone());
-    let second = gradients(slope);
-    Derived { inputs, total, first, slope, second }
+    let derivative = sum(first.clone());
+    let second = gradients(derivative);
+    Derived { inputs, total, first, derivative, second }
 }
 
 /// The derivative of a number by central differences of fourth order, for each element of the inputs.
@@ -331,7 +331,7 @@ fn differences(y: Var<'_>, inputs: &[Var<'_>; 3], at: &[ArrayD<f64>; 3]) -> Vec<
         let feeds = [0, 1, 2].map(|input| inputs[input].feed(&at[input]));
         run_plan(&plan, &mut store, &feeds).unwrap()[0].sum()
     };
-    let mut slope = |input: usize, element: usize| {
+    let mut derivative = |input: usize, element: usize| {
         let mut moved = |by: f64| {
             let mut at = at.clone();
             at[input].as_slice_mut().unwrap()[element] += by * STEP;
@@ -339,13 +339,14 @@ fn differences(y: Var<'_>, inputs: &[Var<'_>; 3], at: &[ArrayD<f64>; 3]) -> Vec<
         };
         (8.0 * (moved(1.0) - moved(-1.0)) - (moved(2.0) - moved(-2.0))) / (12.0 * STEP)
     };
-    let of = |input: usize| (0..at[input].len()).map(|element| slope(input, element)).collect::<Vec<_>>();
-    [0, 1, 2].map(of).iter().zip(at).map(|(slopes, at)| array(at.shape(), slopes)).collect()
+    let of =
+        |input: usize| (0..at[input].len()).map(|element| derivative(input, element)).collect::<Vec<_>>();
+    [0, 1, 2].map(of).iter().zip(at).map(|(derivatives, at)| array(at.shape(), derivatives)).collect()
 }
 
 /// The values of some results under some options.
 fn results<T: Precision>(options: &Options, derived: &Derived<'_>, at: &[ArrayD<f64>; 3]) -> Vec<ArrayD<T>> {
-    let all = [&[derived.total, derived.slope], &derived.first[..], &derived.second].concat();
+    let all = [&[derived.total, derived.derivative], &derived.first[..], &derived.second].concat();
     let plan = options.compile::<T>(derived.total.graph(), &all).unwrap();
     let feeds = [0, 1, 2].map(|input| derived.inputs[input].feed(&at[input]));
     run_plan(&plan, &mut Store::new(0), &feeds).unwrap()
@@ -369,7 +370,7 @@ proptest! {
         let at = [numbers(&[2, 3], seed), numbers(&[3], !seed), numbers(&[], seed ^ 1)];
         let found = results::<f64>(&Options::new(), &derived, &at);
         assert_near(&found[2..5], &differences(derived.total, &derived.inputs, &at), 1e-7);
-        assert_near(&found[5..8], &differences(derived.slope, &derived.inputs, &at), 1e-6);
+        assert_near(&found[5..8], &differences(derived.derivative, &derived.inputs, &at), 1e-6);
         let plain = results::<f64>(&Options::plain(), &derived, &at);
         assert_near(&found, &plain, 1e-12);
         let single: Vec<_> = results::<f32>(&Options::new(), &derived, &at).iter().map(|x| x.mapv(f64::from)).collect();

@@ -39,7 +39,7 @@ pub fn reductions() -> impl Strategy<Value = (Vec<usize>, Vec<isize>)> {
     })
 }
 
-/// Two shapes that broadcast to a third: each lacks leading axes or has size 1 in places.
+/// Two shapes that broadcast to a third: each lacks leading axes or has some axes of size 1.
 pub fn broadcast_pairs() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
     shapes().prop_flat_map(|full| {
         let part = || (vec(any::<bool>(), full.len()), 0..=full.len());

@@ -1,20 +1,20 @@
-//! Windows that slide over pictures, with every attribute that there is, and the definitions of convolutions and
+//! Windows that slide over images, with every attribute that there is, and the definitions of convolutions and
 //! pools as loops.
 
 use dagrad::{Conv2dOptions, Pool2dOptions};
 use ndarray::{Array4, ArrayD, ArrayView4, Ix4};
 use proptest::prelude::*;
 
-/// A window along one axis of a picture.
+/// A window along one axis of an image.
 #[derive(Debug, Clone, Copy)]
 pub struct Along {
     pub size: usize,
     pub kernel: usize,
     pub stride: usize,
     pub dilation: usize,
-    /// Before and after the picture.
+    /// Before and after the image.
     pub padding: [usize; 2],
-    /// Whether the last place may hang over the end.
+    /// Whether the last position may hang over the end.
     pub ceil: bool,
 }
 
@@ -29,31 +29,31 @@ impl Along {
         self.size + self.padding[0] + self.padding[1] - self.extent()
     }
 
-    /// How many places it has.
-    pub fn places(&self) -> usize {
+    /// How many positions it has.
+    pub fn positions(&self) -> usize {
         let room = self.room();
         if !self.ceil {
             return room / self.stride + 1;
         }
-        // A window that hangs over begins in the picture or before it.
+        // A window that hangs over begins in the image or before it.
         let begins_behind = room.div_ceil(self.stride) * self.stride >= self.size + self.padding[0];
         room.div_ceil(self.stride) + usize::from(!begins_behind)
     }
 
-    /// The pixel that a tap of the window sees at a place, if it is not padding.
-    fn pixel(&self, place: usize, tap: usize) -> Option<usize> {
-        let at = place * self.stride + tap * self.dilation;
+    /// The pixel under a tap of the window at a position, if it is not padding.
+    fn pixel(&self, position: usize, tap: usize) -> Option<usize> {
+        let at = position * self.stride + tap * self.dilation;
         at.checked_sub(self.padding[0]).filter(|&pixel| pixel < self.size)
     }
 
-    /// How many taps lie within the padded image at a place.
-    fn within(&self, place: usize) -> usize {
+    /// How many taps lie within the padded image at a position.
+    fn within(&self, position: usize) -> usize {
         let end = self.size + self.padding[0] + self.padding[1];
-        (0..self.kernel).filter(|tap| place * self.stride + tap * self.dilation < end).count()
+        (0..self.kernel).filter(|tap| position * self.stride + tap * self.dilation < end).count()
     }
 }
 
-/// Draws one axis. The padding is at most `most` of the kernel; the picture is at least as large as needed.
+/// Draws one axis. The padding is at most `most` of the kernel; the image is at least as large as needed.
 fn along(most: fn(usize) -> usize, dilations: usize, ceil: bool) -> impl Strategy<Value = Along> {
     (1..5usize, 1..4usize, 1..=dilations, 0..8usize).prop_flat_map(move |(kernel, stride, dilation, room)| {
         let padding = [0..=most(kernel), 0..=most(kernel)];
@@ -64,13 +64,13 @@ fn along(most: fn(usize) -> usize, dilations: usize, ceil: bool) -> impl Strateg
     })
 }
 
-/// With the padding on both sides that pools have, for which the picture is large enough.
+/// With the padding on both sides that pools have, for which the image is large enough.
 fn as_much_after(along: Along) -> Along {
     let padding = [along.padding[0]; 2];
     Along { size: along.size + along.padding[1], padding, ..along }
 }
 
-/// A convolution of pictures.
+/// A convolution of images.
 #[derive(Debug, Clone)]
 pub struct Convolution {
     pub batch: usize,
@@ -120,7 +120,7 @@ impl Convolution {
     /// The shape of the result.
     pub fn made(&self) -> [usize; 4] {
         let [vertical, horizontal] = self.axes;
-        [self.batch, self.groups * self.filters, vertical.places(), horizontal.places()]
+        [self.batch, self.groups * self.filters, vertical.positions(), horizontal.positions()]
     }
 
     /// The pixels along each axis that the stride leaves over.
@@ -150,7 +150,7 @@ impl Convolution {
     }
 }
 
-/// A pool over pictures.
+/// A pool over images.
 #[derive(Debug, Clone)]
 pub struct Pool {
     pub batch: usize,
@@ -200,10 +200,10 @@ impl Pool {
     /// The shape of the result.
     pub fn pooled(&self) -> [usize; 4] {
         let [vertical, horizontal] = self.axes;
-        [self.batch, self.channels, vertical.places(), horizontal.places()]
+        [self.batch, self.channels, vertical.positions(), horizontal.positions()]
     }
 
-    /// The pixels that the window sees at a place, in row-major order.
+    /// The pixels under the window at a position, in row-major order.
     fn pixels(&self, y: usize, x: usize) -> impl Iterator<Item = [usize; 2]> {
         let [vertical, horizontal] = self.axes;
         let rows = (0..vertical.kernel).filter_map(move |p| vertical.pixel(y, p));
@@ -230,7 +230,7 @@ impl Pool {
         for (((n, c, y, x), maximum), upstream) in maxima.indexed_iter_mut().zip(upstream) {
             let value = |[row, column]: [usize; 2]| image[[n, c, row, column]];
             let first = self.pixels(y, x).reduce(|a, b| if value(b) > value(a) { b } else { a });
-            let at = first.expect("a window sees a pixel");
+            let at = first.expect("a window covers a pixel");
             *maximum = value(at);
             gradient[[n, c, at[0], at[1]]] += upstream;
         }

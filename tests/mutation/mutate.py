@@ -59,7 +59,7 @@ class Copy:
         shutil.copytree(ROOT, self.sources, ignore=ignored)
 
     def test(self, arguments):
-        """Runs tests. Answers an outcome, and what failed."""
+        """Runs tests. Returns an outcome, and what failed."""
         environment = dict(os.environ, CARGO_TARGET_DIR=str(self.target), CARGO_PROFILE_DEV_OPT_LEVEL="0")
         process = subprocess.Popen(
             ["cargo", "test", *arguments.split()], cwd=self.sources, env=environment, text=True,

@@ -1,4 +1,4 @@
-//! Functions of single numbers beside PyTorch's values and slopes, at kinks, at 0 and far out; NaN and misuse.
+//! Functions of single numbers beside PyTorch's values and gradients, at kinks, at 0 and far out; NaN and misuse.
 
 use crate::common::{array, assert_close, assert_mentions, gradients_of_sum, message, try_run, value};
 use dagrad::{Graph, Var};
@@ -7,7 +7,7 @@ const POINTS: [f64; 9] = [-40.0, -2.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.5, 40.0];
 
 type Function = fn(Var<'_>) -> Var<'_>;
 
-/// A function with its values and its slopes at the points.
+/// A function with its values and its gradients at the points.
 type Row = (&'static str, Function, [f64; 9], [f64; 9]);
 
 /// PyTorch 2, in double precision.
@@ -34,16 +34,16 @@ const ROWS: [Row; 17] = [
 ];
 
 #[test]
-fn values_and_slopes_are_those_of_pytorch() {
-    for (name, function, values, slopes) in ROWS {
+fn values_and_gradients_are_those_of_pytorch() {
+    for (name, function, values, derivatives) in ROWS {
         println!("{name}");
         let graph = Graph::new();
         let x = graph.input("x", [9]);
         let points = array(&[9], &POINTS);
         assert_close(&value(function(x), &[x.feed(&points)]), &array(&[9], &values), 1e-15);
         // The sign has no gradient; adding x gives it one.
-        let slope = gradients_of_sum(function(x) + x, &[x], &[x.feed(&points)]).remove(0) - 1.0;
-        assert_close(&slope, &array(&[9], &slopes), 1e-14);
+        let gradient = gradients_of_sum(function(x) + x, &[x], &[x.feed(&points)]).remove(0) - 1.0;
+        assert_close(&gradient, &array(&[9], &derivatives), 1e-14);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Functions of two numbers, statistics and stopped gradients beside the values and slopes of PyTorch 2.15: at ties, kinks
+//! Functions of two numbers, statistics and stopped gradients beside the values and gradients of PyTorch 2.15: at ties, kinks
 //! and 0, with infinities and NaN.
 
 const INF: f64 = f64::INFINITY;
@@ -30,11 +30,17 @@ fn the_larger_and_the_smaller_share_a_tie_and_pass_nan_on() {
     ];
     let smaller = [1.0, 2.0, NAN, NAN, -1.0, 0.0, INF, -INF, -INF, NAN];
     assert_pair("maximum", |a, b| a.maximum(b), &[10], [&LEFT, &RIGHT], [&bigger[0], &bigger[1], &bigger[2]]);
-    let slopes = [
+    let derivatives = [
         [0.5, 1.0, 1.0, 1.0, 0.0, 0.5, 0.5, 0.0, 1.0, 1.0],
         [0.5, 0.0, 1.0, 1.0, 1.0, 0.5, 0.5, 1.0, 0.0, 1.0],
     ];
-    assert_pair("minimum", |a, b| a.minimum(b), &[10], [&LEFT, &RIGHT], [&smaller, &slopes[0], &slopes[1]]);
+    assert_pair(
+        "minimum",
+        |a, b| a.minimum(b),
+        &[10],
+        [&LEFT, &RIGHT],
+        [&smaller, &derivatives[0], &derivatives[1]],
+    );
 }
 
 #[test]
@@ -42,10 +48,10 @@ fn an_infinite_gradient_makes_no_nan_of_the_number_that_is_beaten() {
     let graph = Graph::new();
     let [a, b] = ["a", "b"].map(|name| graph.input(name, [3]));
     let (upstream, larger) = (graph.fill([3], INF), a.maximum(b));
-    let slopes: Vec<Var<'_>> =
+    let derivatives: Vec<Var<'_>> =
         dagrad::vjp(&[(larger, upstream)], &[a, b]).unwrap().into_iter().flatten().collect();
     let found =
-        run(&slopes, &[a.feed(&array(&[3], &[1.0, 2.0, 3.0])), b.feed(&array(&[3], &[2.0, 2.0, 2.0]))]);
+        run(&derivatives, &[a.feed(&array(&[3], &[1.0, 2.0, 3.0])), b.feed(&array(&[3], &[2.0, 2.0, 2.0]))]);
     assert_same("left", &found[0], &[0.0, INF, INF], 0.0);
     assert_same("right", &found[1], &[INF, INF, 0.0], 0.0);
 }
@@ -71,8 +77,8 @@ fn comparisons_are_0_or_1_and_false_for_nan() {
 
 #[test]
 fn comparisons_take_numbers_and_broadcast() {
-    type Answer = fn(Var<'_>) -> Var<'_>;
-    let numbers: [(Answer, [f64; 4]); 6] = [
+    type Comparison = fn(Var<'_>) -> Var<'_>;
+    let numbers: [(Comparison, [f64; 4]); 6] = [
         (|x| x.greater(1.0), [0.0, 0.0, 1.0, 0.0]),
         (|x| x.greater_equal(1.0), [0.0, 1.0, 1.0, 0.0]),
         (|x| x.less(1.0), [1.0, 0.0, 0.0, 0.0]),
@@ -98,15 +104,15 @@ fn what_is_not_chosen_does_not_reach_the_value() {
     let graph = Graph::new();
     let [mask, a, b] = ["mask", "a", "b"].map(|name| graph.input(name, [5]));
     let chosen = mask.choose(a * a, b * b);
-    let slopes = dagrad::gradients(chosen.sum_all(), &[a, b]).unwrap();
+    let derivatives = dagrad::gradients(chosen.sum_all(), &[a, b]).unwrap();
     let choice = array(&[5], &[1.0, 0.0, 0.5, -1.0, NAN]);
     let (left, right) = (array(&[5], &[3.0, NAN, 4.0, INF, NAN]), array(&[5], &[INF, 5.0, -INF, 6.0, 7.0]));
     let feeds = [mask.feed(&choice), a.feed(&left), b.feed(&right)];
-    let found = run(&[chosen, slopes[0], slopes[1]], &feeds);
+    let found = run(&[chosen, derivatives[0], derivatives[1]], &feeds);
     assert_same("value", &found[0], &[9.0, 25.0, 16.0, 36.0, 49.0], 0.0);
     // PyTorch's own gradients: 0 · NaN = NaN where the square's rule multiplies by what was not chosen.
-    assert_same("left slope", &found[1], &[6.0, NAN, 8.0, NAN, NAN], 0.0);
-    assert_same("right slope", &found[2], &[NAN, 10.0, NAN, 12.0, 14.0], 0.0);
+    assert_same("left gradient", &found[1], &[6.0, NAN, 8.0, NAN, NAN], 0.0);
+    assert_same("right gradient", &found[2], &[NAN, 10.0, NAN, 12.0, 14.0], 0.0);
     let error = message(dagrad::gradients(mask.choose(1.0, 2.0).sum_all(), &[mask]));
     assert_mentions(&error, &["does not depend"]);
 }
@@ -115,8 +121,8 @@ fn what_is_not_chosen_does_not_reach_the_value() {
 fn of_a_plain_branch_that_is_not_chosen_the_gradient_is_0() {
     let graph = Graph::new();
     let [a, b] = ["a", "b"].map(|name| graph.input(name, [2]));
-    let slopes = dagrad::gradients(a.greater(0.0).choose(a, b).sum_all(), &[a, b]).unwrap();
-    let found = run(&slopes, &[a.feed(&array(&[2], &[NAN, 1.0])), b.feed(&array(&[2], &[2.0, INF]))]);
+    let derivatives = dagrad::gradients(a.greater(0.0).choose(a, b).sum_all(), &[a, b]).unwrap();
+    let found = run(&derivatives, &[a.feed(&array(&[2], &[NAN, 1.0])), b.feed(&array(&[2], &[2.0, INF]))]);
     assert_eq!(found, [array(&[2], &[0.0, 1.0]), array(&[2], &[1.0, 0.0])]);
 }
 
@@ -128,7 +134,7 @@ fn a_root_whose_operand_is_chosen_too_has_no_nan() {
     let root = is_positive.choose(is_positive.choose(x, 1.0).sqrt(), 0.0);
     let at = array(&[3], &[-1.0, 0.0, 4.0]);
     assert_same("value", &value(root, &[x.feed(&at)]), &[0.0, 0.0, 2.0], 0.0);
-    assert_same("slope", &gradients_of_sum(root, &[x], &[x.feed(&at)])[0], &[0.0, 0.0, 0.25], 0.0);
+    assert_same("gradient", &gradients_of_sum(root, &[x], &[x.feed(&at)])[0], &[0.0, 0.0, 0.25], 0.0);
 }
 
 #[test]
@@ -162,7 +168,7 @@ fn powers_of_arrays() {
 
 const BASE: [f64; 8] = [-2.0, -0.0, 0.0, 0.5, 3.0, INF, -INF, NAN];
 
-/// An exponent, the powers of the bases, and their slopes.
+/// An exponent, the powers of the bases, and their gradients.
 #[rustfmt::skip]
 const POWERS: [(f64, [f64; 8], [f64; 8]); 9] = [
     (0.0, [1.0; 8], [0.0; 8]),
@@ -178,13 +184,18 @@ const POWERS: [(f64, [f64; 8], [f64; 8]); 9] = [
 
 #[test]
 fn powers_by_a_number() {
-    for (power, expected, slopes) in POWERS {
+    for (power, expected, derivatives) in POWERS {
         let graph = Graph::new();
         let x = graph.input("x", [8]);
         let (y, bases) = (x.pow(power), array(&[8], &BASE));
         let feeds = [x.feed(&bases)];
         assert_same(&format!("to the {power}"), &value(y, &feeds), &expected, 1e-15);
-        assert_same(&format!("slope to the {power}"), &gradients_of_sum(y, &[x], &feeds)[0], &slopes, 1e-15);
+        assert_same(
+            &format!("gradient to the {power}"),
+            &gradients_of_sum(y, &[x], &feeds)[0],
+            &derivatives,
+            1e-15,
+        );
     }
 }
 
@@ -209,7 +220,7 @@ type Statistic = for<'g> fn(Var<'g>) -> Var<'g>;
 #[rustfmt::skip]
 const ROWS: [f64; 18] = [2.0, 2.0, 2.0,  1.0, 2.0, 4.0,  0.0, 0.0, 0.0,  3.0, 0.0, -4.0,  INF, 1.0, 2.0,  NAN, 1.0, 2.0];
 
-/// Statistics of the rows, and their slopes. They are PyTorch's but in one place: it has slopes of −∞ for the variance beside
+/// Statistics of the rows, and their gradients. They are PyTorch's but for one case: it has gradients of −∞ for the variance beside
 /// the infinity, where these are NaN as the variance is.
 #[rustfmt::skip]
 const STATISTICS: [(&str, Statistic, [f64; 6], [f64; 18]); 5] = [
@@ -227,13 +238,13 @@ const STATISTICS: [(&str, Statistic, [f64; 6], [f64; 18]); 5] = [
 
 #[test]
 fn statistics_of_equal_infinite_and_missing_numbers() {
-    for (name, function, expected, slopes) in STATISTICS {
+    for (name, function, expected, derivatives) in STATISTICS {
         let graph = Graph::new();
         let x = graph.input("x", [6, 3]);
         let rows = array(&[6, 3], &ROWS);
         assert_same(name, &value(function(x), &[x.feed(&rows)]), &expected, 1e-14);
         let found = &gradients_of_sum(function(x), &[x], &[x.feed(&rows)])[0];
-        assert_same(&format!("slope of {name}"), found, &slopes, 1e-14);
+        assert_same(&format!("gradient of {name}"), found, &derivatives, 1e-14);
     }
 }
 
@@ -265,7 +276,7 @@ fn sums_of_exponentials_reach_their_limits() {
     let expected = [-INF, 1.0, INF, INF, NAN, 10000.31326168752, -9999.30685281944];
     assert_same("value", &value(y, &[x.feed(&rows)]), &expected, 1e-15);
     // PyTorch's are off by as much as exponentials of rounded numbers are.
-    let slopes = [
+    let derivatives = [
         NAN,
         NAN,
         0.0,
@@ -281,7 +292,7 @@ fn sums_of_exponentials_reach_their_limits() {
         0.4999999999999138,
         0.4999999999999138,
     ];
-    assert_same("slope", &gradients_of_sum(y, &[x], &[x.feed(&rows)])[0], &slopes, 1e-12);
+    assert_same("gradient", &gradients_of_sum(y, &[x], &[x.feed(&rows)])[0], &derivatives, 1e-12);
 }
 
 #[test]
@@ -289,13 +300,13 @@ fn a_stopped_gradient_counts_as_a_constant_and_no_plan_has_a_step_for_it() {
     let graph = Graph::new();
     let x = graph.input("x", [3]);
     let y = (x * x.stop_gradient()).sum_all();
-    let slope = dagrad::gradients(y, &[x]).unwrap()[0];
+    let gradient = dagrad::gradients(y, &[x]).unwrap()[0];
     let at = array(&[3], &[1.0, -2.0, 3.0]);
-    let found = run(&[y, slope], &[x.feed(&at)]);
+    let found = run(&[y, gradient], &[x.feed(&at)]);
     assert_eq!((found[0].sum(), &found[1]), (14.0, &at));
-    let second = dagrad::gradients((slope * x).sum_all(), &[x]).unwrap()[0];
-    assert_eq!(value(second, &[x.feed(&at)]), at, "the slope was taken for a constant, too");
-    let plan = Plan::<f64>::compile(&graph, &[y, slope]).unwrap().to_string();
+    let second = dagrad::gradients((gradient * x).sum_all(), &[x]).unwrap()[0];
+    assert_eq!(value(second, &[x.feed(&at)]), at, "the gradient was taken for a constant, too");
+    let plan = Plan::<f64>::compile(&graph, &[y, gradient]).unwrap().to_string();
     assert!(!plan.contains("stop_gradient"), "{plan}");
 }
 

@@ -1,4 +1,4 @@
-//! Cross entropy of pictures beside PyTorch's values and gradients: ignored labels, weights, smoothing, infinite logits.
+//! Cross entropy of images beside PyTorch's values and gradients: ignored labels, weights, smoothing, infinite logits.
 
 use crate::common::{array, assert_close, run};
 use dagrad::{CrossEntropy, Graph, Reduction, Var, gradients};
@@ -12,8 +12,8 @@ fn loss(logits: &ArrayD<f64>, options: impl for<'g> Fn(&'g Graph) -> CrossEntrop
     let graph = Graph::new();
     let (x, labels) = (graph.input("x", [2, 3, 2]), graph.labels("labels", [2, 2]));
     let y = x.cross_entropy(labels, options(&graph).ignore(255));
-    let slope = gradients(y.sum_all(), &[x]).unwrap()[0];
-    run(&[y, slope], &[x.feed(logits), labels.feed(&array![[1_u32, 2], [0, 255]])])
+    let gradient = gradients(y.sum_all(), &[x]).unwrap()[0];
+    run(&[y, gradient], &[x.feed(logits), labels.feed(&array![[1_u32, 2], [0, 255]])])
 }
 
 fn weights(graph: &Graph) -> Var<'_> {
@@ -28,11 +28,11 @@ fn agree<'a>(
 ) {
     let rows: Vec<_> = expected.into_iter().collect();
     assert_eq!(rows.len(), 3);
-    for (reduction, (losses, slopes)) in REDUCTIONS.into_iter().zip(rows) {
+    for (reduction, (losses, derivatives)) in REDUCTIONS.into_iter().zip(rows) {
         let found = loss(logits, |graph| options(graph).reduction(reduction));
         let shape: &[usize] = if reduction == Reduction::None { &[2, 2] } else { &[] };
         assert_close(&found[0], &array(shape, losses), 1e-11);
-        assert_close(&found[1], &array(&[2, 3, 2], slopes), 1e-11);
+        assert_close(&found[1], &array(&[2, 3, 2], derivatives), 1e-11);
     }
 }
 
@@ -79,9 +79,11 @@ fn the_mean_over_no_labels_is_nan_and_moves_nothing() {
     let (x, labels) = (graph.input("x", [2, 3]), graph.labels("labels", [2]));
     for options in [CrossEntropy::new(), CrossEntropy::new().weights(weights(&graph)).label_smoothing(0.1)] {
         let y = x.cross_entropy(labels, options.ignore(9));
-        let slope = gradients(y, &[x]).unwrap()[0];
-        let found =
-            run(&[y, slope], &[x.feed(&crate::common::numbers(&[2, 3], 1)), labels.feed(&array![9_u32, 9])]);
+        let gradient = gradients(y, &[x]).unwrap()[0];
+        let found = run(
+            &[y, gradient],
+            &[x.feed(&crate::common::numbers(&[2, 3], 1)), labels.feed(&array![9_u32, 9])],
+        );
         assert!(found[0].iter().all(|loss| loss.is_nan()));
         assert_eq!(found[1], array(&[2, 3], &[0.0; 6]));
     }
@@ -103,9 +105,9 @@ fn probabilities_have_weights_and_smoothing_too() {
     let (x, p) = (graph.input("x", [2, 3]), graph.input("p", [2, 3]));
     let options = CrossEntropy::new().weights(graph.constant(array![1.0, 2.0, 0.5])).label_smoothing(0.2);
     let y = x.cross_entropy(p, options);
-    let slopes = gradients(y, &[x, p]).unwrap();
+    let derivatives = gradients(y, &[x, p]).unwrap();
     let sum = x.cross_entropy(p, options.reduction(Reduction::Sum));
-    let found = run(&[y, slopes[0], slopes[1], sum], &[x.feed(&logits), p.feed(&probabilities)]);
+    let found = run(&[y, derivatives[0], derivatives[1], sum], &[x.feed(&logits), p.feed(&probabilities)]);
     assert_close(&found[0], &array(&[], &[3.0775706201970556]), 1e-14);
     let (of_logits, of_probabilities) = (
         [

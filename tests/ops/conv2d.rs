@@ -1,8 +1,8 @@
 //! Convolutions of many sizes, by each algorithm, against the plain plan in double precision.
 //!
-//! The plain plan runs no pass. So it computes on pictures whose channels lie first, by other kernels than those
+//! The plain plan runs no pass. So it computes on images whose channels lie first, by other kernels than those
 //! that are checked here. An error is a fraction of the largest number of the result: the output, or the gradient
-//! in the picture or in the weight. The largest seen in 2000 cases, in single precision: direct 2.3e-6, Winograd's
+//! in the image or in the weight. The largest seen in 2000 cases, in single precision: direct 2.3e-6, Winograd's
 //! algorithm 8e-6 for windows of 3 and 5, and 1.2e-4 for 7; in double precision 3e-13.
 
 use crate::common::{numbers, run_plan};
@@ -14,15 +14,15 @@ use rand::{RngExt, SeedableRng};
 /// How many combinations of sizes are drawn.
 const CASES: usize = 500;
 /// What a plan computes in each case.
-const RESULTS: [&str; 3] = ["the output", "the gradient in the picture", "the gradient in the weight"];
+const RESULTS: [&str; 3] = ["the output", "the gradient in the image", "the gradient in the weight"];
 
-/// One convolution of square pictures.
+/// One convolution of square images.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     batch: usize,
     channels: usize,
     filters: usize,
-    picture: usize,
+    side: usize,
     window: usize,
     stride: usize,
     padding: usize,
@@ -37,7 +37,7 @@ fn cases() -> impl Iterator<Item = Case> {
         batch: one_of(&[1, 2, 9, 16]),
         channels: one_of(&channels),
         filters: one_of(&channels),
-        picture: one_of(&[7, 8, 9, 12, 14]),
+        side: one_of(&[7, 8, 9, 12, 14]),
         window: one_of(&[3, 5, 7]),
         stride: one_of(&[1, 2]),
         padding: one_of(&[0, 1, 2, 3]),
@@ -53,8 +53,8 @@ impl Case {
     /// The plan, and the [`RESULTS`] that it computes.
     fn run<T: Precision>(&self, options: &Options) -> (Plan<T>, [ArrayD<f64>; 3]) {
         let graph = Graph::new();
-        let (picture, window) = (self.picture, self.window);
-        let image = graph.input("image", [self.batch, self.channels, picture, picture]);
+        let (side, window) = (self.side, self.window);
+        let image = graph.input("image", [self.batch, self.channels, side, side]);
         let weight = graph.input("weight", [self.filters, self.channels, window, window]);
         let output = image.conv2d(weight, Conv2dOptions::new().stride(self.stride).padding(self.padding));
         let upstream = graph.input("upstream", output.shape());
@@ -86,7 +86,7 @@ fn tolerance(case: &Case, algorithm: Algorithm) -> f64 {
     }
 }
 
-/// Compares one plan's results with the plain plan's; answers whether it has steps that go depth first.
+/// Compares one plan's results with the plain plan's; returns whether it has steps that go depth first.
 fn check<T: Precision>(
     case: &Case,
     algorithm: Algorithm,

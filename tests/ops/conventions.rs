@@ -8,7 +8,7 @@ use ndarray::{ArrayD, IxDyn, arr1, arr2, array};
 struct Row {
     name: &'static str,
     value: &'static [f64],
-    slope: &'static [f64],
+    gradient: &'static [f64],
 }
 
 /// sin(1.7 a i + b) for each element i.
@@ -28,8 +28,8 @@ fn agrees(name: &str, x: ArrayD<f64>, record: impl for<'g> Fn(&'g Graph, Var<'g>
     let y = record(&graph, input);
     graph.check().unwrap();
     let upstream = graph.constant(wave(&y.shape(), 0.7, 1.1));
-    let slope = vjp(&[(y, upstream)], &[input]).unwrap()[0].unwrap();
-    let plan = Plan::<f64>::compile(&graph, &[y, slope]).unwrap();
+    let gradient = vjp(&[(y, upstream)], &[input]).unwrap()[0].unwrap();
+    let plan = Plan::<f64>::compile(&graph, &[y, gradient]).unwrap();
     let feeds = [input.feed(&x)];
     let mut feeds = feeds.to_vec();
     let labels = arr1(&[2_u32, 0, 3]);
@@ -38,7 +38,7 @@ fn agrees(name: &str, x: ArrayD<f64>, record: impl for<'g> Fn(&'g Graph, Var<'g>
     }
     let (mut store, mut workspace) = (Store::new(0), Workspace::new(1).unwrap());
     let outputs = plan.run(&mut store, &mut workspace, &feeds).unwrap();
-    for (what, found, expected) in [("value", 0, row.value), ("slope", 1, row.slope)] {
+    for (what, found, expected) in [("value", 0, row.value), ("gradient", 1, row.gradient)] {
         let found: Vec<f64> = outputs.at(found).unwrap().iter().copied().collect();
         assert_eq!(found.len(), expected.len(), "{name} {what}");
         for (i, (&a, &b)) in found.iter().zip(expected).enumerate() {
@@ -112,7 +112,7 @@ fn normalisation() {
 }
 
 #[test]
-fn pictures() {
+fn images() {
     agrees("adaptive", wave(&[1, 1, 3, 5], 1.0, 0.3), |_, x| x.adaptive_avg_pool2d([2, 3]));
     agrees("transposed", wave(&[1, 2, 2, 3], 1.0, 0.3), |g, x| {
         let options = Conv2dOptions::new().stride([2, 1]).padding([0, 1]).groups(2).dilation([1, 2]);
@@ -123,9 +123,9 @@ fn pictures() {
 #[test]
 fn the_odd_row_of_an_even_window_is_added_below_and_the_odd_column_on_the_right() {
     let graph = Graph::new();
-    let picture = graph.constant(array![[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]]);
+    let image = graph.constant(array![[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]]);
     let filter = graph.constant(array![[[[1.0, 10.0], [100.0, 1000.0]]]]);
-    let output = picture.conv2d(filter, Conv2dOptions::new().padding(Padding::Same));
+    let output = image.conv2d(filter, Conv2dOptions::new().padding(Padding::Same));
     let output = output.eval::<f64>(&[]).unwrap();
     assert_eq!(output.as_slice().unwrap(), [5421.0, 6532.0, 603.0, 54.0, 65.0, 6.0]);
 }
@@ -135,7 +135,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "smoothed and weighted",
         value: &[1.917357365443],
-        slope: &[
+        gradient: &[
             0.13453764702061,
             0.21657074084544,
             -0.395012052476927,
@@ -153,7 +153,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "ignored",
         value: &[2.00270721256092],
-        slope: &[
+        gradient: &[
             0.172976974740784,
             0.278448095372709,
             -0.507872638898906,
@@ -171,7 +171,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "none",
         value: &[2.11433345414108, 0.876783423737947, 0.0],
-        slope: &[
+        gradient: &[
             0.245574415925973,
             0.453673257286909,
             -0.783626400793247,
@@ -202,7 +202,7 @@ const TABLE: &[Row] = &[
             0.374887215536506,
             0.0112315889881763,
         ],
-        slope: &[
+        gradient: &[
             0.263369783223462,
             0.376165288197085,
             0.165992594110367,
@@ -233,7 +233,7 @@ const TABLE: &[Row] = &[
             0.319667290067555,
             0.0322543798835638,
         ],
-        slope: &[
+        gradient: &[
             0.0579136112502214,
             -0.269175899428445,
             0.191363322691727,
@@ -264,7 +264,7 @@ const TABLE: &[Row] = &[
             9997.74431073011,
             0.0,
         ],
-        slope: &[
+        gradient: &[
             0.0,
             7523.30576394171,
             -0.0,
@@ -282,7 +282,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "cosine",
         value: &[-0.183307756191928, -0.0614884565416192, -0.00446186026540245],
-        slope: &[
+        gradient: &[
             0.431761685604349,
             -0.15299172479542,
             -0.392337402779017,
@@ -300,17 +300,17 @@ const TABLE: &[Row] = &[
     Row {
         name: "base",
         value: &[1.0, 0.0, f64::INFINITY, -8.0, 1.0, 0.25, 2.0],
-        slope: &[0.0, 0.0, f64::INFINITY, -11.9892206602462, 0.0, -0.693844944929763, 0.231603873874192],
+        gradient: &[0.0, 0.0, f64::INFINITY, -11.9892206602462, 0.0, -0.693844944929763, 0.231603873874192],
     },
     Row {
         name: "exponent",
         value: &[1.0, 0.0, 0.0, -8.0, 1.0, 0.25, 2.0],
-        slope: &[0.0, 0.0, -0.0, f64::NAN, -0.284652568044662, f64::NAN, 2.56856915492251],
+        gradient: &[0.0, 0.0, -0.0, f64::NAN, -0.284652568044662, f64::NAN, 2.56856915492251],
     },
     Row {
         name: "maximum",
         value: &[1.0, 3.0, f64::NAN, 0.0, f64::NAN, 5.0],
-        slope: &[
+        gradient: &[
             0.445603680030718,
             0.0,
             -0.331985188220734,
@@ -322,7 +322,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "minimum",
         value: &[1.0, 2.0, f64::NAN, 0.0, f64::NAN, 4.0],
-        slope: &[
+        gradient: &[
             0.445603680030718,
             0.752330576394171,
             -0.331985188220734,
@@ -334,7 +334,14 @@ const TABLE: &[Row] = &[
     Row {
         name: "log sum exp",
         value: &[10000.3132616875, f64::INFINITY, -9999.30685281944],
-        slope: &[0.65152478591053, 0.239682574150109, f64::NAN, 0.0, -0.165992594110338, -0.165992594110338],
+        gradient: &[
+            0.65152478591053,
+            0.239682574150109,
+            f64::NAN,
+            0.0,
+            -0.165992594110338,
+            -0.165992594110338,
+        ],
     },
     Row {
         name: "response",
@@ -348,7 +355,7 @@ const TABLE: &[Row] = &[
             -0.565007044706682,
             -0.250661465309588,
         ],
-        slope: &[
+        gradient: &[
             0.611361242029367,
             0.323234045797082,
             -0.206035139290211,
@@ -368,7 +375,7 @@ const TABLE: &[Row] = &[
             -0.47915227553323,
             0.47979893866908,
         ],
-        slope: &[
+        gradient: &[
             0.575397116042015,
             0.338266229784396,
             -0.147039777728822,
@@ -392,7 +399,7 @@ const TABLE: &[Row] = &[
             -1.23597898715259,
             0.472371999539436,
         ],
-        slope: &[
+        gradient: &[
             1.13239246092417,
             0.165041606436716,
             0.21545019216137,
@@ -407,8 +414,8 @@ const TABLE: &[Row] = &[
             1.64202748208481,
         ],
     },
-    Row { name: "product", value: &[-0.0], slope: &[-0.0, -5.34724416036861, -0.0, 0.0] },
-    Row { name: "zeros", value: &[-0.0], slope: &[-0.0, -0.0, -0.0, 0.0] },
+    Row { name: "product", value: &[-0.0], gradient: &[-0.0, -5.34724416036861, -0.0, 0.0] },
+    Row { name: "zeros", value: &[-0.0], gradient: &[-0.0, -0.0, -0.0, 0.0] },
     Row {
         name: "adaptive",
         value: &[
@@ -419,7 +426,7 @@ const TABLE: &[Row] = &[
             0.0745927850383525,
             -0.0441253830092356,
         ],
-        slope: &[
+        gradient: &[
             0.222801840015359,
             0.348190269414387,
             0.125388429399028,
@@ -491,7 +498,7 @@ const TABLE: &[Row] = &[
             0.0,
             0.0,
         ],
-        slope: &[
+        gradient: &[
             1.73371318614127,
             2.41007916754012,
             1.34463389076363,

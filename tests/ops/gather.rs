@@ -17,17 +17,17 @@ fn wave(shape: &[usize], step: f64, start: f64) -> ArrayD<f64> {
     })
 }
 
-/// Compares what `record` makes of a 2×3 picture of two channels, and its gradient, with PyTorch's.
-fn agrees(name: &str, record: impl for<'g> Fn(Var<'g>) -> Var<'g>, values: &[f64], slopes: &[f64]) {
+/// Compares what `record` makes of a 2×3 image of two channels, and its gradient, with PyTorch's.
+fn agrees(name: &str, record: impl for<'g> Fn(Var<'g>) -> Var<'g>, values: &[f64], derivatives: &[f64]) {
     println!("{name}");
     let graph = Graph::new();
     let x = graph.input("x", [1, 2, 2, 3]);
     let y = record(x);
     let upstream = graph.constant(wave(&y.shape(), 0.7, 0.2));
-    let slope = vjp(&[(y, upstream)], &[x]).unwrap()[0].unwrap();
-    let found = run(&[y, slope], &[x.feed(&wave(&[1, 2, 2, 3], 1.3, 0.4))]);
+    let gradient = vjp(&[(y, upstream)], &[x]).unwrap()[0].unwrap();
+    let found = run(&[y, gradient], &[x.feed(&wave(&[1, 2, 2, 3], 1.3, 0.4))]);
     assert_close(&found[0], &array(&y.shape(), values), 1e-11);
-    assert_close(&found[1], &array(&[1, 2, 2, 3], slopes), 1e-11);
+    assert_close(&found[1], &array(&[1, 2, 2, 3], derivatives), 1e-11);
 }
 
 /// The indices that a plan computes.
@@ -121,14 +121,14 @@ fn the_first_of_equal_numbers_receives_the_gradient() {
     let graph = Graph::new();
     let x = graph.input("x", [2, 3]);
     let upstream = graph.constant(array![3.0, 5.0]);
-    let slope = |y, values: ArrayD<f64>| {
-        let slope = vjp(&[(y, upstream)], &[x]).unwrap()[0].unwrap();
-        value(slope, &[x.feed(&values)])
+    let gradient = |y, values: ArrayD<f64>| {
+        let gradient = vjp(&[(y, upstream)], &[x]).unwrap()[0].unwrap();
+        value(gradient, &[x.feed(&values)])
     };
     let expected = array(&[2, 3], &[0.0, 3.0, 0.0, 5.0, 0.0, 0.0]);
-    assert_eq!(slope(x.max(&[1]), array(&[2, 3], &[1.0, 4.0, 4.0, 2.0, 2.0, 2.0])), expected);
+    assert_eq!(gradient(x.max(&[1]), array(&[2, 3], &[1.0, 4.0, 4.0, 2.0, 2.0, 2.0])), expected);
     let expected = array(&[2, 3], &[3.0, 0.0, 0.0, 5.0, 0.0, 0.0]);
-    assert_eq!(slope(x.min(&[1]), array(&[2, 3], &[1.0, 4.0, 1.0, 2.0, 2.0, 2.0])), expected);
+    assert_eq!(gradient(x.min(&[1]), array(&[2, 3], &[1.0, 4.0, 1.0, 2.0, 2.0, 2.0])), expected);
 }
 
 #[test]

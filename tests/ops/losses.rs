@@ -1,4 +1,4 @@
-//! Losses beside the values and slopes of PyTorch 2.15: at ties, kinks and 0, far out, with infinities and NaN.
+//! Losses beside the values and gradients of PyTorch 2.15: at ties, kinks and 0, far out, with infinities and NaN.
 
 const INF: f64 = f64::INFINITY;
 const NAN: f64 = f64::NAN;
@@ -13,10 +13,16 @@ const NONE: Reduction = Reduction::None;
 const X: [f64; 9] = [0.0, 1.0, -1.0, 2.0, INF, -INF, NAN, 0.5, -0.25];
 const TARGET: [f64; 9] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, INF, 0.0];
 
-/// Checks a loss of errors, of which the slope in the targets is the negative of that in x.
+/// Checks a loss of errors, of which the gradient in the targets is the negative of that in x.
 #[track_caller]
-fn check_errors(name: &str, loss: crate::common::Pair, values: [f64; 9], slopes: [f64; 9]) {
-    assert_pair(name, loss, &[9], [&X, &TARGET], [&values, &slopes, &slopes.map(|slope| -slope)]);
+fn check_errors(name: &str, loss: crate::common::Pair, values: [f64; 9], derivatives: [f64; 9]) {
+    assert_pair(
+        name,
+        loss,
+        &[9],
+        [&X, &TARGET],
+        [&values, &derivatives, &derivatives.map(|gradient| -gradient)],
+    );
 }
 
 #[test]
@@ -39,15 +45,15 @@ fn losses_of_errors() {
         [0.0, 0.75, 0.75, 1.75, INF, INF, NAN, INF, 0.0625],
         [0.0, 1.0, -1.0, 1.0, 1.0, -1.0, NAN, -1.0, -0.5],
     );
-    // Here PyTorch's slope of NaN is 0; a NaN that does not stay hides that training has failed.
-    let (values, slopes) =
+    // Here PyTorch's gradient of NaN is 0; a NaN that does not stay hides that training has failed.
+    let (values, derivatives) =
         ([0.0, 1.0, 1.0, 2.0, INF, INF, NAN, INF, 0.25], [0.0, 1.0, -1.0, 1.0, 1.0, -1.0, NAN, -1.0, -1.0]);
-    check_errors("l1", |x, t| x.l1_loss(t, NONE), values, slopes);
-    check_errors("smooth l1 without a bound", |x, t| x.smooth_l1_loss(t, 0.0, NONE), values, slopes);
+    check_errors("l1", |x, t| x.l1_loss(t, NONE), values, derivatives);
+    check_errors("smooth l1 without a bound", |x, t| x.smooth_l1_loss(t, 0.0, NONE), values, derivatives);
 }
 
 const LOGITS: [f64; 12] = [0.0, 0.0, 1e4, -1e4, 1e4, -1e4, INF, -INF, INF, NAN, 2.0, -3.0];
-const ANSWERS: [f64; 12] = [0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.3, 0.75];
+const TARGETS: [f64; 12] = [0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.3, 0.75];
 
 #[test]
 fn binary_cross_entropy() {
@@ -65,11 +71,11 @@ fn binary_cross_entropy() {
         1.5269280110429724,
         2.298587351573742,
     ];
-    let slopes =
+    let derivatives =
         [0.5, -0.5, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, 1.0, NAN, 0.5807970779778824, -0.7025741268224333];
     let in_targets = [-0.0, -0.0, -1e4, 1e4, -1e4, 1e4, -INF, INF, -INF, NAN, -2.0, 3.0];
     let plain: crate::common::Pair = |x, t| x.binary_cross_entropy_with_logits(t, NONE);
-    assert_pair("plain", plain, &[12], [&LOGITS, &ANSWERS], [&values, &slopes, &in_targets]);
+    assert_pair("plain", plain, &[12], [&LOGITS, &TARGETS], [&values, &derivatives, &in_targets]);
 
     let values = [
         std::f64::consts::LN_2,
@@ -85,7 +91,8 @@ fn binary_cross_entropy() {
         1.603084817668756,
         6.871468378934355,
     ];
-    let slopes = [0.5, -1.5, 0.0, -3.0, 1.0, 0.0, 0.0, 0.0, 1.0, NAN, 0.5092753247646116, -2.131435317056083];
+    let derivatives =
+        [0.5, -1.5, 0.0, -3.0, 1.0, 0.0, 0.0, 0.0, 1.0, NAN, 0.5092753247646116, -2.131435317056083];
     let in_targets = [
         1.3862943611198904,
         1.3862943611198904,
@@ -101,7 +108,7 @@ fn binary_cross_entropy() {
         9.097174703147484,
     ];
     let weighted: crate::common::Pair = |x, t| x.weighted_binary_cross_entropy_with_logits(t, 3.0, NONE);
-    assert_pair("weighted", weighted, &[12], [&LOGITS, &ANSWERS], [&values, &slopes, &in_targets]);
+    assert_pair("weighted", weighted, &[12], [&LOGITS, &TARGETS], [&values, &derivatives, &in_targets]);
 }
 
 /// ln(1 + e⁻ˣ) of what is nearly certain, to all digits of single precision. (Those of PyTorch in double precision; in
@@ -109,8 +116,8 @@ fn binary_cross_entropy() {
 #[test]
 fn small_binary_cross_entropies_keep_their_digits() {
     let graph = Graph::new();
-    let (x, answers) = (graph.input("x", [4]), graph.constant(arr1(&[1.0, 0.0, 1.0, 1.0])));
-    let loss = x.binary_cross_entropy_with_logits(answers, NONE);
+    let (x, targets) = (graph.input("x", [4]), graph.constant(arr1(&[1.0, 0.0, 1.0, 1.0])));
+    let loss = x.binary_cross_entropy_with_logits(targets, NONE);
     let found =
         try_run::<f32>(&[loss], &[x.feed(&array(&[4], &[10.0, -10.0, 16.0, 30.0]))]).unwrap().remove(0);
     let expected = [4.5398898e-5_f32, 4.5398898e-5, 1.1253517e-7, 9.357623e-14];
@@ -124,11 +131,11 @@ fn divergence() {
     let x = [-1.0, -2.0, -INF, -INF, -1.0, NAN, -1.0, -0.5];
     let target = [0.0, 0.5, 0.0, 0.5, -1.0, 0.5, NAN, 1.0];
     let values = [0.0, 0.6534264097200273, NAN, INF, NAN, NAN, NAN, 0.5];
-    let slopes = [-0.0, -0.5, -0.0, -0.5, 1.0, -0.5, NAN, -1.0];
+    let derivatives = [-0.0, -0.5, -0.0, -0.5, 1.0, -0.5, NAN, -1.0];
     // PyTorch's are NaN where the target is 0; here they are −x.
     let in_targets = [1.0, 2.3068528194400546, INF, INF, NAN, NAN, NAN, 1.5];
     let loss: crate::common::Pair = |x, t| x.kl_divergence(t, NONE);
-    assert_pair("divergence", loss, &[8], [&x, &target], [&values, &slopes, &in_targets]);
+    assert_pair("divergence", loss, &[8], [&x, &target], [&values, &derivatives, &in_targets]);
 }
 
 #[test]
@@ -136,9 +143,15 @@ fn hinge() {
     let x = [0.0, 1.0, -1.0, 3.0, -2.0, INF, NAN, 0.25];
     let target = [1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, -1.0];
     let values = [1.0, 0.0, 0.0, 0.0, 3.0, 0.0, NAN, 1.25];
-    let slopes = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, -1.0, 1.0];
+    let derivatives = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, -1.0, 1.0];
     let in_targets = [0.0, 0.0, 0.0, 0.0, 2.0, NAN, NAN, -0.25];
-    assert_pair("hinge", |x, t| x.hinge_loss(t, NONE), &[8], [&x, &target], [&values, &slopes, &in_targets]);
+    assert_pair(
+        "hinge",
+        |x, t| x.hinge_loss(t, NONE),
+        &[8],
+        [&x, &target],
+        [&values, &derivatives, &in_targets],
+    );
 }
 
 #[test]
@@ -215,13 +228,13 @@ fn margins_of_classes() {
         (0.5, [0.0, 0.6333333333333333, 0.0, 0.0], [[0.0; 3], second, [0.0; 3], [0.0; 3]]),
         (-0.5, [0.0; 4], [[0.0; 3]; 4]),
     ];
-    for (margin, values, slopes) in cases {
+    for (margin, values, derivatives) in cases {
         let graph = Graph::new();
         let (x, classes) = (graph.input("x", [4, 3]), graph.labels("classes", [4]));
         let (loss, feeds) =
             (x.multi_margin_loss(classes, margin, NONE), [x.feed(&scores), classes.feed(&labels)]);
         assert_same("value", &value(loss, &feeds), &values, 1e-15);
-        assert_same("slope", &gradients_of_sum(loss, &[x], &feeds)[0], &slopes.concat(), 1e-15);
+        assert_same("gradient", &gradients_of_sum(loss, &[x], &feeds)[0], &derivatives.concat(), 1e-15);
     }
 }
 

@@ -120,7 +120,7 @@ pub fn apply<'g>(graph: &'g Graph, node: &Node, operands: &[Var<'g>]) -> Result<
     Ok(vec![result])
 }
 
-/// Operations that say all by their name.
+/// Operations without attributes.
 fn without_attributes<'g>(op: &str, operands: &[Var<'g>]) -> Option<Var<'g>> {
     Some(match (op, operands) {
         ("add", &[a, b]) => a + b,
@@ -166,9 +166,9 @@ fn of_channels(x: Var<'_>) -> Vec<usize> {
     (1..shape.len()).map(one).collect()
 }
 
-/// Pictures with a number added to each channel. (A single number would broadcast, but is no bias.)
-fn add_to_channels<'g>(pictures: Var<'g>, bias: &[Var<'g>]) -> Var<'g> {
-    bias.iter().fold(pictures, |y, bias| y + bias.reshape(of_channels(pictures)))
+/// Images with a number added to each channel. (A single number would broadcast, but is no bias.)
+fn add_to_channels<'g>(images: Var<'g>, bias: &[Var<'g>]) -> Var<'g> {
+    bias.iter().fold(images, |y, bias| y + bias.reshape(of_channels(images)))
 }
 
 /// Times the first of two arrays of this shape and plus the second, as far as they are given.

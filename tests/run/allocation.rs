@@ -76,8 +76,8 @@ fn requests_of_a_trainer(threads: usize, steps: usize) -> usize {
     let loss = SimpleConvNet::default().logits(images).softmax_cross_entropy(labels);
     let workspace = Workspace::new(threads).unwrap();
     let mut trainer = Trainer::<f32>::with(loss, &Adam::new(1e-3), Store::new(0), workspace).unwrap();
-    let (pictures, digits) = mnist_5k().unwrap().train.batch(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]).unwrap();
-    let feeds = [images.feed(&pictures), labels.feed(&digits)];
+    let (values, digits) = mnist_5k().unwrap().train.batch(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]).unwrap();
+    let feeds = [images.feed(&values), labels.feed(&digits)];
     let first = trainer.step(&feeds).unwrap();
     let before = REQUESTS.load(Ordering::SeqCst);
     let last = (0..steps).map(|_| trainer.step(&feeds).unwrap()).last();

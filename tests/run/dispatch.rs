@@ -96,8 +96,8 @@ fn evaluate<T: Precision>(example: &Example) -> DefaultHasher {
     let real = operands.iter().zip(&inputs).filter(|(operand, _)| matches!(operand.value, Drawn::Real(_)));
     let real: Vec<Var<'_>> = real.map(|(_, input)| *input).collect();
     let upstream = graph.constant(numbers(&result.shape(), 100));
-    let slopes = dagrad::vjp(&[(result, upstream)], &real).unwrap();
-    let outputs: Vec<Var<'_>> = [result].into_iter().chain(slopes.into_iter().flatten()).collect();
+    let derivatives = dagrad::vjp(&[(result, upstream)], &real).unwrap();
+    let outputs: Vec<Var<'_>> = [result].into_iter().chain(derivatives.into_iter().flatten()).collect();
     let plan = Plan::<T>::compile(&graph, &outputs).unwrap();
     let feeds: Vec<Feed<'_>> = operands.iter().map(Operand::feed).collect();
     let (mut store, mut workspace) = (Store::new(1), Workspace::new(2).unwrap());
@@ -155,9 +155,9 @@ fn train<T: Precision>(network: impl Network) -> DefaultHasher {
     let images = graph.input("images", [BATCH, 1, 28, 28]);
     let classes = graph.labels("classes", [BATCH]);
     let loss = network.logits(images).softmax_cross_entropy(classes);
-    let slopes = gradients(loss, &graph.parameters()).unwrap();
+    let derivatives = gradients(loss, &graph.parameters()).unwrap();
     minimize(loss, &Adam::new(1e-3)).unwrap();
-    let outputs: Vec<Var<'_>> = [loss].into_iter().chain(slopes).collect();
+    let outputs: Vec<Var<'_>> = [loss].into_iter().chain(derivatives).collect();
     let plan = Plan::<T>::compile(&graph, &outputs).unwrap();
     assert!(!plan.groups().is_empty(), "nothing goes depth first in\n{plan}");
 

@@ -13,7 +13,7 @@ fn loss_plan(graph: &Graph) -> Plan<f64> {
     Plan::compile(graph, &[logits.softmax_cross_entropy(classes)]).unwrap()
 }
 
-/// What a run of that plan says to these feeds.
+/// The error of a run of that plan with these feeds.
 fn refusal(feeds: &[Feed<'_>]) -> String {
     let graph = Graph::new();
     message(run_plan(&loss_plan(&graph), &mut Store::new(0), feeds))
@@ -206,9 +206,9 @@ fn axes_without_elements_run_through_softmax_sums_and_products() {
         let x = graph.input("x", shape);
         let rows = x.softmax(axis) + x.log_softmax(axis);
         let y = (rows.sum(&[axis]).sum_all() + x.matmul(x.transpose()).sum_all()) * 1.0;
-        let slope = gradients(y, &[x]).unwrap()[0];
+        let gradient = gradients(y, &[x]).unwrap()[0];
         let given = ArrayD::<f64>::zeros(&shape[..]);
-        let found = try_run::<f64>(&[y, slope], &[x.feed(&given)]).unwrap();
+        let found = try_run::<f64>(&[y, gradient], &[x.feed(&given)]).unwrap();
         assert_eq!(found[0].sum(), 0.0, "{shape:?}");
         assert_eq!(found[1].shape(), shape);
     }

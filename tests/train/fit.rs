@@ -6,7 +6,7 @@ use crate::common::{alone, assert_mentions, message};
 use dagrad::data::{Dataset, Split, mnist_5k};
 use dagrad::nn::{self, DeepConvNet, Filters, Model, Network, SimpleConvNet};
 use dagrad::optim::{Adam, Momentum, Optimizer, Sgd};
-use dagrad::train::{Epoch, FitOptions, Observer, Progress, Step, evaluate, fit, fit_observed};
+use dagrad::train::{Epoch, FitOptions, Observer, Progress, TrainStep, evaluate, fit, fit_observed};
 use dagrad::{Error, Graph, Mode, Plan, Result, Store, Trainer, Var, Workspace};
 use ndarray::{Array1, Array4};
 
@@ -68,7 +68,7 @@ fn a_few_epochs_on_a_few_digits_learn_to_tell_others_apart() {
     let epochs = fit(&mut model, &Adam::new(3e-3), &split.train, &split.test, options(5, 25, 0)).unwrap();
     assert_eq!(epochs.iter().map(|epoch| epoch.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     let (first, last) = (epochs[0], epochs[4]);
-    assert!(before < 0.3, "an untrained network guesses, but tells {before} right");
+    assert!(before < 0.3, "an untrained network guesses, but its accuracy is {before}");
     assert!(last.loss < 0.5 * first.loss, "{} after {}", last.loss, first.loss);
     assert!(last.test_accuracy > 0.75 && last.train_accuracy > 0.85, "{last:?}");
     assert_eq!(last.test_accuracy, evaluate(&mut model, &split.test).unwrap());
@@ -161,12 +161,12 @@ fn an_epoch_is_the_steps_on_its_batches_one_after_another() {
 }
 
 #[test]
-fn evaluating_counts_the_right_answers_over_several_batches() {
+fn evaluating_counts_correct_predictions_over_several_batches() {
     // 1,000 samples are more than one batch of an evaluation.
     let split = digits(300, 1000);
     let mut model = model(NETWORK, 0, 2);
     let epochs = fit(&mut model, &Adam::new(3e-3), &split.train, &split.test, options(2, 30, 0)).unwrap();
-    let right = |model: &mut Model<SimpleConvNet>, data: &Dataset, count: usize| {
+    let accuracy = |model: &mut Model<SimpleConvNet>, data: &Dataset, count: usize| {
         let tells = |sample: &usize| {
             let (image, label) = data.batch(&[*sample]).unwrap();
             let logits = model.predict(&image).unwrap();
@@ -175,10 +175,10 @@ fn evaluating_counts_the_right_answers_over_several_batches() {
         };
         (0..count).filter(tells).count() as f64 / count as f64
     };
-    let expected = right(&mut model, &split.test, 1000);
+    let expected = accuracy(&mut model, &split.test, 1000);
     assert!((evaluate(&mut model, &split.test).unwrap() - expected).abs() < 1e-12);
     assert!((epochs[1].test_accuracy - expected).abs() < 1e-12);
-    assert!((epochs[1].train_accuracy - right(&mut model, &split.train, 300)).abs() < 1e-12);
+    assert!((epochs[1].train_accuracy - accuracy(&mut model, &split.train, 300)).abs() < 1e-12);
     assert!(expected > 0.2, "{expected}");
 }
 
@@ -336,14 +336,14 @@ fn a_quiet_run_prints_nothing_and_others_a_line_for_each_epoch() {
 
 /// Keeps what it is told, and has enough after some steps.
 struct Listener {
-    steps: Vec<Step>,
+    steps: Vec<TrainStep>,
     epochs: Vec<Epoch>,
     weights: Vec<f32>,
     enough: usize,
 }
 
 impl Observer for Listener {
-    fn step(&mut self, step: &Step) -> Result<()> {
+    fn step(&mut self, step: &TrainStep) -> Result<()> {
         self.steps.push(*step);
         if self.steps.len() < self.enough {
             return Ok(());
@@ -382,9 +382,9 @@ fn an_observer_is_told_of_every_step_and_epoch_and_may_end_the_training() {
             steps.iter().all(|step| (0.0..=1.0).contains(&step.accuracy) && step.images_per_second > 0.0)
         );
     }
-    // The share of what was told right is of whole samples.
-    let right = listener.steps[2].accuracy * 250.0;
-    assert!((right - right.round()).abs() < 1e-9 && right > 0.0);
+    // The accuracy is one of whole samples.
+    let correct = listener.steps[2].accuracy * 250.0;
+    assert!((correct - correct.round()).abs() < 1e-9 && correct > 0.0);
     assert!(listener.weights.len() == 2 && listener.weights[0] != listener.weights[1]);
 
     let (listener, stopped) = run(4);

@@ -315,17 +315,17 @@ fn the_length_of_all_gradients_together_is_clipped() {
     for (most, length) in [(2.0, 2.0 * 6.5 / (6.5 + 1e-6)), (7.0, 6.5), (0.0, 0.0)] {
         let graph = Graph::new();
         let (a, b) = (graph.param("a", [2], Init::ZEROS), graph.param("b", [], Init::ZEROS));
-        let slopes = numbers(&[2], 3);
-        let rest = (6.5f64 * 6.5 - slopes.mapv(|slope| slope * slope).sum()).sqrt();
-        let loss = (a * graph.input("slopes", [2])).sum_all() + b * rest;
+        let derivatives = numbers(&[2], 3);
+        let rest = (6.5f64 * 6.5 - derivatives.mapv(|derivative| derivative * derivative).sum()).sqrt();
+        let loss = (a * graph.input("derivatives", [2])).sum_all() + b * rest;
         let store = Store::new(0);
         let mut trainer =
             Trainer::<f64>::with(loss, &Sgd::new(1.0).clip_norm(most), store, Workspace::new(1).unwrap())
                 .unwrap();
-        trainer.step(&[Feed::new("slopes", &slopes)]).unwrap();
+        trainer.step(&[Feed::new("derivatives", &derivatives)]).unwrap();
         crate::common::assert_close(
             &trainer.store().get("a").unwrap().to_owned(),
-            &(slopes * -length / 6.5),
+            &(derivatives * -length / 6.5),
             1e-14,
         );
         crate::common::assert_close(

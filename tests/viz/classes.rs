@@ -1,4 +1,4 @@
-//! What a page says a network takes for what: a network whose probabilities are known, for three images of one pixel each.
+//! The confusion matrix and the worst samples of a report: a network whose probabilities are known, for three images of one pixel each.
 
 use dagrad::data::Dataset;
 use dagrad::nn::{self, Model};
@@ -6,7 +6,7 @@ use dagrad::optim::Sgd;
 use dagrad::viz::{Report, Start};
 use ndarray::ArrayD;
 
-/// The page of a network that answers with these logits to an image of class 0, of class 1 and of class 2.
+/// The report of a network with these logits for an image of class 0, of class 1 and of class 2.
 fn page(logits: [[f32; 3]; 3]) -> String {
     let pixels = vec![255, 0, 0, 0, 255, 0, 0, 0, 255];
     let data = Dataset::new(pixels, [1, 1, 3], vec![0, 1, 2], 3).unwrap();
@@ -24,15 +24,15 @@ fn known() -> [[f32; 3]; 3] {
 }
 
 #[test]
-fn rows_are_what_it_is_and_columns_what_the_network_says() {
+fn rows_are_labels_and_columns_predictions() {
     let page = page(known());
-    for (class, taken_for) in [(0, [1, 0, 0]), (1, [0, 0, 1]), (2, [1, 0, 0])] {
-        for (answer, count) in taken_for.into_iter().enumerate() {
-            let note = format!("title=\"{class} taken for {answer}: {count}\"");
+    for (class, row) in [(0, [1, 0, 0]), (1, [0, 0, 1]), (2, [1, 0, 0])] {
+        for (predicted, count) in row.into_iter().enumerate() {
+            let note = format!("title=\"{class} predicted as {predicted}: {count}\"");
             assert!(page.contains(&note), "{note} in {page}");
         }
     }
-    assert!(page.contains("1 of 3 are right"), "{page}");
+    assert!(page.contains("1 of 3 are correct"), "{page}");
 }
 
 #[test]
@@ -40,11 +40,11 @@ fn the_worst_come_first() {
     let page = page(known());
     let worst: Vec<&str> = page.split("alt=\"test image ").skip(1).map(|rest| &rest[..1]).collect();
     assert_eq!(worst[..3], ["1", "2", "0"]);
-    assert!(page.contains("at 30.0 %") && page.contains("at 60.0 %"), "{page}");
+    assert!(page.contains("(30.0 %)") && page.contains("predicted 2 (60.0 %)"), "{page}");
 }
 
 #[test]
 fn large_logits_do_not_overflow() {
     let page = page([[1000.0, 1000.0 - 3f32.ln(), 0.0]; 3]);
-    assert!(page.contains("<b>0</b> at 75.0 %") && page.contains("<b>1</b> at 25.0 %"), "{page}");
+    assert!(page.contains("<b>0</b> (75.0 %)") && page.contains("<b>1</b> (25.0 %)"), "{page}");
 }

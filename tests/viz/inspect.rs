@@ -1,4 +1,4 @@
-//! What the crate says of a network: its layers, the time of its steps, and what is wrong with it.
+//! What the crate reports of a network: its layers, the time of its steps, and what is wrong with it.
 
 use crate::common::{array, assert_mentions, message};
 use dagrad::inspect::{Layer, Origin, Phase, Profile, Summary, diagnose};
@@ -10,9 +10,9 @@ use ndarray::{Array1, Array2, Array4};
 /// Layer by layer: name, operations, output, parameters, MACs, kept numbers, field.
 fn rows(summary: &Summary) -> Vec<String> {
     let row = |layer: &Layer| {
-        let Layer { name, operations, output, parameters, macs, kept, sees, .. } = layer;
-        let sees = sees.map_or("-".to_string(), |field| format!("{}x{}", field.size[0], field.size[1]));
-        format!("{name}|{operations}|{output}|{parameters}|{macs}|{}|{sees}", kept / 4)
+        let Layer { name, operations, output, parameters, macs, kept, receptive_field: field, .. } = layer;
+        let field = field.map_or("-".to_string(), |field| format!("{}x{}", field.size[0], field.size[1]));
+        format!("{name}|{operations}|{output}|{parameters}|{macs}|{}|{field}", kept / 4)
     };
     summary.layers.iter().map(row).collect()
 }
@@ -26,11 +26,11 @@ fn a_summary_lists_layers_with_numbers_counted_by_hand() {
     logits.softmax_cross_entropy(graph.labels("label", [2]));
     let summary = graph.summary();
     let expected = [
-        // 4×4 places of 9 weights for 2 samples and 3 filters; of its result nothing is needed but that of relu
+        // 4×4 output positions of 9 weights for 2 samples and 3 filters; of its result nothing is needed but that of relu
         "conv|conv2d add|[2, 3, 4, 4]|30|864|0|3x3",
         // relu's gradient asks where its result is positive
         "|relu|[2, 3, 4, 4]|0|0|96|3x3",
-        // the places of the maxima, and the maxima, which the product reads under another shape
+        // the indices of the maxima, and the maxima, which the product reads under another shape
         "max_pool2d|max_pool2d_argmax max_pool2d_take|[2, 3, 2, 2]|0|0|48|5x5",
         "|reshape|[2, 12]|0|0|0|-",
         "fc|matmul add|[2, 5]|65|120|0|-",
@@ -107,8 +107,8 @@ fn layers_nest_and_end() {
     assert_eq!(name(inner).as_deref(), Some("block/fc"));
     assert_eq!(name(inner.relu()), None);
     let loss = inner.sum_all();
-    let slope = gradients(loss, &graph.parameters()).unwrap()[0];
-    assert_eq!(name(slope).as_deref(), Some("block/fc"), "a gradient belongs to the layer that it is of");
+    let gradient = gradients(loss, &graph.parameters()).unwrap()[0];
+    assert_eq!(name(gradient).as_deref(), Some("block/fc"), "a gradient belongs to the layer that it is of");
     // Of several pools each is one of its own.
     let image = graph.input("image", [1, 1, 8, 8]);
     let pools = [image.max_pool2d(2), image.max_pool2d(2)].map(name);
@@ -238,8 +238,8 @@ fn a_fault_of_the_backward_pass_is_named_with_its_layer() {
         let _layer = graph.layer("roots");
         (x * graph.param("w", [2], Init::ONES)).sqrt()
     };
-    let slopes = gradients(roots.sum_all(), &graph.parameters()).unwrap();
-    let plan = Options::plain().compile::<f64>(&graph, &slopes).unwrap();
+    let derivatives = gradients(roots.sum_all(), &graph.parameters()).unwrap();
+    let plan = Options::plain().compile::<f64>(&graph, &derivatives).unwrap();
     let mut workspace = Workspace::new(1).unwrap();
     workspace.check_values(true);
     let run = plan.run(&mut Store::new(0), &mut workspace, &[x.feed(&array(&[1, 2], &[1.0, 0.0]))]);
@@ -255,16 +255,16 @@ fn a_plan_hands_out_any_value_that_it_is_asked_to_watch() {
     let w = graph.param("w", [3, 2], Init::Constant(0.5));
     let hidden = x.matmul(w);
     let loss = (hidden.relu() * 2.0).sum_all();
-    let slope = gradients(loss, &[hidden]).unwrap()[0];
+    let gradient = gradients(loss, &[hidden]).unwrap()[0];
     minimize(loss, &Adam::new(1e-3)).unwrap();
     let plan = Plan::<f64>::compile(&graph, &[loss]).unwrap();
     let given = array(&[2, 3], &[1.0, 2.0, 3.0, -1.0, -2.0, -3.0]);
-    let watched = plan.watch(hidden).unwrap().watch(slope).unwrap();
+    let watched = plan.watch(hidden).unwrap().watch(gradient).unwrap();
     let (mut store, mut workspace) = (Store::new(0), Workspace::new(1).unwrap());
     let outputs = watched.run(&mut store, &mut workspace, &[x.feed(&given)]).unwrap();
     assert_eq!(outputs.get(loss).unwrap().sum(), 12.0);
     assert_eq!(outputs.get(hidden).unwrap(), array(&[2, 2], &[3.0, 3.0, -3.0, -3.0]));
-    assert_eq!(outputs.get(slope).unwrap(), array(&[2, 2], &[2.0, 2.0, 0.0, 0.0]));
+    assert_eq!(outputs.get(gradient).unwrap(), array(&[2, 2], &[2.0, 2.0, 0.0, 0.0]));
     assert!(watched.trains(), "it still trains");
     let stranger = Graph::new();
     assert_mentions(&message(plan.watch(stranger.input("y", [1]))), &["watch", "y", "not on the graph"]);

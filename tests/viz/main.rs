@@ -1,4 +1,4 @@
-//! What is shown of networks: `src/inspect`, `src/viz`, and the log of `src/train/tensorboard.rs`.
+//! What is shown of networks: `src/inspect` and `src/viz`.
 
 mod classes;
 #[path = "../common/mod.rs"]

@@ -1,10 +1,10 @@
-//! The drawing of a plan's memory: which values live where, and for how long.
+//! The chart of a plan's memory: which values live where, and for how long.
 
 use dagrad::nn::{Filters, conv2d};
 use dagrad::viz::memory_part;
 use dagrad::{Graph, Plan};
 
-/// A value in the drawing, as its note says.
+/// A value in the chart, as its note describes it.
 #[derive(Debug)]
 struct Buffer {
     label: String,
@@ -16,7 +16,7 @@ struct Buffer {
     is_own: bool,
 }
 
-/// The values of a plan's drawing: `label: 96 bytes from byte 0 on, steps 1 to 3`.
+/// The values of a plan's chart: `label: 96 bytes from byte 0 on, steps 1 to 3`.
 fn buffers(plan: &Plan<f32>) -> Vec<Buffer> {
     let page = memory_part(plan).into_string();
     let notes = page.split("class=\"buffer\"").skip(1).map(|rect| {
@@ -25,13 +25,13 @@ fn buffers(plan: &Plan<f32>) -> Vec<Buffer> {
     });
     let read = |note: String| {
         let (label, rest) = note.rsplit_once(": ").unwrap();
-        let (place, steps) = rest.split_once(", steps ").unwrap();
+        let (range, steps) = rest.split_once(", steps ").unwrap();
         let number = |text: &str| text.parse::<usize>().unwrap_or_else(|_| panic!("{text:?} in {note}"));
-        let (bytes, place) = place.split_once(" bytes from byte ").unwrap();
-        let (start, place) = place.split_once(" on").unwrap();
+        let (bytes, range) = range.split_once(" bytes from byte ").unwrap();
+        let (start, rest) = range.split_once(" on").unwrap();
         let (first, last) = steps.split_once(" to ").unwrap();
         let (start, bytes) = (number(start), number(bytes));
-        let (first, last, is_own) = (number(first), number(last), !place.is_empty());
+        let (first, last, is_own) = (number(first), number(last), !rest.is_empty());
         Buffer { label: label.to_string(), start, bytes, first, last, is_own }
     };
     notes.map(read).collect()

@@ -1,5 +1,5 @@
-//! The page about a run, as a browser sees it: nothing is fetched, nothing fails, every section has its picture, and a
-//! click on a node shows what is known of it.
+//! A report in a browser: nothing is fetched, nothing fails, every section has its chart or images, and a click on a node
+//! shows its facts.
 //!
 //! It needs Chromium (`apt install chromium`), and is skipped with a message where there is none.
 
@@ -132,8 +132,8 @@ fn a_browser_finds_everything_in_the_file() {
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("report.html");
     let page = page().unwrap();
-    let own = page.replace("http://www.w3.org/2000/svg", ""); // the name of SVG's elements, not a place
-    assert!(!own.contains("http://") && !own.contains("https://"), "the page names other places");
+    let own = page.replace("http://www.w3.org/2000/svg", ""); // the name of SVG's elements, not an address
+    assert!(!own.contains("http://") && !own.contains("https://"), "the page names other addresses");
     let watched = page.replacen("<head>", &format!("<head>{WATCH}"), 1);
     std::fs::write(&file, watched.replacen("</body>", &format!("{ASK}</body>"), 1)).unwrap();
     for width in [1280, 500] {
@@ -162,21 +162,21 @@ fn check(found: &Value, width: u32) {
         facts.iter().for_each(|fact| assert!(details.contains(fact), "{fact} in {details}"));
         assert_eq!(found[view][node]["frame"], Value::from(frame.map(Value::from).to_vec()), "{node}");
     };
-    // A 3×3 filter and then a pool of 2×2 see 4×4 pixels, and neighbours look 2 pixels apart: the pixel at 6, 6 from 12 on.
-    let pool = ["max_pool2d", "[1, 4, 13, 13]", "2\u{202f}704", "report.rs:", "sees 4×4 pixels"];
+    // A 3×3 filter and then a pool of 2×2 have a field of 4×4 pixels, 2 pixels from that of a neighbour: the pixel at 6, 6 from 12 on.
+    let pool = ["max_pool2d", "[1, 4, 13, 13]", "2\u{202f}704", "report.rs:", "middle pixel: 4×4"];
     shown("operations", "pool", &pool, [12, 12, 4, 4]);
     // 5×5 of those with a padding of 1: 4 + 4 · 2 pixels, 2 before those of the pixel at 5, 5 of 11×11.
-    let conv = ["conv2d add", "[1, 3, 11, 11]", "303", "sees 12×12 pixels"];
+    let conv = ["conv2d add", "[1, 3, 11, 11]", "303", "middle pixel: 12×12"];
     shown("layers", "conv", &conv, [8, 8, 12, 12]);
     shown("layers", "loss", &["all of the image"], [0, 0, 28, 28]);
-    shown("layers", "image", &["sees 1×1 pixels"], [14, 14, 1, 1]);
-    shown("layers", "labels", &["sees nothing"], [0, 0, 0, 0]);
-    shown("operations", "weight", &["sees nothing", "36"], [0, 0, 0, 0]);
+    shown("layers", "image", &["middle pixel: 1×1"], [14, 14, 1, 1]);
+    shown("layers", "labels", &["does not depend"], [0, 0, 0, 0]);
+    shown("operations", "weight", &["does not depend", "36"], [0, 0, 0, 0]);
     assert!(found["memory"].as_str().unwrap().contains("input"), "{found}");
     assert_eq!(count("bands"), 4, "training and test samples on two charts");
 }
 
-/// What the page answers in a window of this width.
+/// What the page finds of itself in a window of this width.
 fn findings(chromium: &Path, folder: &Path, file: &Path, width: u32) -> Value {
     let output = Command::new(chromium)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"])

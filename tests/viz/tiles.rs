@@ -1,6 +1,6 @@
-//! Pictures of filters, feature maps and saliency, compared with those in `tests/pictures/`, pixel by pixel.
+//! Filters, feature maps and saliency, compared with the images in `tests/images/`, pixel by pixel.
 //!
-//! `DAGRAD_WRITE_PICTURES=1 cargo test --test viz tiles` writes them anew; look at them before you keep them.
+//! `DAGRAD_WRITE_IMAGES=1 cargo test --test viz tiles` writes them anew; look at them before you keep them.
 
 use std::io::Cursor;
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use dagrad::viz::{
 use dagrad::{Conv2dOptions, Init, Result, Store, Var};
 use ndarray::{Array1, Array2, Array3, Array4, Axis, array, s};
 
-/// Compares a picture with the one of this name. Rounding may differ from machine to machine: by one shade of 255.
+/// Compares an image with the one of this name. Rounding may differ from machine to machine: by one shade of 255.
 fn assert_looks_like(name: &str, tiles: &Tiles) {
-    let path = root().join("tests/pictures").join(format!("{name}.png"));
-    if std::env::var_os("DAGRAD_WRITE_PICTURES").is_some() {
+    let path = root().join("tests/images").join(format!("{name}.png"));
+    if std::env::var_os("DAGRAD_WRITE_IMAGES").is_some() {
         tiles.write(&path).unwrap();
     }
     let (about, expected) = png_pixels(&std::fs::read(&path).unwrap());
@@ -102,7 +102,7 @@ fn what_is_no_filter_is_an_error_that_names_those_that_are() {
 }
 
 #[test]
-fn feature_maps_are_what_the_layers_answer() {
+fn feature_maps_are_the_outputs_of_layers() {
     let mut model = model();
     let (images, _) = digit();
     let maps = feature_maps(&mut model, &images).unwrap();
@@ -146,9 +146,9 @@ fn gradient_and_occlusion_find_the_pixels_that_matter() {
     let images =
         Array4::from_shape_fn((2, 2, 16, 20), |(n, c, y, x)| 1.0 + (n + c) as f32 + 0.01 * (y * x) as f32);
     let is_inside = |y: usize, x: usize| (2..6).contains(&y) && (10..14).contains(&x);
-    let slopes = input_gradient(&mut model, &images, &array![1, 0]).unwrap();
-    for ((n, y, x), slope) in slopes.indexed_iter() {
-        assert_eq!(*slope, f32::from(u8::from(n == 0 && is_inside(y, x))), "{n} {y} {x}");
+    let found = input_gradient(&mut model, &images, &array![1, 0]).unwrap();
+    for ((n, y, x), gradient) in found.indexed_iter() {
+        assert_eq!(*gradient, f32::from(u8::from(n == 0 && is_inside(y, x))), "{n} {y} {x}");
     }
     // A patch of one pixel takes that pixel away, and nothing else.
     let options = Occlusion { patch: 1, stride: 1, value: 0.0 };
@@ -233,7 +233,7 @@ fn saliency_of_what_does_not_fit_is_an_error() {
 
 /// A folder of its own for a test.
 fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("dagrad-pictures-{name}-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("dagrad-images-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
@@ -247,7 +247,7 @@ fn images_are_read_as_they_were_written() {
     assert_eq!(read_image(&path, 1).unwrap(), grey);
     let colours = read_image(&path, 3).unwrap();
     assert_eq!((colours.dim(), colours[[2, 1, 1]]), ((3, 2, 3), 0.6));
-    // A photograph: JPEG, in colours; and a name that says nothing.
+    // A photograph: JPEG, in colours; and a name without an extension.
     let path = folder.join("photo.jpg");
     std::fs::write(&path, photo(None)).unwrap();
     std::fs::rename(&path, folder.join("photo")).unwrap();
@@ -380,7 +380,7 @@ fn broken_and_huge_files_are_errors_that_name_them() {
     let png = png.unwrap();
     let mut wrong = png.clone();
     wrong[60] ^= 0xff;
-    // 40,000×40,000 pixels are promised, and some bytes delivered. (The header's checksum is right.)
+    // 40,000×40,000 pixels are promised, and some bytes delivered. (The header's checksum is correct.)
     let mut huge = png.clone();
     huge[16..24].copy_from_slice(&[0, 0, 0x9c, 0x40, 0, 0, 0x9c, 0x40]);
     let checksum = crc32(&huge[12..29]).to_be_bytes();
@@ -390,7 +390,7 @@ fn broken_and_huge_files_are_errors_that_name_them() {
         ("cut.png", &png[..png.len() / 2], ""),
         ("wrong.png", &wrong, ""),
         ("empty.png", &[], ""),
-        ("text.png", b"not a picture", "neither a PNG nor a JPEG"),
+        ("text.png", b"not an image", "neither a PNG nor a JPEG"),
         ("scan.tiff", b"II*\0\x08\0\0\0", "neither a PNG nor a JPEG"),
         ("cut.jpg", &photo[..40], ""),
         ("huge.png", &huge, "40000×40000"),
@@ -401,7 +401,7 @@ fn broken_and_huge_files_are_errors_that_name_them() {
         assert_mentions(&message(read_image(&path, 1)), &[name, part]);
     }
     assert_mentions(&message(read_image(folder.join("absent.png"), 1)), &["absent.png"]);
-    assert_mentions(&message(read_image(&folder, 1)), &["dagrad-pictures"]);
+    assert_mentions(&message(read_image(&folder, 1)), &["dagrad-images"]);
     let below_a_file = folder.join("cut.png/filters.png");
     assert_mentions(&message(viz::Tiles::new([]).write(below_a_file)), &["filters.png"]);
     std::fs::remove_dir_all(folder).unwrap();
@@ -418,7 +418,7 @@ const GONE: u8 = 77;
 /// Pixels between tiles.
 const GAP: usize = 4;
 
-/// The width of a grey picture, and its shades.
+/// The width of a grey image, and its shades.
 fn pixels(tiles: &Tiles) -> (u32, Vec<u8>) {
     let image = tiles.to_image().unwrap();
     assert_eq!(image.channels(), 2);
@@ -459,7 +459,7 @@ fn numbers_become_squares_and_three_planes_colours() {
 }
 
 #[test]
-fn pictures_are_enlarged_by_whole_numbers() {
+fn images_are_enlarged_by_whole_numbers() {
     let tiles = Tiles::new([Array3::zeros((1, 5, 5)), Array3::zeros((1, 5, 5))]);
     // Each of ten numbers becomes 3, 2 or 1 pixels, beside a gap of four.
     for (most, expected) in [(38, 34), (37, 24), (3, 14)] {
@@ -485,7 +485,7 @@ fn planes_come_in_order() {
 }
 
 #[test]
-fn too_large_and_oddly_shaped_pictures_are_errors() {
+fn too_large_and_oddly_shaped_images_are_errors() {
     assert!(Tiles::new([Array3::zeros((2, 1, 1))]).to_image().is_err());
     assert!(Tiles::new([Array3::zeros((1, 2, 2))]).zoom(usize::MAX / 2).to_image().is_err());
     assert!(Tiles::new([Array3::zeros((1, 2, 2))]).zoom(10_000).to_image().is_err());

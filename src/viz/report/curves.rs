@@ -36,7 +36,7 @@ const CHARTS: [Chart; 2] = [
 ];
 
 impl Chart {
-    /// Says if there is nothing to be seen, as when training went astray from the start.
+    /// Says if there is nothing to draw, as when training diverged from the start.
     fn caption(&self, runs: &[Run]) -> String {
         let mut epochs = runs.iter().flat_map(|run| &run.epochs);
         let is_empty = !epochs.any(|epoch| self.values.iter().any(|value| value(epoch).is_finite()));
@@ -93,7 +93,7 @@ fn draw(chart: &Chart, runs: &[Run], names: &[&str]) -> Result<String> {
     Ok(svg)
 }
 
-/// The figures of all runs of a name, epoch by epoch. What is no finite number is left out.
+/// The values of all runs of a name, epoch by epoch. What is no finite number is left out.
 fn points(runs: &[Run], name: &str, value: fn(&Epoch) -> f64) -> Vec<Point> {
     let runs: Vec<&Run> = runs.iter().filter(|run| run.name == name).collect();
     let longest = runs.iter().map(|run| run.epochs.len()).max().unwrap_or(0);

@@ -6,7 +6,7 @@ use rust_sugiyama::configure::Config;
 use super::{count, grouped};
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, TensorType, Var};
-use crate::inspect::{Layer, Origin, ReceptiveField, Summary, View, views};
+use crate::inspect::{Dependence, Layer, Origin, ReceptiveField, Summary, dependences};
 
 /// Width and height of a node's box.
 const BOX: (f64, f64) = (156.0, 44.0);
@@ -20,9 +20,9 @@ struct Node {
     class: &'static str,
     name: String,
     ty: TensorType,
-    /// What is to be known of it: names and values.
+    /// Facts about it: names and values.
     facts: Vec<(&'static str, String)>,
-    sees: View,
+    dependence: Dependence,
 }
 
 /// Boxes, and which is computed from which.
@@ -34,24 +34,24 @@ struct Drawing {
 /// Draws a network layer by layer, below its inputs.
 pub fn draw_layers(graph: &Graph, summary: &Summary, image: Var<'_>) -> Markup {
     let (dag, layers) = (graph.dag(), &summary.layers);
-    let views = views(&dag, image.id());
+    let dependences = dependences(&dag, image.id());
     let inputs: Vec<NodeId> = dag.ids().filter(|id| matches!(dag.node(*id).kind, Kind::Input)).collect();
-    let place = |origin: &Origin| match origin {
+    let number = |origin: &Origin| match origin {
         Origin::Input(name) => inputs.iter().position(|id| dag.node(*id).label.as_deref() == Some(name)),
         Origin::Layer(layer) => Some(inputs.len() + layer),
     };
     let reads = layers.iter().zip(inputs.len()..);
     let edges =
-        reads.flat_map(|(layer, to)| layer.reads.iter().filter_map(place).map(move |from| (from, to)));
+        reads.flat_map(|(layer, to)| layer.reads.iter().filter_map(number).map(move |from| (from, to)));
     let edges = edges.collect();
-    let given = inputs.iter().map(|&id| Node::of_operation(&dag, id, views[id.index()]));
+    let given = inputs.iter().map(|&id| Node::of_operation(&dag, id, dependences[id.index()]));
     Drawing { nodes: given.chain(layers.iter().map(Node::of_layer)).collect(), edges }.markup()
 }
 
 /// Draws every node of a graph.
 pub fn draw_operations(graph: &Graph, image: Var<'_>) -> Markup {
     let dag = graph.dag();
-    let views = views(&dag, image.id());
+    let dependences = dependences(&dag, image.id());
     let edges = dag.ids().flat_map(|id| {
         let mut operands = dag.operands(id);
         operands.sort_unstable();
@@ -59,7 +59,7 @@ pub fn draw_operations(graph: &Graph, image: Var<'_>) -> Markup {
         operands.into_iter().map(move |operand| (operand.index(), id.index()))
     });
     let edges = edges.collect();
-    let nodes = dag.ids().map(|id| Node::of_operation(&dag, id, views[id.index()]));
+    let nodes = dag.ids().map(|id| Node::of_operation(&dag, id, dependences[id.index()]));
     Drawing { nodes: nodes.collect(), edges }.markup()
 }
 
@@ -68,14 +68,14 @@ impl Drawing {
         if self.nodes.len() > MOST {
             return html! { p { "There are " (grouped(self.nodes.len())) " nodes, too many to draw." } };
         }
-        let places = self.lay_out();
-        let right = places.iter().map(|place| place.0).fold(0.0, f64::max) + BOX.0;
-        let bottom = places.iter().map(|place| place.1).fold(0.0, f64::max) + BOX.1;
+        let corners = self.lay_out();
+        let right = corners.iter().map(|corner| corner.0).fold(0.0, f64::max) + BOX.0;
+        let bottom = corners.iter().map(|corner| corner.1).fold(0.0, f64::max) + BOX.1;
         html! {
             svg.graph viewBox=(format!("-4 -4 {} {}", right + 8.0, bottom + 8.0))
                 width=(right + 8.0) height=(bottom + 8.0) role="img" {
-                @for &(from, to) in &self.edges { (edge(places[from], places[to])) }
-                @for (node, &place) in self.nodes.iter().zip(&places) { (node.markup(place)) }
+                @for &(from, to) in &self.edges { (edge(corners[from], corners[to])) }
+                @for (node, &corner) in self.nodes.iter().zip(&corners) { (node.markup(corner)) }
             }
         }
     }
@@ -85,22 +85,22 @@ impl Drawing {
         let vertices: Vec<(u32, (f64, f64))> = (0..self.nodes.len() as u32).map(|node| (node, BOX)).collect();
         let edges: Vec<(u32, u32)> = self.edges.iter().map(|&(from, to)| (from as u32, to as u32)).collect();
         let config = Config { vertex_spacing: GAP, ..Config::default() };
-        let mut places = vec![(0.0, 0.0); self.nodes.len()];
+        let mut corners = vec![(0.0, 0.0); self.nodes.len()];
         let mut left = 0.0;
         for (layout, ..) in rust_sugiyama::from_vertices_and_edges(&vertices, &edges, &config) {
-            let corner = |pick: fn(&(f64, f64)) -> f64| {
-                layout.iter().map(|(_, place)| pick(place)).fold(f64::INFINITY, f64::min)
+            let least = |pick: fn(&(f64, f64)) -> f64| {
+                layout.iter().map(|(_, corner)| pick(corner)).fold(f64::INFINITY, f64::min)
             };
-            let (x, y) = (corner(|place| place.0), corner(|place| place.1));
+            let (x, y) = (least(|corner| corner.0), least(|corner| corner.1));
             let mut end = left;
-            for &(node, place) in &layout {
-                let place = (left + place.0 - x, place.1 - y);
-                end = f64::max(end, place.0 + BOX.0 + GAP);
-                places[node] = place;
+            for &(node, corner) in &layout {
+                let corner = (left + corner.0 - x, corner.1 - y);
+                end = f64::max(end, corner.0 + BOX.0 + GAP);
+                corners[node] = corner;
             }
             left = end;
         }
-        places
+        corners
     }
 }
 
@@ -123,11 +123,11 @@ impl Node {
             ("bytes", bytes(&layer.output)),
             ("kept, bytes", count(layer.kept)),
         ];
-        let sees = layer.sees.map_or(View::Unknown, View::Pixels);
-        Self { class: "operation", name: name.clone(), ty: layer.output.clone(), facts, sees }
+        let dependence = layer.receptive_field.map_or(Dependence::Unknown, Dependence::Pixels);
+        Self { class: "operation", name: name.clone(), ty: layer.output.clone(), facts, dependence }
     }
 
-    fn of_operation(dag: &Dag, id: NodeId, sees: View) -> Self {
+    fn of_operation(dag: &Dag, id: NodeId, dependence: Dependence) -> Self {
         let node = dag.node(id);
         let class = match (&node.kind, node.gradient_of) {
             (Kind::Input, _) => "input",
@@ -140,10 +140,11 @@ impl Node {
             (_, Some(label)) => label.to_string(),
             _ => node.source(),
         };
-        // Which pixel is the largest is seen by whoever looks that up; what the index itself sees is not said.
+        // The receptive field of an index is not shown: it is that of whatever looks up the maximum.
         let is_index = node.ty.dtype == Dtype::Index;
-        let sees = if is_index && sees.field().is_some() { View::Unknown } else { sees };
-        Self { class, name, ty: node.ty.clone(), facts: facts(dag, id), sees }
+        let dependence =
+            if is_index && dependence.field().is_some() { Dependence::Unknown } else { dependence };
+        Self { class, name, ty: node.ty.clone(), facts: facts(dag, id), dependence }
     }
 
     /// The node carries its facts for the page's script: a line for each, name and value apart by a tab.
@@ -161,22 +162,22 @@ impl Node {
         }
     }
 
-    /// What the pixel in its middle sees of the image, for the page's script: column, row, width and height, or a word.
+    /// The receptive field of its middle pixel, for the page's script: column, row, width and height, or a word.
     fn field(&self) -> String {
         let frame = |field: ReceptiveField| {
             let &[_, _, height, width] = &self.ty.shape[..] else { return "all".to_string() };
             let [rows, columns] = field.of_pixel([height / 2, width / 2]);
             format!("{} {} {} {}", columns.start, rows.start, columns.len(), rows.len())
         };
-        match self.sees {
-            View::Nothing => "none".to_string(),
-            View::Pixels(field) => frame(field),
-            View::Statistic | View::Unknown => "all".to_string(),
+        match self.dependence {
+            Dependence::None => "none".to_string(),
+            Dependence::Pixels(field) => frame(field),
+            Dependence::Statistic | Dependence::Unknown => "all".to_string(),
         }
     }
 }
 
-/// What is to be known of a node of the graph.
+/// Facts about a node of the graph.
 fn facts(dag: &Dag, id: NodeId) -> Vec<(&'static str, String)> {
     let node = dag.node(id);
     let mut facts = vec![("shape", node.ty.to_string())];

@@ -25,7 +25,7 @@ pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<
         [("layers", layers), ("operations", operations), ("with gradients", draw_operations(&graph, input))];
     Ok([
         layers_part(&summary),
-        graph_part(drawings, model.image_shape(), Tiles::of_image(image.index_axis(Axis(0), 0)).address()?),
+        graph_part(drawings, model.image_shape(), Tiles::of_image(image.index_axis(Axis(0), 0)).data_url()?),
     ])
 }
 
@@ -38,14 +38,14 @@ fn record<'g, N: Network>(model: &Model<N>, graph: &'g Graph) -> (Var<'g>, Var<'
 
 fn layers_part(summary: &Summary) -> Markup {
     let about = "For one image: trainable numbers, multiplications with their additions, bytes that are kept for the backward \
-                 pass, and how much of the image a pixel sees.";
+                 pass, and receptive fields.";
     part(
         "Layers",
         about,
         html! {
             div.wide {
                 table.three-words {
-                    thead { tr { @for name in ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "sees"] { th { (name) } } } }
+                    thead { tr { @for name in ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"] { th { (name) } } } }
                     tbody {
                         @for layer in &summary.layers {
                             tr {
@@ -55,7 +55,7 @@ fn layers_part(summary: &Summary) -> Markup {
                                 td { (count(layer.parameters)) }
                                 td { (count(layer.macs)) }
                                 td { (count(layer.kept)) }
-                                td { @if let Some(field) = layer.sees { (field.to_string()) } }
+                                td { @if let Some(field) = layer.receptive_field { (field.to_string()) } }
                             }
                         }
                         tr {
@@ -72,10 +72,10 @@ fn layers_part(summary: &Summary) -> Markup {
     )
 }
 
-/// Drawings, one of which is to be seen, and the panel that shows what is known of a node.
+/// Drawings, one of which is visible, and the panel that shows the facts of a node.
 fn graph_part(drawings: [(&str, Markup); 3], [_, height, width]: [usize; 3], image: String) -> Markup {
-    let about = "For one image. Blue: what is given; yellow: parameters; red: gradients; white: all else. Choose a node to \
-                 see what it costs, and how much of the image the pixel in its middle sees.";
+    let about = "For one image. Blue: inputs; yellow: parameters; red: gradients; white: all else. Choose a node to \
+                 see what it costs, and the receptive field of its middle pixel.";
     part(
         "Graph",
         about,

@@ -1,4 +1,4 @@
-//! A plan's memory as a picture: buffers over steps.
+//! A chart of a plan's memory: buffers over steps.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::{grouped, part};
 use crate::compile::{Group, Place, Plan, Source};
 use dagrad_kernels::real::Real;
 
-/// Width and height of the picture; the page stretches it.
+/// Width and height of the chart; the page stretches it.
 const SIZE: (f64, f64) = (1000.0, 360.0);
 
 /// A value in memory: its bytes, and the steps from the first to the last that touch it. A thread's own memory is taken to
@@ -30,11 +30,11 @@ pub fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
     let y = |byte: usize| SIZE.1 * byte as f64 / (arena + own).max(1) as f64;
     let shape = |class: &str, colour: Option<usize>, buffer: &Buffer| {
         let Buffer { label, start, bytes, first, last } = buffer;
-        let place = if *start < arena { *start } else { start - arena };
+        let offset = if *start < arena { *start } else { start - arena };
         let note = format!(
             "{label}: {} bytes from byte {} on{}, steps {first} to {last}",
             grouped(*bytes),
-            grouped(place),
+            grouped(offset),
             if *start < arena { "" } else { " of each thread's own memory" }
         );
         html! {
@@ -82,7 +82,7 @@ fn about<T: Real>(plan: &Plan<T>, buffers: &[Buffer], own: usize) -> String {
     }
     about
         + &format!(
-            " The {} values would take {} KiB if each had a place of its own.",
+            " The {} values would take {} KiB if each had memory of its own.",
             buffers.len(),
             kib(alone)
         )
@@ -110,8 +110,8 @@ fn scratch<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
     found.filter(|buffer| buffer.bytes > 0).collect()
 }
 
-/// All values in memory, in the order in which they come to be. What a step makes in the place of an operand is a
-/// value of its own, which begins where the operand ends.
+/// All values in memory, in the order in which they come to be. What a step writes over an operand is a
+/// value of its own, which begins when the operand ends.
 fn buffers<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
     let mut buffers: Vec<Buffer> = Vec::new();
     let mut living: HashMap<usize, usize> = HashMap::new(); // by where they start

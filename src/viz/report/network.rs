@@ -1,9 +1,9 @@
-//! All about one trained network.
+//! The section of one trained network.
 
 use maud::{Markup, html};
 use ndarray::{Array1, Array4, ArrayD, Axis};
 
-use super::classes::Answers;
+use super::classes::Predictions;
 use super::graph::graph_parts;
 use super::memory::memory_part;
 use super::part;
@@ -31,7 +31,7 @@ const MAPS_WIDTH: usize = 480;
 /// and that single images are.
 const IMAGE_WIDTH: usize = 224;
 
-/// A network's first filters before it learns.
+/// A network's first filters before training.
 #[derive(Debug, Clone)]
 pub struct Start {
     filters: Option<(String, ArrayD<f32>)>,
@@ -64,15 +64,15 @@ pub fn section<N: Network>(
     if test.is_empty() {
         return Err(Error::setting("report", "there are no images to show"));
     }
-    let answers = Answers::of(model, test)?;
+    let predictions = Predictions::of(model, test)?;
     let (image, _) = test.batch(&[0])?;
     let parts = [
         filters_part(start, model)?,
         maps_part(model, &image)?,
-        saliency_part(model, test, &answers)?,
-        answers.confusion_part(),
-        answers.worst_part(|sample| {
-            Tiles::of_image(test.batch(&[sample])?.0.index_axis(Axis(0), 0)).address()
+        saliency_part(model, test, &predictions)?,
+        predictions.confusion_part(),
+        predictions.worst_part(|sample| {
+            Tiles::of_image(test.batch(&[sample])?.0.index_axis(Axis(0), 0)).data_url()
         })?,
     ];
     let parts =
@@ -90,60 +90,65 @@ fn filters_part<N: Network>(start: &Start, model: &Model<N>) -> Result<Markup> {
     let Some(after) = model.store().get(name).map(|values| values.to_owned()) else { return Ok(html! {}) };
     let show = |values: &ArrayD<f32>| -> Result<(String, u32)> {
         let (tiles, width) = filter_tiles(values).columns(8).first(MAPS).fitted(FILTERS_WIDTH)?;
-        Ok((tiles.address()?, width))
+        Ok((tiles.data_url()?, width))
     };
-    let shown = [("before learning", show(before)?), ("after learning", show(&after)?)];
-    let about = format!("{name}, the first filters: each from black, its least weight, to white, its most.");
+    let shown = [("before training", show(before)?), ("after training", show(&after)?)];
+    let about =
+        format!("{name}, the first filters: each from black, its least weight, to white, its greatest.");
     Ok(part(
         "Filters",
         &about,
         html! {
             div.gallery {
-                @for (when, (address, width)) in &shown {
-                    figure { img src=(address) width=(width) alt=(format!("filters {when}")); figcaption { (when) } }
+                @for (when, (url, width)) in &shown {
+                    figure { img src=(url) width=(width) alt=(format!("filters {when}")); figcaption { (when) } }
                 }
             }
         },
     ))
 }
 
-/// What each layer makes of an image.
+/// The feature maps of each layer.
 fn maps_part<N: Network>(model: &mut Model<N>, image: &Array4<f32>) -> Result<Markup> {
     let maps = feature_maps(model, image)?;
     if maps.is_empty() {
         return Ok(html! {});
     }
     let about = match maps.len() {
-        ..=LAYERS => "What each layer makes of the first test image, at most 32 channels.".to_string(),
+        ..=LAYERS => "The output of each layer for the first test image, at most 32 channels.".to_string(),
         count => format!(
-            "What the first {LAYERS} of {count} layers make of the first test image, at most 32 channels."
+            "The output of the first {LAYERS} of {count} layers for the first test image, at most 32 channels."
         ),
     };
     let (image, width) = Tiles::of_image(image.index_axis(Axis(0), 0)).fitted(IMAGE_WIDTH)?;
-    let mut figures = vec![(image.address()?, width, "the image".to_string())];
+    let mut figures = vec![(image.data_url()?, width, "the image".to_string())];
     for FeatureMaps { name, shape, tiles } in maps.into_iter().take(LAYERS) {
         let (tiles, width) = tiles.first(MAPS).fitted(MAPS_WIDTH)?;
-        figures.push((tiles.address()?, width, format!("{name} {shape}")));
+        figures.push((tiles.data_url()?, width, format!("{name} {shape}")));
     }
     Ok(part(
         "Feature maps",
         &about,
         html! {
             div.gallery {
-                @for (address, width, name) in &figures {
-                    figure { img src=(address) width=(width) alt=(name); figcaption { (name) } }
+                @for (url, width, name) in &figures {
+                    figure { img src=(url) width=(width) alt=(name); figcaption { (name) } }
                 }
             }
         },
     ))
 }
 
-/// Where the network looks, in three ways.
-fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Answers) -> Result<Markup> {
-    let samples: Vec<usize> = (0..test.len().min(3)).chain(answers.worst().into_iter().take(3)).collect();
+/// Saliency, in three ways.
+fn saliency_part<N: Network>(
+    model: &mut Model<N>,
+    test: &Dataset,
+    predictions: &Predictions,
+) -> Result<Markup> {
+    let samples: Vec<usize> = (0..test.len().min(3)).chain(predictions.worst().into_iter().take(3)).collect();
     let (images, _) = test.batch(&samples)?;
-    let classes = Array1::from_iter(samples.iter().map(|&sample| answers.answer(sample) as u32));
-    // As many places for a large image as for a small one: a quarter of it is covered at a time.
+    let classes = Array1::from_iter(samples.iter().map(|&sample| predictions.predicted(sample) as u32));
+    // As many positions for a large image as for a small one: a quarter of it is covered at a time.
     let side = images.dim().2.max(images.dim().3);
     let cover = Occlusion { patch: side.div_ceil(4), stride: side.div_ceil(14), value: 0.0 };
     let mut heats = vec![
@@ -154,18 +159,18 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Ans
     heats.extend(grad_cam(model, &images, &classes, None).ok().map(|heat| ("Grad-CAM", heat)));
     let mut rows = Vec::new();
     for (position, image) in images.outer_iter().enumerate() {
-        let mut pictures = vec![("image", Tiles::of_image(image).address()?)];
+        let mut shown = vec![("image", Tiles::of_image(image).data_url()?)];
         for (name, heat) in &heats {
             let laid = overlay(image, heat.index_axis(Axis(0), position))?;
-            pictures.push((*name, Tiles::new([laid]).between(0.0, 1.0).address()?));
+            shown.push((*name, Tiles::new([laid]).between(0.0, 1.0).data_url()?));
         }
-        rows.push((pictures, classes[position]));
+        rows.push((shown, classes[position]));
     }
     let about = format!(
-        "What speaks for the class that the network answers, hot where it matters most: how strongly a pixel moves its \
-         logit (gradient), how far the logit falls when a patch of {0}×{0} pixels is covered (occlusion), and the maps of \
-         the last layer that has some, weighted by their gradients (Grad-CAM; it stays cold where their mean gradients speak \
-         against the class). Three first and three worst images.",
+        "Which pixels support the predicted class, hot where they matter most: the gradient of its logit in each pixel \
+         (gradient), how far the logit falls when a patch of {0}×{0} pixels is covered (occlusion), and the feature maps \
+         of the last layer that has some, weighted by their gradients (Grad-CAM; it stays cold where their mean gradients \
+         are against the class). Three first and three worst images.",
         cover.patch
     );
     Ok(part(
@@ -173,12 +178,12 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, answers: &Ans
         &about,
         html! {
             div.gallery {
-                @for (pictures, class) in &rows {
+                @for (shown, class) in &rows {
                     figure {
                         div.row {
-                            @for (name, address) in pictures { img src=(address) width="84" alt=(name) title=(name); }
+                            @for (name, url) in shown { img src=(url) width="84" alt=(name) title=(name); }
                         }
-                        figcaption { "says " (class) ": " (pictures.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")) }
+                        figcaption { "predicted " (class) ": " (shown.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")) }
                     }
                 }
             }

@@ -1,6 +1,6 @@
 "use strict";
 
-// A node of a graph is chosen: its facts, and what it sees of the image, appear beside the drawing.
+// A node of a graph is chosen: its facts and its receptive field appear beside the drawing.
 function choose(node) {
   const network = node.closest(".network");
   network.querySelectorAll(".node.chosen").forEach((other) => other.classList.remove("chosen"));
@@ -18,16 +18,16 @@ function choose(node) {
   showField(network, node.dataset.field);
 }
 
-// What the pixel in the middle of a node sees, as a frame on the image; what lies beyond the image is cut off.
+// The receptive field of the middle pixel of a node, as a frame on the image; what lies beyond the image is cut off.
 function showField(network, field) {
   const frame = network.querySelector(".field rect");
   const { width, height } = network.querySelector(".field svg").viewBox.baseVal;
   const caption = network.querySelector(".field figcaption");
-  const words = { none: "sees nothing of the image", all: "may see all of the image" };
+  const words = { none: "does not depend on the image", all: "may depend on all of the image" };
   const [x, y, w, h] = field in words ? [0, 0, field === "all" ? width : 0, field === "all" ? height : 0]
     : field.split(" ").map(Number);
   Object.entries({ x, y, width: w, height: h }).forEach(([name, value]) => frame.setAttribute(name, value));
-  caption.textContent = words[field] ?? `the pixel in its middle sees ${h}×${w} pixels`;
+  caption.textContent = words[field] ?? `receptive field of the middle pixel: ${h}×${w}`;
 }
 
 for (const node of document.querySelectorAll(".node")) {

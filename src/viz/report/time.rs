@@ -1,4 +1,4 @@
-//! Where the time of a training step goes.
+//! The time of a training step.
 
 use maud::{Markup, html};
 
@@ -14,7 +14,7 @@ pub fn time_part(profile: &Profile, batch: usize) -> Markup {
     let phase = |phase| 100.0 * profile.phase(phase) / whole;
     let about = format!(
         "A training step on {batch} images took {whole:.0} µs with {} threads (each step the median of {} runs): {:.0} % \
-         forward, {:.0} % backward, {:.0} % in the update. These threads can do {:.0} GFLOP/s at most. \
+         forward, {:.0} % backward, {:.0} % in the update. The peak of these threads is {:.0} GFLOP/s. \
          Multiplications are counted by definition: a convolution that makes do with fewer (Winograd's) may come above that.",
         profile.threads,
         profile.runs,

@@ -59,9 +59,9 @@ fn indices_refuse_what_does_not_fit() {
             rows(g).cross_entropy(g.indices(array![255, 3]), CrossEntropy::new().ignore(255)) => "may reach 3";
         "an ignored label without any class":
             g.input("x", [2, 0]).cross_entropy(digits(g), CrossEntropy::new().ignore(255)) => "there are 0 elements";
-        "the place of a maximum in a smaller array": rows(g).gather(1, g.input("y", [2, 4]).argmax(1).reshape([2, 1]))
+        "the index of a maximum in a smaller array": rows(g).gather(1, g.input("y", [2, 4]).argmax(1).reshape([2, 1]))
             => "gather at", "the indices of argmax may reach 3";
-        "the place of a minimum in a smaller array":
+        "the index of a minimum in a smaller array":
             g.input("x", [1, 2]).index_select(0, rows(g).argmin(0)) => "the indices of argmax may reach 1";
         "a one-hot row too short": g.indices(array![4]).one_hot(4) => "scatter_add at", "may reach 4";
         "one-hot rows of real numbers": rows(g).one_hot(4) => "the indices are real numbers";

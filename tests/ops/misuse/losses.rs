@@ -60,7 +60,7 @@ fn losses_of_numbers_refuse_what_does_not_fit() {
         "smooth l1 below 0": rows(g).smooth_l1_loss(rows_again(g), -1.0, Mean)
             => "smooth_l1_loss at", "a β of -1 is negative";
         "smooth l1 of NaN": rows(g).smooth_l1_loss(rows_again(g), f64::NAN, Mean) => "a β of NaN";
-        "answers of another shape": rows(g).binary_cross_entropy_with_logits(other(g), Mean)
+        "targets of another shape": rows(g).binary_cross_entropy_with_logits(other(g), Mean)
             => "binary_cross_entropy_with_logits at", "targets [2, 1]";
         "weights that enlarge": weighted(other(g), rows(g))
             => "binary_cross_entropy_with_logits at", "weights [2, 3] do not broadcast to logits [2, 1]";

@@ -13,10 +13,10 @@ use dagrad::{Graph, Init, Plan, Var};
 
 const HUGE: usize = usize::MAX;
 
-/// A misuse, and what the error must say.
+/// A misuse, and what its error must contain.
 type Case = (&'static str, fn(&Graph), &'static [&'static str]);
 
-/// `name: what is recorded on the graph => what the error says;`
+/// `name: what is recorded on the graph => what the error contains;`
 macro_rules! misuses {
     ($graph:ident, $($name:literal: $record:expr => $($part:literal),+;)+) => {
         $crate::misuse::check(file!(), &[$(($name, |$graph| { let _ = $record; }, &[$($part),+])),+])

@@ -1,4 +1,4 @@
-//! Convolutions, pools, and pictures of another size.
+//! Convolutions, pools, and images of another size.
 
 use dagrad::{Conv2dOptions, Graph, Init, Padding, Pool2dOptions, Var, gradients};
 
@@ -57,7 +57,7 @@ fn convolutions_refuse_what_does_not_fit() {
         "a dilation beyond addresses": conv_2x2(g, |o| o.dilation(HUGE)) => "conv2d at", "larger than the padded";
         "padding on one side beyond addresses":
             conv_2x2(g, |o| o.padding(Padding::Explicit([[0, 0], [HUGE, 1]]))) => "beyond any address";
-        "a line as a picture": rows(g).conv1d(g.input("w", [4, 3, 2]), Conv2dOptions::new())
+        "a line as an image": rows(g).conv1d(g.input("w", [4, 3, 2]), Conv2dOptions::new())
             => "conv1d at", "image [2, 3]", "[batch, channels, length]";
     }
 }
@@ -76,7 +76,7 @@ fn transposed_convolutions_refuse_what_does_not_fit() {
         Conv2dOptions::new()
     }
     misuses! { g,
-        "a picture without a batch": g.input("x", [3, 5, 4]).conv_transpose2d(g.input("w", [3, 2, 2, 2]), plain(), 0)
+        "an image without a batch": g.input("x", [3, 5, 4]).conv_transpose2d(g.input("w", [3, 2, 2, 2]), plain(), 0)
             => "conv_transpose2d at", "do not both have four axes", "hint: ";
         "channels that differ": back(g, [4, 3, 2, 2], plain(), 0)
             => "conv_transpose2d at", "image has 3 channels but weight expects 4";
@@ -147,16 +147,16 @@ fn poolings_refuse_what_does_not_fit() {
 }
 
 #[test]
-fn pictures_of_another_size_refuse_what_does_not_fit() {
+fn images_of_another_size_refuse_what_does_not_fit() {
     misuses! { g,
         "a matrix enlarged": rows(g).upsample_nearest(4) => "upsample_nearest at", "[2, 3] is not [batch";
         "classes enlarged": g.labels("l", [1, 1, 2, 2]).upsample_bilinear(4, true) => "image index [1, 1, 2, 2]";
-        "a picture of no size": image(g).upsample_nearest([0, 4]) => "5×4 pixels cannot become 0×4", "hint: ";
-        "no picture enlarged": g.input("x", [1, 1, 0, 3]).upsample_bilinear(2, false) => "0×3 pixels cannot become";
-        "no times a picture": image(g).upsample_nearest_by([1, 0]) => "at least one pixel";
-        "a picture beyond memory": image(g).upsample_nearest(HUGE) => "beyond any memory";
+        "an image of no size": image(g).upsample_nearest([0, 4]) => "5×4 pixels cannot become 0×4", "hint: ";
+        "no image enlarged": g.input("x", [1, 1, 0, 3]).upsample_bilinear(2, false) => "0×3 pixels cannot become";
+        "no times an image": image(g).upsample_nearest_by([1, 0]) => "at least one pixel";
+        "an image beyond memory": image(g).upsample_nearest(HUGE) => "beyond any memory";
         "blocks beyond memory": image(g).upsample_nearest_by(HUGE) => "beyond any memory";
-        "a mixed picture beyond memory": image(g).upsample_bilinear([2, HUGE], true) => "beyond any memory";
+        "a mixed image beyond memory": image(g).upsample_bilinear([2, HUGE], true) => "beyond any memory";
         "channels that do not make blocks": image(g).pixel_shuffle(2) => "pixel_shuffle at", "no pixels of 2×2";
         "no blocks": image(g).pixel_shuffle(0) => "pixel_shuffle at";
         "huge blocks": image(g).pixel_shuffle(HUGE) => "pixel_shuffle at";
@@ -189,5 +189,5 @@ fn a_mean_over_a_window_beyond_addresses_divides_by_its_size() {
     let y = x.avg_pool2d(window);
     let gradient = gradients(y.sum_all(), &[x]).unwrap()[0];
     let found = run(&[y, gradient], &[x.feed(&numbers(&[1, 1, 1, 1], 1))]);
-    assert!(found[1].iter().all(|&slope| slope > 0.0 && slope < 1e-18), "{found:?}");
+    assert!(found[1].iter().all(|&gradient| gradient > 0.0 && gradient < 1e-18), "{found:?}");
 }

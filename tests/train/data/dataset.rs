@@ -35,7 +35,7 @@ fn the_embedded_digits_are_all_there() {
 
 // Datasets and batches.
 
-/// Five grey pictures of 1×2 pixels.
+/// Five grey images of 1×2 pixels.
 fn five() -> Dataset {
     Dataset::new((0..10).map(|pixel| 5 * pixel).collect(), [1, 1, 2], vec![0, 1, 2, 0, 1], 4).unwrap()
 }
@@ -109,7 +109,7 @@ fn a_batch_that_does_not_fit_is_an_error_and_writes_nothing() {
     let missing = five().copy_batch(&[0, 5], &mut images, &mut labels);
     assert_setting_error(missing, "samples", &["position 1 asks for sample 5", "there are 5"]);
     let short = five().copy_batch(&[0, 1], &mut images[..3], &mut labels);
-    assert_setting_error(short, "images", &["room for 3 floats", "2 pictures of 1x1x2"]);
+    assert_setting_error(short, "images", &["room for 3 floats", "2 images of 1x1x2"]);
     let long = five().copy_batch(&[0], &mut images[..2], &mut labels);
     assert_setting_error(long, "labels", &["room for 2 labels", "has 1"]);
     assert_eq!((images, labels), ([7.0; 4], [7; 2]));
@@ -143,10 +143,10 @@ fn a_shuffle_is_a_permutation_that_seed_and_epoch_determine() {
 #[test]
 fn the_order_of_an_epoch_reuses_its_vector() {
     let mut order = Vec::with_capacity(64);
-    let place = order.as_ptr();
+    let address = order.as_ptr();
     for epoch in 0..3 {
         five().epoch_order(9, epoch, &mut order);
-        assert_eq!((order.len(), order.as_ptr()), (5, place));
+        assert_eq!((order.len(), order.as_ptr()), (5, address));
     }
     let mut alone = [0; 5];
     shuffle(9, 2, &mut alone);

@@ -57,7 +57,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Two pictures of 2×3 pixels.
+/// Two images of 2×3 pixels.
 fn small_images() -> Vec<u8> {
     images([2, 2, 3], &[0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255])
 }
@@ -190,7 +190,7 @@ fn a_file_must_hold_what_its_header_claims() {
     assert_images_error(&long, &["goes on after 2 images of 2x3 pixels", "end at byte 28"]);
     assert_images_error(&gzip(&long), &["goes on after", "byte 28 of the uncompressed stream"]);
 
-    // 64 MiB of zeros in 64 KiB, behind a header that claims two small pictures.
+    // 64 MiB of zeros in 64 KiB, behind a header that claims two small images.
     let bomb = gzip(&images([2, 2, 3], &vec![0; 64 << 20]));
     assert_images_error(&bomb, &["goes on after", "byte 28 of the uncompressed stream"]);
 }
@@ -211,29 +211,29 @@ fn damaged_gzip_is_an_error_that_says_where() {
 }
 
 #[test]
-fn pictures_and_labels_must_fit_each_other() {
+fn images_and_labels_must_fit_each_other() {
     let folder = Folder::new();
-    let pictures = folder.write("pictures", &small_images());
+    let images = folder.write("images", &small_images());
     let three = folder.write("three", &labels(&[1, 2, 3]));
-    assert_data_error(idx::read(&pictures, &three, 10), &pictures, &["2 images, but 3 labels in", "three"]);
+    assert_data_error(idx::read(&images, &three, 10), &images, &["2 images, but 3 labels in", "three"]);
 
     let stray = folder.write("stray", &labels(&[9, 10]));
     let parts = ["sample 1 has label 10 at byte 9, but the classes are 0 to 9"];
-    assert_data_error(idx::read(&pictures, &stray, 10), &stray, &parts);
+    assert_data_error(idx::read(&images, &stray, 10), &stray, &parts);
     let packed = folder.write("packed", &gzip(&labels(&[9, 10])));
     let parts = ["sample 1 has label 10 at byte 9 of the uncompressed stream"];
-    assert_data_error(idx::read(&pictures, &packed, 10), &packed, &parts);
-    assert_eq!(idx::read(&pictures, &stray, 11).unwrap().labels(), [9, 10]);
+    assert_data_error(idx::read(&images, &packed, 10), &packed, &parts);
+    assert_eq!(idx::read(&images, &stray, 11).unwrap().labels(), [9, 10]);
 }
 
 #[test]
-fn training_and_test_pictures_must_have_one_shape() {
+fn training_and_test_images_must_have_one_shape() {
     let folder = Folder::new();
     folder.write("train-images-idx3-ubyte", &small_images());
     folder.write("train-labels-idx1-ubyte", &labels(&[3, 9]));
     folder.write("t10k-images-idx3-ubyte", &images([1, 3, 2], &[0; 6]));
     folder.write("t10k-labels-idx1-ubyte", &labels(&[3]));
-    assert_data_error(idx::load(&folder.0), &folder.0, &["2x3 pixels", "test pictures 3x2"]);
+    assert_data_error(idx::load(&folder.0), &folder.0, &["2x3 pixels", "test images 3x2"]);
 }
 
 #[test]

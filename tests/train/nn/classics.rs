@@ -6,7 +6,7 @@ use dagrad::optim::{Sgd, minimize};
 use dagrad::{Graph, Mode, Plan, Reduction, Store, Var, Workspace, check};
 use ndarray::{Array1, Array4};
 
-fn pictures(shape: [usize; 4]) -> Array4<f64> {
+fn random_images(shape: [usize; 4]) -> Array4<f64> {
     let mut state = 1_u64;
     Array4::from_shape_simple_fn(shape, || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -31,7 +31,7 @@ fn learns_on(
     let loss = record(images, labels);
     graph.check().unwrap();
     let classes = Array1::from_shape_fn(shape[0], |i| (i % 3) as u32);
-    let values = pictures(shape);
+    let values = random_images(shape);
     let mut feeds = vec![images.feed(&values)];
     if graph.dag().consumers(labels.id()).next().is_some() {
         feeds.push(labels.feed(&classes));

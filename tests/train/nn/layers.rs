@@ -1,4 +1,4 @@
-//! Layers, and what networks made of them cost and see.
+//! Layers, and the costs and receptive fields of networks made of them.
 
 use crate::common::{array, assert_close, assert_mentions, message, numbers, run_plan};
 use dagrad::inspect::{Summary, receptive_field};
@@ -161,7 +161,7 @@ fn stack<'g>(image: Var<'g>, kernels: &[usize]) -> Var<'g> {
     })
 }
 
-/// The size of what a pixel sees.
+/// The size of the receptive field.
 fn size(value: Var<'_>, image: Var<'_>) -> Option<[usize; 2]> {
     receptive_field(value, image).map(|field| field.size)
 }
@@ -170,12 +170,12 @@ fn size(value: Var<'_>, image: Var<'_>) -> Option<[usize; 2]> {
 fn small_filters_in_a_row_see_what_a_large_one_sees_with_fewer_weights() {
     let cases: [(&[usize], usize, usize); 5] =
         [(&[7], 7, 49), (&[5, 3], 7, 34), (&[3, 3, 3], 7, 27), (&[5], 5, 25), (&[3, 3], 5, 18)];
-    for (kernels, sees, weights) in cases {
+    for (kernels, field, weights) in cases {
         graph_of(|graph| {
             let image = graph.input("image", [1, 16, 28, 28]);
             let y = stack(image, kernels);
             assert_eq!(y.shape(), image.shape());
-            assert_eq!(size(y, image), Some([sees; 2]), "{kernels:?}");
+            assert_eq!(size(y, image), Some([field; 2]), "{kernels:?}");
             let summary = Summary::of(y);
             assert_eq!(summary.weights_per_filter_pair, weights, "{kernels:?}");
             assert_eq!(summary.parameters, 16 * 16 * weights + 16 * kernels.len());
@@ -188,19 +188,19 @@ fn small_filters_in_a_row_see_what_a_large_one_sees_with_fewer_weights() {
 fn strides_and_pools_widen_the_receptive_field_of_what_follows() {
     graph_of(|graph| {
         let image = graph.input("image", [2, 3, 40, 40]);
-        let sees = |value| size(value, image);
+        let field = |value| size(value, image);
         let conv = |x, name: &str, filters| conv2d(x, name, filters);
-        assert_eq!(sees(image), Some([1, 1]));
+        assert_eq!(field(image), Some([1, 1]));
         let h = conv(image, "1", Filters::new(4, [3, 5]).stride([2, 1]));
-        assert_eq!(sees(h), Some([3, 5]));
+        assert_eq!(field(h), Some([3, 5]));
         let h = conv(h.relu() * 2.0, "2", Filters::new(4, 3)).tanh();
-        assert_eq!(sees(h), Some([3 + 2 * 2, 5 + 2]));
+        assert_eq!(field(h), Some([3 + 2 * 2, 5 + 2]));
         let h = h.max_pool2d(2);
-        assert_eq!(sees(h), Some([7 + 2, 7 + 1]), "a pool is a window too");
+        assert_eq!(field(h), Some([7 + 2, 7 + 1]), "a pool is a window too");
         let h = conv(h, "3", Filters::new(4, 2));
-        assert_eq!(sees(h), Some([9 + 4, 8 + 2]));
+        assert_eq!(field(h), Some([9 + 4, 8 + 2]));
         let h = h.avg_pool2d(Pool2dOptions::new(3).stride(1));
-        assert_eq!(sees(h), Some([13 + 2 * 4, 10 + 2 * 2]));
+        assert_eq!(field(h), Some([13 + 2 * 4, 10 + 2 * 2]));
     });
 }
 
@@ -249,7 +249,7 @@ fn borders_and_every_other_pixel_are_followed() {
         assert_eq!(receptive_field(padded, image).unwrap().start, [-2, -3]);
         let field = receptive_field(padded.slice_step(2, .., 2).slice(1, 1..), image).unwrap();
         assert_eq!((field.size, field.stride, field.start), ([1, 1], [2, 1], [-2, -3]));
-        assert_eq!(receptive_field(image.slice(3, 1..), image), None, "it does not begin with the picture");
+        assert_eq!(receptive_field(image.slice(3, 1..), image), None, "it does not begin with the image");
         assert_eq!(receptive_field(image.flip(&[2]), image), None);
     });
 }
@@ -266,7 +266,7 @@ fn statistics_of_whole_planes_do_not_count_in_a_field() {
     // Each 3×3 adds 2 pixels times the strides before it: the stem and six in each stage, the first of the second and
     // third with a stride of 2.
     let logits = nn::ResNet::twenty().logits(image);
-    let last = Summary::of(logits).layers.into_iter().rev().find_map(|layer| layer.sees).unwrap();
+    let last = Summary::of(logits).layers.into_iter().rev().find_map(|layer| layer.receptive_field).unwrap();
     let (stem, stages) = (3, 6 * 2 + (2 + 5 * 4) + (4 + 5 * 8));
     assert_eq!((last.size, last.stride), ([stem + stages; 2], [4; 2]));
 }

@@ -100,7 +100,7 @@ fn simple_conv_net_has_the_books_names_and_shapes() {
 fn simple_conv_net_takes_other_filters_strides_paddings_and_channels() {
     let network = SimpleConvNet { filters: 4, padding: 2, stride: 2, hidden: 7, output: 3, ..SMALL };
     let expected: [(&str, &[usize]); 6] = [
-        ("W1", &[4, 2, 3, 3]), // 9 + 2 · 2 − 3 = 10 pixels: 6 places at stride 2, 3 after the pool
+        ("W1", &[4, 2, 3, 3]), // 9 + 2 · 2 − 3 = 10 pixels: 6 positions at stride 2, 3 after the pool
         ("W2", &[4 * 3 * 3, 7]),
         ("W3", &[7, 3]),
         ("b1", &[4]),
@@ -146,7 +146,7 @@ fn deep_conv_net_has_the_books_shapes() {
 #[test]
 fn deep_conv_net_starts_by_hes_rule() {
     for values in parameters(&model(DeepConvNet::default(), [1, 28, 28], 3)).into_values() {
-        // A filter sees the numbers of its own shape, a unit those of its column.
+        // A filter reads the numbers of its own shape, a unit those of its column.
         let fan_in: usize = match values.ndim() {
             1 => {
                 assert_all_zero(&values);
@@ -200,7 +200,7 @@ fn prediction_loss_and_accuracy_agree() {
     assert_eq!(logits.dim(), (40, 10));
     assert!((model.loss(&images, &labels).unwrap() - cross_entropy(&logits, &labels)).abs() < 1e-12);
 
-    // The labels of the first ten become what the network says, and the others something else.
+    // The labels of the first ten become what the network predicts, and the others something else.
     let said = |row: usize| {
         let row = logits.index_axis(Axis(0), row);
         (0..10).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u32
@@ -361,23 +361,29 @@ fn a_mistake_in_a_network_is_an_error_with_its_line() {
 #[test]
 fn a_result_that_is_not_logits_is_an_error() {
     let images = images([2, 1, 4, 4], 0);
-    let pictures = nn::network(|images| images.relu());
+    let no_logits = nn::network(|images| images.relu());
     assert_mentions(
-        &message(model(pictures, [1, 4, 4], 0).predict(&images)),
+        &message(model(no_logits, [1, 4, 4], 0).predict(&images)),
         &["logits", "[batch, classes]"],
     );
-    let pictures = nn::network(|images| images.relu());
-    assert_mentions(&message(model(pictures, [1, 4, 4], 0).loss(&images, &labels(2))), &["[batch, classes]"]);
+    let no_logits = nn::network(|images| images.relu());
+    assert_mentions(
+        &message(model(no_logits, [1, 4, 4], 0).loss(&images, &labels(2))),
+        &["[batch, classes]"],
+    );
 }
 
 #[test]
 fn images_and_labels_that_do_not_fit_are_errors() {
     let mut model = model(SMALL, [1, 10, 10], 0);
-    let (wide, right) = (images([2, 1, 10, 11], 0), images([2, 1, 10, 10], 0));
+    let (wide, fitting) = (images([2, 1, 10, 11], 0), images([2, 1, 10, 10], 0));
     assert_mentions(&message(model.predict(&wide)), &["images", "[2, 1, 10, 11]", "[2, 1, 10, 10]"]);
-    assert_mentions(&message(model.loss(&right, &labels(3))), &["labels", "[3]", "[2]"]);
-    assert_mentions(&message(model.gradient(&right, &Array1::from_vec(vec![0, 10]))), &["10", "position 1"]);
-    assert_mentions(&message(model.accuracy(&right, &labels(3))), &["accuracy", "3 labels", "2 images"]);
+    assert_mentions(&message(model.loss(&fitting, &labels(3))), &["labels", "[3]", "[2]"]);
+    assert_mentions(
+        &message(model.gradient(&fitting, &Array1::from_vec(vec![0, 10]))),
+        &["10", "position 1"],
+    );
+    assert_mentions(&message(model.accuracy(&fitting, &labels(3))), &["accuracy", "3 labels", "2 images"]);
     assert_mentions(&message(model.accuracy(&images([0, 1, 10, 10], 0), &labels(0))), &["accuracy"]);
     assert_eq!(model.predict(&images([0, 1, 10, 10], 0)).unwrap().dim(), (0, 10));
 }

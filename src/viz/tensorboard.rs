@@ -9,13 +9,12 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::fit::Epoch;
-use super::observer::{Observer, Step};
+use super::{Tiles, filter_names, filters};
 use crate::error::{Error, Result};
 use crate::run::Store;
-use crate::viz::{Tiles, filter_names, filters};
+use crate::train::{Epoch, Observer, TrainStep};
 
-/// How large a number of a filter is shown.
+/// How many pixels wide and high each weight is drawn.
 const ZOOM: usize = 8;
 
 /// Writes scalars and images to a file in a folder, for `tensorboard --logdir`.
@@ -26,7 +25,8 @@ const ZOOM: usize = 8;
 /// ```
 /// use dagrad::nn::{Model, SimpleConvNet};
 /// use dagrad::optim::Adam;
-/// use dagrad::train::{FitOptions, Progress, TensorBoard, fit_observed};
+/// use dagrad::train::{FitOptions, Progress, fit_observed};
+/// use dagrad::viz::TensorBoard;
 ///
 /// # let folder = std::env::temp_dir().join(format!("dagrad-tensorboard-example-{}", std::process::id()));
 /// let digits = dagrad::data::mnist_5k()?;
@@ -75,18 +75,18 @@ impl TensorBoard {
         self.value(step, tag, |message| message.float(value::SIMPLE_VALUE, value as f32))
     }
 
-    /// Writes a picture under a name at a step.
+    /// Writes an image under a name at a step.
     ///
     /// # Errors
-    /// A file that cannot be written; a picture that cannot be made.
+    /// A file that cannot be written; an image that cannot be made.
     pub fn image(&mut self, tag: &str, step: u64, tiles: &Tiles) -> Result<()> {
-        let picture = tiles.to_image()?;
-        let image = Message::default()
-            .integer(image::HEIGHT, picture.height().into())
-            .integer(image::WIDTH, picture.width().into())
-            .integer(image::COLORSPACE, picture.channels() as u64)
+        let image = tiles.to_image()?;
+        let message = Message::default()
+            .integer(image::HEIGHT, image.height().into())
+            .integer(image::WIDTH, image.width().into())
+            .integer(image::COLORSPACE, image.channels() as u64)
             .bytes(image::ENCODED_IMAGE_STRING, &tiles.to_png()?);
-        self.value(step, tag, |message| message.bytes(value::IMAGE, &image.0))
+        self.value(step, tag, |fields| fields.bytes(value::IMAGE, &message.0))
     }
 
     /// Writes a value, of which `fill` gives the content.
@@ -119,7 +119,7 @@ impl TensorBoard {
 }
 
 impl Observer for TensorBoard {
-    fn step(&mut self, step: &Step) -> Result<()> {
+    fn step(&mut self, step: &TrainStep) -> Result<()> {
         self.scalar("step/loss", step.number, step.loss)?;
         self.scalar("step/accuracy", step.number, step.accuracy)?;
         self.scalar("step/images_per_second", step.number, step.images_per_second)
@@ -142,7 +142,7 @@ impl Observer for TensorBoard {
     }
 }
 
-/// CRC-32C, rotated and shifted as the format has it, so that a checksum over checksums tells something.
+/// CRC-32C, rotated and shifted as the format has it, so that a checksum over checksums is still useful.
 fn checksum(bytes: &[u8]) -> [u8; 4] {
     let next = |crc: u32, byte: &u8| CRC_OF_BYTE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8);
     let crc = !bytes.iter().fold(u32::MAX, next);
