@@ -148,7 +148,7 @@ pub struct NotFinite {
     /// The layer that it belongs to, if any.
     pub layer: Option<String>,
     /// The user's line behind it.
-    pub site: Site,
+    pub site: SourceLine,
     /// Whether it is part of a gradient.
     pub is_gradient: bool,
     /// The value.
@@ -177,14 +177,14 @@ impl std::error::Error for NotFinite {}
 
 /// A line of the user's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Site {
+pub struct SourceLine {
     /// File as the compiler names it.
     pub file: &'static str,
     /// Line, from 1.
     pub line: u32,
 }
 
-impl Site {
+impl SourceLine {
     /// The line that called the function marked `#[track_caller]` from which this is called.
     #[track_caller]
     pub fn caller() -> Self {
@@ -193,7 +193,7 @@ impl Site {
     }
 }
 
-impl fmt::Display for Site {
+impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -205,7 +205,7 @@ pub struct OpError {
     /// The operation's name.
     pub op: String,
     /// Where the user called it.
-    pub site: Site,
+    pub site: SourceLine,
     /// What is wrong.
     pub problem: Problem,
     /// The operands, in order.
@@ -222,7 +222,7 @@ pub struct OperandNote {
     /// What made it, such as `param "conv1.weight"`.
     pub source: String,
     /// Where it was made.
-    pub site: Site,
+    pub site: SourceLine,
 }
 
 impl fmt::Display for OpError {

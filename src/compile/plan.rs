@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Options;
-use crate::error::Site;
+use crate::error::SourceLine;
 use crate::graph::dag::NodeId;
 use crate::graph::kernel::AnyKernel;
 use crate::graph::{Dtype, Init, TensorType};
@@ -106,7 +106,7 @@ pub struct Step {
     /// How many numbers of scratch memory the kernel asks for.
     pub scratch: usize,
     /// The user's line behind it.
-    pub site: Site,
+    pub site: SourceLine,
     /// The layer that it belongs to, if any.
     pub layer: Option<Arc<str>>,
     /// Whether the step is part of a gradient.

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::init::Init;
 use super::kernel::AnyKernel;
 use super::op::{AnyOp, TensorType};
-use crate::error::Site;
+use crate::error::SourceLine;
 
 /// A node's place in its graph. Smaller ones were recorded earlier.
 pub type NodeId = NodeIndex<u32>;
@@ -26,7 +26,7 @@ pub struct Node {
     /// Its shape and type.
     pub ty: TensorType,
     /// The user's line that recorded it; for gradients, the line of what they differentiate.
-    pub site: Site,
+    pub site: SourceLine,
     /// The node that this one was recorded to differentiate, if any.
     pub gradient_of: Option<NodeId>,
     /// A name given by the user.

@@ -11,7 +11,7 @@ use super::indices;
 use super::init::Init;
 use super::op::{AnyOp, Dtype, Op, TensorType};
 use super::var::Var;
-use crate::error::{Error, OpError, OperandNote, Problem, Result, Site};
+use crate::error::{Error, OpError, OperandNote, Problem, Result, SourceLine};
 use crate::shape::Shape;
 
 /// What a network is recorded for. Operations such as dropout differ between the two.
@@ -359,7 +359,7 @@ impl Graph {
     ) -> Var<'_> {
         let gradient_of = self.differentiating.get();
         let mut dag = self.dag.borrow_mut();
-        let here = Site::caller(); // not from a closure, which would not know the caller
+        let here = SourceLine::caller(); // not from a closure, which would not know the caller
         let site = gradient_of.map_or(here, |node| dag.node(node).site);
         let layer =
             gradient_of.map_or_else(|| self.layer.borrow().clone(), |node| dag.node(node).layer.clone());
@@ -377,7 +377,7 @@ impl Graph {
             OperandNote { role, shape: node.ty.shape.clone(), source: node.source(), site: node.site }
         };
         let operands = operands.iter().enumerate().map(note).collect();
-        let here = Site::caller();
+        let here = SourceLine::caller();
         let site = self.differentiating.get().map_or(here, |node| self.dag().node(node).site);
         Box::new(OpError { op: op.to_string(), site, problem, operands }).into()
     }

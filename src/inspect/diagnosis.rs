@@ -7,7 +7,7 @@ use ndarray::{ArrayViewD, Axis};
 use super::table::Table;
 use crate::autodiff::vjp;
 use crate::compile::Options;
-use crate::error::{Error, Result, Site};
+use crate::error::{Error, Result, SourceLine};
 use crate::graph::dag::NodeId;
 use crate::graph::{Dtype, Graph, Precision, Var};
 use crate::run::{Feed, Store, Workspace};
@@ -50,7 +50,7 @@ pub struct UnitHealth {
     /// What made its argument: a layer, or an operation.
     pub after: String,
     /// The user's line.
-    pub site: Site,
+    pub site: SourceLine,
     /// How many units have one output for all samples and positions, although their inputs differ. For relu that output
     /// is 0, and such a unit learns nothing any more.
     pub dead: usize,

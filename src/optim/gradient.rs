@@ -1,7 +1,7 @@
 //! Changes to gradients before an optimizer reads them: decay and clipping.
 
 use super::Optimizer;
-use crate::error::{OpError, Problem, Site};
+use crate::error::{OpError, Problem, SourceLine};
 use crate::graph::{Graph, Var};
 
 /// An optimizer that gets decayed or clipped gradients. Made by methods of [`Optimizer`].
@@ -10,7 +10,7 @@ pub struct Adjusted<O> {
     optimizer: O,
     adjustment: Adjustment,
     /// Where the user asked for it.
-    site: Site,
+    site: SourceLine,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +25,7 @@ use Adjustment::{ClipNorm, ClipValue, Decay};
 impl<O> Adjusted<O> {
     #[track_caller]
     pub(super) fn new(optimizer: O, adjustment: Adjustment) -> Self {
-        Self { optimizer, adjustment, site: Site::caller() }
+        Self { optimizer, adjustment, site: SourceLine::caller() }
     }
 }
 
