@@ -16,11 +16,11 @@ use dagrad_kernels::real::Real;
 /// Its first operand, once the second one is there. What is computed from it is not merged with what was computed from
 /// the operand itself, and not earlier than it is asked for.
 #[derive(Debug, Clone, PartialEq)]
-struct Again;
+struct Recompute;
 
-impl Op for Again {
+impl Op for Recompute {
     fn name(&self) -> &'static str {
-        "again"
+        "recompute"
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
@@ -93,7 +93,7 @@ impl Copies {
             let mut operands = graph.dag().operands(id);
             for operand in &mut operands {
                 let copy = self.copies.get(operand).copied();
-                *operand = copy.unwrap_or_else(|| again(graph, *operand, upstream, &mut inputs));
+                *operand = copy.unwrap_or_else(|| recompute(graph, *operand, upstream, &mut inputs));
             }
             if operands.is_empty() && op.constant().is_none() {
                 // Nothing tells it from the one that was computed before: it only waits.
@@ -107,7 +107,7 @@ impl Copies {
 }
 
 /// What copies read in the place of an operand from outside of their block; a leaf as it is.
-fn again<'g>(
+fn recompute<'g>(
     graph: &'g Graph,
     operand: NodeId,
     upstream: Var<'g>,
@@ -116,7 +116,7 @@ fn again<'g>(
     if !matches!(graph.dag().node(operand).kind, Kind::Op(_)) {
         return operand;
     }
-    let record = || graph.record(Again, &[graph.var(operand), upstream]).id();
+    let record = || graph.record(Recompute, &[graph.var(operand), upstream]).id();
     *inputs.entry(operand).or_insert_with(|| graph.differentiate(operand, record))
 }
 
