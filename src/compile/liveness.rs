@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::plan::{Group, Place, Plan, Source};
+use super::plan::{Group, Location, Plan, Source};
 use super::program::Program;
 use crate::graph::Precision;
 use crate::graph::dag::{Kind, NodeId};
@@ -118,10 +118,10 @@ impl Contents {
     /// Whether a value lies where a step looks for it. Nothing is looked for where there are no elements.
     fn holds<T: Precision>(&self, source: &Source, group: Option<&Group>, value: usize) -> bool {
         let Range { start, end } = bytes::<T>(source, group);
-        let found = match source.place {
-            Place::Arena(_) => self.arena.get(&start),
-            Place::Local(_) => self.local.get(&start),
-            Place::Parameter(number) => return self.parameters.get(&number) == Some(&value),
+        let found = match source.location {
+            Location::Arena(_) => self.arena.get(&start),
+            Location::Local(_) => self.local.get(&start),
+            Location::Parameter(number) => return self.parameters.get(&number) == Some(&value),
         };
         start == end || found == Some(&(end, value))
     }
@@ -129,10 +129,10 @@ impl Contents {
     /// Puts a value where it is made. What lay there is gone.
     fn write<T: Precision>(&mut self, source: &Source, group: Option<&Group>, value: usize) {
         let Range { start, end } = bytes::<T>(source, group);
-        let memory = match source.place {
-            Place::Arena(_) => &mut self.arena,
-            Place::Local(_) => &mut self.local,
-            Place::Parameter(number) => {
+        let memory = match source.location {
+            Location::Arena(_) => &mut self.arena,
+            Location::Local(_) => &mut self.local,
+            Location::Parameter(number) => {
                 self.parameters.insert(number, value);
                 return;
             }
@@ -152,9 +152,9 @@ impl Contents {
 /// The bytes of a value, in the memory of a task those of its samples.
 fn bytes<T: Precision>(source: &Source, group: Option<&Group>) -> Range<usize> {
     let all = source.bytes::<T>();
-    match (source.place, group) {
-        (Place::Local(start), Some(group)) => start..start + all / group.samples * group.chunk,
-        (Place::Arena(start) | Place::Local(start), _) => start..start + all,
-        (Place::Parameter(_), _) => 0..all,
+    match (source.location, group) {
+        (Location::Local(start), Some(group)) => start..start + all / group.samples * group.chunk,
+        (Location::Arena(start) | Location::Local(start), _) => start..start + all,
+        (Location::Parameter(_), _) => 0..all,
     }
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::arena::FreeList;
 use super::groups::Group;
 use super::liveness::Liveness;
-use super::plan::{Made, Place, Source};
+use super::plan::{Location, Source, StepOutput};
 use super::program::Program;
 use crate::error::Result;
 use crate::graph::Precision;
@@ -23,7 +23,7 @@ pub(super) struct MemoryPlanner<'a, T> {
     /// Whether two values may lie in the same memory one after the other.
     reuse: bool,
     pub liveness: Liveness,
-    place: Vec<Option<Place>>,
+    location: Vec<Option<Location>>,
     /// For the value that is a parameter's next one: that parameter's node.
     next_value_of: HashMap<usize, usize>,
     /// For each node the group that it is in.
@@ -52,7 +52,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
             program,
             reuse,
             liveness,
-            place: vec![None; dag.len()],
+            location: vec![None; dag.len()],
             next_value_of,
             group_of,
             arena: FreeList::default(),
@@ -65,14 +65,14 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     /// Where a node's value lies.
     pub fn source(&self, id: NodeId) -> Source {
         let node = self.program.dag.node(id);
-        let place = self.place[self.liveness.value(id)];
-        let place = place.unwrap_or_else(|| unreachable!("{} has no memory", node.source()));
-        Source { place, ty: node.ty.clone() }
+        let location = self.location[self.liveness.value(id)];
+        let location = location.unwrap_or_else(|| unreachable!("{} has no memory", node.source()));
+        Source { location, ty: node.ty.clone() }
     }
 
     /// Puts a value into the memory of a parameter.
     pub fn place_parameter(&mut self, id: NodeId, number: usize) {
-        self.place[id.index()] = Some(Place::Parameter(number));
+        self.location[id.index()] = Some(Location::Parameter(number));
     }
 
     /// How many bytes of the arena there are so far.
@@ -95,16 +95,16 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
 
     fn bytes(&self, node: usize) -> usize {
         let source =
-            Source { place: Place::Arena(0), ty: self.program.dag.node(NodeId::new(node)).ty.clone() };
+            Source { location: Location::Arena(0), ty: self.program.dag.node(NodeId::new(node)).ty.clone() };
         source.bytes::<T>()
     }
 
     /// Takes memory for a value.
     pub fn allocate(&mut self, id: NodeId) -> Result<()> {
-        self.place[id.index()] = Some(if self.is_local(id) {
-            Place::Local(self.local.take(self.task_bytes(id.index()))?)
+        self.location[id.index()] = Some(if self.is_local(id) {
+            Location::Local(self.local.take(self.task_bytes(id.index()))?)
         } else {
-            Place::Arena(self.arena.take(self.bytes(id.index()))?)
+            Location::Arena(self.arena.take(self.bytes(id.index()))?)
         });
         Ok(())
     }
@@ -128,15 +128,15 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         is_read_inside && rows == Some(group.samples) && self.task_bytes(id.index()) <= MOST_LOCAL
     }
 
-    /// Finds a place for an output of a step, on top of what is read for the last time if
+    /// Finds memory for an output of a step, on top of what is read for the last time if
     /// possible.
-    pub fn make(&mut self, id: NodeId, result: usize) -> Result<Made> {
+    pub fn make(&mut self, id: NodeId, result: usize) -> Result<StepOutput> {
         let in_place =
             self.reuse.then(|| self.place_on_parameter(id, result).or_else(|| self.take_over(id, result)));
-        if self.place[id.index()].is_none() {
+        if self.location[id.index()].is_none() {
             self.allocate(id)?;
         }
-        Ok(Made { source: self.source(id), in_place: in_place.flatten().flatten() })
+        Ok(StepOutput { source: self.source(id), in_place: in_place.flatten().flatten() })
     }
 
     /// Lets a parameter's next value be computed on top of the parameter, if this is the last step to read
@@ -149,7 +149,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         }
         let operand =
             self.overwritable(step, result, parameter).filter(|_| self.is_read_by_samples(id, parameter))?;
-        self.place[id.index()] = self.place[parameter];
+        self.location[id.index()] = self.location[parameter];
         Some(operand)
     }
 
@@ -161,15 +161,15 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         let candidates = operands.iter().map(|&operand| self.liveness.value(operand));
         let is_local = self.is_local(id);
         let value = candidates.filter(|&value| dies(value)).find(|&value| {
-            let has_place = match self.place[value] {
-                Some(Place::Local(_)) => is_local,
-                Some(Place::Arena(_)) => !is_local && self.is_read_by_samples(id, value),
+            let has_place = match self.location[value] {
+                Some(Location::Local(_)) => is_local,
+                Some(Location::Arena(_)) => !is_local && self.is_read_by_samples(id, value),
                 _ => false,
             };
             has_place && matches!(self.overwritable(step, result, value), Some(Some(_)))
         })?;
         let operand = self.overwritable(step, result, value)?;
-        self.place[id.index()] = self.place[value];
+        self.location[id.index()] = self.location[value];
         // The memory now belongs to the output and is freed with it.
         self.liveness.hand_over(value);
         Some(operand)
@@ -221,13 +221,13 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
                 continue;
             }
             let is_in_group = self.group_of[id.index()].is_some();
-            match self.place[value] {
-                Some(Place::Local(offset)) => self.local.give_back(offset, self.task_bytes(value)),
-                Some(Place::Arena(offset)) if is_in_group => {
+            match self.location[value] {
+                Some(Location::Local(offset)) => self.local.give_back(offset, self.task_bytes(value)),
+                Some(Location::Arena(offset)) if is_in_group => {
                     self.after_group.push((offset, self.bytes(value)));
                 }
-                Some(Place::Arena(offset)) => self.arena.give_back(offset, self.bytes(value)),
-                Some(Place::Parameter(_)) => {}
+                Some(Location::Arena(offset)) => self.arena.give_back(offset, self.bytes(value)),
+                Some(Location::Parameter(_)) => {}
                 None => unreachable!("what is read has memory"),
             }
         }

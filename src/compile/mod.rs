@@ -26,7 +26,9 @@ mod verify;
 
 #[doc(hidden)]
 pub use chain::Chain;
-pub use plan::{Group, Input, Made, Parameter, Place, Plan, Result as PlanResult, Source, Split, Step};
+pub use plan::{
+    Group, Input, Location, Parameter, Plan, Result as PlanResult, Source, Split, Step, StepOutput,
+};
 pub use program::Program;
 
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! What compiling yields: steps in order, and a place for every buffer.
+//! What compiling yields: steps in order, and the memory of every buffer.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -102,7 +102,7 @@ pub struct Step {
     /// Where its operands lie.
     pub operands: SmallVec<[Source; 4]>,
     /// The output, and after it each further output, if somebody reads it.
-    pub results: SmallVec<[Option<Made>; 1]>,
+    pub results: SmallVec<[Option<StepOutput>; 1]>,
     /// How many numbers of scratch memory the kernel asks for.
     pub scratch: usize,
     /// The user's line behind it.
@@ -117,7 +117,7 @@ pub struct Step {
 
 /// One of the values that a step makes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Made {
+pub struct StepOutput {
     /// Where it goes.
     pub source: Source,
     /// The operand whose memory it takes over, if any.
@@ -134,7 +134,7 @@ impl Step {
     }
 
     /// All values that it makes.
-    pub fn made(&self) -> impl Iterator<Item = &Made> + Clone {
+    pub fn made(&self) -> impl Iterator<Item = &StepOutput> + Clone {
         self.results.iter().flatten()
     }
 
@@ -147,7 +147,7 @@ impl Step {
     /// The result that takes over an operand's memory.
     pub fn over(&self, operand: usize) -> Option<usize> {
         let is_over =
-            |result: &Option<Made>| result.as_ref().is_some_and(|made| made.in_place == Some(operand));
+            |result: &Option<StepOutput>| result.as_ref().is_some_and(|made| made.in_place == Some(operand));
         self.results.iter().position(is_over)
     }
 }
@@ -196,14 +196,14 @@ pub struct Split {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
     /// Where it lies.
-    pub place: Place,
+    pub location: Location,
     /// Its shape and type.
     pub ty: TensorType,
 }
 
-/// A place in memory.
+/// Where a value lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// In the arena, this many bytes from its start.
     Arena(usize),
     /// The memory of the parameter of this number.
@@ -269,9 +269,11 @@ impl Source {
 
     /// Whether two values share memory.
     pub fn overlaps<T: Real>(&self, other: &Source) -> bool {
-        match (self.place, other.place) {
-            (Place::Arena(a), Place::Arena(b)) => a < b + other.bytes::<T>() && b < a + self.bytes::<T>(),
-            (Place::Parameter(a), Place::Parameter(b)) => a == b,
+        match (self.location, other.location) {
+            (Location::Arena(a), Location::Arena(b)) => {
+                a < b + other.bytes::<T>() && b < a + self.bytes::<T>()
+            }
+            (Location::Parameter(a), Location::Parameter(b)) => a == b,
             _ => false,
         }
     }
@@ -279,10 +281,10 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place {
-            Place::Arena(offset) => write!(f, "@{offset}"),
-            Place::Parameter(number) => write!(f, "p{number}"),
-            Place::Local(offset) => write!(f, "~{offset}"),
+        match self.location {
+            Location::Arena(offset) => write!(f, "@{offset}"),
+            Location::Parameter(number) => write!(f, "p{number}"),
+            Location::Local(offset) => write!(f, "~{offset}"),
         }
     }
 }

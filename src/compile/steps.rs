@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::Options;
 use super::arena::too_large;
 use super::memory::MemoryPlanner;
-use super::plan::{self, Group, Input, Made, Parameter, Place, Plan, Step};
+use super::plan::{self, Group, Input, Location, Parameter, Plan, Step, StepOutput};
 use super::program::{IndexLimit, Program};
 use crate::error::Result;
 use crate::graph::dag::{Kind, NodeId};
@@ -111,7 +111,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         let operands = dag.operands(id);
         let further = dag.further_outputs(id);
         let last = further.iter().map(|&(_, number)| number).max().unwrap_or(0);
-        let mut results: SmallVec<[Option<Made>; 1]> = smallvec![None; 1 + last];
+        let mut results: SmallVec<[Option<StepOutput>; 1]> = smallvec![None; 1 + last];
         results[0] = Some(self.memory.make(id, 0)?);
         for (output, number) in further {
             results[number] = Some(self.memory.make(output, number)?);
@@ -162,8 +162,8 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         let mut copies = Vec::new();
         for &(parameter, value) in &program.updates {
             let (to, from) = (self.memory.source(parameter), self.memory.source(value));
-            if let Place::Parameter(number) = to.place
-                && from.place != to.place
+            if let Location::Parameter(number) = to.location
+                && from.location != to.location
             {
                 copies.push((number, from));
             }

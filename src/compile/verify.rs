@@ -2,7 +2,7 @@
 //! another may read. That values last until they are read is the other half, `Liveness::replay`.
 
 use super::arena::ALIGNMENT;
-use super::plan::{Group, Made, Place, Plan, Source, Step};
+use super::plan::{Group, Location, Plan, Source, Step, StepOutput};
 use crate::graph::Precision;
 
 impl<T: Precision> Plan<T> {
@@ -46,7 +46,7 @@ impl<T: Precision> Plan<T> {
                     let operands = other.operands.iter().zip(other_split.operands.iter().copied());
                     let is_shared = |(source, _): &(&Source, bool)| own.source.overlaps::<T>(source);
                     for (source, by_samples) in operands.chain(outputs).filter(is_shared) {
-                        let is_same = own.source.place == source.place
+                        let is_same = own.source.location == source.location
                             && own.source.bytes::<T>() == source.bytes::<T>();
                         let keeps_to_samples = is_same && by_samples && split.every == 1;
                         let (writer, reader) = (step.kernel.name(), other.kernel.name());
@@ -59,9 +59,9 @@ impl<T: Precision> Plan<T> {
     }
 
     /// Panics unless a result lies apart, within a task's own memory, from what the step reads and makes besides.
-    fn verify_local(&self, group: &Group, step: &Step, own: &Made) {
-        let range = |source: &Source| match source.place {
-            Place::Local(offset) => offset..offset + source.bytes::<T>() / group.samples * group.chunk,
+    fn verify_local(&self, group: &Group, step: &Step, own: &StepOutput) {
+        let range = |source: &Source| match source.location {
+            Location::Local(offset) => offset..offset + source.bytes::<T>() / group.samples * group.chunk,
             _ => 0..0,
         };
         let made = step.made().map(|made| &made.source);
@@ -80,17 +80,19 @@ impl<T: Precision> Plan<T> {
     }
 
     fn contains(&self, source: &Source) -> bool {
-        match source.place {
-            Place::Local(_) => false,
-            Place::Arena(offset) => {
+        match source.location {
+            Location::Local(_) => false,
+            Location::Arena(offset) => {
                 offset.is_multiple_of(ALIGNMENT) && offset + source.bytes::<T>() <= self.scratch
             }
-            Place::Parameter(number) => self.parameters[number].ty.shape.count() == source.ty.shape.count(),
+            Location::Parameter(number) => {
+                self.parameters[number].ty.shape.count() == source.ty.shape.count()
+            }
         }
     }
 }
 
 /// Whether a value exists only inside a group.
 fn is_local(source: &Source) -> bool {
-    matches!(source.place, Place::Local(_))
+    matches!(source.location, Location::Local(_))
 }

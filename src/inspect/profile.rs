@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::json;
 use super::table::{Table, count};
-use crate::compile::{Place, Plan, Step};
+use crate::compile::{Location, Plan, Step};
 use crate::error::Result;
 use crate::graph::Precision;
 use crate::run::{Feed, KernelCall, Store, Workspace};
@@ -182,7 +182,7 @@ impl StepProfile {
 impl Phase {
     /// An update writes to a parameter, or serves one that does.
     fn of(step: &Step) -> Self {
-        let writes = step.made().any(|made| matches!(made.source.place, Place::Parameter(_)));
+        let writes = step.made().any(|made| matches!(made.source.location, Location::Parameter(_)));
         match step.layer.as_deref() {
             _ if writes => Self::Update,
             _ if step.is_gradient => Self::Backward,

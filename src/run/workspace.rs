@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use smallvec::SmallVec;
 
-use crate::compile::{Group, Place, Plan, Source, Step};
+use crate::compile::{Group, Location, Plan, Source, Step};
 use crate::error::{Error, Result};
 use crate::graph::op::{Call, Operand, OutputSlot, Random};
 use crate::graph::{Dtype, Precision};
@@ -157,7 +157,7 @@ impl Workspace {
 
     /// Copies a value to a parameter.
     pub(super) fn copy_to_parameter<T: Real>(&self, parameter: usize, source: &Source, store: &mut Store<T>) {
-        let target = Source { place: Place::Parameter(parameter), ty: source.ty.clone() };
+        let target = Source { location: Location::Parameter(parameter), ty: source.ty.clone() };
         let (memory, whole) = (self.memory(store), 0..source.ty.shape.count());
         // SAFETY: the plan copies only between different places.
         let (from, to): (&[T], &mut [T]) =
@@ -167,7 +167,7 @@ impl Workspace {
 
     /// The memory of a value, to write it between steps, and the threads that may.
     pub(super) fn value_mut<E>(&mut self, source: &Source) -> (&mut [E], &Workers) {
-        let Place::Arena(offset) = source.place else { return (&mut [], &self.workers) };
+        let Location::Arena(offset) = source.location else { return (&mut [], &self.workers) };
         // SAFETY: `prepare` has made the arena as large as the plan asks; `&mut self` excludes other slices.
         let value = unsafe {
             let start = self.arena.start().cast::<u8>().add(offset).cast::<E>();
@@ -178,7 +178,7 @@ impl Workspace {
 
     /// The memory of a value in the arena, to read it between steps.
     pub(super) fn value<E>(&self, source: &Source) -> &[E] {
-        let Place::Arena(offset) = source.place else { return &[] };
+        let Location::Arena(offset) = source.location else { return &[] };
         // SAFETY: as for `value_mut`; nothing writes while `&self` is borrowed.
         unsafe {
             let start = self.arena.start().cast::<u8>().add(offset).cast::<E>();
@@ -226,7 +226,7 @@ impl Task<'_> {
         let (Some((samples, all)), Some(every)) = (&self.samples, every) else { return 0..count };
         let row = count / all.div_ceil(every);
         let rows = samples.start / every..samples.end.div_ceil(every);
-        if matches!(source.place, Place::Local(_)) {
+        if matches!(source.location, Location::Local(_)) {
             0..rows.len() * row
         } else {
             rows.start * row..rows.end * row
@@ -316,13 +316,13 @@ impl<'a> Memory<'a> {
         Self { local, ..*self }
     }
 
-    fn start(&self, place: Place) -> NonNull<u8> {
-        match place {
+    fn start(&self, location: Location) -> NonNull<u8> {
+        match location {
             // SAFETY: `Plan::verify` has shown that the offset is within the arena, which `prepare` made.
-            Place::Arena(offset) => unsafe { self.arena.add(offset) },
-            Place::Parameter(number) => self.parameters[number].0,
+            Location::Arena(offset) => unsafe { self.arena.add(offset) },
+            Location::Parameter(number) => self.parameters[number].0,
             // SAFETY: the same within a group's own memory, which `call_group` reserves.
-            Place::Local(offset) => unsafe { self.local.add(offset) },
+            Location::Local(offset) => unsafe { self.local.add(offset) },
         }
     }
 
@@ -331,7 +331,7 @@ impl<'a> Memory<'a> {
     unsafe fn slice<E>(&self, source: &Source, elements: Range<usize>) -> &'a [E] {
         // SAFETY: the plan's sizes are checked by `Plan::verify` and `Store::find_or_start`.
         unsafe {
-            let start = self.start(source.place).cast::<E>().add(elements.start);
+            let start = self.start(source.location).cast::<E>().add(elements.start);
             std::slice::from_raw_parts(start.as_ptr(), elements.len())
         }
     }
@@ -341,7 +341,7 @@ impl<'a> Memory<'a> {
     unsafe fn slice_mut<E>(&self, source: &Source, elements: Range<usize>) -> &'a mut [E] {
         // SAFETY: as above.
         unsafe {
-            let start = self.start(source.place).cast::<E>().add(elements.start);
+            let start = self.start(source.location).cast::<E>().add(elements.start);
             std::slice::from_raw_parts_mut(start.as_ptr(), elements.len())
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 
 use super::{grouped, part};
-use crate::compile::{Group, Place, Plan, Source};
+use crate::compile::{Group, Location, Plan, Source};
 use dagrad_kernels::real::Real;
 
 /// Width and height of the chart; the page stretches it.
@@ -115,16 +115,16 @@ fn scratch<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
 fn buffers<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
     let mut buffers: Vec<Buffer> = Vec::new();
     let mut living: HashMap<usize, usize> = HashMap::new(); // by where they start
-    let start = |source: &Source| match source.place {
-        Place::Arena(start) => Some(start),
-        Place::Local(start) => Some(plan.arena_bytes() + start),
-        Place::Parameter(_) => None,
+    let start = |source: &Source| match source.location {
+        Location::Arena(start) => Some(start),
+        Location::Local(start) => Some(plan.arena_bytes() + start),
+        Location::Parameter(_) => None,
     };
     let mut begin = |living: &mut HashMap<usize, usize>, label: String, source: &Source, step: usize| {
         let Some(start) = start(source) else { return };
         let group = plan.groups().iter().find(|group| group.steps.contains(&step));
-        let bytes = match (source.place, group) {
-            (Place::Local(_), Some(group)) => source.bytes::<T>() / group.samples * group.chunk,
+        let bytes = match (source.location, group) {
+            (Location::Local(_), Some(group)) => source.bytes::<T>() / group.samples * group.chunk,
             _ => source.bytes::<T>(),
         };
         living.insert(start, buffers.len());
