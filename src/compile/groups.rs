@@ -13,7 +13,7 @@ use crate::graph::kernel::BatchSplit;
 
 /// Operations that are done depth first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub struct NodeGroup {
     /// The first of its nodes, and the first one after.
     pub nodes: std::ops::Range<usize>,
     /// How many samples there are.
@@ -64,7 +64,7 @@ pub fn group(program: &Program) -> Program {
         order.extend(gathered.members.iter().copied().flat_map(with_outputs));
         if gathering.steps(&gathered.members) > 1 {
             let nodes = first..order.len();
-            groups.push(Group { nodes, samples: gathered.samples, chunk: gathered.chunk() });
+            groups.push(NodeGroup { nodes, samples: gathered.samples, chunk: gathered.chunk() });
         }
     }
     let mut program = program.in_order(&order);

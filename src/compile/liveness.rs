@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::plan::{Group, Location, Plan, Source};
+use super::plan::{Location, Plan, Source, StepGroup};
 use super::program::Program;
 use crate::graph::Precision;
 use crate::graph::dag::{Kind, NodeId};
@@ -116,7 +116,7 @@ struct Contents {
 
 impl Contents {
     /// Whether a value lies where a step looks for it. Nothing is looked for where there are no elements.
-    fn holds<T: Precision>(&self, source: &Source, group: Option<&Group>, value: usize) -> bool {
+    fn holds<T: Precision>(&self, source: &Source, group: Option<&StepGroup>, value: usize) -> bool {
         let Range { start, end } = bytes::<T>(source, group);
         let found = match source.location {
             Location::Arena(_) => self.arena.get(&start),
@@ -127,7 +127,7 @@ impl Contents {
     }
 
     /// Puts a value where it is made. What lay there is gone.
-    fn write<T: Precision>(&mut self, source: &Source, group: Option<&Group>, value: usize) {
+    fn write<T: Precision>(&mut self, source: &Source, group: Option<&StepGroup>, value: usize) {
         let Range { start, end } = bytes::<T>(source, group);
         let memory = match source.location {
             Location::Arena(_) => &mut self.arena,
@@ -150,7 +150,7 @@ impl Contents {
 }
 
 /// The bytes of a value, in the memory of a task those of its samples.
-fn bytes<T: Precision>(source: &Source, group: Option<&Group>) -> Range<usize> {
+fn bytes<T: Precision>(source: &Source, group: Option<&StepGroup>) -> Range<usize> {
     let all = source.bytes::<T>();
     match (source.location, group) {
         (Location::Local(start), Some(group)) => start..start + all / group.samples * group.chunk,

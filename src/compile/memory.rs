@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use smallvec::SmallVec;
 
 use super::arena::FreeList;
-use super::groups::Group;
+use super::groups::NodeGroup;
 use super::liveness::Liveness;
 use super::plan::{Location, Source, StepOutput};
 use super::program::Program;
@@ -110,7 +110,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     }
 
     /// The group that a node is in.
-    pub fn group(&self, node: usize) -> Option<&Group> {
+    pub fn group(&self, node: usize) -> Option<&NodeGroup> {
         Some(&self.program.groups[self.group_of[node]?])
     }
 

@@ -27,7 +27,7 @@ mod verify;
 #[doc(hidden)]
 pub use chain::Chain;
 pub use plan::{
-    Group, Input, Location, Parameter, Plan, Result as PlanResult, Source, Split, Step, StepOutput,
+    Input, Location, Parameter, Plan, PlanResult, PlanStep, Source, StepGroup, StepOutput, StepSplit,
 };
 pub use program::Program;
 

@@ -23,11 +23,11 @@ use dagrad_kernels::real::Real;
 /// Its parts can be read but not changed: running rests on the layout that compiling has verified.
 #[derive(Debug, Clone)]
 pub struct Plan<T> {
-    pub(super) steps: Vec<Step>,
-    pub(super) groups: Vec<Group>,
+    pub(super) steps: Vec<PlanStep>,
+    pub(super) groups: Vec<StepGroup>,
     pub(super) inputs: Vec<Input>,
     pub(super) parameters: Vec<Parameter>,
-    pub(super) results: Vec<Result>,
+    pub(super) results: Vec<PlanResult>,
     /// Values that are copied to parameters after the last step; others are computed in place.
     pub(super) copies: Vec<(usize, Source)>,
     pub(super) trains: bool,
@@ -44,12 +44,12 @@ pub struct Plan<T> {
 
 impl<T> Plan<T> {
     /// What is computed, in order.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[PlanStep] {
         &self.steps
     }
 
     /// The steps that are done depth first, in order.
-    pub fn groups(&self) -> &[Group] {
+    pub fn groups(&self) -> &[StepGroup] {
         &self.groups
     }
 
@@ -64,7 +64,7 @@ impl<T> Plan<T> {
     }
 
     /// What a run hands out, in the order in which it was asked for.
-    pub fn results(&self) -> &[Result] {
+    pub fn results(&self) -> &[PlanResult] {
         &self.results
     }
 
@@ -96,7 +96,7 @@ impl<T> Plan<T> {
 
 /// One call of a kernel.
 #[derive(Debug, Clone)]
-pub struct Step {
+pub struct PlanStep {
     /// The kernel.
     pub kernel: Arc<dyn AnyKernel>,
     /// Where its operands lie.
@@ -112,7 +112,7 @@ pub struct Step {
     /// Whether the step is part of a gradient.
     pub is_gradient: bool,
     /// For a step of a group: how it goes through the samples.
-    pub split: Option<Split>,
+    pub split: Option<StepSplit>,
 }
 
 /// One of the values that a step makes.
@@ -124,7 +124,7 @@ pub struct StepOutput {
     pub in_place: Option<usize>,
 }
 
-impl Step {
+impl PlanStep {
     /// The output, without further ones.
     pub fn output(&self) -> &Source {
         match &self.results[..] {
@@ -134,7 +134,7 @@ impl Step {
     }
 
     /// All values that it makes.
-    pub fn made(&self) -> impl Iterator<Item = &StepOutput> + Clone {
+    pub fn outputs(&self) -> impl Iterator<Item = &StepOutput> + Clone {
         self.results.iter().flatten()
     }
 
@@ -154,7 +154,7 @@ impl Step {
 
 /// Steps that are done depth first: each task takes some samples through all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub struct StepGroup {
     /// Which steps.
     pub steps: Range<usize>,
     /// How many samples there are.
@@ -167,7 +167,7 @@ pub struct Group {
     pub local: usize,
 }
 
-impl Group {
+impl StepGroup {
     /// How many tasks there are.
     pub fn tasks(&self) -> usize {
         self.samples.div_ceil(self.chunk)
@@ -181,11 +181,11 @@ impl Group {
 
 /// How a step of a group goes through the samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
+pub struct StepSplit {
     /// Which operands hold the samples along axis 0; the others are read as a whole.
     pub operands: SmallVec<[bool; 8]>,
     /// How many samples make one row of the output.
-    pub every: usize,
+    pub samples_per_row: usize,
     /// The shapes of what one task sees: the operands', then the output's. Further outputs have as many rows.
     pub task: SmallVec<[Shape; 4]>,
     /// The same for the last task.
@@ -241,7 +241,7 @@ pub struct Parameter {
 
 /// A value that a run hands out.
 #[derive(Debug, Clone)]
-pub struct Result {
+pub struct PlanResult {
     /// Its node in the recorded graph.
     pub node: NodeId,
     /// Its name there.
@@ -250,7 +250,7 @@ pub struct Result {
     pub source: Source,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for PlanStep {
     /// The kernel and its attributes: for a chain in one step, its functions in order.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kernel.attributes() {
@@ -301,13 +301,13 @@ impl<T: Real> fmt::Display for Plan<T> {
         }
         for (number, step) in self.steps.iter().enumerate() {
             if let Some(group) = self.groups.iter().find(|group| group.steps.start == number) {
-                let Group { samples, chunk, .. } = group;
+                let StepGroup { samples, chunk, .. } = group;
                 writeln!(f, "{chunk} of {samples} samples at a time, depth first:")?;
             }
             if step.split.is_some() {
                 write!(f, "  ")?;
             }
-            for (number, made) in step.made().enumerate() {
+            for (number, made) in step.outputs().enumerate() {
                 write!(f, "{}{}", if number == 0 { "" } else { ", " }, made.source)?;
             }
             write!(f, " = {}", step.kernel.name())?;

@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::Options;
 use super::arena::too_large;
 use super::memory::MemoryPlanner;
-use super::plan::{self, Group, Input, Location, Parameter, Plan, Step, StepOutput};
+use super::plan::{Input, Location, Parameter, Plan, PlanResult, PlanStep, StepGroup, StepOutput, StepSplit};
 use super::program::{IndexLimit, Program};
 use crate::error::Result;
 use crate::graph::dag::{Kind, NodeId};
@@ -41,10 +41,10 @@ pub(super) fn lay_out<T: Precision>(program: &Program, options: &Options) -> Res
 struct PlanBuilder<'a, T> {
     program: &'a Program,
     memory: MemoryPlanner<'a, T>,
-    steps: Vec<Step>,
+    steps: Vec<PlanStep>,
     /// The node of each step.
     nodes: Vec<NodeId>,
-    groups: Vec<Group>,
+    groups: Vec<StepGroup>,
     inputs: Vec<Input>,
     parameters: Vec<Parameter>,
     /// How many numbers of scratch memory the steps ask for at most, and those of the group at hand.
@@ -72,7 +72,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         let steps = self.steps.len();
         if let Some(group) = self.memory.group(id.index()).filter(|group| group.nodes.start == id.index()) {
             let (samples, chunk) = (group.samples, group.chunk);
-            self.groups.push(Group { steps: steps..steps, samples, chunk, scratch: 0, local: 0 });
+            self.groups.push(StepGroup { steps: steps..steps, samples, chunk, scratch: 0, local: 0 });
             self.memory.enter_group();
         }
     }
@@ -130,7 +130,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         let room = if split.is_some() { &mut self.task_scratch } else { &mut self.scratch };
         *room = scratch.max(*room);
         self.nodes.push(id);
-        self.steps.push(Step {
+        self.steps.push(PlanStep {
             operands: operands.iter().map(|&operand| self.memory.source(operand)).collect(),
             results,
             scratch,
@@ -144,17 +144,22 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
     }
 
     /// How a step of a group goes through the samples.
-    fn split(&self, id: NodeId) -> Option<plan::Split> {
+    fn split(&self, id: NodeId) -> Option<StepSplit> {
         let (group, dag) = (self.memory.group(id.index())?, &self.program.dag);
-        let BatchSplit { operands: split, samples_per_row: every, .. } =
+        let BatchSplit { operands: split, samples_per_row, .. } =
             dag.kernel(id)?.batch_split(&dag.operand_types(id))?;
         let last = group.samples - (group.samples.div_ceil(group.chunk) - 1) * group.chunk;
         let shapes = |samples: usize| {
             let operands = dag.operand_types(id).into_iter().zip(&split);
             let operands = operands.map(|(ty, &split)| rows(&ty.shape, split.then_some(samples)));
-            operands.chain([rows(&dag.node(id).ty.shape, Some(samples.div_ceil(every)))]).collect()
+            operands.chain([rows(&dag.node(id).ty.shape, Some(samples.div_ceil(samples_per_row)))]).collect()
         };
-        Some(plan::Split { task: shapes(group.chunk), last_task: shapes(last), operands: split, every })
+        Some(StepSplit {
+            task: shapes(group.chunk),
+            last_task: shapes(last),
+            operands: split,
+            samples_per_row,
+        })
     }
 
     fn finish(self, options: Options) -> Result<Plan<T>> {
@@ -169,9 +174,9 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
             }
         }
         let results = program.outputs.iter().zip(&program.recorded).map(|(&output, (node, name))| {
-            plan::Result { node: *node, name: name.clone(), source: self.memory.source(output) }
+            PlanResult { node: *node, name: name.clone(), source: self.memory.source(output) }
         });
-        let results: Vec<plan::Result> = results.collect();
+        let results: Vec<PlanResult> = results.collect();
         let scratch = self.memory.end();
         let arena = self.scratch.checked_mul(size_of::<T>()).and_then(|bytes| scratch.checked_add(bytes));
         let plan = Plan {

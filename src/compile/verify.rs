@@ -2,7 +2,7 @@
 //! another may read. That values last until they are read is the other half, `Liveness::replay`.
 
 use super::arena::ALIGNMENT;
-use super::plan::{Group, Location, Plan, Source, Step, StepOutput};
+use super::plan::{Location, Plan, PlanStep, Source, StepGroup, StepOutput};
 use crate::graph::Precision;
 
 impl<T: Precision> Plan<T> {
@@ -10,7 +10,7 @@ impl<T: Precision> Plan<T> {
     /// rests on this.
     pub(super) fn verify(&self) {
         for step in &self.steps {
-            for (result, made) in step.made().enumerate() {
+            for (result, made) in step.outputs().enumerate() {
                 for (position, operand) in step.operands.iter().enumerate() {
                     let is_taken_over = made.in_place == Some(position);
                     assert!(
@@ -19,11 +19,11 @@ impl<T: Precision> Plan<T> {
                         step.kernel.name()
                     );
                 }
-                let mut others = step.made().skip(result + 1);
+                let mut others = step.outputs().skip(result + 1);
                 let is_apart = others.all(|other| !other.source.overlaps::<T>(&made.source));
                 assert!(is_apart, "{} mixes its results", step.kernel.name());
             }
-            let mut sources = step.operands.iter().chain(step.made().map(|made| &made.source));
+            let mut sources = step.operands.iter().chain(step.outputs().map(|made| &made.source));
             let is_split = step.split.is_some();
             let is_inside = |source: &Source| self.contains(source) || is_split && is_local(source);
             assert!(sources.all(is_inside), "{} is outside", step.kernel.name());
@@ -34,21 +34,21 @@ impl<T: Precision> Plan<T> {
 
     /// Panics unless the tasks of a group keep out of each other's way: where one step writes what another reads
     /// or writes, both keep to the samples of their task, in the same places.
-    fn verify_group(&self, group: &Group) {
+    fn verify_group(&self, group: &StepGroup) {
         let steps = &self.steps[group.steps.clone()];
         for (writer, step) in steps.iter().enumerate() {
             let Some(split) = &step.split else { panic!("{} has no samples", step.kernel.name()) };
-            for own in step.made() {
+            for own in step.outputs() {
                 for (reader, other) in steps.iter().enumerate() {
                     let Some(other_split) = &other.split else { continue };
-                    let outputs = other.made().filter(|_| reader != writer);
-                    let outputs = outputs.map(|made| (&made.source, other_split.every == 1));
+                    let outputs = other.outputs().filter(|_| reader != writer);
+                    let outputs = outputs.map(|made| (&made.source, other_split.samples_per_row == 1));
                     let operands = other.operands.iter().zip(other_split.operands.iter().copied());
                     let is_shared = |(source, _): &(&Source, bool)| own.source.overlaps::<T>(source);
                     for (source, by_samples) in operands.chain(outputs).filter(is_shared) {
                         let is_same = own.source.location == source.location
                             && own.source.bytes::<T>() == source.bytes::<T>();
-                        let keeps_to_samples = is_same && by_samples && split.every == 1;
+                        let keeps_to_samples = is_same && by_samples && split.samples_per_row == 1;
                         let (writer, reader) = (step.kernel.name(), other.kernel.name());
                         assert!(is_local(&own.source) || keeps_to_samples, "{writer} disturbs {reader}");
                     }
@@ -59,12 +59,12 @@ impl<T: Precision> Plan<T> {
     }
 
     /// Panics unless a result lies apart, within a task's own memory, from what the step reads and makes besides.
-    fn verify_local(&self, group: &Group, step: &Step, own: &StepOutput) {
+    fn verify_local(&self, group: &StepGroup, step: &PlanStep, own: &StepOutput) {
         let range = |source: &Source| match source.location {
             Location::Local(offset) => offset..offset + source.bytes::<T>() / group.samples * group.chunk,
             _ => 0..0,
         };
-        let made = step.made().map(|made| &made.source);
+        let made = step.outputs().map(|made| &made.source);
         assert!(step.operands.iter().chain(made.clone()).all(|source| range(source).end <= group.scratch));
         assert!(group.scratch + step.scratch * size_of::<T>() <= group.local);
         let own_range = range(&own.source);

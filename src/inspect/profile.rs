@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::json;
 use super::table::{Table, count};
-use crate::compile::{Location, Plan, Step};
+use crate::compile::{Location, Plan, PlanStep};
 use crate::error::Result;
 use crate::graph::Precision;
 use crate::run::{Feed, KernelCall, Store, Workspace};
@@ -152,9 +152,9 @@ impl<T: Precision> Plan<T> {
 }
 
 impl StepProfile {
-    fn of<T: Precision>(step: &Step, mut times: Vec<Duration>) -> Self {
+    fn of<T: Precision>(step: &PlanStep, mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
-        let made = step.made().map(|made| &made.source);
+        let made = step.outputs().map(|made| &made.source);
         Self {
             operation: step.kernel.name(),
             title: step.to_string(),
@@ -181,8 +181,8 @@ impl StepProfile {
 
 impl Phase {
     /// An update writes to a parameter, or serves one that does.
-    fn of(step: &Step) -> Self {
-        let writes = step.made().any(|made| matches!(made.source.location, Location::Parameter(_)));
+    fn of(step: &PlanStep) -> Self {
+        let writes = step.outputs().any(|made| matches!(made.source.location, Location::Parameter(_)));
         match step.layer.as_deref() {
             _ if writes => Self::Update,
             _ if step.is_gradient => Self::Backward,

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use smallvec::SmallVec;
 
-use crate::compile::{Group, Location, Plan, Source, Step};
+use crate::compile::{Location, Plan, PlanStep, Source, StepGroup};
 use crate::error::{Error, Result};
 use crate::graph::op::{Call, Operand, OutputSlot, Random};
 use crate::graph::{Dtype, Precision};
@@ -132,7 +132,7 @@ impl Workspace {
     pub(super) fn call_group<T: Precision>(
         &self,
         plan: &Plan<T>,
-        group: &Group,
+        group: &StepGroup,
         memory: Memory<'_>,
         random: Random,
         watch: &Watch<'_>,
@@ -219,13 +219,15 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// The elements of a value that the kernel sees. `every`: how many samples a row is made of, if it has rows
+    /// The elements of a value that the kernel sees. `samples_per_row`: how many samples a row is made of, if it has rows
     /// for samples.
-    fn elements(&self, source: &Source, every: Option<usize>) -> Range<usize> {
+    fn elements(&self, source: &Source, samples_per_row: Option<usize>) -> Range<usize> {
         let count = source.ty.shape.count();
-        let (Some((samples, all)), Some(every)) = (&self.samples, every) else { return 0..count };
-        let row = count / all.div_ceil(every);
-        let rows = samples.start / every..samples.end.div_ceil(every);
+        let (Some((samples, all)), Some(samples_per_row)) = (&self.samples, samples_per_row) else {
+            return 0..count;
+        };
+        let row = count / all.div_ceil(samples_per_row);
+        let rows = samples.start / samples_per_row..samples.end.div_ceil(samples_per_row);
         if matches!(source.location, Location::Local(_)) {
             0..rows.len() * row
         } else {
@@ -242,12 +244,12 @@ impl<'a> Memory<'a> {
     /// many numbers as the step asks for.
     unsafe fn call<T: Precision>(
         self,
-        (number, step): (usize, &Step),
+        (number, step): (usize, &PlanStep),
         scratch: NonNull<u8>,
         task: &Task<'_>,
         watch: &Watch<'_>,
     ) {
-        let every = |position: usize| match &step.split {
+        let samples_per_row = |position: usize| match &step.split {
             Some(split) => split.operands[position].then_some(1),
             None => None,
         };
@@ -256,7 +258,7 @@ impl<'a> Memory<'a> {
                 if let Some(result) = step.over(position) {
                     return Operand::InPlace(result);
                 }
-                let elements = task.elements(source, every(position));
+                let elements = task.elements(source, samples_per_row(position));
                 // SAFETY: `Plan::verify` has shown that the step's output overlaps no operand that is read here; the
                 // caller vouches for the rest.
                 match source.ty.dtype {
@@ -266,14 +268,14 @@ impl<'a> Memory<'a> {
                 }
             });
         let operands = operands.collect();
-        let every = step.split.as_ref().map(|split| split.every);
+        let samples_per_row = step.split.as_ref().map(|split| split.samples_per_row);
         let (mut output, mut indices): (&mut [T], &mut [u32]) = (&mut [], &mut []);
         let mut further_outputs: SmallVec<[OutputSlot<'_, T>; 4]> = SmallVec::new();
         for (number, made) in step.results.iter().enumerate() {
             // SAFETY: as above; results lie apart from each other.
             let made = made
                 .as_ref()
-                .map_or(OutputSlot::Unread, |made| unsafe { self.made(&made.source, task, every) });
+                .map_or(OutputSlot::Unread, |made| unsafe { self.slot(&made.source, task, samples_per_row) });
             match made {
                 OutputSlot::Real(numbers) if number == 0 => output = numbers,
                 OutputSlot::Index(numbers) if number == 0 => indices = numbers,
@@ -285,13 +287,14 @@ impl<'a> Memory<'a> {
         let (shape, workers, random) = (task.shapes[step.operands.len()], task.workers, task.random);
         let call = Call { operands, output, indices, further_outputs, shape, scratch, workers, random };
         let values = || {
-            let real = step.made().map(|made| &made.source).filter(|source| source.ty.dtype == Dtype::Real);
+            let real =
+                step.outputs().map(|made| &made.source).filter(|source| source.ty.dtype == Dtype::Real);
             // SAFETY: asked for when the kernel has returned.
-            real.map(|source| unsafe { self.slice::<T>(source, task.elements(source, every)) })
+            real.map(|source| unsafe { self.slice::<T>(source, task.elements(source, samples_per_row)) })
         };
         let row = shape.iter().skip(1).product::<usize>();
         let first = match (&step.split, &task.samples) {
-            (Some(split), Some((samples, _))) => samples.start / split.every * row,
+            (Some(split), Some((samples, _))) => samples.start / split.samples_per_row * row,
             _ => 0,
         };
         watch.around(number, || T::run(step.kernel.as_ref(), call), first, values);
@@ -301,8 +304,13 @@ impl<'a> Memory<'a> {
     ///
     /// # Safety
     /// Nothing else may read or write them while the slice lives.
-    unsafe fn made<T>(&self, source: &Source, task: &Task<'_>, every: Option<usize>) -> OutputSlot<'a, T> {
-        let elements = task.elements(source, every);
+    unsafe fn slot<T>(
+        &self,
+        source: &Source,
+        task: &Task<'_>,
+        samples_per_row: Option<usize>,
+    ) -> OutputSlot<'a, T> {
+        let elements = task.elements(source, samples_per_row);
         // SAFETY: the same contract.
         match source.ty.dtype {
             Dtype::Real => OutputSlot::Real(unsafe { self.slice_mut(source, elements) }),

@@ -192,11 +192,11 @@ fn a_pooling_is_taken_into_the_convolution_with_its_positions() {
     assert_mentions(&plan.to_string(), &["relu, max_pool2d 2×2) : [2, 2, 3, 3]"]);
     assert_eq!(count(&plan, "max_pool2d_argmax"), 0, "{plan}");
     let conv = plan.steps().iter().find(|step| step.kernel.name() == "conv2d").unwrap();
-    assert_eq!(conv.made().count(), 2);
+    assert_eq!(conv.outputs().count(), 2);
     // Without a gradient nobody asks where the maxima are.
     let plan = Plan::<f64>::compile(&graph, &[loss]).unwrap();
     let conv = plan.steps().iter().find(|step| step.kernel.name() == "conv2d").unwrap();
-    assert_eq!(conv.made().count(), 1);
+    assert_eq!(conv.outputs().count(), 1);
     // What somebody else reads is written, and pooled where it lies.
     let plan = Plan::<f64>::compile(&graph, &[loss, h]).unwrap();
     assert_eq!(count(&plan, "max_pool2d"), 1, "{plan}");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 
 use super::{grouped, part};
-use crate::compile::{Group, Location, Plan, Source};
+use crate::compile::{Location, Plan, Source, StepGroup};
 use dagrad_kernels::real::Real;
 
 /// Width and height of the chart; the page stretches it.
@@ -99,7 +99,7 @@ fn scratch<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
         first: 0,
         last: plan.steps().len().saturating_sub(1),
     };
-    let of_group = |group: &Group| Buffer {
+    let of_group = |group: &StepGroup| Buffer {
         label: label(),
         start: arena + group.scratch,
         bytes: group.local - group.scratch,
@@ -137,7 +137,7 @@ fn buffers<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
     for (number, step) in plan.steps().iter().enumerate() {
         let operands = step.operands.iter().filter_map(start).filter_map(|start| living.get(&start));
         touched.extend(operands.map(|&buffer| (buffer, number)));
-        for made in step.made() {
+        for made in step.outputs() {
             begin(&mut living, step.to_string(), &made.source, number);
         }
     }
