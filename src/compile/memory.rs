@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use smallvec::SmallVec;
 
 use super::arena::FreeList;
-use super::groups::NodeGroup;
+use super::batch_tiling::NodeGroup;
 use super::liveness::Liveness;
 use super::plan::{Location, Source, StepOutput};
 use super::program::Program;

@@ -11,9 +11,9 @@
 //! 9. `memory` places every buffer in one arena and yields the [`Plan`].
 
 mod arena;
+mod batch_tiling;
 mod chain;
 mod fuse;
-mod groups;
 mod join;
 mod liveness;
 mod lower;
@@ -63,7 +63,7 @@ impl Default for Options {
             ("absorb", passes::absorb),
             ("fuse", fuse::fuse),
             ("join", join::join),
-            ("depth_first", groups::group),
+            ("depth_first", batch_tiling::tile_batch),
         ];
         Self {
             passes,

@@ -48,7 +48,7 @@ impl<T> Plan<T> {
         &self.steps
     }
 
-    /// The steps that are done depth first, in order.
+    /// The groups of steps that share tiles of the batch (batch tiling), in order.
     pub fn groups(&self) -> &[StepGroup] {
         &self.groups
     }
@@ -152,7 +152,7 @@ impl PlanStep {
     }
 }
 
-/// Steps that are done depth first: each task takes some samples through all of them.
+/// Steps that share their tiles of the batch: each task takes some samples through all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepGroup {
     /// Which steps.
@@ -302,7 +302,7 @@ impl<T: Real> fmt::Display for Plan<T> {
         for (number, step) in self.steps.iter().enumerate() {
             if let Some(group) = self.groups.iter().find(|group| group.steps.start == number) {
                 let StepGroup { samples, chunk, .. } = group;
-                writeln!(f, "{chunk} of {samples} samples at a time, depth first:")?;
+                writeln!(f, "tiles of {chunk} of {samples} samples:")?;
             }
             if step.split.is_some() {
                 write!(f, "  ")?;

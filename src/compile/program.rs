@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::groups::NodeGroup;
+use super::batch_tiling::NodeGroup;
 use super::lower::CopyOut;
 use crate::error::{Problem, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
@@ -24,7 +24,7 @@ pub struct Program {
     pub graph: u64,
     /// The outputs as the user knows them: nodes of the recorded graph, and their names.
     pub recorded: Vec<(NodeId, String)>,
-    /// Nodes that are done depth first.
+    /// Nodes that share their tiles of the batch.
     pub groups: Vec<NodeGroup>,
     /// What is known of the indices that inputs may hold, by the inputs' names.
     pub limits: HashMap<Arc<str>, IndexLimit>,

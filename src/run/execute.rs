@@ -33,8 +33,8 @@ impl<T: Precision> Plan<T> {
         Ok(Outputs::new(self, workspace))
     }
 
-    /// Runs the plan like [`run`](Self::run) and answers how long each step took. The time of a group that is
-    /// done depth first is shared out among its steps.
+    /// Runs the plan like [`run`](Self::run) and returns how long each step took. The time of a group of steps that
+    /// share their tiles is shared out among them.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -55,7 +55,7 @@ impl<T: Precision> Plan<T> {
         Ok(times)
     }
 
-    /// Runs the plan like [`run`](Self::run) and answers every call of a kernel: one for each step, and for the steps of a
+    /// Runs the plan like [`run`](Self::run) and returns every call of a kernel: one for each step, and for the steps of a
     /// group one for each task.
     ///
     /// # Errors

@@ -128,7 +128,7 @@ impl Workspace {
         unsafe { memory.call::<T>((number, step), scratch, &whole, watch) };
     }
 
-    /// Does a group depth first: each task takes its samples through all steps.
+    /// Runs a group: each task takes its samples through all steps.
     pub(super) fn call_group<T: Precision>(
         &self,
         plan: &Plan<T>,

@@ -1,9 +1,9 @@
 //! From a graph to a plan: `src/compile`.
 
+mod batch_tiling;
 mod chain;
 #[path = "../common/mod.rs"]
 mod common;
-mod groups;
 mod lower;
 mod plan;
 mod rewrites;

@@ -118,7 +118,7 @@ impl Convolution {
     }
 
     /// The shape of the result.
-    pub fn outputs(&self) -> [usize; 4] {
+    pub fn made(&self) -> [usize; 4] {
         let [vertical, horizontal] = self.axes;
         [self.batch, self.groups * self.filters, vertical.positions(), horizontal.positions()]
     }
@@ -132,7 +132,7 @@ impl Convolution {
     pub fn defined(&self, image: &ArrayD<f64>, weight: &ArrayD<f64>) -> ArrayD<f64> {
         let (image, weight) = (view(image), view(weight));
         let [vertical, horizontal] = self.axes;
-        let mut result = Array4::zeros(self.outputs());
+        let mut result = Array4::zeros(self.made());
         for ((n, filter, y, x), sum) in result.indexed_iter_mut() {
             for channel in 0..self.channels {
                 for p in 0..vertical.kernel {

@@ -86,7 +86,7 @@ fn tolerance(case: &Case, algorithm: Algorithm) -> f64 {
     }
 }
 
-/// Compares one plan's results with the plain plan's; returns whether it has steps that go depth first.
+/// Compares one plan's results with the plain plan's; returns whether it has groups of steps (batch tiling).
 fn check<T: Precision>(
     case: &Case,
     algorithm: Algorithm,
@@ -123,5 +123,5 @@ fn all_algorithms_agree_with_the_plain_plan() {
         winograd += usize::from(case.suits_winograd());
     }
     assert!(winograd > CASES / 10, "Winograd's algorithm applies to {winograd} cases");
-    assert!(grouped > CASES / 10, "{grouped} plans go depth first");
+    assert!(grouped > CASES / 10, "{grouped} plans have groups");
 }

@@ -159,7 +159,7 @@ fn train<T: Precision>(network: impl Network) -> DefaultHasher {
     minimize(loss, &Adam::new(1e-3)).unwrap();
     let outputs: Vec<Var<'_>> = [loss].into_iter().chain(derivatives).collect();
     let plan = Plan::<T>::compile(&graph, &outputs).unwrap();
-    assert!(!plan.groups().is_empty(), "nothing goes depth first in\n{plan}");
+    assert!(!plan.groups().is_empty(), "there is no group of steps in\n{plan}");
 
     let pixels = numbers(&[BATCH, 1, 28, 28], 3);
     let labels: Array1<u32> = (0..BATCH).map(|image| (image * 7 % 10) as u32).collect();

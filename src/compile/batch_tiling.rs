@@ -1,7 +1,7 @@
-//! Depth first: a few samples go through several operations while they are in the cache, then the next few.
+//! Batch tiling: a few samples go through several kernels while they are in the cache, then the next few.
 //!
-//! Operations that treat every sample of a batch on its own are gathered into groups and moved together. In a
-//! group each task takes some samples through all operations; values that nobody outside reads exist only for
+//! Kernels that treat every sample of a batch on its own are gathered into groups and moved together. In a
+//! group each task takes some samples, its tile, through all kernels; values that nobody outside reads exist only for
 //! the samples at hand, in the thread's own memory. Sums over samples (gradients of weights) write one row per
 //! task, and what adds the rows comes after the group.
 
@@ -11,7 +11,7 @@ use super::program::Program;
 use crate::graph::dag::{Dag, NodeId};
 use crate::graph::kernel::BatchSplit;
 
-/// Operations that are done depth first.
+/// Kernels that share their tiles of the batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeGroup {
     /// The first of its nodes, and the first one after.
@@ -34,13 +34,13 @@ const FEWEST_TASKS: usize = 4;
 const TASK_BYTES: usize = 1 << 16;
 /// By how much samples may overflow the cache where that spares reading what they share.
 const OVERFLOW: usize = 8;
-/// How many operations may be waiting while a group is gathered. It bounds the work of gathering.
+/// How many operations may be waiting while a group is gathered. It bounds the work of gatherer.
 const MOST_WAITING: usize = 256;
 /// How many values a group makes at most, about. It bounds the proof, which compares each with each.
 const MOST_VALUES: usize = 256;
 
-/// Puts operations that can go depth first next to each other.
-pub fn group(program: &Program) -> Program {
+/// Puts kernels that can share tiles of the batch next to each other.
+pub fn tile_batch(program: &Program) -> Program {
     let mut order = Vec::with_capacity(program.dag.len());
     let mut groups = Vec::new();
     let dag = &program.dag;
@@ -51,18 +51,18 @@ pub fn group(program: &Program) -> Program {
     let with_outputs =
         |id: NodeId| [id].into_iter().chain(dag.further_outputs(id).into_iter().map(|(id, _)| id));
     let mut waiting: VecDeque<NodeId> = dag.ids().filter(is_step).collect();
-    let mut gathering = Gathering { dag, state: vec![State::Free; dag.len()], samples: samples(dag) };
+    let mut gatherer = Gatherer { dag, state: vec![State::Free; dag.len()], samples: samples(dag) };
     while let Some(id) = waiting.pop_front() {
-        let Some(samples) = gathering.samples[id.index()].clone() else {
+        let Some(samples) = gatherer.samples[id.index()].clone() else {
             order.extend(with_outputs(id));
             continue;
         };
         waiting.push_front(id);
-        let gathered = gathering.gather(&mut waiting, samples);
+        let gathered = gatherer.gather(&mut waiting, samples);
         order.extend(gathered.before.iter().copied().flat_map(with_outputs));
         let first = order.len();
         order.extend(gathered.members.iter().copied().flat_map(with_outputs));
-        if gathering.steps(&gathered.members) > 1 {
+        if gatherer.steps(&gathered.members) > 1 {
             let nodes = first..order.len();
             groups.push(NodeGroup { nodes, samples: gathered.samples, chunk: gathered.chunk() });
         }
@@ -93,47 +93,47 @@ enum State {
     After,
 }
 
-struct Gathering<'a> {
+struct Gatherer<'a> {
     dag: &'a Dag,
     state: Vec<State>,
     samples: Vec<Option<BatchSplit>>,
 }
 
-struct Gathered {
+struct GatheredGroup {
     before: Vec<NodeId>,
     members: Vec<NodeId>,
     /// How many values the members make.
     values: usize,
     samples: usize,
+    tile: TileBounds,
+}
+
+/// What bounds the number of samples that a task takes.
+#[derive(Debug, Clone, Copy)]
+struct TileBounds {
     /// How many samples make a row of a sum, where there are sums.
-    every: usize,
-    /// How many samples the cache holds, and how many should be done at a time.
-    fits: usize,
-    wants: usize,
+    samples_per_row: usize,
+    /// How many samples the cache holds.
+    at_most: usize,
+    /// For how many samples it pays to read what they share.
+    at_least: usize,
     /// What all members read and write sample by sample.
     bytes: usize,
 }
 
-impl Gathering<'_> {
+impl Gatherer<'_> {
     /// Takes from the queue what can join a group of such samples, and what its members need before.
-    fn gather(&mut self, queue: &mut VecDeque<NodeId>, like: BatchSplit) -> Gathered {
+    fn gather(&mut self, queue: &mut VecDeque<NodeId>, like: BatchSplit) -> GatheredGroup {
         let (before, members) = (Vec::new(), Vec::new());
-        let mut found = Gathered {
-            before,
-            members,
-            values: 0,
-            samples: like.samples,
-            every: 1,
-            fits: usize::MAX,
-            wants: 1,
-            bytes: 0,
-        };
+        let tile = TileBounds { samples_per_row: 1, at_most: usize::MAX, at_least: 1, bytes: 0 };
+        let mut found = GatheredGroup { before, members, values: 0, samples: like.samples, tile };
         let mut looked_at = 0;
         let mut waiting = Vec::new();
         while looked_at < queue.len() && waiting.len() < MOST_WAITING && found.values < MOST_VALUES {
             let id = queue[looked_at];
             looked_at += 1;
-            if self.joins(id, &mut found) {
+            if let Some(tile) = self.tile_with(id, &found) {
+                found.tile = tile;
                 self.hoist(id, &mut found.before);
                 self.state[id.index()] = State::Member;
                 found.members.push(id);
@@ -162,31 +162,31 @@ impl Gathering<'_> {
         operands.into_iter()
     }
 
-    /// Whether a node can be in the group: it has the same samples, what it reads of the group it reads sample by
-    /// sample, and it wants about as many samples at a time.
-    fn joins(&self, id: NodeId, group: &mut Gathered) -> bool {
-        let Some(samples) = &self.samples[id.index()] else { return false };
-        let (few, many) =
-            (samples.samples_per_row.min(group.every), samples.samples_per_row.max(group.every));
-        let (fits, wants) = self.chunk_of(id, samples);
-        let (fits, wants) = (fits.min(group.fits), wants.max(group.wants));
-        let goes_along =
-            samples.samples == group.samples && many % few == 0 && (many > 1 || wants <= OVERFLOW * fits);
-        let mut operands = self.needed(id).zip(&samples.operands);
-        let joins = goes_along
-            && operands.all(|(operand, is_split)| match self.state[operand.index()] {
-                State::Free | State::Waiting => true,
-                State::Member => {
-                    *is_split
-                        && self.samples[operand.index()].as_ref().is_some_and(|s| s.samples_per_row == 1)
-                }
-                State::After => false,
-            });
-        if joins {
-            (group.every, group.fits, group.wants) = (many, fits, wants);
-            group.bytes += self.bytes(id, samples).0;
-        }
-        joins
+    /// The group's bounds with one more node, if the node can be in it: it has the same samples, what it reads of the
+    /// group it reads sample by sample, and its tiles are about as large.
+    fn tile_with(&self, id: NodeId, group: &GatheredGroup) -> Option<TileBounds> {
+        let split = self.samples[id.index()].as_ref()?;
+        let few = split.samples_per_row.min(group.tile.samples_per_row);
+        let samples_per_row = split.samples_per_row.max(group.tile.samples_per_row);
+        let (at_most, at_least) = self.tile_of(id, split);
+        let (at_most, at_least) = (at_most.min(group.tile.at_most), at_least.max(group.tile.at_least));
+        let is_fixed = samples_per_row > 1;
+        let is_same_size = split.samples == group.samples && samples_per_row % few == 0;
+        let is_tile = is_same_size && (is_fixed || at_least <= OVERFLOW * at_most);
+        let is_by_row =
+            |id: NodeId| self.samples[id.index()].as_ref().is_some_and(|s| s.samples_per_row == 1);
+        let can_read = |(operand, is_split): (NodeId, &bool)| match self.state[operand.index()] {
+            State::Free | State::Waiting => true,
+            State::Member => *is_split && is_by_row(operand),
+            State::After => false,
+        };
+        let bytes = group.tile.bytes + self.bytes(id, split).0;
+        (is_tile && self.needed(id).zip(&split.operands).all(can_read)).then_some(TileBounds {
+            samples_per_row,
+            at_most,
+            at_least,
+            bytes,
+        })
     }
 
     /// Moves what a new member needs, and could come before the group, there.
@@ -221,23 +221,24 @@ impl Gathering<'_> {
         total
     }
 
-    /// How many samples at a time a node fits in the cache, and for how many it pays to read the rest.
-    fn chunk_of(&self, id: NodeId, samples: &BatchSplit) -> (usize, usize) {
+    /// How many samples of a node the cache holds, and for how many it pays to read what they share.
+    fn tile_of(&self, id: NodeId, samples: &BatchSplit) -> (usize, usize) {
         let (split, whole) = self.bytes(id, samples);
         let sample = (split / samples.samples).max(1);
         ((CHUNK_BYTES / sample).max(1), (whole / sample).clamp(1, samples.samples.div_ceil(FEWEST_TASKS)))
     }
 }
 
-impl Gathered {
+impl GatheredGroup {
     /// How many samples a task takes: as many as the cache holds, unless sums over samples fix their number. Tasks
     /// are neither few nor small, and of an even number.
     fn chunk(&self) -> usize {
-        if self.every > 1 {
-            return self.every;
+        let TileBounds { samples_per_row, at_most, at_least, bytes } = self.tile;
+        if samples_per_row > 1 {
+            return samples_per_row;
         }
-        let small = (TASK_BYTES / (self.bytes / self.samples).max(1)).max(1);
-        let chunk = self.fits.min(self.samples.div_ceil(TASKS)).max(self.wants).max(small).min(self.samples);
+        let small = (TASK_BYTES / (bytes / self.samples).max(1)).max(1);
+        let chunk = at_most.min(self.samples.div_ceil(TASKS)).max(at_least).max(small).min(self.samples);
         let tasks = self.samples.div_ceil(chunk);
         self.samples.div_ceil(if tasks > 1 { tasks.next_multiple_of(2) } else { 1 })
     }
