@@ -13,6 +13,7 @@
 //! Images are stored N C H W, or N H W C where that is said, and weights O C kh kw. The window slides without being
 //! flipped, so in the terms of mathematics these are cross-correlations.
 
+use crate::tuning::{WINOGRAD_CHANNELS, WINOGRAD_POSITIONS};
 use crate::window::Window;
 use crate::winograd::Winograd;
 use nhwc::Direct;
@@ -21,12 +22,6 @@ mod geometry;
 mod im2col;
 pub mod nhwc;
 mod reference;
-
-/// Winograd's transforms pay from so many channels and filters on.
-const WINOGRAD_CHANNELS: usize = 8;
-/// And from so many output positions in the whole batch on. In sums of few terms a rounding error stands out, and
-/// optimizers that divide by the size of a gradient make much of it; and little is gained.
-const WINOGRAD_POSITIONS: usize = 4096;
 
 /// The sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::real::Real;
 use super::walk::Walk;
 use super::workers::{Parts, Workers};
+use crate::tuning::{ELEMENTWISE_TASK, ELEMENTWISE_TILE};
 use chunk::Chunk;
 use step::BLOCK;
 
@@ -221,10 +222,6 @@ pub enum Read<'a, T> {
     InPlace(usize),
 }
 
-/// Elements for which what is read along a walk is copied at a time.
-const TILE: usize = 2048;
-/// Elements of one task.
-const CHUNK: usize = 8 * TILE;
 /// The most tiles (registers and copied operands) that a program may need.
 pub const MAX_TILES: usize = 24;
 
@@ -262,9 +259,9 @@ fn run_code<T: Real>(
     for (result, out) in results.iter_mut().zip(out) {
         *result = Some(Parts::new(out));
     }
-    workers.run(len.div_ceil(CHUNK), &|index, local| {
-        let elements = index * CHUNK..len.min((index + 1) * CHUNK);
-        let sizes = [operands.len() * TILE, registers * BLOCK];
+    workers.run(len.div_ceil(ELEMENTWISE_TASK), &|index, local| {
+        let elements = index * ELEMENTWISE_TASK..len.min((index + 1) * ELEMENTWISE_TASK);
+        let sizes = [operands.len() * ELEMENTWISE_TILE, registers * BLOCK];
         let mut split = local.split();
         let [copies, registers] = sizes.map(|size| split.take(size).as_mut_ptr());
         let mut out = [std::ptr::null_mut(); MAX_RESULTS];

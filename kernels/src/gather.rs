@@ -2,6 +2,7 @@
 
 use super::real::Real;
 use super::workers::Workers;
+use crate::tuning::GATHER_TASK;
 
 /// An array seen as `[outer, size, inner]`, of which `[outer, count, inner]` are read, each at an index of its own.
 #[derive(Debug, Clone, Copy)]
@@ -16,9 +17,6 @@ pub struct Gather {
     pub shared: bool,
 }
 
-/// Elements that a task should at least touch.
-const WORK: usize = 1 << 12;
-
 impl Gather {
     fn sizes(&self) -> [usize; 2] {
         [self.size * self.inner, self.count * self.inner]
@@ -27,7 +25,7 @@ impl Gather {
     /// How many of `outer` one task does.
     fn parts(&self) -> usize {
         let [whole, part] = self.sizes();
-        (WORK / whole.max(part).max(1)).max(1)
+        (GATHER_TASK / whole.max(part).max(1)).max(1)
     }
 
     /// The indices of one of `outer`.
@@ -97,7 +95,7 @@ impl Gather {
 /// the first NaN if there is one.
 #[inline(never)]
 pub fn argmax<T: Real>(data: &[T], [size, inner]: [usize; 2], indices: &mut [u32], workers: &Workers) {
-    let parts = (WORK / (size * inner).max(1)).max(1);
+    let parts = (GATHER_TASK / (size * inner).max(1)).max(1);
     workers.chunks(indices, parts * inner, &|task, indices, _| {
         for (part, indices) in (task * parts..).zip(indices.chunks_exact_mut(inner)) {
             argmax_part(&data[part * size * inner..][..size * inner], indices);

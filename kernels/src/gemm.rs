@@ -8,6 +8,7 @@
 use super::real::Real;
 use super::simd::{Isa, Kernel, MAX_LANES, Vector};
 use super::workers::{Parts, Workers};
+use crate::tuning::{GEMM_PART_STEPS, GEMM_PARTS, GEMM_TASK_SUMS};
 use grid::Grid;
 use product::Product;
 
@@ -16,7 +17,7 @@ mod grid;
 mod operand;
 pub(super) mod pack;
 mod product;
-pub(super) mod tile;
+mod tile;
 
 /// What is done to each element of the result as it is written: bias, then ReLU.
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +67,6 @@ pub struct Gemm {
     pub transpose_b: bool,
 }
 
-/// How many parts the inner dimension is cut into at most.
-const MAX_PARTS: usize = 8;
-/// How many steps a part has at least.
-const PART_STEPS: usize = 256;
-/// How many numbers one task adds up at least, where parts are added up.
-const TASK_SUMS: usize = 1 << 14;
 /// Up to how many rows a product with B transposed is one of dot products.
 const DOT_ROWS: usize = 4;
 
@@ -166,9 +161,9 @@ impl Gemm {
         let operands = self.m.saturating_add(self.n).saturating_mul(self.k);
         let fits = |parts: usize| {
             let results = self.m.saturating_mul(self.n).saturating_mul(4 * parts);
-            results <= operands && PART_STEPS * parts <= self.k
+            results <= operands && GEMM_PART_STEPS * parts <= self.k
         };
-        let mut parts = if self.is_dots() { 1 } else { MAX_PARTS };
+        let mut parts = if self.is_dots() { 1 } else { GEMM_PARTS };
         while parts > 1 && !fits(parts) {
             parts /= 2;
         }
@@ -198,7 +193,7 @@ impl Gemm {
         c: &mut [T],
         workers: &Workers,
     ) {
-        let (rows, numbers) = ((TASK_SUMS / sums.len().div_ceil(self.m)).max(1), c.len());
+        let (rows, numbers) = ((GEMM_TASK_SUMS / sums.len().div_ceil(self.m)).max(1), c.len());
         workers.chunks(c, rows * self.n, &|task, c, _| {
             let sums = &sums[task * rows * self.n..];
             isa.dispatch(SumParts { sums, numbers, columns: self.n, epilogue, c });
@@ -207,7 +202,7 @@ impl Gemm {
 }
 
 /// The part of scratch memory that starts at a cache line; at most one line is lost.
-pub(super) fn aligned<T: Real>(scratch: &mut [T]) -> &mut [T] {
+fn aligned<T: Real>(scratch: &mut [T]) -> &mut [T] {
     let lost = scratch.as_ptr().align_offset(64).min(scratch.len());
     &mut scratch[lost..]
 }

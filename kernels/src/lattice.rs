@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::real::Real;
 use super::workers::Workers;
+use crate::tuning::COPY_TASK;
 
 /// Points that lie evenly along one axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +45,6 @@ pub struct Lattice {
     block: usize,
 }
 
-/// Elements of one task, at least.
-const CHUNK: usize = 1 << 14;
-
 impl Lattice {
     /// The points of an array of shape `whole`, axis by axis.
     pub fn new(whole: &[usize], points: &[Points]) -> Self {
@@ -74,7 +72,7 @@ impl Lattice {
         if part.is_empty() {
             return;
         }
-        let rows = CHUNK.div_ceil(row);
+        let rows = COPY_TASK.div_ceil(row);
         workers.chunks(part, rows * row, &|task, part, _| {
             for (index, part) in part.chunks_exact_mut(row).enumerate() {
                 let whole = &whole[self.row(task * rows + index) * size * self.block..][..size * self.block];
@@ -98,7 +96,7 @@ impl Lattice {
         if whole.is_empty() {
             return;
         }
-        let rows = CHUNK.div_ceil(row);
+        let rows = COPY_TASK.div_ceil(row);
         workers.chunks(whole, rows * row, &|task, whole, _| {
             whole.fill(value);
             for (index, whole) in whole.chunks_exact_mut(row).enumerate() {

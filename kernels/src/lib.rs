@@ -27,6 +27,7 @@ pub mod real;
 pub mod reduce;
 pub mod simd;
 pub mod softmax;
+pub mod tuning;
 pub mod walk;
 pub mod window;
 pub mod winograd;

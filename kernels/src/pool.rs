@@ -5,15 +5,13 @@ use std::ops::Range;
 use super::real::Real;
 use super::simd::vectorize;
 use super::workers::{Local, Workers};
+use crate::tuning::POOL_BLOCK;
 use crate::window::Window;
 
 pub use average::{Average, Regions};
 
 mod average;
 mod nhwc;
-
-/// Most windows that are compared side by side.
-const BLOCK: usize = 512;
 
 /// Planes of one size, and the window that slides over them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,8 +48,8 @@ impl Pooling {
     #[inline(never)]
     pub fn argmax<T: Real>(&self, data: &[T], indices: &mut [u32], workers: &Workers) {
         // A block is some whole rows of output positions, or part of one that is longer.
-        let columns = self.output[1].min(BLOCK);
-        let rows = BLOCK / columns.max(1);
+        let columns = self.output[1].min(POOL_BLOCK);
+        let rows = POOL_BLOCK / columns.max(1);
         workers.chunks(indices, self.pooled(), &|number, mut indices, local| {
             let plane = &data[number * self.area()..][..self.area()];
             for y in (0..self.output[0]).step_by(rows) {

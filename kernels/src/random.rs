@@ -8,9 +8,7 @@ use super::real::Real;
 use super::workers::{Split, Workers};
 use crate::gemm::pack::Transpose;
 use crate::simd::Isa;
-
-/// Elements of one task: each starts the generator at a position of its own.
-const CHUNK: usize = 1 << 12;
+use crate::tuning::MASK_TASK;
 
 /// Fills `out` with `scale` or 0: each element is kept with probability `keep`, independently.
 ///
@@ -18,7 +16,7 @@ const CHUNK: usize = 1 << 12;
 /// number of threads, and drawn anew at each step.
 #[inline(never)]
 pub fn mask<T: Real>(seeds: [u64; 3], keep: f64, scale: f64, out: &mut [T], workers: &Workers) {
-    workers.chunks(out, CHUNK, &|task, chunk, _| draw(seeds, task * CHUNK, keep, scale, chunk));
+    workers.chunks(out, MASK_TASK, &|task, chunk, _| draw(seeds, task * MASK_TASK, keep, scale, chunk));
 }
 
 /// The same numbers for images of so many channels and pixels, [N, channels, pixels], as [N, pixels, channels].

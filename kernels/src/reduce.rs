@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::real::Real;
 use super::simd::vectorize;
 use super::workers::{Local, Workers};
+use crate::tuning::{SUM_COLUMNS, SUM_FEW, SUM_LANES, SUM_TASK};
 
 /// An array's axes, neighbours that are treated alike merged: summed and kept ones alternate.
 #[derive(Debug, Clone)]
@@ -51,15 +52,6 @@ fn combinations(axes: &[(usize, usize)]) -> usize {
     axes.iter().map(|&(size, _)| size).product()
 }
 
-/// Elements of the input that one task should at least read.
-const WORK: usize = 1 << 14;
-/// Most neighbouring outputs that are accumulated side by side.
-const ROW: usize = 1024;
-/// As many numbers are added up side by side, at least, where rows are shorter.
-const LANES: usize = 64;
-/// How many numbers are added in the precision of the data before the sum goes on in `f64`.
-const FEW: usize = 16;
-
 /// Sums `data` of `shape` over the axes for which `is_summed` says so; `out` holds the others in order.
 #[inline(never)]
 pub fn sum<T: Real>(
@@ -75,7 +67,7 @@ pub fn sum<T: Real>(
     }
     let plan = SumPlan::new(shape, is_summed);
     let terms = data.len() / out.len().max(1);
-    let chunk = (WORK / terms.max(1)).max(1);
+    let chunk = (SUM_TASK / terms.max(1)).max(1);
     if plan.inner.1 {
         workers.chunks(out, chunk, &|index, chunk_out, _| {
             vectorize(
@@ -122,7 +114,7 @@ fn sum_run<T: Real>(run: &[T]) -> f64 {
 /// however short a row is, and few of them in single precision before the sum goes on in double.
 #[inline(always)]
 fn sum_neighbouring_rows<T: Real>(rows: &[T], totals: &mut [f64], lanes: &mut [T]) {
-    for block in rows.chunks(lanes.len() * FEW) {
+    for block in rows.chunks(lanes.len() * SUM_FEW) {
         lanes.fill(T::zero());
         for rows in block.chunks(lanes.len()) {
             lanes.iter_mut().zip(rows).for_each(|(lane, &x)| *lane += x);
@@ -140,7 +132,7 @@ fn sum_rows<T: Real>(plan: &SumPlan, data: &[T], first: usize, out: &mut [T], lo
     let mut done = 0;
     while done < out.len() {
         let (row, column) = ((first + done) / width, (first + done) % width);
-        let len = (width - column).min(out.len() - done).min(ROW);
+        let len = (width - column).min(out.len() - done).min(SUM_COLUMNS);
         let mut split = local.split();
         let totals = split.take::<f64>(len);
         totals.fill(0.0);
@@ -148,7 +140,7 @@ fn sum_rows<T: Real>(plan: &SumPlan, data: &[T], first: usize, out: &mut [T], lo
         if let [(rows, stride)] = plan.summed[..]
             && stride == len
         {
-            let lanes = split.take::<T>(len * LANES.div_ceil(len));
+            let lanes = split.take::<T>(len * SUM_LANES.div_ceil(len));
             sum_neighbouring_rows(&data[base..base + rows * len], totals, lanes);
             out[done..done + len].iter_mut().zip(totals).for_each(|(out, total)| *out = T::of(*total));
             done += len;

@@ -7,6 +7,7 @@
 use std::sync::OnceLock;
 
 use super::real::Real;
+use crate::tuning::PORTABLE_TILE_ROWS;
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -15,9 +16,6 @@ mod x86;
 
 /// The most lanes that any register has.
 pub const MAX_LANES: usize = 16;
-
-/// [`Vector::TILE_ROWS`] of `f64` on every machine.
-pub const DOUBLE_TILE_ROWS: usize = 2;
 
 /// A register that holds [`LANES`](Self::LANES) numbers.
 ///
@@ -301,7 +299,7 @@ macro_rules! lanes {
 /// The register of machines without a special one: the compiler maps it to what it has.
 impl<T: Real> Vector<T> for [T; 2] {
     const LANES: usize = 2;
-    const TILE_ROWS: usize = 2;
+    const TILE_ROWS: usize = PORTABLE_TILE_ROWS;
 
     #[inline(always)]
     unsafe fn splat(value: T) -> Self {

@@ -2,6 +2,7 @@
 
 use super::real::Real;
 use super::workers::Workers;
+use crate::tuning::SOFTMAX_TASK;
 
 /// An array seen as `[outer, classes, inner]`.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +18,7 @@ impl Classes {
     #[inline(never)]
     pub fn softmax<T: Real>(&self, data: &[T], logarithm: bool, out: &mut [T], workers: &Workers) {
         let block = self.classes * self.inner;
-        let blocks_per_task = (2048 / block.max(1)).max(1);
+        let blocks_per_task = (SOFTMAX_TASK / block.max(1)).max(1);
         workers.chunks(out, block * blocks_per_task, &|task, out, _| {
             let start = task * block * blocks_per_task;
             let blocks = data[start..start + out.len()].chunks_exact(block).zip(out.chunks_exact_mut(block));

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::real::Real;
 use super::workers::Workers;
+use crate::tuning::COPY_TASK;
 
 /// How to find, for each element of an output in row-major order, the element of an operand that it reads.
 ///
@@ -102,6 +103,5 @@ pub fn row_major(shape: &[usize]) -> SmallVec<[usize; 6]> {
 /// Writes a whole array read along `walk`.
 #[inline(never)]
 pub fn copy<T: Real>(walk: &Walk, data: &[T], out: &mut [T], workers: &Workers) {
-    const CHUNK: usize = 1 << 14;
-    workers.chunks(out, CHUNK, &|index, chunk, _| walk.fetch(data, index * CHUNK, chunk));
+    workers.chunks(out, COPY_TASK, &|index, chunk, _| walk.fetch(data, index * COPY_TASK, chunk));
 }

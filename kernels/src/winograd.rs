@@ -14,7 +14,8 @@ use super::gemm::Epilogue;
 use super::real::Real;
 use super::simd::MAX_LANES;
 use super::workers::Workers;
-use correlation::{LEAST_TILES, WinogradCorrelation, prepared};
+use crate::tuning::{SCRATCH_BYTES, WINOGRAD_LEAST_TILES};
+use correlation::{WinogradCorrelation, prepared};
 use filter_transform::FilterStrides;
 use output_transform::Gate;
 use transforms::points;
@@ -28,9 +29,6 @@ mod output_transform;
 mod tiles;
 mod transforms;
 mod weight_grad;
-
-/// How many bytes of scratch a block of the fewest tiles may take.
-const SCRATCH: usize = 12 << 20;
 
 /// Winograd's minimal filtering for one convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +75,7 @@ impl Winograd {
             && window.stride == [1, 1]
             && window.padding.iter().all(|&padding| padding < size);
         // Points of a block in double precision, at most a register of channels more than there are.
-        let room = SCRATCH / (LEAST_TILES * size_of::<f64>() * points(size) * points(size));
+        let room = SCRATCH_BYTES / (WINOGRAD_LEAST_TILES * size_of::<f64>() * points(size) * points(size));
         let fits = sizes.channels.max(sizes.filters).saturating_add(2 * MAX_LANES) <= room;
         (is_unit_stride && fits).then_some(Self { sizes: *sizes })
     }

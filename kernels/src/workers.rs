@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::simd::Isa;
+use crate::tuning::{SPINS, SPINS_CROWDED};
 use memory::Level;
 pub(super) use memory::Parts;
 pub use memory::{Local, Split};
@@ -23,11 +24,6 @@ mod memory;
 
 /// What a kernel asks to be done for every task index.
 type Task<'a> = &'a (dyn Fn(usize, &mut Local) + Sync);
-
-/// How often an idle thread looks for work before it sleeps: some tens to hundreds of microseconds.
-const SPINS: usize = 20_000;
-/// The same where threads outnumber cores and spinning would only keep another from working.
-const SPINS_CROWDED: usize = 100;
 
 /// The threads that kernels run on, the calling one included.
 #[derive(Debug)]

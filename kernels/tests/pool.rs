@@ -3,11 +3,9 @@
 use proptest::prelude::*;
 
 use dagrad_kernels::pool::Pooling;
+use dagrad_kernels::tuning::POOL_BLOCK;
 use dagrad_kernels::window::{Remainder, Window};
 use dagrad_kernels::workers::Workers;
-
-/// How many positions of a row are done at a time.
-const BLOCK: usize = 512;
 
 /// The pixels of the window at `position`, with their indices, by the definition.
 fn window(pooling: &Pooling, position: usize) -> Vec<usize> {
@@ -78,10 +76,10 @@ fn a_window_of_almost_nothing_but_padding_takes_no_longer() {
 #[test]
 fn a_row_longer_than_a_block_is_pooled_whole() {
     let window = Window::new([1, 2], [1, 1], [0, 1]);
-    let pooling = Pooling { plane: [1, 3 * BLOCK], output: [1, 3 * BLOCK + 1], window };
-    let data: Vec<f32> = (0..3 * BLOCK).map(|i| i as f32).collect();
-    let mut indices = vec![u32::MAX; 3 * BLOCK + 1];
+    let pooling = Pooling { plane: [1, 3 * POOL_BLOCK], output: [1, 3 * POOL_BLOCK + 1], window };
+    let data: Vec<f32> = (0..3 * POOL_BLOCK).map(|i| i as f32).collect();
+    let mut indices = vec![u32::MAX; 3 * POOL_BLOCK + 1];
     pooling.argmax(&data, &mut indices, &Workers::new(1).unwrap());
-    let expected: Vec<u32> = (0..3 * BLOCK as u32).chain([3 * BLOCK as u32 - 1]).collect();
+    let expected: Vec<u32> = (0..3 * POOL_BLOCK as u32).chain([3 * POOL_BLOCK as u32 - 1]).collect();
     assert_eq!(indices, expected);
 }

@@ -20,11 +20,6 @@ mod strip;
 mod sweep;
 mod weight_grad;
 
-/// How many bytes a task's scratch may take.
-const SCRATCH_BYTES: usize = 12 << 20;
-/// From so many rows of accumulators on ([`Vector::TILE_ROWS`](crate::simd::Vector::TILE_ROWS)) there are tiles for images
-/// of one to three channels. Those of other instruction sets, and of double precision, treat them as images of many.
-const NARROW_ROWS: usize = 4;
 /// How many filters are prepared together.
 const PANEL: usize = 2 * MAX_LANES;
 

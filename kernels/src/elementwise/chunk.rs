@@ -7,9 +7,10 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::step::{self, ArgumentSource, BLOCK, Block, Location, ProgramStep, REGISTERS};
-use super::{Argument, Instruction, MAX_RESULTS, MAX_TILES, Read, TILE, Target, Term};
+use super::{Argument, Instruction, MAX_RESULTS, MAX_TILES, Read, Target, Term};
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, Vector, vectorize};
+use crate::tuning::ELEMENTWISE_TILE;
 use crate::workers::even_part;
 
 /// Bytes of a register where there are enough of them for [`REGISTERS`] in a block.
@@ -90,8 +91,8 @@ impl<T: Real> Chunk<'_, T> {
             Read::Along(_, walk) => Some(walk.period()),
             _ => None,
         });
-        let period = periods.filter(|&period| period <= TILE).max().unwrap_or(1);
-        TILE / period * period
+        let period = periods.filter(|&period| period <= ELEMENTWISE_TILE).max().unwrap_or(1);
+        ELEMENTWISE_TILE / period * period
     }
 
     /// The instructions with the locations of what they read and write. All locations have room for the elements of a tile,
@@ -147,7 +148,7 @@ impl<T: Real> Chunk<'_, T> {
             Argument::Result(result) => Location::elements(self.out[result]),
             Argument::Operand(position) => match self.operands[position] {
                 Read::Whole(data) => Location::elements(data[self.elements.clone()].as_ptr().cast_mut()),
-                Read::Along(..) => Location::tile(self.copies.wrapping_add(position * TILE)),
+                Read::Along(..) => Location::tile(self.copies.wrapping_add(position * ELEMENTWISE_TILE)),
                 Read::Single(value) => return ArgumentSource::Number(value),
                 Read::InPlace(result) => Location::elements(self.out[result]),
             },
@@ -177,7 +178,7 @@ impl<T: Real> Chunk<'_, T> {
             if let Read::Along(data, walk) = read
                 && (elements.start == 0 || !tile.is_multiple_of(walk.period()))
             {
-                let copy = self.copies.wrapping_add(position * TILE);
+                let copy = self.copies.wrapping_add(position * ELEMENTWISE_TILE);
                 // SAFETY: each operand has a tile there.
                 let copy = unsafe { std::slice::from_raw_parts_mut(copy, elements.len()) };
                 vectorize(

@@ -5,15 +5,13 @@ use std::ops::Range;
 use super::Function;
 use crate::real::Real;
 use crate::simd::{MAX_LANES, Vector, prefetch_line};
+use crate::tuning::ELEMENTWISE_PREFETCH;
 
 /// The most registers of the machine in a block: twice as many, for two arguments, are half of what AVX-512 has.
 pub const REGISTERS: usize = 8;
 
 /// The most elements in a block.
 pub const BLOCK: usize = REGISTERS * MAX_LANES;
-
-/// How many elements ahead of a block its steps prefetch.
-const PREFETCH_DISTANCE: usize = 256;
 
 /// Where numbers for the elements of a block lie in memory.
 #[derive(Clone, Copy)]
@@ -103,7 +101,7 @@ pub unsafe fn run<T: Real, V: Vector<T>, const COUNT: usize>(
         let mut results = [V::splat(T::zero()); COUNT];
         for step in steps {
             for stream in &streams[step.prefetches.clone()] {
-                let next = stream.wrapping_add(block.tile + block.first + PREFETCH_DISTANCE);
+                let next = stream.wrapping_add(block.tile + block.first + ELEMENTWISE_PREFETCH);
                 (0..COUNT).for_each(|register| prefetch_line(next.wrapping_add(register * V::LANES)));
             }
             let mut a = fetch::<T, V, COUNT>(&step.arguments[0], results, block);

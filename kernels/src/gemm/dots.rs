@@ -9,16 +9,13 @@ use super::pack::transposed;
 use super::{DOT_ROWS, Epilogue, Gemm};
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::tuning::{DOT_TASK_NUMBERS, DOT_TASKS};
 use crate::workers::{Parts, Workers, even_part};
 
 /// How many interleaved sums a dot product is.
 const SUMS: usize = MAX_LANES;
 /// How many registers of the narrowest kind hold them.
 const MAX_GROUPS: usize = 8;
-/// How many numbers of the matrix make a task.
-const TASK_NUMBERS: usize = 1 << 14;
-/// More tasks than this only cost time.
-const MAX_TASKS: usize = 64;
 
 /// Computes A · Bᵀ for up to [`DOT_ROWS`] rows, and the epilogue of it.
 pub fn run<T: Real>(
@@ -30,7 +27,7 @@ pub fn run<T: Real>(
     workers: &Workers,
 ) {
     let c = Parts::new(c);
-    let tasks = (b.len() / TASK_NUMBERS).clamp(1, MAX_TASKS.min(gemm.n));
+    let tasks = (b.len() / DOT_TASK_NUMBERS).clamp(1, DOT_TASKS.min(gemm.n));
     workers.run(tasks, &|task, _| {
         let columns = even_part(gemm.n, tasks, task);
         let dots = Dots { gemm, a, b, columns, epilogue, c: &c };

@@ -3,20 +3,11 @@
 use std::ops::Range;
 
 use super::Gemm;
+use crate::tuning::{
+    GEMM_IN_PLACE_COLUMNS, GEMM_IN_PLACE_ROWS, GEMM_PACKED_ROWS, GEMM_TASK_PANELS, GEMM_TASK_PRODUCTS,
+    GEMM_TASKS,
+};
 use crate::workers::even_part;
-
-/// How many multiplications make a task worth handing to another thread.
-const TASK_PRODUCTS: usize = 1 << 16;
-/// More tasks than this only cost time.
-const MAX_TASKS: usize = 16;
-/// How many panels a task packs at most.
-const TASK_PANELS: usize = 6;
-/// How many rows a task has at least if others have rows too, where B is read in place.
-const IN_PLACE_ROWS: usize = 48;
-/// The same where each task packs B for itself.
-const PACKED_ROWS: usize = 96;
-/// How many columns B has at most where it is read in place. The rows of a wider one lie too far apart.
-const IN_PLACE: usize = 512;
 
 /// The parts of the inner dimension, blocks of rows of the height of a tile, and panels of columns of its width.
 pub struct Grid {
@@ -46,16 +37,17 @@ impl Grid {
         let panels = n.div_ceil(lanes).div_ceil(widest);
         let row_blocks = m.div_ceil(tile_rows);
         let (parts, products) = (gemm.parts(), m.saturating_mul(n).saturating_mul(k));
-        let tasks = (products / TASK_PRODUCTS).clamp(1, MAX_TASKS).div_ceil(parts);
+        let tasks = (products / GEMM_TASK_PRODUCTS).clamp(1, GEMM_TASKS).div_ceil(parts);
         // Rows of B that start at whole registers do not cross cache lines.
-        let in_place = !transpose_b && (n <= IN_PLACE && n.is_multiple_of(lanes) || row_blocks <= 2);
-        let tasks_along = [1, if in_place { 1 } else { panels.div_ceil(TASK_PANELS) }];
+        let in_place =
+            !transpose_b && (n <= GEMM_IN_PLACE_COLUMNS && n.is_multiple_of(lanes) || row_blocks <= 2);
+        let tasks_along = [1, if in_place { 1 } else { panels.div_ceil(GEMM_TASK_PANELS) }];
         Self { m, n, lanes, parts, row_blocks, panels, tasks_along, in_place }.split_into(tasks)
     }
 
     /// Halves what tasks do, on its longer side, until there are enough tasks.
     fn split_into(mut self, tasks: usize) -> Self {
-        let rows = if self.in_place { IN_PLACE_ROWS } else { PACKED_ROWS };
+        let rows = if self.in_place { GEMM_IN_PLACE_ROWS } else { GEMM_PACKED_ROWS };
         let most = [(self.m / rows).clamp(1, self.row_blocks), self.panels];
         while self.blocks_of_c() < tasks && self.tasks_along != most {
             let [rows, columns] = [self.m / self.tasks_along[0], self.n / self.tasks_along[1]];

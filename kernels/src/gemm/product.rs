@@ -8,10 +8,8 @@ use super::tile::{Columns, MAX_ROWS, Rows, Tile, TileEpilogue, TileTarget};
 use super::{Epilogue, Gemm};
 use crate::real::Real;
 use crate::simd::Isa;
+use crate::tuning::GEMM_STEPS;
 use crate::workers::{Local, Parts, Split, even_part};
-
-/// How many steps of the inner dimension a tile does at a time, so that what it reads stays in the first-level cache.
-const INNER: usize = 576;
 
 /// What all tasks of a product share.
 pub struct Product<'a, T> {
@@ -48,7 +46,7 @@ impl<T: Real> Product<'_, T> {
     pub fn task(&self, task: usize, local: &mut Local) {
         let (grid, part) = (&self.grid, task / self.grid.blocks_of_c());
         let all = even_part(self.gemm.k, grid.parts, part);
-        let blocks = all.len().div_ceil(INNER).max(1);
+        let blocks = all.len().div_ceil(GEMM_STEPS).max(1);
         let sizes = grid.packed(all.len().div_ceil(blocks));
         local.reserve(sizes.map(Split::bytes::<T>).iter().sum());
         let mut split = local.split();

@@ -6,7 +6,8 @@
 
 pub use super::operand::{Columns, Rows};
 use crate::real::Real;
-use crate::simd::{DOUBLE_TILE_ROWS, Isa, Kernel, MAX_LANES, Vector};
+use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::tuning::F64_TILE_ROWS;
 
 /// The most rows that a tile has on any machine.
 pub const MAX_ROWS: usize = 8;
@@ -21,7 +22,7 @@ const fn fits(rows: usize, vectors: usize, tile_rows: usize) -> bool {
 
 /// Whether any machine has a tile of this size for the type of number.
 const fn exists<T>(rows: usize, vectors: usize) -> bool {
-    size_of::<T>() == size_of::<f32>() || fits(rows, vectors, DOUBLE_TILE_ROWS)
+    size_of::<T>() == size_of::<f32>() || fits(rows, vectors, F64_TILE_ROWS)
 }
 
 /// A finished tile, row after row, each `vectors` registers long.

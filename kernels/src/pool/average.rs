@@ -4,13 +4,9 @@ use std::ops::Range;
 
 use crate::real::Real;
 use crate::simd::vectorize;
+use crate::tuning::{AVERAGE_COLUMNS, AVERAGE_TILE};
 use crate::window::Window;
 use crate::workers::Workers;
-
-/// So many neighbouring output positions are done at once,
-const TILE: usize = 256;
-/// unless a row has fewer than these: then each is summed on its own.
-const FEW: usize = 8;
 
 /// What the means are taken of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -140,7 +136,7 @@ impl Average {
     /// The window, if a row has enough positions to do many at once.
     fn window_of_long_rows(&self) -> Option<Window> {
         match self.regions {
-            Regions::Window { window, .. } if self.output[1] >= FEW => Some(window),
+            Regions::Window { window, .. } if self.output[1] >= AVERAGE_COLUMNS => Some(window),
             _ => None,
         }
     }
@@ -151,8 +147,8 @@ impl Average {
     fn mean_of_windows<T: Real>(&self, window: Window, plane: &[T], out: &mut [T]) {
         let [width, columns] = [self.plane[1], self.output[1]];
         for (row, out) in out.chunks_exact_mut(columns).enumerate() {
-            for (number, sums) in out.chunks_mut(TILE).enumerate() {
-                let positions = number * TILE..number * TILE + sums.len();
+            for (number, sums) in out.chunks_mut(AVERAGE_TILE).enumerate() {
+                let positions = number * AVERAGE_TILE..number * AVERAGE_TILE + sums.len();
                 sums.fill(T::zero());
                 for line in self.pixels(0, row) {
                     let line = &plane[line * width..][..width];
@@ -171,10 +167,10 @@ impl Average {
     #[inline(always)]
     fn mean_adjoint_of_windows<T: Real>(&self, window: Window, upstream: &[T], plane: &mut [T]) {
         let [width, columns] = [self.plane[1], self.output[1]];
-        let mut quotients = [T::zero(); TILE];
+        let mut quotients = [T::zero(); AVERAGE_TILE];
         for (row, upstream) in upstream.chunks_exact(columns).enumerate() {
-            for (number, values) in upstream.chunks(TILE).enumerate() {
-                let positions = number * TILE..number * TILE + values.len();
+            for (number, values) in upstream.chunks(AVERAGE_TILE).enumerate() {
+                let positions = number * AVERAGE_TILE..number * AVERAGE_TILE + values.len();
                 let quotients = &mut quotients[..values.len()];
                 quotients.copy_from_slice(values);
                 self.divide(row * columns, &positions, quotients);

@@ -7,10 +7,8 @@ use std::ops::Range;
 use super::Pooling;
 use crate::real::Real;
 use crate::simd::{Kernel, MAX_LANES, Vector};
+use crate::tuning::POOL_TASK;
 use crate::workers::{Parts, Workers};
-
-/// How many outputs make a task.
-const TASK: usize = 1 << 13;
 
 impl Pooling {
     /// As [`argmax`](Self::argmax), of images [N, H, W, C]: indices [N, H', W', C] of pixels y · W + x.
@@ -138,7 +136,7 @@ impl Pooling {
         if outputs == 0 || row == 0 {
             return;
         }
-        let rows = (TASK / row).clamp(1, self.output[0]);
+        let rows = (POOL_TASK / row).clamp(1, self.output[0]);
         let bands = self.output[0].div_ceil(rows);
         workers.run(outputs / (self.pooled() * channels) * bands, &|index, _| {
             let (image, first) = (index / bands, index % bands * rows);

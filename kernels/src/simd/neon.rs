@@ -2,7 +2,8 @@
 
 use std::arch::aarch64::*;
 
-use super::{DOUBLE_TILE_ROWS, Vector};
+use super::Vector;
+use crate::tuning::{F64_TILE_ROWS, NEON_TILE_ROWS};
 
 /// A 128-bit register: partial loads and stores go lane by lane.
 macro_rules! neon {
@@ -12,7 +13,7 @@ macro_rules! neon {
      $from_bits:ident, $without:ident, $greatest:ident, $even:ident, $odd:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = [$($lane),*].len();
-            const TILE_ROWS: usize = if size_of::<$number>() == 8 { DOUBLE_TILE_ROWS } else { 8 };
+            const TILE_ROWS: usize = if size_of::<$number>() == 8 { F64_TILE_ROWS } else { NEON_TILE_ROWS };
 
             #[inline(always)]
             unsafe fn splat(value: $number) -> Self {

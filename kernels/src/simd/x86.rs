@@ -2,8 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{DOUBLE_TILE_ROWS, Kernel, Vector};
+use super::{Kernel, Vector};
 use crate::real::Real;
+use crate::tuning::{AVX2_TILE_ROWS, AVX512_TILE_ROWS, F64_TILE_ROWS};
 
 /// Whether the machine has all that [`run_avx512`] enables.
 pub fn has_avx512() -> bool {
@@ -111,7 +112,7 @@ macro_rules! avx512 {
      $load_mask:ident, $store_mask:ident, $compare:ident, $among:ident, $keep:ident, $blend:ident, $absolute:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
-            const TILE_ROWS: usize = 8;
+            const TILE_ROWS: usize = AVX512_TILE_ROWS;
 
             common! $common;
 
@@ -240,7 +241,7 @@ macro_rules! avx2 {
      $compare:ident, $and:ident, $or:ident, $blend:ident, $low:ident, $high:ident, $halves:ident, $signs:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = $lanes;
-            const TILE_ROWS: usize = if size_of::<$number>() == 8 { DOUBLE_TILE_ROWS } else { 6 };
+            const TILE_ROWS: usize = if size_of::<$number>() == 8 { F64_TILE_ROWS } else { AVX2_TILE_ROWS };
 
             common! $common;
 

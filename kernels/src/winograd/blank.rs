@@ -8,10 +8,11 @@
 use std::ops::Range;
 
 use super::input_transform::Images;
-use super::tiles::{SEGMENT, Segment, Tiles};
+use super::tiles::{Segment, Tiles};
 use super::transforms::OUTPUTS;
 use crate::real::Real;
 use crate::simd::{Kernel, Vector};
+use crate::tuning::WINOGRAD_SEGMENT;
 
 /// The most points along an axis, which is the most pixels of a tile.
 const MOST_POINTS: usize = 10;
@@ -39,7 +40,7 @@ impl<T: Real, const N: usize> Kernel<T> for Blank<'_, T, N> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        let mut columns = [0; SEGMENT * OUTPUTS + MOST_POINTS];
+        let mut columns = [0; WINOGRAD_SEGMENT * OUTPUTS + MOST_POINTS];
         for segment in self.tiles.segments(self.block.clone()) {
             for (column, bits) in columns.iter_mut().enumerate().take((segment.tiles - 1) * OUTPUTS + N) {
                 // SAFETY: `dispatch` vouches for the instruction set.

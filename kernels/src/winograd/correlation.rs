@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::blank::Blank;
-use super::filter_transform::{CHANNELS, FilterStrides, FilterTransform, taps};
+use super::filter_transform::{FilterStrides, FilterTransform, taps};
 use super::input_transform::{Images, InputTransform, lines};
 use super::multiply::ForwardProducts;
 use super::output_transform::{OutputEpilogue, OutputTransform};
@@ -13,14 +13,10 @@ use super::tiles::{FilterPanels, TileBuffer, Tiles};
 use super::transforms::InputAxis;
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
+use crate::tuning::{
+    WINOGRAD_BLOCK_BYTES, WINOGRAD_LEAST_TILES, WINOGRAD_MOST_TILES, WINOGRAD_TASK_CHANNELS,
+};
 use crate::workers::{Local, Parts, Split, Workers, even_part};
-
-/// How many bytes the points of a block's image may take, so that they stay in the second-level cache.
-const BLOCK_BYTES: usize = 1 << 18;
-/// The least tiles of a block, unless there are no more: fewer do not make up for reading the weights.
-pub const LEAST_TILES: usize = 28;
-/// The most tiles of a block.
-const MOST_TILES: usize = 56;
 
 /// One direction of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +62,7 @@ impl WinogradCorrelation {
     ) {
         let panels = self.panels::<T>(isa);
         let out = Parts::new(out);
-        let parts = self.channels.div_ceil(CHANNELS);
+        let parts = self.channels.div_ceil(WINOGRAD_TASK_CHANNELS);
         workers.run(panels.count() * parts, &|task, local| {
             let (panel, part) = (task / parts, task % parts);
             let (start, point) = self.panel(&panels, panel, N * N);
@@ -98,8 +94,8 @@ impl WinogradCorrelation {
         let tiles = Tiles::new(self.to);
         let (total, lanes) = (self.batch * tiles.each(), isa.lanes::<T>());
         let channels = self.channels.next_multiple_of(lanes);
-        let room = BLOCK_BYTES / (N * N * channels * size_of::<T>()).max(1);
-        let blocks = total.div_ceil(room.clamp(LEAST_TILES, MOST_TILES));
+        let room = WINOGRAD_BLOCK_BYTES / (N * N * channels * size_of::<T>()).max(1);
+        let blocks = total.div_ceil(room.clamp(WINOGRAD_LEAST_TILES, WINOGRAD_MOST_TILES));
         let buffer = TileBuffer::new(N * N, total.div_ceil(blocks.max(1)), lanes);
         let out = Parts::new(out);
         workers.run(blocks, &|block, local| {

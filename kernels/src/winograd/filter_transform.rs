@@ -6,6 +6,7 @@ use super::transforms::{AxisTransform, FilterAxis, Points, output_axis};
 use crate::gemm::pack::Transpose;
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::tuning::WINOGRAD_TASK_CHANNELS;
 
 /// Where the taps of a filter's channel lie in the weights.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +37,9 @@ pub struct FilterTransform<'a, T, const R: usize, const N: usize> {
     pub point: usize,
 }
 
-/// How many channels are prepared in one task.
-pub const CHANNELS: usize = 16;
-
 /// How many numbers the taps of as many channels of a panel take at most.
 pub const fn taps(window: usize) -> usize {
-    CHANNELS * window * window * 2 * MAX_LANES
+    WINOGRAD_TASK_CHANNELS * window * window * 2 * MAX_LANES
 }
 
 impl<T: Real, const R: usize, const N: usize> FilterTransform<'_, T, R, N> {

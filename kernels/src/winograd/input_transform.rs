@@ -5,10 +5,11 @@
 
 use std::ops::Range;
 
-use super::tiles::{SEGMENT, Segment, TileBuffer, Tiles};
+use super::tiles::{Segment, TileBuffer, Tiles};
 use super::transforms::{AxisTransform, OUTPUTS};
 use crate::real::Real;
 use crate::simd::{Kernel, MAX_LANES, Vector, prefetch_line};
+use crate::tuning::WINOGRAD_SEGMENT;
 
 /// Images, channels last.
 #[derive(Clone, Copy)]
@@ -45,7 +46,7 @@ pub struct InputTransform<'a, T, A, const K: usize, const N: usize> {
 
 /// How many numbers the transformed columns of a segment take.
 pub const fn lines(points: usize) -> usize {
-    (SEGMENT * OUTPUTS + points) * points * MAX_LANES
+    (WINOGRAD_SEGMENT * OUTPUTS + points) * points * MAX_LANES
 }
 
 impl<T: Real, A: AxisTransform<K, N>, const K: usize, const N: usize> Kernel<T>

@@ -3,11 +3,10 @@
 use super::tiles::TileBuffer;
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, Vector, prefetch_line};
+use crate::tuning::WINOGRAD_PREFETCH;
 
 /// How many tiles are done at a time at most, which is enough to keep every machine's multipliers busy.
 const MAX_TILES: usize = 12;
-/// How many steps ahead weights are prefetched.
-const PREFETCH_STEPS: usize = 16;
 
 /// Sums over channels, for a block of tiles and one or two registers of filters:
 /// out\[register, point, tile\] = ∑ left\[channel, point, tile\] · right\[point, channel, register\].
@@ -95,7 +94,7 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES,
                     prefetch_line(left.wrapping_add(buffer.register + step * V::LANES));
                     let mut weights = [zero; REGISTERS];
                     for i in 0..REGISTERS {
-                        prefetch_line(right.wrapping_add((PREFETCH_STEPS * REGISTERS + i) * V::LANES));
+                        prefetch_line(right.wrapping_add((WINOGRAD_PREFETCH * REGISTERS + i) * V::LANES));
                         weights[i] = V::load(right.add(i * V::LANES));
                     }
                     for tile in 0..TILES {
@@ -214,12 +213,12 @@ impl<T: Real, const ADDS: bool, const CHANNELS: usize, const REGISTERS: usize>
             let zero = V::splat(T::zero());
             let mut sums = [[zero; REGISTERS]; CHANNELS];
             for tile in 0..self.0.tiles {
-                prefetch_line(left.wrapping_add((tile + PREFETCH_STEPS) * V::LANES));
+                prefetch_line(left.wrapping_add((tile + WINOGRAD_PREFETCH) * V::LANES));
                 prefetch_line(out.wrapping_add(tile * V::LANES));
                 let mut upstream = [zero; REGISTERS];
                 for i in 0..REGISTERS {
                     let right = right.wrapping_add(i * self.0.buffer.register + tile * V::LANES);
-                    prefetch_line(right.wrapping_add(PREFETCH_STEPS * V::LANES));
+                    prefetch_line(right.wrapping_add(WINOGRAD_PREFETCH * V::LANES));
                     upstream[i] = V::load(right);
                 }
                 for channel in 0..CHANNELS {

@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use super::transforms::OUTPUTS;
-
-/// The most tiles that are transformed at a time, so that their lines stay in the first-level cache.
-pub const SEGMENT: usize = 8;
+use crate::tuning::WINOGRAD_SEGMENT;
 
 /// The tiles of all images of a batch, numbered along rows, then down, then from image to image.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +44,7 @@ impl Tiles {
         let (each, mut next) = (self.each(), block.start);
         std::iter::from_fn(move || {
             let column = next.checked_rem(columns)?;
-            let tiles = (columns - column).min(block.end - next).min(SEGMENT);
+            let tiles = (columns - column).min(block.end - next).min(WINOGRAD_SEGMENT);
             let (image, row, before) = (next / each, next % each / columns, next - block.start);
             next += tiles;
             (tiles > 0).then_some(Segment { image, row, column, tiles, before })

@@ -13,16 +13,10 @@ use super::transforms::{AxisTransform, FilterAxis, InputAxis, OUTPUTS};
 use crate::conv::Convolution;
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
+use crate::tuning::{
+    WINOGRAD_GRAD_BLOCK_BYTES, WINOGRAD_GRAD_MANY_TILES, WINOGRAD_GRAD_MOST_TILES, WINOGRAD_GRAD_SUMS_BYTES,
+};
 use crate::workers::{Local, Parts, Split, Workers, even_part};
-
-/// How many bytes the sums of a task may take.
-const SUMS_BYTES: usize = 5 << 18;
-/// How many bytes the points of a block may take for image and upstream together.
-const BLOCK_BYTES: usize = 1 << 19;
-/// From so many tiles of a row on, more tasks are worth transforming the upstream once more in each.
-const MANY_TILES: usize = 512;
-/// The most tiles of a block.
-const MOST_TILES: usize = 56;
 
 /// Computes one row of sums for every `images_per_row` consecutive images.
 pub fn sums<T: Real, const R: usize, const N: usize>(
@@ -70,13 +64,14 @@ impl WinogradWeightPlan {
     /// A plan, where a channel of a tile takes so many bytes at the points.
     fn new(sizes: &Convolution, images_per_row: usize, bytes: usize, threads: usize) -> Self {
         let rows = sizes.batch.div_ceil(images_per_row);
-        let (all, most) = ([sizes.channels, sizes.filters], (SUMS_BYTES / bytes).isqrt());
+        let (all, most) = ([sizes.channels, sizes.filters], (WINOGRAD_GRAD_SUMS_BYTES / bytes).isqrt());
         let mut parts = all.map(|all| all.div_ceil(most).max(1));
         let width = |i: usize| all[i].div_ceil(parts[i]).next_multiple_of(MAX_LANES);
-        let block = (BLOCK_BYTES / (bytes * (width(0) + width(1)).max(1))).clamp(1, MOST_TILES);
+        let block = (WINOGRAD_GRAD_BLOCK_BYTES / (bytes * (width(0) + width(1)).max(1)))
+            .clamp(1, WINOGRAD_GRAD_MOST_TILES);
         let (tasks, tiles) =
             ((rows * parts[0] * parts[1]).max(1), images_per_row * Tiles::new(sizes.output).each());
-        if tasks < threads && tiles >= MANY_TILES {
+        if tasks < threads && tiles >= WINOGRAD_GRAD_MANY_TILES {
             let registers = sizes.channels.div_ceil(MAX_LANES).max(1);
             parts[0] = (parts[0] * threads.div_ceil(tasks)).min(registers);
         }

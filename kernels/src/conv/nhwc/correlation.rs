@@ -4,25 +4,18 @@
 //! channels meets a register of weights: see [`Rectangle`](super::sweep::Rectangle).
 
 use super::strip::Strip;
-use super::{NARROW_ROWS, SCRATCH_BYTES};
 use crate::conv::Convolution;
 use crate::conv::geometry::Axis;
 use crate::gemm::Epilogue;
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::tuning::{CONV_TASK_PRODUCTS, CONV_TASKS, NARROW_ROWS, SCRATCH_BYTES, STRIP_BYTES};
 use crate::workers::{Parts, Split, Workers, even_part};
 use band::Band;
 
 mod band;
 mod phase;
 mod prepare;
-
-/// How many bytes a strip should take, so that it stays in the second-level cache.
-const STRIP_BYTES: usize = 1 << 18;
-/// How many tasks there should be, if they have enough to do.
-const TASKS: usize = 16;
-/// How many multiplications make a task worth handing to another thread.
-const TASK_PRODUCTS: usize = 1 << 17;
 
 /// One direction of a convolution, planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +162,7 @@ impl StripCorrelation {
         let line = Split::bytes::<T>(strip.line()).max(1);
         let most = (STRIP_BYTES / line).saturating_sub(strip.rows) / self.axes[0].source_step() + 1;
         let products = self.prepared().saturating_mul(rows).saturating_mul(strip.columns);
-        let wanted = TASKS.div_ceil(self.sizes.batch).min(products / TASK_PRODUCTS).max(1);
+        let wanted = CONV_TASKS.div_ceil(self.sizes.batch).min(products / CONV_TASK_PRODUCTS).max(1);
         rows.div_ceil(most).max(wanted.min(rows))
     }
 }

@@ -4,9 +4,9 @@
 //! Positions are a fixed number of numbers apart, so that one pointer with constant offsets reaches them all. A tile is
 //! written out as it is, or pooled: see [`Maxima`].
 
-use super::NARROW_ROWS;
 use crate::real::Real;
-use crate::simd::{DOUBLE_TILE_ROWS, Isa, Kernel, MAX_LANES, Vector};
+use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::tuning::{F64_TILE_ROWS, NARROW_ROWS};
 pub use maxima::Maxima;
 
 mod maxima;
@@ -146,7 +146,7 @@ const fn fits(block: usize, [rows, columns, vectors]: [usize; 3], tile_rows: usi
 
 /// Whether any machine has tiles of this size for the type of number. Saves compiling what leads to those that none has.
 const fn exists<T>(block: usize, size: [usize; 3]) -> bool {
-    size_of::<T>() == size_of::<f32>() || fits(block, size, DOUBLE_TILE_ROWS)
+    size_of::<T>() == size_of::<f32>() || fits(block, size, F64_TILE_ROWS)
 }
 
 /// The sums of a tile.

@@ -7,13 +7,16 @@
 
 use std::ops::Range;
 
-use super::SCRATCH_BYTES;
 use super::strip::{Fill, Strip};
 use crate::conv::Convolution;
 use crate::conv::geometry::Axis;
 use crate::gemm::pack::PackRows;
 use crate::real::Real;
 use crate::simd::{Isa, MAX_LANES};
+use crate::tuning::{
+    CONV_TASKS, GRAD_PACKING_TILES, GRAD_POSITIONS, GRAD_STRIP_BYTES, GRAD_SUMS_BYTES, GRAD_TASK_PRODUCTS,
+    SCRATCH_BYTES,
+};
 use crate::workers::{Local, Parts, Split, Workers, even_part};
 pub use batch_sum::finish_weight_grad;
 use depthwise::{DepthwiseTile, MAX_TAPS};
@@ -22,19 +25,6 @@ use tile::{DenseTile, MAX_ROWS, MAX_RUNS, Positions};
 mod batch_sum;
 mod depthwise;
 mod tile;
-
-/// How many bytes the strips of a task should take, so that they stay in the second-level cache.
-const STRIP_BYTES: usize = 1 << 19;
-/// From so many positions on, a tile's sums are worth loading and storing.
-const POSITIONS: usize = 1 << 10;
-/// One position more for so many bytes of sums.
-const SUMS_BYTES: usize = 1 << 11;
-/// From so many tiles on, the upstream of their filters is worth packing.
-const PACKING_TILES: usize = 6;
-/// How many tasks there should be, if they have enough to do.
-const TASKS: usize = 16;
-/// How many multiplications make a task worth handing to another thread.
-const TASK_PRODUCTS: usize = 1 << 18;
 
 /// Whether at least one row of positions fits a thread's scratch.
 pub fn fits(sizes: &Convolution) -> bool {
@@ -133,15 +123,18 @@ impl StripWeightPlan {
         let first = strip(sizes, 1);
         let line = Split::bytes::<T>(first.line()).max(1);
         let sums = runs * run * filters * size_of::<T>();
-        let positions = (sums / SUMS_BYTES).clamp(POSITIONS, 4 * POSITIONS);
-        let most = ((STRIP_BYTES / line).saturating_sub(first.rows) / window.stride[0] + 1)
+        let positions = (sums / GRAD_SUMS_BYTES).clamp(GRAD_POSITIONS, 4 * GRAD_POSITIONS);
+        let most = ((GRAD_STRIP_BYTES / line).saturating_sub(first.rows) / window.stride[0] + 1)
             .min(positions.div_ceil(sizes.output[1].max(1)));
         let bands = sizes.output[0].div_ceil(most).max(1);
         let band = sizes.output[0].div_ceil(bands).max(1);
         let bytes = Split::bytes::<T>(strip(sizes, band).len());
         let wanted = positions.div_ceil((band * sizes.output[1]).max(1));
-        let images =
-            if bands > 1 { 1 } else { (STRIP_BYTES / bytes.max(1)).min(wanted).min(images_per_row).max(1) };
+        let images = if bands > 1 {
+            1
+        } else {
+            (GRAD_STRIP_BYTES / bytes.max(1)).min(wanted).min(images_per_row).max(1)
+        };
         let tile_filters = tiling.vectors * isa.lanes::<T>();
         let mut plan = Self {
             sizes: *sizes,
@@ -161,8 +154,8 @@ impl StripWeightPlan {
         };
         let positions =
             images_per_row.min(sizes.batch).saturating_mul(sizes.output[0]).saturating_mul(sizes.output[1]);
-        let tasks = plan.row().saturating_mul(positions) / TASK_PRODUCTS;
-        plan.tasks_per_row = TASKS.div_ceil(rows.max(1)).min(tasks).min(plan.tiles()).max(1);
+        let tasks = plan.row().saturating_mul(positions) / GRAD_TASK_PRODUCTS;
+        plan.tasks_per_row = CONV_TASKS.div_ceil(rows.max(1)).min(tasks).min(plan.tiles()).max(1);
         plan
     }
 
@@ -373,7 +366,7 @@ impl<'a, T: Real> StripWeightTask<'a, T> {
         let (image, positions) = (sizes.output[0] * row * all_filters, rows.len() * row);
         let start = images.start * image + rows.start * row * all_filters + first;
         let last = start + (images.len() - 1) * image + (positions - 1) * all_filters;
-        let is_scattered = all_filters > width && self.plan.run_tiles() >= PACKING_TILES;
+        let is_scattered = all_filters > width && self.plan.run_tiles() >= GRAD_PACKING_TILES;
         if !is_scattered && last + width <= self.upstream.len() {
             return (self.upstream[start..].as_ptr(), [image, row * all_filters, all_filters]);
         }

@@ -7,10 +7,8 @@ use crate::conv::nhwc::PANEL;
 use crate::gemm::pack::Transpose;
 use crate::real::Real;
 use crate::simd::MAX_LANES;
+use crate::tuning::PACKED_TAPS;
 use crate::workers::{Local, Parts, Split, Workers};
-
-/// How many taps are packed at a time.
-const PACKED_TAPS: usize = 1 << 12;
 
 impl StripCorrelation {
     /// How many numbers the prepared weights have.

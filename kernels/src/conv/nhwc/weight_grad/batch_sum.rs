@@ -6,11 +6,8 @@ use crate::conv::Convolution;
 use crate::gemm::pack::Transpose;
 use crate::real::Real;
 use crate::simd::{flush, vectorize};
+use crate::tuning::{GRAD_TASK_FILTERS, GRAD_TASK_NUMBERS};
 use crate::workers::{Parts, Split, Workers};
-
-/// How many filters are transposed at a time at most, and how many numbers.
-const FILTERS: usize = 1 << 8;
-const NUMBERS: usize = 1 << 14;
 
 /// Adds rows [kh, kw, channels, filters] up in their order, and transposes the sum to [filters, channels, kh, kw]. The
 /// filters are those of all groups.
@@ -25,11 +22,12 @@ pub fn finish_weight_grad<T: Real>(
     let all_filters = sizes.groups * sizes.filters;
     let taps = sizes.channels * sizes.window.kernel[0] * sizes.window.kernel[1];
     debug_assert_eq!([sums.len(), out.len()], [rows * taps * all_filters, taps * all_filters]);
-    let chunk = NUMBERS / all_filters.clamp(1, FILTERS);
-    let (blocks, chunks) = (all_filters.div_ceil(FILTERS), taps.div_ceil(chunk));
+    let chunk = GRAD_TASK_NUMBERS / all_filters.clamp(1, GRAD_TASK_FILTERS);
+    let (blocks, chunks) = (all_filters.div_ceil(GRAD_TASK_FILTERS), taps.div_ceil(chunk));
     let parts = Parts::new(out);
     workers.run(blocks * chunks, &|task, local| {
-        let filters = task / chunks * FILTERS..all_filters.min((task / chunks + 1) * FILTERS);
+        let filters =
+            task / chunks * GRAD_TASK_FILTERS..all_filters.min((task / chunks + 1) * GRAD_TASK_FILTERS);
         let chunk = task % chunks * chunk..taps.min((task % chunks + 1) * chunk);
         let (width, height) = (filters.len(), chunk.len());
         local.reserve(2 * Split::bytes::<T>(width * height));

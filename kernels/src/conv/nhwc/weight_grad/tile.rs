@@ -1,8 +1,8 @@
 //! The innermost loop of the gradient in the weights.
 
-use crate::conv::nhwc::NARROW_ROWS;
 use crate::real::Real;
-use crate::simd::{DOUBLE_TILE_ROWS, Isa, Kernel, MAX_LANES, Vector};
+use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::tuning::{F64_TILE_ROWS, NARROW_ROWS};
 
 /// The most runs that a tile takes.
 pub const MAX_RUNS: usize = 5;
@@ -99,7 +99,7 @@ impl<T: Real> DenseTile<T> {
 
 /// Whether any machine has a tile of so many registers, with such a step, for the type of number.
 const fn exists<T>(step: usize, registers: usize) -> bool {
-    size_of::<T>() == size_of::<f32>() || (step == 0 && registers <= 2 * DOUBLE_TILE_ROWS)
+    size_of::<T>() == size_of::<f32>() || (step == 0 && registers <= 2 * F64_TILE_ROWS)
 }
 
 /// The step from a position to the next, if two positions are done together, or 0: at least half of what they see must
