@@ -126,7 +126,7 @@ fn apply_rule<'g>(
     };
     match graph.differentiate(node, || op.vjp(position, inputs)) {
         Gradient::Of(found) if !found.belongs_to(graph) => {
-            fail(format!("its gradient rule answered with a value of another graph for operand {position}"))
+            fail(format!("its gradient rule returned a value of another graph for operand {position}"))
         }
         Gradient::Of(found) if found.is_poisoned() => graph.check().map(|()| None),
         Gradient::Of(found) if found.ty() != operands[position].ty() => fail(format!(

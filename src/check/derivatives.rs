@@ -149,7 +149,7 @@ impl Runner {
             return Err(Error::setting("check", "a variable has no value"));
         };
         let count = variable.shape().count();
-        let mut slopes = Vec::with_capacity(count);
+        let mut derivatives = Vec::with_capacity(count);
         for element in 0..count {
             let mut at = |offset: f64| {
                 let Drawn::Real(array) = &mut values[position].1 else { return Ok(0.0) };
@@ -164,16 +164,16 @@ impl Runner {
                 }
                 result
             };
-            slopes.push(slope(&mut at, 1e-3, linear)?);
+            derivatives.push(derivative(&mut at, 1e-3, linear)?);
         }
-        ArrayD::from_shape_vec(&variable.shape()[..], slopes)
+        ArrayD::from_shape_vec(&variable.shape()[..], derivatives)
             .map_err(|error| Error::setting("check", error.to_string()))
     }
 }
 
-/// The slope at 0 by central differences: of two points, exact for linear functions, or of five points,
+/// The derivative at 0 by central differences: of two points, exact for linear functions, or of five points,
 /// (8 (f(h) − f(−h)) − (f(2h) − f(−2h))) / 12 h, with an error of h⁴ f⁽⁵⁾ / 30.
-pub(super) fn slope(at: &mut impl FnMut(f64) -> Result<f64>, step: f64, linear: bool) -> Result<f64> {
+pub(super) fn derivative(at: &mut impl FnMut(f64) -> Result<f64>, step: f64, linear: bool) -> Result<f64> {
     if linear {
         return Ok((at(1.0)? - at(-1.0)?) / 2.0);
     }

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayD, Dimension};
 
-use super::derivatives::slope;
+use super::derivatives::derivative;
 use super::samples::Purpose;
 use super::{Mismatch, samples};
 use crate::autodiff::{gradients, vjp};
@@ -90,7 +90,7 @@ impl Checker<'_, '_> {
         let plan = options.compile::<f64>(scalar.graph(), &[scalar])?;
         let size = plan.run(self.store, &mut self.workspace, self.feeds)?.scalar(0).map_or(1.0, f64::abs);
         for (parameter, analytic) in parameters.iter().zip(&analytic) {
-            let largest = analytic.iter().fold(0.0_f64, |largest, slope| largest.max(slope.abs()));
+            let largest = analytic.iter().fold(0.0_f64, |largest, derivative| largest.max(derivative.abs()));
             let every = analytic.len().div_ceil(self.elements.max(1)).max(1);
             for (element, &found) in analytic.indexed_iter().step_by(every) {
                 let (name, element) = (parameter.name(), element.slice());
@@ -102,7 +102,7 @@ impl Checker<'_, '_> {
                     result
                 };
                 // A short step: thousands of rectifiers have their kinks close by.
-                let expected = slope(&mut at, 1e-5, false)?;
+                let expected = derivative(&mut at, 1e-5, false)?;
                 let tolerated = 1e-6 * expected.abs().max(0.01 * largest) + 1e-9 * size.max(1.0);
                 self.note(order, name, element, (found, expected), tolerated);
             }
@@ -127,7 +127,7 @@ impl Checker<'_, '_> {
     }
 }
 
-/// Changes one element of a parameter and answers what it was.
+/// Changes one element of a parameter and returns what it was.
 fn replace(store: &mut Store<f64>, name: &str, element: &[usize], change: impl FnOnce(f64) -> f64) -> f64 {
     let Some(mut values) = store.get_mut(name) else { return f64::NAN };
     let original = values[element];

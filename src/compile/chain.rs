@@ -151,15 +151,15 @@ impl Scaled {
         let is_compute_bound = |&step: &usize| self.code[step].0.is_compute_bound();
         let steps = 0..self.code.len();
         steps.clone().filter(is_compute_bound).chain(steps).for_each(|step| self.visit(step, &mut order));
-        let place = |step: usize| order.iter().position(|&other| other == step);
+        let position_of = |step: usize| order.iter().position(|&other| other == step);
         let moved = |term: Term| match term.value {
             Argument::Register(step) => {
-                Term { value: place(step).map_or(term.value, Argument::Register), ..term }
+                Term { value: position_of(step).map_or(term.value, Argument::Register), ..term }
             }
             _ => term,
         };
         let code = order.iter().map(|&step| (self.code[step].0, self.code[step].1.map(moved))).collect();
-        Self { code, home: self.home.iter().map(|home| home.and_then(place)).collect() }
+        Self { code, home: self.home.iter().map(|home| home.and_then(position_of)).collect() }
     }
 
     /// Adds a step to the order, and before it what it reads.

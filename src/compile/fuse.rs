@@ -16,7 +16,7 @@ use dagrad_kernels::walk::Walk;
 /// Joins every elementwise node with the single-use elementwise nodes before it.
 pub fn fuse(program: &Program) -> Program {
     let (chains, swallowed) = chains(program);
-    let mut place: Vec<Option<NodeId>> = vec![None; program.dag.len()];
+    let mut new_id: Vec<Option<NodeId>> = vec![None; program.dag.len()];
     program.rebuild(|new, id, operands| {
         let node = program.dag.node(id);
         let added = match &chains[id.index()] {
@@ -25,12 +25,12 @@ pub fn fuse(program: &Program) -> Program {
                 let results = [chain.code.len() - 1];
                 let kernel = Fused::new(chain, &results, program, &node.ty);
                 let operands: Option<SmallVec<[NodeId; 8]>> =
-                    chain.operands.iter().map(|(operand, _)| place[operand.index()]).collect();
+                    chain.operands.iter().map(|(operand, _)| new_id[operand.index()]).collect();
                 Some(new.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..node.clone() }, &operands?))
             }
             None => Some(new.push(node.clone(), &operands?)),
         };
-        place[id.index()] = added;
+        new_id[id.index()] = added;
         added
     })
 }

@@ -17,7 +17,7 @@ use dagrad_kernels::walk::Walk;
 pub fn join(program: &Program) -> Program {
     let clusters = Clusters::find(program);
     let mut dag = Dag::default();
-    let mut place: Vec<Option<NodeId>> = vec![None; program.dag.len()];
+    let mut new_id: Vec<Option<NodeId>> = vec![None; program.dag.len()];
     let mut is_result = vec![false; program.dag.len()];
     program.roots().for_each(|root| is_result[root.index()] = true);
     for id in program.dag.ids() {
@@ -28,18 +28,18 @@ pub fn join(program: &Program) -> Program {
                         let mut readers = program.dag.consumers(member);
                         is_result[member.index()] || readers.any(|reader| !cluster.members.contains(&reader))
                     };
-                    cluster.place(program, &mut dag, &mut place, is_read);
+                    cluster.append(program, &mut dag, &mut new_id, is_read);
                 }
             }
             _ => {
                 let operands: Option<Operands> =
-                    program.dag.operands(id).iter().map(|operand| place[operand.index()]).collect();
-                place[id.index()] =
+                    program.dag.operands(id).iter().map(|operand| new_id[operand.index()]).collect();
+                new_id[id.index()] =
                     operands.map(|operands| dag.push(program.dag.node(id).clone(), &operands));
             }
         }
     }
-    program.moved(dag, |id| place[id.index()].unwrap_or_else(|| unreachable!("every result is somebody's")))
+    program.moved(dag, |id| new_id[id.index()].unwrap_or_else(|| unreachable!("every result is somebody's")))
 }
 
 /// Which steps go together.
@@ -130,11 +130,11 @@ impl Cluster {
 
     /// Puts the cluster into a new graph: the last member is the output, the others that are read elsewhere are further
     /// outputs.
-    fn place(
+    fn append(
         &self,
         program: &Program,
         dag: &mut Dag,
-        place: &mut [Option<NodeId>],
+        new_id: &mut [Option<NodeId>],
         is_read: impl Fn(&NodeId) -> bool,
     ) {
         let [inner @ .., main] = &self.members[..] else { unreachable!("a cluster has a member") };
@@ -144,15 +144,15 @@ impl Cluster {
         let results: SmallVec<[usize; 4]> =
             self.last.last().copied().into_iter().chain(further.iter().map(|&(_, last)| last)).collect();
         let operands: Option<Operands> =
-            self.chain.operands.iter().map(|(operand, _)| place[operand.index()]).collect();
-        let Some(operands) = operands else { unreachable!("operands are placed before their readers") };
+            self.chain.operands.iter().map(|(operand, _)| new_id[operand.index()]).collect();
+        let Some(operands) = operands else { unreachable!("operands come before their readers") };
         let like = program.dag.node(*main);
         let kernel = Fused::new(&self.chain, &results, program, &like.ty);
         let made = dag.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..like.clone() }, &operands);
-        place[main.index()] = Some(made);
+        new_id[main.index()] = Some(made);
         for (index, (member, _)) in further.into_iter().enumerate() {
             let node = program.dag.node(member).clone();
-            place[member.index()] = Some(dag.push(Node { kind: Kind::Output(1 + index), ..node }, &[made]));
+            new_id[member.index()] = Some(dag.push(Node { kind: Kind::Output(1 + index), ..node }, &[made]));
         }
     }
 }

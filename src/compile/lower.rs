@@ -28,7 +28,7 @@ pub fn lower(program: &Program) -> Program {
         has_nhwc: false,
     };
     for id in program.dag.ids() {
-        let value = lowering.place(id);
+        let value = lowering.lower_node(id);
         lowering.has_nhwc |= value.is_nhwc;
         lowering.values.push(value);
     }
@@ -67,7 +67,7 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     /// Puts a node of the old graph into the new one.
-    fn place(&mut self, id: NodeId) -> Value {
+    fn lower_node(&mut self, id: NodeId) -> Value {
         let (dag, node) = (&self.old.dag, self.old.dag.node(id));
         let operands = dag.operands(id);
         let Kind::Op(op) = &node.kind else {
@@ -190,7 +190,7 @@ impl Lowering<'_> {
                 self.values[id.index()].nchw = Some(made);
                 made
             }
-            _ => unreachable!("every value has been placed"),
+            _ => unreachable!("every value has been lowered"),
         }
     }
 
@@ -215,7 +215,7 @@ impl Lowering<'_> {
         self.push(Arc::new(kernel), &[operand], self.old.dag.node(like))
     }
 
-    /// What is made from nothing, such as a mask, is made NHWC in the first place. It may have operands that it only
+    /// What is made from nothing, such as a mask, is made NHWC at once. It may have operands that it only
     /// waits for.
     fn drawn(&mut self, id: NodeId) -> Option<NodeId> {
         let lowered = self.choose(id).filter(|lowered| lowered.operands.is_empty())?;

@@ -85,7 +85,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         self.local = FreeList::default();
     }
 
-    /// Ends a group, and answers how much memory a task takes.
+    /// Ends a group, and returns how much memory a task takes.
     pub fn leave_group(&mut self) -> usize {
         for (offset, bytes) in self.after_group.drain(..) {
             self.arena.give_back(offset, bytes);
@@ -140,7 +140,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     }
 
     /// Lets a parameter's next value be computed on top of the parameter, if this is the last step to read
-    /// it. Answers the operand that is overwritten, if it is one.
+    /// it. Returns the operand that is overwritten, if it is one.
     fn place_on_parameter(&mut self, id: NodeId, result: usize) -> Option<Option<usize>> {
         let parameter = *self.next_value_of.get(&id.index())?;
         let step = self.program.dag.maker(id);

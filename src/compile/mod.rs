@@ -104,7 +104,7 @@ impl Options {
         Self { assign: false, ..self }
     }
 
-    /// Chooses how convolutions are computed on pictures whose channels lie last.
+    /// Chooses how convolutions are computed on images in NHWC.
     pub fn convolution(self, algorithm: Algorithm) -> Self {
         Self { convolution: algorithm, ..self }
     }

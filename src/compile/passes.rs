@@ -62,7 +62,7 @@ pub fn simplify(program: &Program) -> Program {
     })
 }
 
-/// Appends what a rule puts in the place of `like`.
+/// Appends what a rule puts instead of `like`.
 fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
     let (op, operands) = match rewrite {
         Rewrite::Node(node) => return node,

@@ -114,21 +114,21 @@ impl Program {
     }
 
     /// Rebuilds the program node by node in order. `make` is given the new graph, the old node and its new
-    /// operands, and says which node of the new graph takes its place (`None`: nobody asks for it).
+    /// operands, and says which node of the new graph replaces it (`None`: nobody asks for it).
     pub fn rebuild(
         &self,
         mut make: impl FnMut(&mut Dag, NodeId, Option<Operands>) -> Option<NodeId>,
     ) -> Program {
         let mut dag = Dag::default();
-        let mut place: Vec<Option<NodeId>> = vec![None; self.dag.len()];
+        let mut new_id: Vec<Option<NodeId>> = vec![None; self.dag.len()];
         for id in self.dag.ids() {
-            let operands = self.dag.operands(id).iter().map(|operand| place[operand.index()]).collect();
-            place[id.index()] = make(&mut dag, id, operands);
+            let operands = self.dag.operands(id).iter().map(|operand| new_id[operand.index()]).collect();
+            new_id[id.index()] = make(&mut dag, id, operands);
         }
-        self.moved(dag, |id| place[id.index()].unwrap_or_else(|| unreachable!("a result is never dropped")))
+        self.moved(dag, |id| new_id[id.index()].unwrap_or_else(|| unreachable!("a result is never dropped")))
     }
 
-    /// The program on other nodes; `find` knows which of them took an old one's place.
+    /// The program on other nodes; `find` knows which of them replaces an old one.
     pub fn moved(&self, dag: Dag, mut find: impl FnMut(NodeId) -> NodeId) -> Program {
         Program {
             dag,
@@ -145,13 +145,13 @@ impl Program {
     /// The same nodes in another order, in which operands still come before their readers.
     pub fn in_order(&self, order: &[NodeId]) -> Program {
         let mut dag = Dag::default();
-        let mut place = vec![NodeId::new(0); self.dag.len()];
+        let mut new_id = vec![NodeId::new(0); self.dag.len()];
         for &id in order {
             let operands: Operands =
-                self.dag.operands(id).iter().map(|operand| place[operand.index()]).collect();
-            place[id.index()] = dag.push(self.dag.node(id).clone(), &operands);
+                self.dag.operands(id).iter().map(|operand| new_id[operand.index()]).collect();
+            new_id[id.index()] = dag.push(self.dag.node(id).clone(), &operands);
         }
-        self.moved(dag, |id| place[id.index()])
+        self.moved(dag, |id| new_id[id.index()])
     }
 }
 

@@ -33,7 +33,7 @@ impl<T: Precision> Plan<T> {
     }
 
     /// Panics unless the tasks of a group keep out of each other's way: where one step writes what another reads
-    /// or writes, both keep to the samples of their task, in the same places.
+    /// or writes, both keep to the samples of their task, at the same location.
     fn verify_group(&self, group: &StepGroup) {
         let steps = &self.steps[group.steps.clone()];
         for (writer, step) in steps.iter().enumerate() {

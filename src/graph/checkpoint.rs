@@ -73,7 +73,7 @@ impl Copies {
         Self { blocks, copies: HashMap::new() }
     }
 
-    /// What a gradient rule reads in the place of a node: its copy, if it is part of a block that has been copied.
+    /// What a gradient rule reads instead of a node: its copy, if it is part of a block that has been copied.
     pub(crate) fn of(&self, node: NodeId) -> NodeId {
         self.copies.get(&node).copied().unwrap_or(node)
     }
@@ -106,7 +106,7 @@ impl Copies {
     }
 }
 
-/// What copies read in the place of an operand from outside of their block; a leaf as it is.
+/// What copies read instead of an operand from outside of their block; a leaf as it is.
 fn recompute<'g>(
     graph: &'g Graph,
     operand: NodeId,

@@ -12,7 +12,7 @@ use super::kernel::AnyKernel;
 use super::op::{AnyOp, TensorType};
 use crate::error::SourceLine;
 
-/// A node's place in its graph. Smaller ones were recorded earlier.
+/// A node's number in its graph. Smaller ones were recorded earlier.
 pub type NodeId = NodeIndex<u32>;
 
 /// A node's operands, in order.

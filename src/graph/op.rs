@@ -92,13 +92,13 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         0
     }
 
-    /// For an operation that slides a window over a picture: the window through which each pixel of the
+    /// For an operation that slides a window over an image: the window through which each pixel of the
     /// output sees the first operand.
     fn window(&self) -> Option<Window> {
         None
     }
 
-    /// The function by which every output element follows from the operands' elements at the same place.
+    /// The function by which every output element follows from the operands' elements at the same position.
     fn elementwise(&self) -> Option<Function> {
         None
     }
@@ -151,7 +151,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
     }
 }
 
-/// What a gradient rule answers for one argument. There is no way to answer "zero" by accident.
+/// What a gradient rule returns for one argument. There is no way to return "zero" by accident.
 pub enum Gradient<'g> {
     /// The gradient with respect to the argument.
     Of(Var<'g>),
@@ -389,7 +389,7 @@ impl<'a> NodeRef<'a> {
     }
 }
 
-/// What to put in a node's place.
+/// What replaces a node.
 pub enum Rewrite {
     /// A node that already exists.
     Node(NodeId),

@@ -140,7 +140,7 @@ impl Graph {
         dag.ids().filter(trainable).map(|id| self.var(id)).collect()
     }
 
-    /// Says that what is recorded from now on belongs to a layer of this name, until the answer is dropped. Summaries,
+    /// Says that what is recorded from now on belongs to a layer of this name, until the returned guard is dropped. Summaries,
     /// profiles and errors speak of layers. A layer inside another one is called `outer/inner`.
     ///
     /// ```

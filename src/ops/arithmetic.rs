@@ -65,7 +65,7 @@ impl Op for Arithmetic {
 
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let (upstream, [a, b]) = (inputs.upstream, [inputs.operands[0], inputs.operands[1]]);
-        // At a tie both have half of the slope; a NaN lets it pass. Gated, so that 0 · ∞ makes no NaN of what is beaten.
+        // At a tie both have half of the gradient; a NaN lets it pass. Gated, so that 0 · ∞ makes no NaN of what is beaten.
         let share = |is_beaten: Var<'g>| (upstream * (1.0 - a.equal(b) * 0.5)).gate(1.0 - is_beaten);
         Gradient::Of(match (self, argument) {
             (Plus, _) | (Subtract, 0) => upstream,
@@ -75,7 +75,7 @@ impl Op for Arithmetic {
             (Divide, _) => -(upstream * inputs.output / b),
             (Maximum, 0) | (Minimum, 1) => share(b.greater(a)),
             (Maximum, _) | (Minimum, _) => share(a.greater(b)),
-            // No slope where the exponent is 0, and none in the exponent where 0 stays 0.
+            // No gradient where the exponent is 0, and none in the exponent where 0 stays 0.
             (Power, 0) => upstream * (b * a.pow(b - 1.0)).gate(b.abs()),
             (Power, _) => {
                 let stays = a.equal(0.0) * b.greater_equal(0.0);
@@ -183,19 +183,19 @@ impl<'g> Other<'g> for f64 {
 }
 
 impl<'g> Var<'g> {
-    /// The larger of two numbers. Both have half of the slope where they are equal; NaN if one of them is.
+    /// The larger of two numbers. Both have half of the gradient where they are equal; NaN if one of them is.
     #[track_caller]
     pub fn maximum(self, other: impl Other<'g>) -> Var<'g> {
         self.arithmetic(Maximum, other.beside(self))
     }
 
-    /// The smaller of two numbers. Both have half of the slope where they are equal; NaN if one of them is.
+    /// The smaller of two numbers. Both have half of the gradient where they are equal; NaN if one of them is.
     #[track_caller]
     pub fn minimum(self, other: impl Other<'g>) -> Var<'g> {
         self.arithmetic(Minimum, other.beside(self))
     }
 
-    /// Each number raised to a power: NaN for a negative base and a broken exponent; x⁰ = 1 without a slope in x, and 0ᵇ
+    /// Each number raised to a power: NaN for a negative base and a broken exponent; x⁰ = 1 without a gradient in x, and 0ᵇ
     /// without one in b ≥ 0, as in PyTorch. A small whole number as exponent is computed as [`powi`](Self::powi); 0.5 is
     /// not computed as [`sqrt`](Self::sqrt), which is NaN at −∞.
     #[track_caller]
@@ -203,7 +203,7 @@ impl<'g> Var<'g> {
         self.arithmetic(Power, exponent.beside(self))
     }
 
-    /// 1 where this is greater than `other`, else 0 (also for NaN). Comparisons have no slope.
+    /// 1 where this is greater than `other`, else 0 (also for NaN). Comparisons have no gradient.
     #[track_caller]
     pub fn greater(self, other: impl Other<'g>) -> Var<'g> {
         self.arithmetic(Greater, other.beside(self))
@@ -242,7 +242,7 @@ impl<'g> Var<'g> {
     /// Where this mask is positive `a`, elsewhere `b` (`torch.where`); all are broadcast. A NaN or an infinity that is not
     /// chosen does not reach the value, and its gradient is 0. There is none in the mask.
     ///
-    /// What comes before may still make NaN of that 0: the slope of √x at 0 is infinite, and 0 · ∞ = NaN. Then choose
+    /// What comes before may still make NaN of that 0: the gradient of √x at 0 is infinite, and 0 · ∞ = NaN. Then choose
     /// what goes into it, too:
     ///
     /// ```

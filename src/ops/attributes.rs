@@ -2,15 +2,15 @@
 
 use crate::shape::{Pair, Remainder, Window};
 
-/// Zeros around the picture that a convolution sees.
+/// Zeros around the image that a convolution sees.
 ///
 /// One number stands for all sides, a pair for `[vertical, horizontal]`, and a pair of pairs for
 /// `[[top, bottom], [left, right]]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Padding {
-    /// None: the window stays within the picture.
+    /// None: the window stays within the image.
     Valid,
-    /// As much as makes ⌈H / S⌉ places of the window. What cannot be halved goes to the bottom and the right.
+    /// As much as makes an output of ⌈H / S⌉. What cannot be halved goes to the bottom and the right.
     Same,
     /// `[[top, bottom], [left, right]]`.
     Explicit([[usize; 2]; 2]),
@@ -76,7 +76,7 @@ impl Conv2dOptions {
         Self { padding: padding.into(), ..self }
     }
 
-    /// How far apart in the picture the pixels that the window sees are: 1 for neighbours.
+    /// How far apart in the image the pixels that the window sees are: 1 for neighbours.
     pub fn dilation(self, dilation: impl Into<Pair>) -> Self {
         Self { dilation: dilation.into().0, ..self }
     }
@@ -91,13 +91,13 @@ impl Conv2dOptions {
         Self { remainder: Remainder::Refused, ..self }
     }
 
-    /// The window of a given size that moves so over a picture of a given size.
-    pub fn window(self, kernel: [usize; 2], picture: [usize; 2]) -> Window {
+    /// The window of a given size that moves so over an image of a given size.
+    pub fn window(self, kernel: [usize; 2], image: [usize; 2]) -> Window {
         let (dilation, remainder) = (self.dilation, self.remainder);
         let window = Window { dilation, remainder, ..Window::new(kernel, self.stride, [0; 2]) };
         let sides = match self.padding {
             Padding::Valid => [[0; 2]; 2],
-            Padding::Same => [0, 1].map(|axis| same(&window, axis, picture[axis])),
+            Padding::Same => [0, 1].map(|axis| same(&window, axis, image[axis])),
             Padding::Explicit(sides) => sides,
         };
         Window {
@@ -107,7 +107,7 @@ impl Conv2dOptions {
         }
     }
 
-    /// The same along rows, for pictures of one row: what is said of the vertical axis does not count.
+    /// The same along rows, for images of one row: what is said of the vertical axis does not count.
     pub(super) fn of_one_row(self) -> Self {
         let along = |pair: [usize; 2], none: usize| [none, pair[1]];
         let padding = match self.padding {
@@ -117,20 +117,20 @@ impl Conv2dOptions {
         Self { stride: along(self.stride, 1), padding, dilation: along(self.dilation, 1), ..self }
     }
 
-    /// The picture of which a window, so moved, makes `places`, with `more` rows and columns at the end that no window
+    /// The image of which a window, so moved, makes an output of this size, with `more` rows and columns at the end that no window
     /// covers. `None` if it would be beyond any address, or all of it padding.
-    pub(super) fn picture(
+    pub(super) fn image_size(
         self,
         kernel: [usize; 2],
-        places: [usize; 2],
+        output: [usize; 2],
         more: [usize; 2],
     ) -> Option<[usize; 2]> {
         let along = |axis: usize| {
             if self.padding == Padding::Same {
-                return places[axis].checked_mul(self.stride[axis]);
+                return output[axis].checked_mul(self.stride[axis]);
             }
             let window = self.window(kernel, [0; 2]);
-            let last = places[axis].checked_sub(1)?.checked_mul(self.stride[axis])?;
+            let last = output[axis].checked_sub(1)?.checked_mul(self.stride[axis])?;
             let padded = last.checked_add(window.extent()[axis])?.checked_add(more[axis])?;
             padded.checked_sub(window.padding[axis].checked_add(window.padding_after[axis])?)
         };
@@ -138,7 +138,7 @@ impl Conv2dOptions {
     }
 }
 
-/// The padding before and after with which a window has ⌈H / S⌉ places along an axis. (A stride of 0 is refused
+/// The padding before and after with which a window has ⌈H / S⌉ positions along an axis. (A stride of 0 is refused
 /// where the window is used.)
 fn same(window: &Window, axis: usize, size: usize) -> [usize; 2] {
     let stride = window.stride[axis].max(1);
@@ -177,7 +177,7 @@ impl Pool2dOptions {
         self
     }
 
-    /// How far apart in the picture the pixels that the window sees are: 1 for neighbours.
+    /// How far apart in the image the pixels that the window sees are: 1 for neighbours.
     pub fn dilation(mut self, dilation: impl Into<Pair>) -> Self {
         self.window.dilation = dilation.into().0;
         self

@@ -1,8 +1,8 @@
-//! The mean value under a sliding window, or in equal parts of a picture.
+//! The mean value under a sliding window, or in equal parts of an image.
 
 use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
-use super::max_pool2d::{picture, pooled_places};
+use super::max_pool2d::{image_sizes, pooled_size};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
@@ -33,21 +33,21 @@ impl Op for AvgPool2d {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        picture(operands[0])?;
+        image_sizes(operands[0])?;
         let [batch, channels, height, width] = self.layout.sizes(&operands[0].shape);
-        let places = match self.regions {
+        let output = match self.regions {
             Regions::Window { window, .. } if window.dilation != [1; 2] => {
                 return Err(Problem::new("a mean is taken of neighbouring pixels, without dilation")
                     .hint("a depthwise `conv2d` with equal weights takes dilated means"));
             }
-            Regions::Window { window, .. } => pooled_places(window, [height, width])?,
-            Regions::Equal(places) if places.contains(&0) || height == 0 || width == 0 => {
-                let text = format!("a picture of {height}×{width} has no {}×{} parts", places[0], places[1]);
+            Regions::Window { window, .. } => pooled_size(window, [height, width])?,
+            Regions::Equal(output) if output.contains(&0) || height == 0 || width == 0 => {
+                let text = format!("an image of {height}×{width} has no {}×{} parts", output[0], output[1]);
                 return Err(Problem::new(text).hint("there is at least one part, and one pixel in it"));
             }
-            Regions::Equal(places) => places,
+            Regions::Equal(output) => output,
         };
-        Ok(TensorType::real(self.layout.shape([batch, channels, places[0], places[1]])))
+        Ok(TensorType::real(self.layout.shape([batch, channels, output[0], output[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -91,7 +91,7 @@ impl Op for AvgPool2dAdjoint {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        picture(operands[0])?;
+        image_sizes(operands[0])?;
         let [batch, channels, ..] = self.layout.sizes(&operands[0].shape);
         Ok(TensorType::real(self.layout.shape([batch, channels, self.plane[0], self.plane[1]])))
     }
@@ -136,7 +136,7 @@ fn describe(regions: Regions) -> String {
     match regions {
         Regions::Window { window, count_include_pad: true } => window.to_string(),
         Regions::Window { window, .. } => format!("{window}, of true pixels"),
-        Regions::Equal([tall, wide]) => format!("{tall}×{wide} parts"),
+        Regions::Equal([rows, columns]) => format!("{rows}×{columns} parts"),
     }
 }
 
@@ -149,7 +149,7 @@ impl<'g> Var<'g> {
     /// the number of true pixels.
     ///
     /// # Errors
-    /// Recorded on the graph: no picture, a window larger than the padded one, padding of more than half the window, a
+    /// Recorded on the graph: no image, a window larger than the padded one, padding of more than half the window, a
     /// stride of 0, dilation, or pixels left over where [`exact`](Pool2dOptions::exact) forbids it.
     #[track_caller]
     pub fn avg_pool2d(self, options: impl Into<Pool2dOptions>) -> Var<'g> {
@@ -160,21 +160,21 @@ impl<'g> Var<'g> {
     }
 
     /// The means over H'×W' equal parts of images `[N, C, H, W]`, giving `[N, C, H', W']` whatever H and W are. Parts share
-    /// a row or column of pixels where the border between them would cut it, as in PyTorch: place i has the rows from
+    /// a row or column of pixels where the border between them would cut it, as in PyTorch: position i has the rows from
     /// ⌊i H / H'⌋ up to ⌈(i + 1) H / H'⌉.
     ///
     /// # Errors
-    /// Recorded on the graph: no picture, or one without pixels; no parts.
+    /// Recorded on the graph: no image, or one without pixels; no parts.
     #[track_caller]
-    pub fn adaptive_avg_pool2d(self, places: impl Into<Pair>) -> Var<'g> {
+    pub fn adaptive_avg_pool2d(self, output: impl Into<Pair>) -> Var<'g> {
         self.graph()
-            .record(AvgPool2d { regions: Regions::Equal(places.into().0), layout: Layout::Nchw }, &[self])
+            .record(AvgPool2d { regions: Regions::Equal(output.into().0), layout: Layout::Nchw }, &[self])
     }
 
     /// The mean of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.
     ///
     /// # Errors
-    /// Recorded on the graph: no picture, or one without pixels.
+    /// Recorded on the graph: no image, or one without pixels.
     #[track_caller]
     pub fn global_avg_pool2d(self) -> Var<'g> {
         self.adaptive_avg_pool2d(1)
@@ -186,8 +186,8 @@ pub fn examples() -> Vec<Example> {
     let pool = |name: &str, image: [usize; 4], options: Pool2dOptions| {
         Example::new(name, [normal(image)], move |v| v[0].avg_pool2d(options)).linear()
     };
-    let adaptive = |name: &str, image: [usize; 4], places: [usize; 2]| {
-        Example::new(name, [normal(image)], move |v| v[0].adaptive_avg_pool2d(places)).linear()
+    let adaptive = |name: &str, image: [usize; 4], output: [usize; 2]| {
+        Example::new(name, [normal(image)], move |v| v[0].adaptive_avg_pool2d(output)).linear()
     };
     let padded = Pool2dOptions::new([3, 2]).stride([2, 1]).padding([1, 1]);
     vec![

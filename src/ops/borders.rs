@@ -101,7 +101,7 @@ pub fn examples() -> Vec<Example> {
     vec![
         Example::new("reflected", [normal([2, 3, 4])], |v| v[0].pad_reflect(&[[0, 1], [2, 0], [3, 2]]))
             .linear(),
-        Example::new("reflected pictures", [normal([1, 2, 3, 2])], |v| {
+        Example::new("reflected images", [normal([1, 2, 3, 2])], |v| {
             v[0].pad_reflect(&[[0, 0], [0, 0], [2, 1], [1, 1]])
         })
         .linear(),

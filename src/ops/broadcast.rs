@@ -141,7 +141,7 @@ impl Op for Sum {
         (!self.axes.contains(&0)).then(|| BatchSplit::each(*rows, &[true]))
     }
 
-    /// A sum over no axes, or only over axes of size 1, is the array itself. Values put to places of a plane that
+    /// A sum over no axes, or only over axes of size 1, is the array itself. Values put to positions of a plane that
     /// is summed can be summed where they came from.
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
         let operand = node.operand(0);
@@ -218,7 +218,7 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("bias over pictures", [normal([3, 1, 1])], |v| v[0].broadcast_to([2, 3, 4, 5])).linear(),
+        Example::new("bias over images", [normal([3, 1, 1])], |v| v[0].broadcast_to([2, 3, 4, 5])).linear(),
         Example::new("one number", [normal([])], |v| v[0].broadcast_to([2, 3])).linear(),
         Example::new("a size of 1 that stays", [normal([1, 3])], |v| v[0].broadcast_to([2, 1, 3])).linear(),
         Example::new("sum over the middle", [normal([2, 3, 4])], |v| v[0].sum(&[1])).linear(),

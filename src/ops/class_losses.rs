@@ -112,8 +112,8 @@ impl<'g> Var<'g> {
     /// −wᵧ ln softmax(x)ᵧ, smoothed as (1 − ε) · that − ε/C Σ w ln softmax(x). What is asked of it beyond
     /// [`softmax_cross_entropy`](Self::softmax_cross_entropy) is in the options.
     ///
-    /// Labels may also be probabilities p of the logits' shape; then each place's loss is −Σ w p ln softmax(x), with p
-    /// smoothed to (1 − ε) p + ε/C, and the mean is over places, whatever their weights.
+    /// Labels may also be probabilities p of the logits' shape; then each position's loss is −Σ w p ln softmax(x), with p
+    /// smoothed to (1 − ε) p + ε/C, and the mean is over positions, whatever their weights.
     ///
     /// # Errors
     /// Recorded on the graph: shapes that do not fit, weights of another shape, a share outside of \[0, 1\], a label
@@ -242,7 +242,7 @@ pub fn examples() -> Vec<Example> {
         })
         .smooth(),
         Example::new(
-            "of pictures, one label ignored",
+            "of images, one label ignored",
             [normal([2, 3, 2, 4]), labels([2, 2, 4], 3), positive([3])],
             |v| v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).ignore(1).label_smoothing(0.1)),
         ),

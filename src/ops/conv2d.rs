@@ -2,7 +2,7 @@
 //!
 //! Everything here follows from one number,
 //! ⟨conv2d(x, w), u⟩ = Σ u\[n,o,i,j\] · w\[o,c,p,q\] · x\[n, c, i·S+p·D−P, j·S+q·D−P\],
-//! which is linear in the picture x, in the weight w and in the upstream gradient u. Its derivative in u is
+//! which is linear in the image x, in the weight w and in the upstream gradient u. Its derivative in u is
 //! the convolution; in x, the image adjoint; in w, the weight adjoint. The gradient rule of each of the three
 //! is the other two, so derivatives of every order stay inside this file. With groups, o and c are of one group. A
 //! transposed convolution is the image adjoint under the name that its users know.
@@ -63,11 +63,11 @@ impl Op for Conv2d {
             }
         }
         let form = self.form(operands)?;
-        let ([height, width], [tall, wide]) = (form.image, form.output);
+        let ([height, width], [out_h, out_w]) = (form.image, form.output);
         let [filters, channels] = [form.filters, form.channels].map(|each| each * form.groups);
         let [rows, columns] = self.window.kernel;
         Ok(match self.factor {
-            Factor::Output => TensorType::real([form.batch, filters, tall, wide]),
+            Factor::Output => TensorType::real([form.batch, filters, out_h, out_w]),
             Factor::Image(_) => TensorType::real([form.batch, channels, height, width]),
             Factor::Weight => TensorType::real([filters, form.channels, rows, columns]),
         })
@@ -125,7 +125,7 @@ impl Op for Conv2d {
         (self.factor == Factor::Output).then_some(self.window)
     }
 
-    /// The outputs and the gradients in the image of different pictures do not meet.
+    /// The outputs and the gradients in the image of different images do not meet.
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
         match self.factor {
             Factor::Output => Some(BatchSplit::each(operands[0].shape[0], &[true, false, false])),
@@ -227,9 +227,9 @@ impl<'g> Var<'g> {
     }
 }
 
-/// Height and width of pictures or weights; anything for arrays that are neither, which the shape rule refuses.
-fn plane(pictures: Var<'_>) -> [usize; 2] {
-    match pictures.shape()[..] {
+/// Height and width of images or weights; anything for arrays that are neither, which the shape rule refuses.
+fn plane(images: Var<'_>) -> [usize; 2] {
+    match images.shape()[..] {
         [_, _, height, width] => [height, width],
         _ => [1, 1],
     }

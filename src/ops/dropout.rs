@@ -76,7 +76,7 @@ impl<'g> Var<'g> {
         self.drop_parts("dropout", self.shape(), drop)
     }
 
-    /// [`dropout`](Self::dropout) of whole channels of pictures `[N, C, H, W]`: neighbouring pixels say much the same,
+    /// [`dropout`](Self::dropout) of whole channels of images `[N, C, H, W]`: neighbouring pixels say much the same,
     /// so that dropping some of them hides little (Tompson et al. 2015).
     #[track_caller]
     pub fn dropout2d(self, drop: f64) -> Var<'g> {

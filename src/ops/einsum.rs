@@ -213,8 +213,8 @@ impl<'g> Labelled<'g> {
     #[track_caller]
     fn arranged(self, order: &[Label]) -> Var<'g> {
         let Self { value, labels } = self.sum_but(order);
-        let place = |label: &Label| labels.iter().position(|own| own == label).map(|axis| axis as isize);
-        value.permute(&order.iter().filter_map(place).collect::<Vec<_>>())
+        let axis_of = |label: &Label| labels.iter().position(|own| own == label).map(|axis| axis as isize);
+        value.permute(&order.iter().filter_map(axis_of).collect::<Vec<_>>())
     }
 
     /// Sums over all axes but those with the labels.

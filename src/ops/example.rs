@@ -94,7 +94,7 @@ impl Example {
     }
 
     /// The result is linear in each operand alone: differences are taken in steps of 1 and must agree to
-    /// the last few places.
+    /// the last few positions.
     pub fn linear(self) -> Self {
         Self { linear: true, ..self }
     }

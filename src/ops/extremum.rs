@@ -166,7 +166,7 @@ impl<'g> Var<'g> {
     /// The largest value of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.
     ///
     /// # Errors
-    /// Recorded on the graph: no picture, or one without pixels.
+    /// Recorded on the graph: no image, or one without pixels.
     #[track_caller]
     pub fn global_max_pool2d(self) -> Var<'g> {
         if self.shape().len() != 4 {

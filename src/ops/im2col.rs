@@ -1,4 +1,4 @@
-//! Patches of a picture as rows of a matrix, and the way back: each is the other's adjoint.
+//! Patches of an image as rows of a matrix, and the way back: each is the other's adjoint.
 //!
 //! A convolution is a product of the patch matrix with the filters as columns. The engine's own convolution
 //! packs patches tile by tile and never holds this matrix; here it is for those who want to see it.
@@ -14,13 +14,13 @@ use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::workers::Workers;
 
-/// `[N, C, H, W]` → `[N·H'·W', C·kh·kw]`: one row for each place of the window.
+/// `[N, C, H, W]` → `[N·H'·W', C·kh·kw]`: one row for each position of the window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Im2col {
     window: Window,
 }
 
-/// The adjoint: adds the rows back to where they were read, in a picture of the given shape.
+/// The adjoint: adds the rows back to where they were read, in an image of the given shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Col2im {
     window: Window,
@@ -69,7 +69,7 @@ impl Op for Col2im {
         if *operands[0] != expected {
             let text =
                 format!("columns {} are not the patches {expected} of an image {}", operands[0], self.image);
-            return Err(Problem::new(text).hint("there is one row for each place of the window"));
+            return Err(Problem::new(text).hint("there is one row for each position of the window"));
         }
         Ok(TensorType::real(&self.image))
     }
@@ -116,7 +116,7 @@ fn matrix(form: &Convolution) -> [usize; 2] {
 
 impl<'g> Var<'g> {
     /// The patches of a batch of images `[N, C, H, W]` as rows `[N·H'·W', C·kh·kw]`, in row-major order of
-    /// image and place; within a row in the order of channel, row and column. Padding reads as 0.
+    /// image and position; within a row in the order of channel, row and column. Padding reads as 0.
     #[track_caller]
     pub fn im2col(self, window: impl Into<Pool2dOptions>) -> Var<'g> {
         self.graph().record(Im2col { window: window.into().window() }, &[self])

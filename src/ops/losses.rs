@@ -50,7 +50,7 @@ impl<'g> Var<'g> {
         reduction.of(self.gap(target, "mse_loss").powi(2))
     }
 
-    /// The absolute error |x − t| to targets of the same shape; the slope at 0 is 0.
+    /// The absolute error |x − t| to targets of the same shape; the gradient at 0 is 0.
     #[track_caller]
     pub fn l1_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         let _layer = self.graph().composite("l1_loss");
@@ -136,7 +136,7 @@ impl<'g> Var<'g> {
     /// which is 0 for t = 0, and NaN for t < 0. For the divergence of whole distributions take the sum over them
     /// (`batchmean` in PyTorch: the sum divided by the batch).
     ///
-    /// At t = 0, where t ln t falls infinitely steeply and PyTorch's gradient in t is NaN, the slope of t ln t counts as 0.
+    /// At t = 0, where t ln t falls infinitely steeply and PyTorch's gradient in t is NaN, the gradient of t ln t counts as 0.
     #[track_caller]
     pub fn kl_divergence(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         let _layer = self.graph().composite("kl_divergence");

@@ -37,7 +37,7 @@ impl Op for Matmul {
         }
         if a.shape.len() != 2 || b.shape.len() != 2 {
             return Err(Problem::new(format!("it multiplies matrices, not {} by {}", a.shape, b.shape))
-                .hint("pictures become rows by `flatten`; a vector becomes a row or a column by `reshape`"));
+                .hint("images become rows by `flatten`; a vector becomes a row or a column by `reshape`"));
         }
         let gemm = self.gemm(operands);
         let inner = b.shape[usize::from(self.transpose_b)];

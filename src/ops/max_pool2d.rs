@@ -18,7 +18,7 @@ use crate::shape::{Layout, Shape, Window};
 use dagrad_kernels::pool::Pooling;
 use dagrad_kernels::real::Real;
 
-/// For each place of the window, the index of the maximum within its plane. The first maximum in row-major
+/// For each position of the window, the index of the maximum within its plane. The first maximum in row-major
 /// order wins a tie, and a NaN counts as larger than any number, as in PyTorch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Argmax {
@@ -53,15 +53,15 @@ impl Op for Argmax {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        picture(operands[0])?;
+        image_sizes(operands[0])?;
         let [batch, channels, height, width] = self.layout.sizes(&operands[0].shape);
-        let places = pooled_places(self.window, [height, width])?;
+        let out = pooled_size(self.window, [height, width])?;
         if height.saturating_mul(width) > u32::MAX as usize {
             return Err(Problem::new(format!(
                 "a plane of {height}×{width} has more pixels than an index counts"
             )));
         }
-        Ok(TensorType::index(self.layout.shape([batch, channels, places[0], places[1]])))
+        Ok(TensorType::index(self.layout.shape([batch, channels, out[0], out[1]])))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -156,7 +156,7 @@ impl Kernel for MaxPool {
 
     fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
         let [batch, channels, height, width] = Layout::Nhwc.sizes(&operands[0].shape);
-        let Ok([out_h, out_w]) = pooled_places(self.window, [height, width]) else {
+        let Ok([out_h, out_w]) = pooled_size(self.window, [height, width]) else {
             unreachable!("the shape rule has accepted the window")
         };
         let shape = Layout::Nhwc.shape([batch, channels, out_h, out_w]);
@@ -206,7 +206,7 @@ impl Op for Put {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        picture(operands[0])?;
+        image_sizes(operands[0])?;
         let [batch, channels, ..] = self.layout.sizes(&operands[0].shape);
         Ok(TensorType::real(self.layout.shape([batch, channels, self.plane[0], self.plane[1]])))
     }
@@ -251,30 +251,30 @@ impl Put {
 }
 
 /// The sizes of an operand that poolings accept.
-pub(crate) fn picture(ty: &TensorType) -> Result<[usize; 4], Problem> {
+pub(crate) fn image_sizes(ty: &TensorType) -> Result<[usize; 4], Problem> {
     match (&ty.shape[..], ty.dtype) {
         (&[batch, channels, height, width], Dtype::Real) => Ok([batch, channels, height, width]),
         _ => Err(Problem::new(format!("image {ty} is not [batch, channels, height, width]"))),
     }
 }
 
-/// The places of a pooling's window. Padding of more than half the window, or pixels further apart than the picture is
+/// The output size of a pooling. Padding of more than half the window, or pixels further apart than the image is
 /// large, would leave windows without a single pixel.
-pub(crate) fn pooled_places(window: Window, plane: [usize; 2]) -> Result<[usize; 2], Problem> {
+pub(crate) fn pooled_size(window: Window, plane: [usize; 2]) -> Result<[usize; 2], Problem> {
     let (extent, hint) = (window.extent(), "some windows would lie in the padding alone");
     if let Some(axis) = (0..2).find(|&axis| window.padding[axis] > extent[axis] / 2) {
         let (padding, extent) = (window.padding[axis], extent[axis]);
         return Err(Problem::new(format!("a padding of {padding} is more than half the window's {extent}"))
             .hint(hint));
     }
-    let places = window.output_size(plane)?;
+    let out = window.output_size(plane)?;
     let is_small = |&axis: &usize| window.padding[axis] > 0 && plane[axis] < window.dilation[axis];
     if let Some(axis) = (0..2).find(is_small) {
         let (size, dilation) = (plane[axis], window.dilation[axis]);
         let text = format!("a padded image of {size} pixels is smaller than the dilation {dilation}");
         return Err(Problem::new(text).hint(hint));
     }
-    Ok(places)
+    Ok(out)
 }
 
 /// The kernel's view of an image of shape `image` pooled to shape `pooled`.
@@ -283,7 +283,7 @@ pub(crate) fn pooling(window: Window, layout: Layout, image: &Shape, pooled: &Sh
     Pooling { plane: [height, width], output: [out_h, out_w], window }
 }
 
-/// The channels of pictures that have them last.
+/// The channels of images that have them last.
 fn channels(shape: &Shape) -> usize {
     shape[3]
 }

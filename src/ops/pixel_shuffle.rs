@@ -5,7 +5,7 @@ use crate::error::Problem;
 use crate::graph::Var;
 
 impl<'g> Var<'g> {
-    /// Pictures `[N, C·r², H, W]` as `[N, C, H·r, W·r]`: each pixel becomes r×r pixels, of as many channels (Shi and
+    /// Images `[N, C·r², H, W]` as `[N, C, H·r, W·r]`: each pixel becomes r×r pixels, of as many channels (Shi and
     /// others, *Real-Time Single Image and Video Super-Resolution*, 2016).
     ///
     /// ```
@@ -18,7 +18,7 @@ impl<'g> Var<'g> {
     /// ```
     ///
     /// # Errors
-    /// Recorded on the graph: no picture, a factor of 0, channels that are no multiple of r².
+    /// Recorded on the graph: no image, a factor of 0, channels that are no multiple of r².
     #[track_caller]
     pub fn pixel_shuffle(self, factor: usize) -> Var<'g> {
         let (shape, block) = (self.shape(), factor.checked_mul(factor).filter(|&block| block > 0));
@@ -41,10 +41,10 @@ impl<'g> Var<'g> {
         }
     }
 
-    /// The inverse of [`pixel_shuffle`](Self::pixel_shuffle): pictures `[N, C, H·r, W·r]` as `[N, C·r², H, W]`.
+    /// The inverse of [`pixel_shuffle`](Self::pixel_shuffle): images `[N, C, H·r, W·r]` as `[N, C·r², H, W]`.
     ///
     /// # Errors
-    /// Recorded on the graph: no picture, a factor of 0, a height or width that is no multiple of it.
+    /// Recorded on the graph: no image, a factor of 0, a height or width that is no multiple of it.
     #[track_caller]
     pub fn pixel_unshuffle(self, factor: usize) -> Var<'g> {
         let shape = self.shape();

@@ -48,7 +48,7 @@ pub enum Pointwise {
     AtLeast(f64),
     /// the smaller of x and a number
     AtMost(f64),
-    /// the smaller of x and 0, with the slope 1 at 0
+    /// the smaller of x and 0, with the gradient 1 at 0
     MinZero,
 }
 
@@ -285,7 +285,7 @@ impl<'g> Var<'g> {
     }
 
     /// The smaller of each element and 0; NaN stays NaN. Unlike that of `at_most(0.0)`, the derivative at 0 is 1, so that
-    /// with [`relu`](Self::relu) it adds up to x and to its slope.
+    /// with [`relu`](Self::relu) it adds up to x and to its gradient.
     #[track_caller]
     pub(super) fn min_zero(self) -> Var<'g> {
         self.graph().record(MinZero, &[self])

@@ -9,7 +9,7 @@ use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
-/// `relu(x) = x where x > 0, else 0`. The slope at 0 is 0; NaN stays NaN.
+/// `relu(x) = x where x > 0, else 0`. The gradient at 0 is 0; NaN stays NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Relu;
 
@@ -73,7 +73,7 @@ impl Op for Gate {
         Some(Function::Gate)
     }
 
-    /// Values put to places and then gated there may be gated before: there are fewer of them, and what gates them
+    /// Values put to positions and then gated there may be gated before: there are fewer of them, and what gates them
     /// need only be known where they go. gate(put(u, i), y) = put(gate(u, take(y, i)), i).
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
         let (values, by) = (node.operand(0), node.operand(1));

@@ -42,7 +42,7 @@ impl<'g> Var<'g> {
         self.repeat(sizes().map(|(_, &size)| [size, 1]), sizes().map(|(axis, &size)| [size, times(axis)]))
     }
 
-    /// The elements moved along an axis by `shift` places; those moved beyond its end come in again at its beginning.
+    /// The elements moved along an axis by `shift` positions; those moved beyond its end come in again at its beginning.
     /// A negative shift moves the other way (NumPy's `roll`).
     ///
     /// # Errors

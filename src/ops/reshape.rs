@@ -102,7 +102,7 @@ impl<'g> Var<'g> {
         }
     }
 
-    /// Joins all axes but the first: a batch of pictures `[N, C, H, W]` becomes rows `[N, C·H·W]`.
+    /// Joins all axes but the first: a batch of images `[N, C, H, W]` becomes rows `[N, C·H·W]`.
     #[track_caller]
     pub fn flatten(self) -> Var<'g> {
         let shape = self.shape();

@@ -91,7 +91,7 @@ impl Op for Embed {
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         if *operands[0] != TensorType::real(part(&self.points)) {
-            return Err(Problem::new(format!("{} does not fill its places", operands[0])));
+            return Err(Problem::new(format!("{} does not fill its positions", operands[0])));
         }
         Ok(TensorType::real(&self.shape))
     }
@@ -289,20 +289,20 @@ impl<'g> Var<'g> {
 
 /// A range as Python's slices understand it: from and up to which of `size` elements.
 fn within(range: &impl RangeBounds<isize>, size: usize) -> (usize, usize) {
-    let place = |position: isize| {
+    let from_start = |position: isize| {
         let found = if position < 0 { position.saturating_add_unsigned(size) } else { position };
         usize::try_from(found).unwrap_or(0).min(size)
     };
     // The position after one; after the last one, counted from the end, there is none.
-    let after = |position: isize| if position == -1 { size } else { place(position.saturating_add(1)) };
+    let after = |position: isize| if position == -1 { size } else { from_start(position.saturating_add(1)) };
     let start = match range.start_bound() {
-        Bound::Included(&position) => place(position),
+        Bound::Included(&position) => from_start(position),
         Bound::Excluded(&position) => after(position),
         Bound::Unbounded => 0,
     };
     let end = match range.end_bound() {
         Bound::Included(&position) => after(position),
-        Bound::Excluded(&position) => place(position),
+        Bound::Excluded(&position) => from_start(position),
         Bound::Unbounded => size,
     };
     (start, end)

@@ -193,7 +193,7 @@ impl<'g> Var<'g> {
     /// `LocalResponseNorm`).
     ///
     /// # Errors
-    /// Recorded on the graph: no pictures, a window of 0 channels.
+    /// Recorded on the graph: no images, a window of 0 channels.
     #[track_caller]
     pub fn local_response_norm(self, channels: usize, alpha: f64, beta: f64, k: f64) -> Var<'g> {
         let shape = self.shape();

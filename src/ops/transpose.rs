@@ -112,7 +112,7 @@ pub fn examples() -> Vec<Example> {
     vec![
         Example::new("a matrix", [normal([3, 4])], |v| v[0].transpose()).linear(),
         Example::new("a cycle of axes", [normal([2, 3, 4])], |v| v[0].permute(&[2, 0, 1])).linear(),
-        Example::new("pictures to channels last", [normal([2, 3, 4, 5])], |v| v[0].permute(&[0, 2, 3, 1]))
+        Example::new("images to channels last", [normal([2, 3, 4, 5])], |v| v[0].permute(&[0, 2, 3, 1]))
             .linear(),
         Example::new("twice", [normal([2, 3, 4])], |v| v[0].permute(&[1, 2, 0]).permute(&[-1, 0, 1]))
             .linear(),

@@ -1,4 +1,4 @@
-//! Pictures of another size, each pixel taken from its nearest neighbour or from the four around it.
+//! Images of another size, each pixel taken from its nearest neighbour or from the four around it.
 //!
 //! Which pixels those are, and how much of each, follows from the sizes alone; reading them is `index_select`.
 
@@ -41,7 +41,7 @@ impl Op for Positions {
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let last = self.from - 1;
-        let before = |align_corners, i| (self.place(align_corners, i) as usize).min(last);
+        let before = |align_corners, i| (self.source_position(align_corners, i) as usize).min(last);
         let indices = call.indices.iter_mut().enumerate();
         match self.rule {
             Rule::Nearest => indices.for_each(|(i, index)| *index = self.covering(i)),
@@ -52,7 +52,7 @@ impl Op for Positions {
                 indices.for_each(|(i, index)| *index = (before(align_corners, i) + 1).min(last) as u32)
             }
             Rule::Share { align_corners } => call.output.iter_mut().enumerate().for_each(|(i, share)| {
-                let distance = self.place(align_corners, i) - before(align_corners, i) as f64;
+                let distance = self.source_position(align_corners, i) - before(align_corners, i) as f64;
                 *share = T::of(distance.clamp(0.0, 1.0));
             }),
         }
@@ -79,7 +79,7 @@ impl Positions {
 
     /// Where pixel i lies, in pixels from the first one's centre: the corner pixels' centres lie on one another, or
     /// else their outer edges.
-    fn place(&self, align_corners: bool, i: usize) -> f64 {
+    fn source_position(&self, align_corners: bool, i: usize) -> f64 {
         let (from, to, i) = (self.from as f64, self.to as f64, i as f64);
         match align_corners {
             true if self.to == 1 => 0.0,
@@ -90,7 +90,7 @@ impl Positions {
 }
 
 impl<'g> Var<'g> {
-    /// Pictures `[N, C, H, W]` in the size \[H', W'\] (one number stands for both), larger or smaller: each pixel is
+    /// Images `[N, C, H, W]` in the size \[H', W'\] (one number stands for both), larger or smaller: each pixel is
     /// the one that covers its upper left corner, ⌊i · H / H'⌋. That is PyTorch's `nearest`, which rounds H / H' first
     /// and so reads the neighbour before at a few sizes.
     ///
@@ -106,11 +106,11 @@ impl<'g> Var<'g> {
     /// ```
     ///
     /// # Errors
-    /// Recorded on the graph: no picture, one without pixels, a size of 0.
+    /// Recorded on the graph: no image, one without pixels, a size of 0.
     #[track_caller]
     pub fn upsample_nearest(self, size: impl Into<Pair>) -> Var<'g> {
         let size = size.into().0;
-        match picture(self, size) {
+        match image_size(self, size) {
             Ok(sizes) => self.at_nearest(2, sizes[0], size[0]).at_nearest(3, sizes[1], size[1]),
             Err(problem) => self.graph().refuse("upsample_nearest", &["image"], &[self], problem),
         }
@@ -123,7 +123,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn upsample_nearest_by(self, factor: impl Into<Pair>) -> Var<'g> {
         let factor = factor.into().0;
-        match picture(self, factor) {
+        match image_size(self, factor) {
             Ok([height, width]) => {
                 self.upsample_nearest([height.saturating_mul(factor[0]), width.saturating_mul(factor[1])])
             }
@@ -131,20 +131,20 @@ impl<'g> Var<'g> {
         }
     }
 
-    /// Pictures `[N, C, H, W]` in the size \[H', W'\] (one number stands for both), larger or smaller: each pixel is
-    /// mixed of the four around its place, by its distance from them. With `align_corners` the centres of the corner
+    /// Images `[N, C, H, W]` in the size \[H', W'\] (one number stands for both), larger or smaller: each pixel is
+    /// mixed of the four around its position, by its distance from them. With `align_corners` the centres of the corner
     /// pixels stay where they are, i (H − 1) / (H' − 1); without, their outer edges, max(0, (i + ½) H / H' − ½). As in
-    /// PyTorch, a smaller picture is not smoothed before.
+    /// PyTorch, a smaller image is not smoothed before.
     ///
     /// # Errors
-    /// Recorded on the graph: no picture, one without pixels, a size of 0.
+    /// Recorded on the graph: no image, one without pixels, a size of 0.
     #[track_caller]
     pub fn upsample_bilinear(self, size: impl Into<Pair>, align_corners: bool) -> Var<'g> {
         let size = size.into().0;
-        match picture(self, size) {
+        match image_size(self, size) {
             Ok(sizes) => {
-                let wide = self.between(3, sizes[1], size[1], align_corners);
-                wide.between(2, sizes[0], size[0], align_corners)
+                let wider = self.between(3, sizes[1], size[1], align_corners);
+                wider.between(2, sizes[0], size[0], align_corners)
             }
             Err(problem) => self.graph().refuse("upsample_bilinear", &["image"], &[self], problem),
         }
@@ -173,8 +173,8 @@ fn positions(graph: &Graph, from: usize, to: usize, rule: Rule) -> Var<'_> {
     graph.record(Positions { from, to, rule }, &[])
 }
 
-/// Height and width of a picture that can become one of `size`.
-fn picture(image: Var<'_>, size: [usize; 2]) -> Result<[usize; 2], Problem> {
+/// Height and width of an image that can become one of `size`.
+fn image_size(image: Var<'_>, size: [usize; 2]) -> Result<[usize; 2], Problem> {
     let (&[_, _, height, width], Dtype::Real) = (&image.shape()[..], image.ty().dtype) else {
         return Err(Problem::new(format!("image {} is not [batch, channels, height, width]", image.ty())));
     };

@@ -26,7 +26,7 @@ use super::store::Store;
 pub struct Workspace {
     pub(super) arena: Buffer<usize>,
     workers: Workers,
-    /// For each of the running plan's parameters its place in the store.
+    /// For each of the running plan's parameters its position in the store.
     pub(super) binding: Vec<usize>,
     /// The address of each of the running plan's parameters.
     parameters: Vec<Base>,
@@ -159,7 +159,7 @@ impl Workspace {
     pub(super) fn copy_to_parameter<T: Real>(&self, parameter: usize, source: &Source, store: &mut Store<T>) {
         let target = Source { location: Location::Parameter(parameter), ty: source.ty.clone() };
         let (memory, whole) = (self.memory(store), 0..source.ty.shape.count());
-        // SAFETY: the plan copies only between different places.
+        // SAFETY: the plan copies only between different locations.
         let (from, to): (&[T], &mut [T]) =
             unsafe { (memory.slice(source, whole.clone()), memory.slice_mut(&target, whole)) };
         to.copy_from_slice(from);

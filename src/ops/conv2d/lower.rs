@@ -21,8 +21,8 @@ use dagrad_kernels::winograd::Winograd;
 
 /// Into how many rows of sums a batch is cut, if its size allows it: so many at least,
 const ROWS: usize = 8;
-/// and so many that what is done with the pictures of a row, one operation after the other, stays in the cache.
-const PICTURES: usize = 12;
+/// and so many that what is done with the images of a row, one operation after the other, stays in the cache.
+const IMAGES: usize = 12;
 /// How many numbers all rows of sums together may have: they are written, and read once more to be added.
 const SUMS: usize = 1 << 20;
 
@@ -50,7 +50,7 @@ enum Part {
     Output,
     /// (adjoint weights, upstream\[, gate\]) → the gradient in the image.
     Image,
-    /// (image, upstream) → a row of the gradient in the weight for every so many pictures.
+    /// (image, upstream) → a row of the gradient in the weight for every so many images.
     Sums { every: usize },
     /// Those rows → the gradient in the weight.
     Weight { rows: usize },
@@ -92,13 +92,13 @@ pub fn lower(conv: &Conv2d, sizes: Convolution, target: Target) -> Option<Lowere
     Some(Lowered { is_faster: true, ..lowered })
 }
 
-/// Over how many pictures a row of the weight's gradient sums: a divisor of the batch, if there is a good one, so
+/// Over how many images a row of the weight's gradient sums: a divisor of the batch, if there is a good one, so
 /// that threads have equal shares.
 fn every(sizes: &Convolution) -> usize {
     let batch = sizes.batch.max(1);
-    let [tall, wide] = sizes.window.kernel;
-    let weights = (sizes.groups * sizes.channels * sizes.filters * tall * wide).max(1);
-    let wanted = batch.div_ceil(PICTURES).max(ROWS);
+    let [kernel_h, kernel_w] = sizes.window.kernel;
+    let weights = (sizes.groups * sizes.channels * sizes.filters * kernel_h * kernel_w).max(1);
+    let wanted = batch.div_ceil(IMAGES).max(ROWS);
     let most = (SUMS / weights).clamp(1, 2 * wanted);
     let divides = |&rows: &usize| batch.is_multiple_of(rows);
     let even = (wanted..=most).filter(|rows| rows.is_multiple_of(2)).find(divides);
@@ -144,8 +144,8 @@ impl Kernel for ConvKernel {
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
-        let picture = usize::from(self.part == Part::Image);
-        let sizes = Convolution { batch: call.operand_shape(picture)[0], ..self.sizes };
+        let image = usize::from(self.part == Part::Image);
+        let sizes = Convolution { batch: call.operand_shape(image)[0], ..self.sizes };
         let data: SmallVec<[&[T]; 3]> =
             (0..call.operands.len()).map(|position| call.real(position)).collect();
         let real = |position: usize| data[position];
@@ -205,12 +205,12 @@ impl Kernel for ConvKernel {
 
     fn macs(&self, operands: &[&TensorType], _: &TensorType) -> usize {
         let Convolution { groups, channels, filters, output, window, .. } = self.sizes;
-        let picture = match self.part {
+        let image = match self.part {
             Part::Output | Part::Sums { .. } => 0,
             Part::Image => 1,
             _ => return 0,
         };
-        let sizes = [operands[picture].shape[0], groups, channels, filters, output[0], output[1]];
+        let sizes = [operands[image].shape[0], groups, channels, filters, output[0], output[1]];
         sizes.into_iter().chain(window.kernel).fold(1, usize::saturating_mul)
     }
 
@@ -261,7 +261,7 @@ impl ConvKernel {
 }
 
 impl Method {
-    /// The same for another number of pictures.
+    /// The same for another number of images.
     fn of(self, sizes: &Convolution) -> Self {
         let same = match self {
             Self::Direct(_) => Direct::new(sizes).map(Self::Direct),

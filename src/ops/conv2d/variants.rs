@@ -10,7 +10,7 @@ use crate::shape::Pair;
 
 impl<'g> Var<'g> {
     /// The convolution of a batch of rows `[N, C, L]` with filters `[O, C/G, k]`, giving `[N, O, L']`: a
-    /// [`conv2d`](Self::conv2d) of pictures of one row. Of the options, what they say of the horizontal axis counts.
+    /// [`conv2d`](Self::conv2d) of images of one row. Of the options, what they say of the horizontal axis counts.
     ///
     /// ```
     /// use dagrad::{Conv2dOptions, Graph};
@@ -35,7 +35,7 @@ impl<'g> Var<'g> {
         let row = self.reshape([batch, channels, 1, length]);
         let y = row.conv2d(weight.reshape([count, each, 1, taps]), options.of_one_row());
         match y.shape()[..] {
-            [batch, filters, _, places] => y.reshape([batch, filters, places]),
+            [batch, filters, _, width] => y.reshape([batch, filters, width]),
             _ => y,
         }
     }
@@ -44,7 +44,7 @@ impl<'g> Var<'g> {
     /// `[N, O, H, W]`: every pixel puts a copy of the filters, times itself, into the result, S pixels apart, with
     /// H = (H' − 1) · S − 2P + D · (kh − 1) + 1 + `output_padding`.
     ///
-    /// It is the adjoint of the [`conv2d`](Self::conv2d) with the same weight and options from H×W pictures, which is why
+    /// It is the adjoint of the [`conv2d`](Self::conv2d) with the same weight and options from H×W images, which is why
     /// it undoes that one's shapes. Several H lead to one H'; `output_padding` chooses among them. With
     /// [`Padding::Same`], H = H' · S.
     ///
@@ -85,15 +85,15 @@ fn transposed(
     options: Conv2dOptions,
     more: [usize; 2],
 ) -> Result<Conv2d, Problem> {
-    let (pictures, filters) = (image.shape(), weight.shape());
-    if pictures.len() != 4 || filters.len() != 4 {
-        return Err(Problem::new(format!(
-            "image {pictures} and weight {filters} do not both have four axes"
-        ))
-        .hint("images are [batch, channels, height, width], weights [channels, filters, height, width]"));
+    let (images, filters) = (image.shape(), weight.shape());
+    if images.len() != 4 || filters.len() != 4 {
+        return Err(Problem::new(format!("image {images} and weight {filters} do not both have four axes"))
+            .hint(
+                "images are [batch, channels, height, width], weights [channels, filters, height, width]",
+            ));
     }
-    if pictures[1] != filters[0] {
-        let text = format!("image has {} channels but weight expects {}", pictures[1], filters[0]);
+    if images[1] != filters[0] {
+        let text = format!("image has {} channels but weight expects {}", images[1], filters[0]);
         return Err(
             Problem::new(text).hint("a weight is [channels of the image, filters in a group, height, width]")
         );
@@ -106,7 +106,7 @@ fn transposed(
         return Err(Problem::new(text)
             .hint("it chooses among the sizes that the stride leads to one; `pad` adds more"));
     }
-    let Some(size) = options.picture(kernel, plane(image), more) else {
+    let Some(size) = options.image_size(kernel, plane(image), more) else {
         return Err(Problem::new(
             "no pixel is left of the result once its padding is taken off, or too many",
         )
