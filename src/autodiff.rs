@@ -119,7 +119,7 @@ fn apply_rule<'g>(
     let Kind::Op(op) = graph.dag().node(node).kind.clone() else { return Ok(None) };
     let read = |id: NodeId| graph.var(copies.of(id));
     let operands: Vec<Var<'g>> = graph.dag().operands(node).into_iter().map(read).collect();
-    let inputs = VjpInputs { operands: operands.as_slice().into(), output: read(node), upstream };
+    let inputs = VjpInputs { operands: operands.clone(), output: read(node), upstream };
     let fail = |text: String| {
         let error = || graph.op_error(op.name(), op.roles(), &operands, Problem::new(text));
         Err(graph.differentiate(node, error))

@@ -73,13 +73,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`error`], [`shape`] | errors with source lines; shapes and windows |
+//! | [`error`], `shape` | errors with source lines; shapes and windows |
 //! | [`kernels`] | loops over slices, and the threads that share them: a crate of its own |
-//! | [`graph`] | recording; what an operation is ([`Op`](graph::Op)), and a kernel ([`Kernel`](graph::kernel::Kernel)) |
+//! | [`graph`] | recording; what an operation is ([`Op`](graph::Op)), and a kernel ([`Kernel`](graph::Kernel)) |
 //! | [`ops`] | the operations: one module for each family, with its kernels and its examples |
-//! | [`autodiff`] | the reverse pass |
+//! | `autodiff` | the reverse pass |
 //! | [`compile`] | passes from a graph to a [`Plan`] |
-//! | [`run`] | [`Store`], [`Workspace`], and the loop over a plan's steps |
+//! | `run` | [`Store`], [`Workspace`], and the loop over a plan's steps |
 //! | [`optim`], [`data`] | optimizers in graph operations; digits and batches |
 //! | [`inspect`] | layers of a network, the time of its steps, and what is wrong with it |
 //! | [`check`] | are these gradients right? For your own operations, losses and networks too |
@@ -93,33 +93,38 @@
 //! add an operation (`adding-an-op.md`), says how all of it is tested (`testing.md`), how to measure (`speed.md`), and
 //! what the literature calls it (`glossary.md`).
 #![warn(missing_docs)]
-pub mod autodiff;
+mod autodiff;
 pub mod check;
 pub mod compile;
 pub mod data;
 pub mod error;
 pub mod graph;
 pub mod inspect;
-pub use dagrad_kernels as kernels;
 pub mod nn;
 pub mod ops;
 pub mod optim;
-pub mod run;
-pub mod shape;
+mod run;
+mod shape;
 pub mod train;
 #[cfg(feature = "viz")]
 pub mod viz;
 
 pub use autodiff::{gradients, hessian, hvp, jacobian, jvp, vjp};
-pub use compile::{Algorithm, Options, Plan};
+pub use compile::{Options, Plan};
 pub use dagrad_kernels::real::Real;
 pub use error::{Error, Result};
-pub use graph::{Dtype, Graph, Init, Mode, Precision, TensorType, Var};
-pub use ops::im2col::{col2im, im2col};
-pub use ops::{Conv2dOptions, CrossEntropy, Padding, Pool2dOptions, Reduction};
-pub use run::{Feed, Outputs, Store, Value, Workspace};
-pub use shape::Shape;
+pub use graph::{Algorithm, Dtype, Graph, Init, Mode, Precision, TensorType, Var};
+pub use ops::{Conv2dOptions, CrossEntropy, Padding, Pool2dOptions, Reduction, col2im, im2col};
+pub use run::{Element, Feed, Outputs, Store, Value, Workspace};
+pub use shape::{Pair, Shape};
 pub use train::Trainer;
+
+/// What an operation or a kernel of your own meets of the kernels' crate.
+pub mod kernels {
+    pub use dagrad_kernels::elementwise::Function;
+    pub use dagrad_kernels::window::{Remainder, Window};
+    pub use dagrad_kernels::workers::Workers;
+}
 
 /// The snippets of the documents, each a test.
 #[cfg(doctest)]

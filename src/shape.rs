@@ -72,9 +72,9 @@ impl Shape {
     }
 
     /// The axes as indices from 0, given indices that may count from the end (−1 is the last).
-    pub fn axes(&self, axes: &[isize]) -> Result<SmallVec<[usize; 6]>, Problem> {
+    pub fn axes(&self, axes: &[isize]) -> Result<Vec<usize>, Problem> {
         let rank = self.len();
-        let mut found = SmallVec::new();
+        let mut found = Vec::new();
         for &axis in axes {
             let index = if axis < 0 { axis.checked_add_unsigned(rank) } else { Some(axis) };
             match index.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < rank) {

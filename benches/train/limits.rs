@@ -8,8 +8,8 @@
 //! - After that the update: a division by a root for each trained number, or, if that takes longer, reading and
 //!   writing all numbers that outlast the step, which are the weights and Adam's averages.
 
-use dagrad::kernels::limits;
-use dagrad::kernels::workers::Workers;
+use dagrad_kernels::limits;
+use dagrad_kernels::workers::Workers;
 
 use crate::Result;
 use crate::measure::{Mode, Runner};

@@ -91,7 +91,7 @@ where
         let start = Instant::now();
         let plan = Plan::<f32>::compile(&graph, &outputs)?;
         compiles.push(millis(start));
-        sizes = (graph.dag().len(), plan.steps().len());
+        sizes = (graph.len(), plan.steps().len());
     }
     let median = |times: &mut Vec<f64>| {
         times.sort_by(f64::total_cmp);

@@ -1,7 +1,5 @@
 //! Chains of elementwise functions, as they grow and as kernels run them.
 
-use smallvec::SmallVec;
-
 use super::program::Program;
 use crate::graph::dag::NodeId;
 use crate::graph::op::TensorType;
@@ -50,7 +48,7 @@ impl Chain {
 
     /// Which operands can be read sample by sample along with the results, if the others are the same for every
     /// sample. A view is cut where a sample begins.
-    pub fn splits(&self, program: &Program, output: &TensorType) -> Option<SmallVec<[bool; 8]>> {
+    pub fn splits(&self, program: &Program, output: &TensorType) -> Option<Vec<bool>> {
         let samples = *output.shape.first()?;
         let split = |(node, walk): &(NodeId, Option<Walk>)| {
             let Some(stride) = walk.as_ref().map(Walk::outer_stride) else { return Some(true) };

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::chain::{Chain, MAX_INSTRUCTIONS, MAX_OPERANDS};
 use super::program::Program;
@@ -94,7 +94,7 @@ pub struct Fused {
     reads: Vec<Option<Walk>>,
     program: elementwise::Program,
     /// Which operands are read sample by sample, if the chain can be done so.
-    split: Option<SmallVec<[bool; 8]>>,
+    split: Option<Vec<bool>>,
     /// What is known of each result, and how many there are.
     ty: TensorType,
     results: usize,
@@ -126,8 +126,8 @@ impl Kernel for Fused {
         "elementwise"
     }
 
-    fn outputs(&self, _: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
-        smallvec![self.ty.clone(); self.results]
+    fn outputs(&self, _: &[&TensorType]) -> Vec<TensorType> {
+        vec![self.ty.clone(); self.results]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {

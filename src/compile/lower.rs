@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
@@ -89,8 +89,7 @@ impl Lowering<'_> {
         let (target, dag) = (self.old.target?, &self.old.dag);
         let Kind::Op(op) = &dag.node(id).kind else { return None };
         if op.elementwise().is_some() && dag.node(id).ty.shape.len() == 4 {
-            let layouts: SmallVec<[OperandLayout; 4]> =
-                smallvec![OperandLayout::Nhwc; dag.operands(id).len()];
+            let layouts = vec![OperandLayout::Nhwc; dag.operands(id).len()];
             return Some(Lowered::new(Arc::new(Definition(op.clone())), layouts));
         }
         op.lower(NodeRef { dag, id }, target)
@@ -176,7 +175,7 @@ impl Lowering<'_> {
         })
     }
 
-    fn outputs(&self, kernel: &dyn AnyKernel, operands: &[NodeId]) -> SmallVec<[TensorType; 1]> {
+    fn outputs(&self, kernel: &dyn AnyKernel, operands: &[NodeId]) -> Vec<TensorType> {
         let types: SmallVec<[&TensorType; 4]> = operands.iter().map(|&id| &self.new.node(id).ty).collect();
         kernel.outputs(&types)
     }
@@ -277,9 +276,9 @@ impl Kernel for Transpose {
         }
     }
 
-    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
         let TensorType { shape, dtype } = operands[0];
-        smallvec![TensorType { shape: self.to.shape(other(self.to).sizes(shape)), dtype: *dtype }]
+        vec![TensorType { shape: self.to.shape(other(self.to).sizes(shape)), dtype: *dtype }]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
@@ -311,7 +310,7 @@ impl Kernel for Transpose {
 #[derive(Debug, Clone, PartialEq)]
 struct StridedRead {
     ty: TensorType,
-    strides: SmallVec<[usize; 6]>,
+    strides: Vec<usize>,
 }
 
 impl Kernel for StridedRead {
@@ -319,15 +318,15 @@ impl Kernel for StridedRead {
         "strided_read"
     }
 
-    fn outputs(&self, _: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
-        smallvec![self.ty.clone()]
+    fn outputs(&self, _: &[&TensorType]) -> Vec<TensorType> {
+        vec![self.ty.clone()]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
         walk::copy(&Walk::new(call.shape, &self.strides), call.real(0), call.output, call.workers);
     }
 
-    fn strides(&self, _: &TensorType) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, _: &TensorType) -> Option<Vec<usize>> {
         Some(self.strides.clone())
     }
 }
@@ -344,8 +343,8 @@ impl Kernel for Constant {
         "fill"
     }
 
-    fn outputs(&self, _: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
-        smallvec![self.ty.clone()]
+    fn outputs(&self, _: &[&TensorType]) -> Vec<TensorType> {
+        vec![self.ty.clone()]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
@@ -370,8 +369,8 @@ impl Kernel for CopyOut {
         "copy"
     }
 
-    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
-        smallvec![operands[0].clone()]
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
+        vec![operands[0].clone()]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
-use smallvec::SmallVec;
-
 use super::arena::FreeList;
 use super::batch_tiling::NodeGroup;
 use super::liveness::Liveness;
@@ -200,7 +198,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         let readers = group.nodes.clone().map(NodeId::new);
         readers.into_iter().all(|reader| {
             let split = dag.kernel(reader).and_then(|kernel| kernel.batch_split(&dag.operand_types(reader)));
-            let split = split.map_or(SmallVec::new(), |split| split.operands);
+            let split = split.map_or(Vec::new(), |split| split.operands);
             let mut operands = dag.operands(reader).into_iter().zip(split);
             operands.all(|(operand, is_split)| is_split || self.liveness.value(operand) != value)
         })

@@ -24,20 +24,15 @@ mod program;
 mod steps;
 mod verify;
 
-#[doc(hidden)]
-pub use chain::Chain;
-pub use plan::{
-    Input, Location, Parameter, Plan, PlanResult, PlanStep, Source, StepGroup, StepOutput, StepSplit,
-};
+pub use plan::{Input, Location, Parameter, Plan, PlanResult, PlanStep, Source, StepGroup, StepOutput};
 pub use program::Program;
 
 use crate::error::{Error, Result};
-pub use crate::graph::lowering::Algorithm;
-use crate::graph::lowering::Target;
+use crate::graph::lowering::{Algorithm, Target};
 use crate::graph::{Graph, Precision, Var};
 
 /// A pass: its name, and what it does.
-pub type Pass = (&'static str, fn(&Program) -> Program);
+type Pass = (&'static str, fn(&Program) -> Program);
 
 /// Which passes run, and how memory is laid out. Every choice gives the same results up to rounding; each
 /// can be switched off to see what it brings.

@@ -68,7 +68,7 @@ fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
         Rewrite::Node(node) => return node,
         Rewrite::Op(op, operands) => (op, operands),
     };
-    let operands: Operands = operands.into_iter().map(|operand| build(dag, *operand, like)).collect();
+    let operands: Operands = operands.into_iter().map(|operand| build(dag, operand, like)).collect();
     let ty = {
         let types: SmallVec<[&TensorType; 4]> = operands.iter().map(|&id| &dag.node(id).ty).collect();
         op.infer(&types).unwrap_or_else(|problem| unreachable!("a rule keeps shapes: {problem:?}"))
@@ -114,7 +114,7 @@ fn fuse_one(dag: &Dag, single: &[bool], consumer: &dyn AnyKernel, operands: &[No
         // The other argument may be a broadcast array, which is read where it lies.
         let (source, strides) = match other {
             Some(other) => {
-                let whole = || (other, walk::row_major(&dag.node(other).ty.shape));
+                let whole = || (other, walk::row_major(&dag.node(other).ty.shape).into_vec());
                 let (source, strides) = dag.view(other).unwrap_or_else(whole);
                 (Some(source), Some(strides))
             }

@@ -89,7 +89,7 @@ impl<T> Plan<T> {
     }
 
     /// The identity of the graph that the plan was compiled from.
-    pub fn graph(&self) -> u64 {
+    pub(crate) fn graph(&self) -> u64 {
         self.graph
     }
 }
@@ -97,14 +97,12 @@ impl<T> Plan<T> {
 /// One call of a kernel.
 #[derive(Debug, Clone)]
 pub struct PlanStep {
-    /// The kernel.
-    pub kernel: Arc<dyn AnyKernel>,
-    /// Where its operands lie.
-    pub operands: SmallVec<[Source; 4]>,
+    pub(crate) kernel: Arc<dyn AnyKernel>,
+    pub(crate) operands: SmallVec<[Source; 4]>,
     /// The output, and after it each further output, if somebody reads it.
-    pub results: SmallVec<[Option<StepOutput>; 1]>,
+    pub(crate) results: SmallVec<[Option<StepOutput>; 1]>,
     /// How many numbers of scratch memory the kernel asks for.
-    pub scratch: usize,
+    pub(crate) scratch: usize,
     /// The user's line behind it.
     pub site: SourceLine,
     /// The layer that it belongs to, if any.
@@ -112,7 +110,7 @@ pub struct PlanStep {
     /// Whether the step is part of a gradient.
     pub is_gradient: bool,
     /// For a step of a group: how it goes through the samples.
-    pub split: Option<StepSplit>,
+    pub(crate) split: Option<StepSplit>,
 }
 
 /// One of the values that a step makes.
@@ -125,6 +123,16 @@ pub struct StepOutput {
 }
 
 impl PlanStep {
+    /// The kernel's name.
+    pub fn name(&self) -> &'static str {
+        self.kernel.name()
+    }
+
+    /// Where its operands lie.
+    pub fn operands(&self) -> &[Source] {
+        &self.operands
+    }
+
     /// The output, without further ones.
     pub fn output(&self) -> &Source {
         match &self.results[..] {
@@ -145,7 +153,7 @@ impl PlanStep {
     }
 
     /// The result that takes over an operand's memory.
-    pub fn over(&self, operand: usize) -> Option<usize> {
+    pub(crate) fn over(&self, operand: usize) -> Option<usize> {
         let is_over =
             |result: &Option<StepOutput>| result.as_ref().is_some_and(|made| made.in_place == Some(operand));
         self.results.iter().position(is_over)
@@ -181,9 +189,9 @@ impl StepGroup {
 
 /// How a step of a group goes through the samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepSplit {
+pub(crate) struct StepSplit {
     /// Which operands hold the samples along axis 0; the others are read as a whole.
-    pub operands: SmallVec<[bool; 8]>,
+    pub operands: Vec<bool>,
     /// How many samples make one row of the output.
     pub samples_per_row: usize,
     /// The shapes of what one task sees: the operands', then the output's. Further outputs have as many rows.
@@ -268,7 +276,7 @@ impl Source {
     }
 
     /// Whether two values share memory.
-    pub fn overlaps<T: Real>(&self, other: &Source) -> bool {
+    pub(crate) fn overlaps<T: Real>(&self, other: &Source) -> bool {
         match (self.location, other.location) {
             (Location::Arena(a), Location::Arena(b)) => {
                 a < b + other.bytes::<T>() && b < a + self.bytes::<T>()

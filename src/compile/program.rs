@@ -15,21 +15,21 @@ use crate::graph::{Graph, Update, Var};
 #[derive(Debug, Clone)]
 pub struct Program {
     /// The nodes.
-    pub dag: Dag,
+    pub(crate) dag: Dag,
     /// The values that a run hands out.
-    pub outputs: Vec<NodeId>,
+    pub(crate) outputs: Vec<NodeId>,
     /// Parameters and their next values.
-    pub updates: Vec<(NodeId, NodeId)>,
+    pub(crate) updates: Vec<(NodeId, NodeId)>,
     /// The identity of the recorded graph.
-    pub graph: u64,
+    pub(crate) graph: u64,
     /// The outputs as the user knows them: nodes of the recorded graph, and their names.
-    pub recorded: Vec<(NodeId, String)>,
+    pub(crate) recorded: Vec<(NodeId, String)>,
     /// Nodes that share their tiles of the batch.
-    pub groups: Vec<NodeGroup>,
+    pub(crate) groups: Vec<NodeGroup>,
     /// What is known of the indices that inputs may hold, by the inputs' names.
-    pub limits: HashMap<Arc<str>, IndexLimit>,
+    pub(crate) limits: HashMap<Arc<str>, IndexLimit>,
     /// What it is lowered for; nothing in particular if every operation is done by its definition.
-    pub target: Option<Target>,
+    pub(crate) target: Option<Target>,
 }
 
 /// Which indices an input may hold.

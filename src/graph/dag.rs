@@ -12,8 +12,20 @@ use super::kernel::AnyKernel;
 use super::op::{AnyOp, TensorType};
 use crate::error::SourceLine;
 
-/// A node's number in its graph. Smaller ones were recorded earlier.
-pub type NodeId = NodeIndex<u32>;
+/// The number of a node in its graph. Smaller ones were recorded earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(NodeIndex<u32>);
+
+impl NodeId {
+    pub(crate) fn new(index: usize) -> Self {
+        Self(NodeIndex::new(index))
+    }
+
+    /// The number as listings print it.
+    pub fn index(self) -> usize {
+        self.0.index()
+    }
+}
 
 /// A node's operands, in order.
 pub type Operands = SmallVec<[NodeId; 4]>;
@@ -66,26 +78,26 @@ pub struct Dag {
 impl Dag {
     /// Appends a node.
     pub fn push(&mut self, node: Node, operands: &[NodeId]) -> NodeId {
-        let id = self.nodes.add_node(node);
+        let id = NodeId(self.nodes.add_node(node));
         for (position, &operand) in operands.iter().enumerate() {
-            self.nodes.add_edge(operand, id, position);
+            self.nodes.add_edge(operand.0, id.0, position);
         }
         id
     }
 
     /// The node at `id`.
     pub fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id]
+        &self.nodes[id.0]
     }
 
     /// Gives the node a name.
     pub fn set_label(&mut self, id: NodeId, label: Arc<str>) {
-        self.nodes[id].label = Some(label);
+        self.nodes[id.0].label = Some(label);
     }
 
     /// The node's operation, if it is computed.
     pub fn op(&self, id: NodeId) -> Option<&dyn AnyOp> {
-        match &self.nodes[id].kind {
+        match &self.nodes[id.0].kind {
             Kind::Op(op) => Some(op.as_ref()),
             _ => None,
         }
@@ -93,12 +105,12 @@ impl Dag {
 
     /// Whether the node is computed from others, and no leaf.
     pub fn is_computed(&self, id: NodeId) -> bool {
-        matches!(self.nodes[id].kind, Kind::Op(_) | Kind::Kernel(_) | Kind::Output(_))
+        matches!(self.nodes[id.0].kind, Kind::Op(_) | Kind::Kernel(_) | Kind::Output(_))
     }
 
     /// The node's kernel, in a program that has been lowered.
     pub fn kernel(&self, id: NodeId) -> Option<&dyn AnyKernel> {
-        match &self.nodes[id].kind {
+        match &self.nodes[id.0].kind {
             Kind::Kernel(kernel) => Some(kernel.as_ref()),
             _ => None,
         }
@@ -106,8 +118,9 @@ impl Dag {
 
     /// The node's operands, in order.
     pub fn operands(&self, id: NodeId) -> Operands {
-        let edges = self.nodes.edges_directed(id, Direction::Incoming);
-        let mut found: SmallVec<[(usize, NodeId); 4]> = edges.map(|e| (*e.weight(), e.source())).collect();
+        let edges = self.nodes.edges_directed(id.0, Direction::Incoming);
+        let mut found: SmallVec<[(usize, NodeId); 4]> =
+            edges.map(|e| (*e.weight(), NodeId(e.source()))).collect();
         found.sort_unstable();
         found.into_iter().map(|(_, operand)| operand).collect()
     }
@@ -119,14 +132,14 @@ impl Dag {
 
     /// For a node that only re-reads its operand: the operand, and how far apart in it neighbours along each
     /// axis of the node lie.
-    pub fn view(&self, id: NodeId) -> Option<(NodeId, SmallVec<[usize; 6]>)> {
+    pub fn view(&self, id: NodeId) -> Option<(NodeId, Vec<usize>)> {
         let source = *self.operands(id).first()?;
         Some((source, self.kernel(id)?.strides(&self.node(source).ty)?))
     }
 
     /// For a further output of its operand's kernel: its number, from 1 on.
     pub fn output_number(&self, id: NodeId) -> Option<usize> {
-        if let Kind::Output(number) = self.nodes[id].kind { Some(number) } else { None }
+        if let Kind::Output(number) = self.nodes[id.0].kind { Some(number) } else { None }
     }
 
     /// The node whose kernel makes this one's value: itself, unless it is a further output of another.
@@ -146,7 +159,7 @@ impl Dag {
 
     /// The nodes that read this one, one entry for each operand position.
     pub fn consumers(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        self.nodes.neighbors_directed(id, Direction::Outgoing)
+        self.nodes.neighbors_directed(id.0, Direction::Outgoing).map(NodeId)
     }
 
     /// How many nodes there are.
@@ -161,11 +174,11 @@ impl Dag {
 
     /// All nodes in topological order.
     pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
-        (0..self.len()).map(NodeIndex::new)
+        (0..self.len()).map(NodeId::new)
     }
 
-    /// The underlying `petgraph` graph.
-    pub fn petgraph(&self) -> &DiGraph<Node, usize, u32> {
+    /// The graph that draws itself.
+    pub(super) fn petgraph(&self) -> &DiGraph<Node, usize, u32> {
         &self.nodes
     }
 }

@@ -4,9 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
-
-use super::op::{AnyOp, Call, Precision, TensorType};
+use super::op::{AnyOp, Call, OutputSlot, Precision, TensorType};
 use dagrad_kernels::elementwise::Function;
 
 /// One way to compute something: what is scheduled, fused, placed in memory and run. It has no gradient rule, because
@@ -16,7 +14,7 @@ pub trait Kernel: fmt::Debug + PartialEq + Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// What it makes of its operands: the output, and further outputs that somebody may read.
-    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]>;
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType>;
 
     /// Computes the output, and of the further ones those that somebody reads. It writes every element and allocates
     /// nothing.
@@ -61,7 +59,7 @@ pub trait Kernel: fmt::Debug + PartialEq + Send + Sync + 'static {
 
     /// For a kernel that only re-reads its operand: how far apart in the operand neighbours along each axis of the output
     /// lie.
-    fn strides(&self, _operand: &TensorType) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, _operand: &TensorType) -> Option<Vec<usize>> {
         None
     }
 
@@ -76,13 +74,20 @@ pub trait Kernel: fmt::Debug + PartialEq + Send + Sync + 'static {
     }
 }
 
+impl<'a, T> Call<'a, T> {
+    /// Takes where a kernel's further outputs go, in order.
+    pub fn further_outputs(&mut self) -> impl Iterator<Item = OutputSlot<'a, T>> + '_ {
+        self.further_outputs.drain(..)
+    }
+}
+
 /// How a kernel reads and writes samples, which lie along axis 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchSplit {
     /// How many samples there are.
     pub samples: usize,
     /// Which operands hold the samples; the others are read as a whole for each of them.
-    pub operands: SmallVec<[bool; 8]>,
+    pub operands: Vec<bool>,
     /// How many samples make one row of the output (the last row may be made of fewer): 1 unless it sums.
     pub samples_per_row: usize,
 }
@@ -119,9 +124,9 @@ impl Kernel for Definition {
         self.0.name()
     }
 
-    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
         let output = self.0.infer(operands);
-        smallvec![output.unwrap_or_else(|problem| unreachable!("lowering keeps shapes: {problem:?}"))]
+        vec![output.unwrap_or_else(|problem| unreachable!("lowering keeps shapes: {problem:?}"))]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {
@@ -148,7 +153,7 @@ impl Kernel for Definition {
         self.0.elementwise()
     }
 
-    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> {
         self.0.strides(operand)
     }
 
@@ -167,7 +172,7 @@ pub trait AnyKernel: fmt::Debug + Send + Sync + 'static {
     fn as_any(&self) -> &dyn Any;
     fn same(&self, other: &dyn AnyKernel) -> bool;
     fn name(&self) -> &'static str;
-    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]>;
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType>;
     fn run_f32(&self, call: Call<'_, f32>);
     fn run_f64(&self, call: Call<'_, f64>);
     fn attributes(&self) -> String;
@@ -177,7 +182,7 @@ pub trait AnyKernel: fmt::Debug + Send + Sync + 'static {
     fn runs_in_place(&self, position: usize, output: usize) -> bool;
     fn fuse(&self, consumer: &Consumer<'_>) -> Option<Arc<dyn AnyKernel>>;
     fn elementwise(&self) -> Option<Function>;
-    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>>;
+    fn strides(&self, operand: &TensorType) -> Option<Vec<usize>>;
     fn constant(&self) -> Option<f64>;
     fn is_alias(&self) -> bool;
 }
@@ -187,7 +192,7 @@ impl<K: Kernel> AnyKernel for K {
     fn as_any(&self) -> &dyn Any { self }
     fn same(&self, other: &dyn AnyKernel) -> bool { other.as_any().downcast_ref::<K>() == Some(self) }
     fn name(&self) -> &'static str { Kernel::name(self) }
-    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> { Kernel::outputs(self, operands) }
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> { Kernel::outputs(self, operands) }
     fn run_f32(&self, call: Call<'_, f32>) { Kernel::run(self, call) }
     fn run_f64(&self, call: Call<'_, f64>) { Kernel::run(self, call) }
     fn attributes(&self) -> String { Kernel::attributes(self) }
@@ -197,7 +202,7 @@ impl<K: Kernel> AnyKernel for K {
     fn runs_in_place(&self, position: usize, output: usize) -> bool { Kernel::runs_in_place(self, position, output) }
     fn fuse(&self, consumer: &Consumer<'_>) -> Option<Arc<dyn AnyKernel>> { Kernel::fuse(self, consumer) }
     fn elementwise(&self) -> Option<Function> { Kernel::elementwise(self) }
-    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>> { Kernel::strides(self, operand) }
+    fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> { Kernel::strides(self, operand) }
     fn constant(&self) -> Option<f64> { Kernel::constant(self) }
     fn is_alias(&self) -> bool { Kernel::is_alias(self) }
 }

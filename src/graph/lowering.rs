@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::kernel::{AnyKernel, Definition};
 use super::op::{Op, TensorType};
 
@@ -35,7 +33,7 @@ pub struct Lowered {
     /// The kernel.
     pub kernel: Arc<dyn AnyKernel>,
     /// Its operands: which of the operation's each is, and in which layout.
-    pub operands: SmallVec<[(usize, OperandLayout); 4]>,
+    pub operands: Vec<(usize, OperandLayout)>,
     /// Which of its outputs is the operation's result.
     pub output: usize,
     /// In which layout that is.
@@ -68,7 +66,7 @@ impl Lowered {
     pub fn on_nhwc(op: impl Op, operands: &[&TensorType]) -> Option<Self> {
         let layout =
             |ty: &&TensorType| if ty.shape.len() == 4 { OperandLayout::Nhwc } else { OperandLayout::Keep };
-        let layouts: SmallVec<[OperandLayout; 4]> = operands.iter().map(layout).collect();
+        let layouts: Vec<OperandLayout> = operands.iter().map(layout).collect();
         let has_image = operands.iter().any(|ty| ty.shape.len() == 4);
         has_image.then(|| Self::new(Arc::new(Definition(Arc::new(op))), layouts))
     }

@@ -1,17 +1,23 @@
 //! Recording: operations, the graph they append themselves to, and the handles that users hold.
 
 pub(crate) mod checkpoint;
-pub mod dag;
+pub(crate) mod dag;
 mod indices;
 mod init;
-pub mod kernel;
-pub mod lowering;
-pub mod op;
+pub(crate) mod kernel;
+pub(crate) mod lowering;
+pub(crate) mod op;
 mod recorder;
 mod show;
 mod var;
 
+pub use dag::NodeId;
 pub use init::Init;
-pub use op::{Call, Dtype, Gradient, Op, Operand, OutputSlot, Precision, TensorType, VjpInputs};
+pub use kernel::{AnyKernel, BatchSplit, Consumer, Definition, Kernel};
+pub use lowering::{Algorithm, Lowered, OperandLayout, Target};
+pub use op::{
+    AnyOp, Call, Dtype, Gradient, NodeRef, Op, Operand, OutputSlot, Precision, Random, Rewrite, TensorType,
+    VjpInputs,
+};
 pub use recorder::{Graph, Layer, Mode, Update};
 pub use var::Var;

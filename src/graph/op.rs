@@ -105,7 +105,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
 
     /// For an operation that only re-reads its operand: how far apart in the operand neighbours along each
     /// axis of the output lie.
-    fn strides(&self, _operand: &TensorType) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, _operand: &TensorType) -> Option<Vec<usize>> {
         None
     }
 
@@ -164,7 +164,7 @@ pub enum Gradient<'g> {
 /// Where a gradient rule is applied.
 pub struct VjpInputs<'g> {
     /// The operands, in order.
-    pub operands: SmallVec<[Var<'g>; 4]>,
+    pub operands: Vec<Var<'g>>,
     /// The operation's result.
     pub output: Var<'g>,
     /// The gradient of the final result with respect to `output`; it has `output`'s shape.
@@ -174,13 +174,13 @@ pub struct VjpInputs<'g> {
 /// What a kernel receives.
 pub struct Call<'a, T> {
     /// The operands, in order.
-    pub operands: SmallVec<[Operand<'a, T>; 8]>,
+    pub(crate) operands: SmallVec<[Operand<'a, T>; 8]>,
     /// Where to write real numbers. Its content is undefined before (but see [`Operand::InPlace`]).
     pub output: &'a mut [T],
     /// Where to write instead if the result is of [`Dtype::Index`].
     pub indices: &'a mut [u32],
     /// Where to write a kernel's further outputs; an operation has none.
-    pub further_outputs: SmallVec<[OutputSlot<'a, T>; 4]>,
+    pub(crate) further_outputs: SmallVec<[OutputSlot<'a, T>; 4]>,
     /// The output's shape.
     pub shape: &'a Shape,
     /// As many numbers as [`Op::scratch`] asked for, undefined before.
@@ -235,6 +235,11 @@ pub enum Operand<'a, T> {
 }
 
 impl<'a, T> Call<'a, T> {
+    /// The operands, in order.
+    pub fn operands(&self) -> &[Operand<'a, T>] {
+        &self.operands
+    }
+
     /// The real numbers of operand `position`.
     pub fn real(&self, position: usize) -> &'a [T] {
         match self.operands[position] {
@@ -288,7 +293,7 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize;
     fn window(&self) -> Option<Window>;
     fn elementwise(&self) -> Option<Function>;
-    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>>;
+    fn strides(&self, operand: &TensorType) -> Option<Vec<usize>>;
     fn constant(&self) -> Option<f64>;
     fn is_alias(&self) -> bool;
     fn index_limit(&self, operands: &[&TensorType]) -> Option<usize>;
@@ -314,7 +319,7 @@ impl<O: Op> AnyOp for O {
     fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize { Op::macs(self, operands, output) }
     fn window(&self) -> Option<Window> { Op::window(self) }
     fn elementwise(&self) -> Option<Function> { Op::elementwise(self) }
-    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>> { Op::strides(self, operand) }
+    fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> { Op::strides(self, operand) }
     fn constant(&self) -> Option<f64> { Op::constant(self) }
     fn is_alias(&self) -> bool { Op::is_alias(self) }
     fn index_limit(&self, operands: &[&TensorType]) -> Option<usize> { Op::index_limit(self, operands) }
@@ -357,12 +362,17 @@ impl Precision for f64 {
 #[derive(Clone, Copy)]
 pub struct NodeRef<'a> {
     /// The graph.
-    pub dag: &'a Dag,
+    pub(crate) dag: &'a Dag,
     /// The node.
-    pub id: NodeId,
+    pub(crate) id: NodeId,
 }
 
 impl<'a> NodeRef<'a> {
+    /// The node's number, to name it in a [`Rewrite`].
+    pub fn id(self) -> NodeId {
+        self.id
+    }
+
     /// Operand `position` of this node.
     pub fn operand(self, position: usize) -> NodeRef<'a> {
         NodeRef { id: self.dag.operand(self.id, position), ..self }
@@ -379,8 +389,8 @@ impl<'a> NodeRef<'a> {
     }
 
     /// What is known of the node's operands.
-    pub fn operand_types(self) -> SmallVec<[&'a TensorType; 4]> {
-        self.dag.operand_types(self.id)
+    pub fn operand_types(self) -> Vec<&'a TensorType> {
+        self.dag.operand_types(self.id).into_vec()
     }
 
     /// What is known of the node's value.
@@ -394,13 +404,13 @@ pub enum Rewrite {
     /// A node that already exists.
     Node(NodeId),
     /// A new operation.
-    Op(Arc<dyn AnyOp>, SmallVec<[Box<Rewrite>; 2]>),
+    Op(Arc<dyn AnyOp>, Vec<Rewrite>),
 }
 
 impl Rewrite {
     /// A new operation on existing nodes or further new operations.
     pub fn op(op: impl Op, operands: impl IntoIterator<Item = Rewrite>) -> Self {
-        Self::Op(Arc::new(op), operands.into_iter().map(Box::new).collect())
+        Self::Op(Arc::new(op), operands.into_iter().collect())
     }
 
     /// A new operation on nodes that already exist.

@@ -242,8 +242,18 @@ impl Graph {
         }
     }
 
+    /// How many values are recorded.
+    pub fn len(&self) -> usize {
+        self.dag().len()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The recorded nodes.
-    pub fn dag(&self) -> Ref<'_, Dag> {
+    pub(crate) fn dag(&self) -> Ref<'_, Dag> {
         self.dag.borrow()
     }
 

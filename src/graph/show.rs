@@ -3,6 +3,7 @@
 use std::fmt;
 
 use petgraph::dot::{Config, Dot};
+use petgraph::graph::NodeIndex;
 
 use super::dag::{Dag, Kind, Node, NodeId};
 use super::recorder::Graph;
@@ -83,7 +84,7 @@ impl Graph {
             (_, Some(_)) => "mistyrose",
             (_, None) => "white",
         };
-        let node_attributes = |_: &_, (id, node): (NodeId, &Node)| {
+        let node_attributes = |_: &_, (id, node): (NodeIndex<u32>, &Node)| {
             let named = match (&node.kind, &node.label) {
                 (Kind::Op(_), Some(label)) => format!(" as {label:?}"),
                 _ => String::new(),

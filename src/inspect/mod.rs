@@ -17,5 +17,7 @@ pub(crate) use field::{Dependence, dependences};
 pub use field::{ReceptiveField, receptive_field};
 pub use profile::{Family, Phase, Profile, StepProfile};
 pub use summary::{Layer, Origin, Summary};
+
+pub use crate::run::KernelCall;
 #[cfg(feature = "viz")]
 pub(crate) use table::grouped;

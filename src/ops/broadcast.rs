@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
-
 use super::example::{Example, normal, positive};
 use super::fill::Fill;
 use super::max_pool2d::Put;
@@ -57,7 +55,7 @@ impl Op for Broadcast {
         &["x"]
     }
 
-    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> {
         Some(strides(&operand.shape, &self.shape))
     }
 
@@ -68,7 +66,7 @@ impl Op for Broadcast {
 }
 
 /// Where in an operand of shape `from` the neighbours along each axis of `to` lie: axes that repeat stay.
-fn strides(from: &Shape, to: &Shape) -> SmallVec<[usize; 6]> {
+fn strides(from: &Shape, to: &Shape) -> Vec<usize> {
     let own = walk::row_major(from);
     let new = to.len() - from.len();
     let stride = |axis: usize| if axis < new || from[axis - new] == 1 { 0 } else { own[axis - new] };
@@ -85,7 +83,7 @@ impl Broadcast {
 /// Sums over some axes, which disappear.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sum {
-    axes: SmallVec<[usize; 6]>,
+    axes: Vec<usize>,
 }
 
 impl Op for Sum {
@@ -131,8 +129,7 @@ impl Op for Sum {
         let moved = self.axes.iter().filter(|&&axis| axis > 0 || !over_batch).map(|&axis| [0, 3, 1, 2][axis]);
         let kernel = |axes| Arc::new(Definition(Arc::new(Sum { axes })));
         let lowered = Lowered::new(kernel(moved.collect()), [OperandLayout::Nhwc]);
-        let layout =
-            if over_batch { OperandLayout::Through(kernel(smallvec![0])) } else { OperandLayout::Keep };
+        let layout = if over_batch { OperandLayout::Through(kernel(vec![0])) } else { OperandLayout::Keep };
         Some(Lowered { layout, ..lowered })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::arithmetic::Arithmetic;
 use super::broadcast::Broadcast;
@@ -139,9 +139,9 @@ impl Kernel for MatmulKernel {
         "matmul"
     }
 
-    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
         let Gemm { m, n, .. } = self.product.gemm(operands);
-        smallvec![TensorType::real([m, n])]
+        vec![TensorType::real([m, n])]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {

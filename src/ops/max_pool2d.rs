@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
-
 use super::attributes::Pool2dOptions;
 use super::example::{Example, distinct};
 use crate::error::Problem;
@@ -154,13 +152,13 @@ impl Kernel for MaxPool {
         "max_pool2d"
     }
 
-    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
         let [batch, channels, height, width] = Layout::Nhwc.sizes(&operands[0].shape);
         let Ok([out_h, out_w]) = pooled_size(self.window, [height, width]) else {
             unreachable!("the shape rule has accepted the window")
         };
         let shape = Layout::Nhwc.shape([batch, channels, out_h, out_w]);
-        smallvec![TensorType::real(&shape), TensorType::index(&shape)]
+        vec![TensorType::real(&shape), TensorType::index(&shape)]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {

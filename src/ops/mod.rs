@@ -3,44 +3,47 @@
 //! A file holds everything about its family: the methods on [`Var`](crate::Var), the shape rule, the call of
 //! the kernel, the gradient rule in graph operations, and the examples from which its checks are made.
 
-pub mod activations;
-pub mod arithmetic;
+mod activations;
+mod arithmetic;
 mod attributes;
-pub mod avg_pool2d;
-pub mod batch_matmul;
-pub mod borders;
-pub mod broadcast;
-pub mod class_losses;
-pub mod concat;
-pub mod conv2d;
-pub mod cross_entropy;
-pub mod dropout;
-pub mod einsum;
+mod avg_pool2d;
+mod batch_matmul;
+mod borders;
+mod broadcast;
+mod class_losses;
+mod concat;
+mod conv2d;
+mod cross_entropy;
+mod dropout;
+mod einsum;
 pub mod example;
-pub mod extremum;
-pub mod fill;
-pub mod gather;
-pub mod im2col;
-pub mod losses;
-pub mod matmul;
-pub mod max_pool2d;
-pub mod pixel_shuffle;
-pub mod pointwise;
-pub mod relu;
-pub mod repeat;
-pub mod reshape;
-pub mod slice;
-pub mod softmax;
-pub mod statistics;
-pub mod stop_gradient;
-pub mod transpose;
-pub mod upsample;
+mod extremum;
+mod fill;
+mod gather;
+mod im2col;
+mod losses;
+mod matmul;
+mod max_pool2d;
+mod pixel_shuffle;
+mod pointwise;
+mod relu;
+mod repeat;
+mod reshape;
+mod slice;
+mod softmax;
+mod statistics;
+mod stop_gradient;
+mod transpose;
+mod upsample;
 
-pub use arithmetic::same_shape;
+pub use arithmetic::{Arithmetic, Other, same_shape};
 pub use attributes::{Conv2dOptions, Padding, Pool2dOptions};
 pub use class_losses::CrossEntropy;
 pub use example::Example;
+pub use im2col::{col2im, im2col};
 pub use losses::Reduction;
+pub use pointwise::Pointwise;
+pub use relu::{Gate, Relu};
 
 /// Calls `$with!` with the list of families. A name here is a new set of checks; a family without it is found by a test.
 #[doc(hidden)]

@@ -1,7 +1,5 @@
 //! Axes in another order.
 
-use smallvec::SmallVec;
-
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{NodeRef, Rewrite};
@@ -13,7 +11,7 @@ use dagrad_kernels::walk::{self, Walk};
 /// Axis i of the result is axis `axes[i]` of the operand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Permute {
-    axes: SmallVec<[usize; 6]>,
+    axes: Vec<usize>,
 }
 
 impl Op for Permute {
@@ -53,7 +51,7 @@ impl Op for Permute {
         format!("axes {:?}", &self.axes[..])
     }
 
-    fn strides(&self, operand: &TensorType) -> Option<SmallVec<[usize; 6]>> {
+    fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> {
         Some(self.strides_in(&operand.shape))
     }
 
@@ -75,7 +73,7 @@ impl Permute {
         self.axes[..] == [1, 0]
     }
 
-    fn strides_in(&self, operand: &Shape) -> SmallVec<[usize; 6]> {
+    fn strides_in(&self, operand: &Shape) -> Vec<usize> {
         let own = walk::row_major(operand);
         self.axes.iter().map(|&axis| own[axis]).collect()
     }

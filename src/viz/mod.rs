@@ -15,9 +15,7 @@ mod tiles;
 pub use image::{Image, read_image};
 pub(crate) use maps::filter_names;
 pub use maps::{FeatureMaps, feature_maps, filters};
-#[doc(hidden)]
-pub use report::memory_part;
-pub use report::{Report, Start};
+pub use report::{Report, Start, draw_memory};
 pub use saliency::{Occlusion, grad_cam, input_gradient, occlusion, overlay};
 pub use tensorboard::TensorBoard;
 pub use tiles::Tiles;

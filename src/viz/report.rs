@@ -16,7 +16,7 @@ use std::path::Path;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 #[doc(hidden)]
-pub use memory::memory_part;
+pub use memory::draw_memory;
 pub use network::Start;
 
 use super::tiles::write_file;

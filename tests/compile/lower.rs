@@ -10,8 +10,8 @@ fn transpositions(logits: impl for<'g> Fn(Var<'g>) -> Var<'g>, image: [usize; 4]
     let loss = (y * y).mean_all();
     let gradients = gradients(loss, &graph.parameters()).unwrap();
     let plan = Options::new().compile::<f32>(&graph, &gradients).unwrap();
-    let steps = plan.steps().iter().filter(|step| ["to_nchw", "to_nhwc"].contains(&step.kernel.name()));
-    steps.map(|step| format!("{} {}", step.kernel.name(), step.output().ty)).collect()
+    let steps = plan.steps().iter().filter(|step| ["to_nchw", "to_nhwc"].contains(&step.name()));
+    steps.map(|step| format!("{} {}", step.name(), step.output().ty)).collect()
 }
 
 fn norm<'g>(x: Var<'g>, name: &str, filters: Filters) -> Var<'g> {

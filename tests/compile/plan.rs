@@ -74,7 +74,7 @@ fn a_plan_prints_its_parameters_inputs_steps_and_results() {
 
 /// How often the plan computes an operation of this name.
 fn count(plan: &Plan<f64>, name: &str) -> usize {
-    plan.steps().iter().filter(|step| step.kernel.name() == name).count()
+    plan.steps().iter().filter(|step| step.name() == name).count()
 }
 
 #[test]
@@ -191,11 +191,11 @@ fn a_pooling_is_taken_into_the_convolution_with_its_positions() {
     let plan = Plan::<f64>::compile(&graph, &[loss, gradient[0]]).unwrap();
     assert_mentions(&plan.to_string(), &["relu, max_pool2d 2×2) : [2, 2, 3, 3]"]);
     assert_eq!(count(&plan, "max_pool2d_argmax"), 0, "{plan}");
-    let conv = plan.steps().iter().find(|step| step.kernel.name() == "conv2d").unwrap();
+    let conv = plan.steps().iter().find(|step| step.name() == "conv2d").unwrap();
     assert_eq!(conv.outputs().count(), 2);
     // Without a gradient nobody asks where the maxima are.
     let plan = Plan::<f64>::compile(&graph, &[loss]).unwrap();
-    let conv = plan.steps().iter().find(|step| step.kernel.name() == "conv2d").unwrap();
+    let conv = plan.steps().iter().find(|step| step.name() == "conv2d").unwrap();
     assert_eq!(conv.outputs().count(), 1);
     // What somebody else reads is written, and pooled where it lies.
     let plan = Plan::<f64>::compile(&graph, &[loss, h]).unwrap();

@@ -132,7 +132,7 @@ fn listing(name: &str) -> Result<String> {
         "before" => Ok(text(only(about).without(about).program(&graph, &[value])?)),
         "after" => Ok(text(only(about).program(&graph, &[value])?)),
         "gradient" => {
-            let known = graph.dag().len();
+            let known = graph.len();
             tiny::parameter_gradients(value)?;
             Ok(text(&graph).split_inclusive('\n').skip(known).collect())
         }
@@ -184,7 +184,7 @@ fn recorded<'g>(name: &str, graph: &'g Graph) -> Var<'g> {
 
 /// What is left of a training step after each pass.
 fn table(graph: &Graph, loss: Var<'_>) -> Result<String> {
-    let mut table = format!("{:<10}{:>3} nodes\n", "recorded", graph.dag().len());
+    let mut table = format!("{:<10}{:>3} nodes\n", "recorded", graph.len());
     let names = Options::new().names();
     let passes = names.iter().position(|name| *name == "memory").unwrap_or(names.len());
     for (position, name) in names.iter().enumerate().take(passes) {
@@ -194,7 +194,9 @@ fn table(graph: &Graph, loss: Var<'_>) -> Result<String> {
         }
         let later = names[position + 1..passes].iter().filter(|later| !names[..=position].contains(later));
         let options = later.fold(Options::new(), |options, later| options.without(later));
-        table += &format!("{name:<10}{:>3} nodes\n", options.program(graph, &[loss])?.dag.len());
+        let program = options.program(graph, &[loss])?.to_string();
+        let nodes = program.lines().filter(|line| line.starts_with('%')).count();
+        table += &format!("{name:<10}{nodes:>3} nodes\n");
     }
     let (plain, plan) = (
         Options::new().without("memory").compile::<f32>(graph, &[loss])?,

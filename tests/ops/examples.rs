@@ -4,7 +4,7 @@ macro_rules! checks {
     ($($family:ident),*) => {$(
         #[test]
         fn $family() {
-            let examples = dagrad::ops::$family::examples();
+            let (_, examples) = find(stringify!($family));
             assert!(!examples.is_empty());
             for example in &examples {
                 if let Err(error) = dagrad::check::example(example) {
@@ -15,6 +15,10 @@ macro_rules! checks {
     )*};
 }
 dagrad::op_families!(checks);
+
+fn find(family: &str) -> (&'static str, Vec<dagrad::ops::Example>) {
+    dagrad::ops::families().into_iter().find(|(name, _)| *name == family).expect("a family of the list")
+}
 
 #[test]
 fn every_family_is_in_the_list() {

@@ -194,7 +194,7 @@ fn batch_norm<'g>(
     }
     let others: Vec<isize> = (0..x.shape().len() as isize).filter(|&axis| axis != 1).collect();
     let moved = |old: Var<'g>, new: Var<'g>| old * (1.0 - momentum) + new * momentum;
-    let name = format!("batch_norm{}", x.graph().dag().len());
+    let name = format!("batch_norm{}", x.graph().len());
     let normalised = nn::batch_norm(x, &name, nn::BatchNorm { epsilon: eps, momentum, affine: false });
     let y = scale_and_shift(normalised, &affine, &channels);
     [y, moved(mean, x.mean(&others)), moved(variance, x.variance(&others, 1))]

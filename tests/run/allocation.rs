@@ -100,7 +100,7 @@ fn requests_of_crowded_steps(threads: usize, steps: usize) -> usize {
         })
         .collect();
     let plan = Plan::<f32>::compile(&graph, &wanted).unwrap();
-    assert!(plan.steps().iter().any(|step| step.operands.len() == 8), "{plan}");
+    assert!(plan.steps().iter().any(|step| step.operands().len() == 8), "{plan}");
     assert!(plan.steps().iter().any(|step| step.outputs().count() == 4), "{plan}");
     let (mut store, mut workspace) = (Store::new(0), Workspace::new(threads).unwrap());
     let value = ndarray::Array2::<f32>::ones((40, 3));

@@ -1,7 +1,7 @@
 //! The chart of a plan's memory: which values live where, and for how long.
 
 use dagrad::nn::{Filters, conv2d};
-use dagrad::viz::memory_part;
+use dagrad::viz::draw_memory;
 use dagrad::{Graph, Plan};
 
 /// A value in the chart, as its note describes it.
@@ -18,7 +18,7 @@ struct Buffer {
 
 /// The values of a plan's chart: `label: 96 bytes from byte 0 on, steps 1 to 3`.
 fn buffers(plan: &Plan<f32>) -> Vec<Buffer> {
-    let page = memory_part(plan).into_string();
+    let page = draw_memory(plan);
     let notes = page.split("class=\"buffer\"").skip(1).map(|rect| {
         let note = rect.split_once("<title>").unwrap().1.split_once("</title>").unwrap().0;
         note.replace('\u{202f}', "")
@@ -47,7 +47,7 @@ fn a_value_lives_from_the_step_that_makes_it_to_the_last_that_reads_it() {
     let found = buffers(&plan);
     let input = &found[0];
     let last_reader =
-        plan.steps().iter().rposition(|step| step.operands.iter().any(|o| o.ty.shape == [4, 6].into()));
+        plan.steps().iter().rposition(|step| step.operands().iter().any(|o| o.ty.shape == [4, 6].into()));
     assert_eq!(
         (input.label.as_str(), input.bytes, input.first, Some(input.last)),
         ("input x", 96, 0, last_reader)

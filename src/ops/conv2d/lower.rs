@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::{Conv2d, Factor};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
@@ -118,7 +118,7 @@ impl Kernel for ConvKernel {
         }
     }
 
-    fn outputs(&self, operands: &[&TensorType]) -> SmallVec<[TensorType; 1]> {
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
         let Convolution { groups, channels, image, output, window, .. } = self.sizes;
         let filters = groups * self.sizes.filters;
         let batch = |position: usize| operands[position].shape[0];
@@ -127,7 +127,7 @@ impl Kernel for ConvKernel {
             Part::AdjointWeights => TensorType::real([self.prepared(true)]),
             Part::Output if self.pool => {
                 let maxima = [batch(0), output[0] / 2, output[1] / 2, filters];
-                return smallvec![TensorType::real(maxima), TensorType::index(maxima)];
+                return vec![TensorType::real(maxima), TensorType::index(maxima)];
             }
             Part::Output => TensorType::real([batch(0), output[0], output[1], filters]),
             Part::Image => TensorType::real([batch(1), image[0], image[1], groups * channels]),
@@ -140,7 +140,7 @@ impl Kernel for ConvKernel {
             ]),
             Part::Weight { .. } => TensorType::real([filters, channels, window.kernel[0], window.kernel[1]]),
         };
-        smallvec![output]
+        vec![output]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) {

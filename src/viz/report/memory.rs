@@ -22,8 +22,13 @@ struct Buffer {
     last: usize,
 }
 
+/// A plan's memory as a part of an HTML page: where values lie, and for how long.
+pub fn draw_memory<T: Real>(plan: &Plan<T>) -> String {
+    memory_part(plan).into_string()
+}
+
 /// The part of a page that shows where values lie, and for how long.
-pub fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
+pub(super) fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
     let (steps, arena) = (plan.steps().len().max(1), plan.arena_bytes());
     let own = plan.groups().iter().map(|group| group.local).max().unwrap_or(0);
     let x = |step: usize| SIZE.0 * step as f64 / steps as f64;

@@ -154,9 +154,7 @@ fn statistics_refuse_what_does_not_fit() {
 
 #[test]
 fn operations_that_users_record_themselves_refuse_a_wrong_number_of_operands() {
-    use dagrad::ops::arithmetic::Arithmetic;
-    use dagrad::ops::pointwise::Pointwise;
-    use dagrad::ops::relu::{Gate, Relu};
+    use dagrad::ops::{Arithmetic, Gate, Pointwise, Relu};
     misuses! { g,
         "a sum of one": g.record(Arithmetic::Add, &[rows(g)]) => "add at";
         "a product of three": { let x = rows(g); g.record(Arithmetic::Multiply, &[x, x, x]) }
