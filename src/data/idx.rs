@@ -134,11 +134,9 @@ pub(super) fn assemble(mut images: Stream, mut labels: Stream, classes: usize) -
         return Err(images.error(message));
     }
     if let Some((sample, label)) = stray_label(bytes.iter().copied().map(u32::from), classes) {
-        let location = labels.location(header_len(1) + sample as u64);
-        let message = format!(
-            "sample {sample} has label {label} at {location}, but the classes are 0 to {}",
-            classes - 1
-        );
+        let byte = labels.location(header_len(1) + sample as u64);
+        let message =
+            format!("sample {sample} has label {label} at {byte}, but the classes are 0 to {}", classes - 1);
         return Err(labels.error(message));
     }
     let (pixels, _) = pixels.into_raw_vec_and_offset();

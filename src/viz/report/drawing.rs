@@ -141,9 +141,8 @@ impl Node {
             _ => node.source(),
         };
         // The receptive field of an index is not shown: it is that of whatever looks up the maximum.
-        let is_index = node.ty.dtype == Dtype::Index;
-        let dependence =
-            if is_index && dependence.field().is_some() { Dependence::Unknown } else { dependence };
+        let is_shown = node.ty.dtype != Dtype::Index || dependence.field().is_none();
+        let dependence = if is_shown { dependence } else { Dependence::Unknown };
         Self { class, name, ty: node.ty.clone(), facts: facts(dag, id), dependence }
     }
 

@@ -93,8 +93,7 @@ fn filters_part<N: Network>(start: &Start, model: &Model<N>) -> Result<Markup> {
         Ok((tiles.data_url()?, width))
     };
     let shown = [("before training", show(before)?), ("after training", show(&after)?)];
-    let about =
-        format!("{name}, the first filters: each from black, its least weight, to white, its greatest.");
+    let about = format!("{name}, the first filters, each from black (least weight) to white (greatest).");
     Ok(part(
         "Filters",
         &about,
@@ -140,14 +139,10 @@ fn maps_part<N: Network>(model: &mut Model<N>, image: &Array4<f32>) -> Result<Ma
 }
 
 /// Saliency, in three ways.
-fn saliency_part<N: Network>(
-    model: &mut Model<N>,
-    test: &Dataset,
-    predictions: &Predictions,
-) -> Result<Markup> {
-    let samples: Vec<usize> = (0..test.len().min(3)).chain(predictions.worst().into_iter().take(3)).collect();
+fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, all: &Predictions) -> Result<Markup> {
+    let samples: Vec<usize> = (0..test.len().min(3)).chain(all.worst().into_iter().take(3)).collect();
     let (images, _) = test.batch(&samples)?;
-    let classes = Array1::from_iter(samples.iter().map(|&sample| predictions.predicted(sample) as u32));
+    let classes = Array1::from_iter(samples.iter().map(|&sample| all.predicted(sample) as u32));
     // As many positions for a large image as for a small one: a quarter of it is covered at a time.
     let side = images.dim().2.max(images.dim().3);
     let cover = Occlusion { patch: side.div_ceil(4), stride: side.div_ceil(14), value: 0.0 };
