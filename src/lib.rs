@@ -122,6 +122,7 @@ pub use train::Trainer;
 /// What an operation or a kernel of your own meets of the kernels' crate.
 pub mod kernels {
     pub use dagrad_kernels::elementwise::Function;
+    pub use dagrad_kernels::simd::Isa;
     pub use dagrad_kernels::window::{Remainder, Window};
     pub use dagrad_kernels::workers::Workers;
 }

@@ -18,14 +18,17 @@ pub trait Real:
 
     /// A register of this type on a 64-bit ARM.
     #[cfg(target_arch = "aarch64")]
+    #[doc(hidden)]
     type Neon: Vector<Self>;
 
     /// A register of this type on a machine with AVX-512; double precision does with half of it.
     #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
     type Avx512: Vector<Self>;
 
     /// A register of this type on a machine with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
     type Avx2: Vector<Self>;
 
     /// The nearest number of this type.

@@ -46,7 +46,7 @@ impl Program {
     ///
     /// # Errors
     /// The first misuse recorded, or an output of another graph.
-    pub fn from_graph(graph: &Graph, outputs: &[Var<'_>], updates: &[Update]) -> Result<Self> {
+    pub(crate) fn from_graph(graph: &Graph, outputs: &[Var<'_>], updates: &[Update]) -> Result<Self> {
         graph.check()?;
         if let Some(stranger) = outputs.iter().find(|output| !output.belongs_to(graph)) {
             let problem = Problem::new(format!("output {} belongs to another graph", stranger.name()));
@@ -102,12 +102,12 @@ impl Program {
     }
 
     /// All values that a run must compute.
-    pub fn roots(&self) -> impl Iterator<Item = NodeId> + '_ {
+    pub(crate) fn roots(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.outputs.iter().copied().chain(self.updates.iter().map(|&(_, value)| value))
     }
 
     /// How many readers each node has, results counted.
-    pub fn use_counts(&self) -> Vec<usize> {
+    pub(crate) fn use_counts(&self) -> Vec<usize> {
         let mut uses: Vec<usize> = self.dag.ids().map(|id| self.dag.consumers(id).count()).collect();
         self.roots().for_each(|root| uses[root.index()] += 1);
         uses
@@ -115,7 +115,7 @@ impl Program {
 
     /// Rebuilds the program node by node in order. `make` is given the new graph, the old node and its new
     /// operands, and says which node of the new graph replaces it (`None`: nobody asks for it).
-    pub fn rebuild(
+    pub(crate) fn rebuild(
         &self,
         mut make: impl FnMut(&mut Dag, NodeId, Option<Operands>) -> Option<NodeId>,
     ) -> Program {
@@ -129,7 +129,7 @@ impl Program {
     }
 
     /// The program on other nodes; `find` knows which of them replaces an old one.
-    pub fn moved(&self, dag: Dag, mut find: impl FnMut(NodeId) -> NodeId) -> Program {
+    pub(crate) fn moved(&self, dag: Dag, mut find: impl FnMut(NodeId) -> NodeId) -> Program {
         Program {
             dag,
             outputs: self.outputs.iter().map(|&id| find(id)).collect(),
@@ -143,7 +143,7 @@ impl Program {
     }
 
     /// The same nodes in another order, in which operands still come before their readers.
-    pub fn in_order(&self, order: &[NodeId]) -> Program {
+    pub(crate) fn in_order(&self, order: &[NodeId]) -> Program {
         let mut dag = Dag::default();
         let mut new_id = vec![NodeId::new(0); self.dag.len()];
         for &id in order {

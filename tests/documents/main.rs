@@ -7,4 +7,5 @@ mod commands;
 mod common;
 mod floors;
 mod listings;
+mod public;
 mod table;
