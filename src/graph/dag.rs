@@ -167,11 +167,6 @@ impl Dag {
         self.nodes.node_count()
     }
 
-    /// Whether there is no node.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// All nodes in topological order.
     pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
         (0..self.len()).map(NodeId::new)
