@@ -1,7 +1,8 @@
 //! Lowering: each operation gets its kernel, and images lie NHWC from the first kernel that wants them so.
 
 use dagrad::nn::{self, AlexNet, BatchNorm, Filters, LeNet5, Network, ResNet};
-use dagrad::{Conv2dOptions, Graph, Init, Options, Var, gradients};
+use dagrad::{Conv2dOptions, Feed, Graph, Init, Options, Store, Var, Workspace, gradients};
+use ndarray::ArrayD;
 
 /// The steps of the plan of a training step that bring images into another layout.
 fn transpositions(logits: impl for<'g> Fn(Var<'g>) -> Var<'g>, image: [usize; 4]) -> Vec<String> {
@@ -69,4 +70,45 @@ fn without_lowering_every_operation_is_done_by_its_definition() {
     let listing = plan.to_string();
     assert!(!listing.contains("nhwc") && !listing.contains("direct"), "{listing}");
     assert!(listing.contains("max_pool2d_take"), "{listing}");
+}
+
+/// The loss and the gradients of one training step, in double precision.
+fn training_step(
+    logits: impl for<'g> Fn(Var<'g>) -> Var<'g>,
+    image: [usize; 4],
+    options: Options,
+    threads: usize,
+) -> Vec<ArrayD<f64>> {
+    let graph = Graph::new();
+    let y = logits(graph.input("image", image));
+    let loss = (y * y).mean_all();
+    let mut wanted = vec![loss];
+    wanted.extend(gradients(loss, &graph.parameters()).unwrap());
+    let plan = options.compile::<f64>(&graph, &wanted).unwrap();
+    let (mut store, mut workspace) = (Store::new(5), Workspace::new(threads).unwrap());
+    let pixels = ArrayD::from_shape_fn(&image[..], |at| {
+        (at[0] * 7 + at[1] * 5 + at[2] * 3 + at[3] * at[2]) as f64 % 11.0 / 5.0 - 1.0
+    });
+    let found = plan.run(&mut store, &mut workspace, &[Feed::new("image", &pixels)]).unwrap();
+    (0..found.len()).map(|number| found.at(number).unwrap().to_owned()).collect()
+}
+
+/// Kernels compute what the operations are defined to be, in whole networks. Small enough for tools that watch every
+/// access to memory.
+#[test]
+fn a_training_step_is_that_of_the_definitions() {
+    fn check(logits: impl for<'g> Fn(Var<'g>) -> Var<'g>, image: [usize; 4]) {
+        let once = training_step(&logits, image, Options::new(), 1);
+        assert_eq!(once, training_step(&logits, image, Options::new(), 3), "bits of 1 and 3 threads");
+        let defined = training_step(&logits, image, Options::new().without("lower"), 1);
+        assert_eq!(once.len(), defined.len());
+        for (number, (found, expected)) in once.iter().zip(&defined).enumerate() {
+            let scale = expected.iter().fold(1e-6_f64, |largest, value| largest.max(value.abs()));
+            let error = (found - expected).mapv(f64::abs).into_iter().fold(0.0, f64::max) / scale;
+            assert!(error < 1e-9, "result {number} is off by {error}");
+        }
+    }
+    check(|x| LeNet5::default().logits(x), [3, 1, 32, 32]);
+    check(u_net, [3, 3, 12, 12]);
+    check(|x| nn::linear(nn::residual_block(x, "block", 16, 2).mean(&[2, 3]), "classes", 5), [3, 8, 9, 10]);
 }
