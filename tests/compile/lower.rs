@@ -1,7 +1,9 @@
 //! Lowering: each operation gets its kernel, and images lie NHWC from the first kernel that wants them so.
 
 use dagrad::nn::{self, AlexNet, BatchNorm, Filters, LeNet5, Network, ResNet};
-use dagrad::{Conv2dOptions, Feed, Graph, Init, Options, Precision, Store, Var, Workspace, gradients};
+use dagrad::{
+    Algorithm, Conv2dOptions, Feed, Graph, Init, Options, Precision, Store, Var, Workspace, gradients,
+};
 use ndarray::ArrayD;
 
 /// The steps of the plan of a training step that bring images into another layout.
@@ -98,15 +100,19 @@ fn training_step<T: Precision>(
 #[test]
 fn a_training_step_is_that_of_the_definitions() {
     fn check<T: Precision>(logits: impl for<'g> Fn(Var<'g>) -> Var<'g>, image: [usize; 4], tolerance: f64) {
-        let once = training_step::<T>(&logits, image, Options::new(), 1);
-        assert_eq!(once, training_step(&logits, image, Options::new(), 3), "bits of 1 and 3 threads");
         let defined = training_step::<T>(&logits, image, Options::new().without("lower"), 1);
-        assert_eq!(once.len(), defined.len());
-        for (number, (found, expected)) in once.iter().zip(&defined).enumerate() {
-            let [found, expected] = [found, expected].map(|array| array.mapv(T::into_f64));
-            let scale = expected.iter().fold(1e-3_f64, |largest, value| largest.max(value.abs()));
-            let error = (found - expected).mapv(f64::abs).into_iter().fold(0.0, f64::max) / scale;
-            assert!(error < tolerance, "result {number} is off by {error}");
+        for algorithm in [Algorithm::Auto, Algorithm::Winograd] {
+            let [once, again] = [1, 3].map(|threads| {
+                training_step::<T>(&logits, image, Options::new().convolution(algorithm), threads)
+            });
+            assert_eq!(once, again, "bits of 1 and 3 threads");
+            assert_eq!(once.len(), defined.len());
+            for (number, (found, expected)) in once.iter().zip(&defined).enumerate() {
+                let [found, expected] = [found, expected].map(|array| array.mapv(T::into_f64));
+                let scale = expected.iter().fold(1e-3_f64, |largest, value| largest.max(value.abs()));
+                let error = (found - expected).mapv(f64::abs).into_iter().fold(0.0, f64::max) / scale;
+                assert!(error < tolerance, "result {number} of {algorithm:?} is off by {error}");
+            }
         }
     }
     fn both(logits: impl for<'g> Fn(Var<'g>) -> Var<'g>, image: [usize; 4]) {
