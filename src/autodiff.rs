@@ -175,7 +175,7 @@ pub fn jvp<'g>(ys: &[Var<'g>], xs: &[(Var<'g>, Var<'g>)]) -> Result<Vec<Option<V
 }
 
 /// Hessian-vector products of the single number `y`: for each of the given pairs `(x, v)`, Σ ∂²y/∂x∂x' · v' over all
-/// pairs `(x', v')`, of x's shape. Costs two gradients, and no matrix is ever there. Zero where the gradient is constant.
+/// pairs `(x', v')`, of x's shape. It costs two gradients and stores no matrix. Zero where the gradient is constant.
 ///
 /// # Errors
 /// As [`gradients`]; a v whose shape is not its x's.

@@ -1,4 +1,4 @@
-//! Gaps: which parts of a piece of memory are free while it is laid out.
+//! A free list: which parts of an arena are free while memory is planned.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ pub(super) fn too_large() -> Error {
     Error::Memory { bytes: usize::MAX, what: "the plan's arena" }
 }
 
-/// The gaps of the arena while it is laid out.
+/// The gaps of an arena while memory is planned.
 #[derive(Default)]
 pub(super) struct FreeList {
     /// `(size, offset)` of each gap: the first that is large enough is the smallest.

@@ -1,4 +1,4 @@
-//! Joins chains of elementwise functions into single steps, which read broadcast and transposed arrays
+//! Elementwise fusion: a chain of elementwise functions becomes one step, which reads broadcast and transposed arrays
 //! where they lie.
 
 use std::sync::Arc;
@@ -93,7 +93,7 @@ pub struct Fused {
     /// How each operand is read.
     reads: Vec<Option<Walk>>,
     program: elementwise::Program,
-    /// Which operands are read sample by sample, if the chain can be done so.
+    /// Which operands are read sample by sample, if batch tiling can take the chain.
     split: Option<Vec<bool>>,
     /// What is known of each result, and how many there are.
     ty: TensorType,

@@ -1,6 +1,6 @@
-//! Joins elementwise steps of which one reads what another makes: one walk over memory then yields all their results.
+//! Multi-output fusion: elementwise steps that read each other's results become one step with several outputs.
 //!
-//! What nobody else reads is never written. An optimizer's averages and the parameter that they move are such steps.
+//! A value that nobody else reads is never written. An optimizer's averages and its parameter are such steps.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use dagrad_kernels::elementwise::MAX_RESULTS;
 use dagrad_kernels::walk::Walk;
 
-/// Joins every elementwise step with those whose results it reads, if nothing else needs these results before.
+/// Joins each elementwise step with those whose results it reads, unless another step needs these results before.
 pub fn join(program: &Program) -> Program {
     let clusters = Clusters::find(program);
     let mut dag = Dag::default();
@@ -51,11 +51,11 @@ struct Clusters {
 #[derive(Default)]
 struct Cluster {
     members: Vec<NodeId>,
-    /// The functions of all members,
+    /// The functions of all members.
     chain: Chain,
-    /// and which of them computes each member.
+    /// For each member, the number of the function that computes it.
     last: Vec<usize>,
-    /// Whether somebody else reads a member. Then whoever comes after may need what that makes.
+    /// Whether a step outside reads a member. A later step may need that one's result, so it cannot join any more.
     is_closed: bool,
 }
 
@@ -94,7 +94,7 @@ impl Clusters {
             joined.add(id, chain);
         }
         let number = read.first().copied().unwrap_or(self.all.len());
-        // Readers of what the step does not join wait for that.
+        // The step reads these from outside of their clusters.
         let others = chain.operands.iter().map(|(operand, _)| *operand);
         let others: Operands = others.filter(|operand| !joined.members.contains(operand)).collect();
         self.close(others);

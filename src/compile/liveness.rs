@@ -51,8 +51,8 @@ impl Liveness {
         self.last_reader[value] = usize::MAX;
     }
 
-    /// Panics unless every step, every result and every next value of a parameter finds, where it looks, the value that
-    /// the program says. `nodes` are those of the plan's steps.
+    /// Panics unless the value that the program names lies wherever a step, a result or a parameter's update reads it.
+    /// `nodes` are those of the plan's steps.
     pub fn replay<T: Precision>(&self, program: &Program, plan: &Plan<T>, nodes: &[NodeId]) {
         let dag = &program.dag;
         let mut memory = Contents::default();

@@ -1,9 +1,9 @@
-//! From operations to kernels, and from the layout that users see to the one that kernels want.
+//! Lowering: operations become kernels, and images get the layout that kernels want.
 //!
-//! Each operation says itself whether there is a better kernel than its definition, and in which layout that takes images;
-//! elementwise functions take any. Kernels that are faster on images `[N, H, W, C]` get them so, those that can follow do
-//! where an image already lies so, and what stands between the two layouts is a transposition. Graphs know nothing of
-//! this: every array that a user sees is `[N, C, H, W]`. Without a target, every operation is done by its definition.
+//! Each operation names its kernel, if there is a better one than its definition, and the layout in which that reads images.
+//! Elementwise functions read any layout. A kernel that is faster in NHWC gets its images so. One that can do both follows
+//! its operands. A transposition stands between the two layouts. Every array that a user sees is NCHW. Without a target,
+//! every operation is done by its definition.
 
 use std::sync::Arc;
 
@@ -48,8 +48,7 @@ pub fn lower(program: &Program) -> Program {
     lowered
 }
 
-/// A value of the old graph in the new one: as it was, or NHWC. One of them came first; the other is made when somebody
-/// asks.
+/// A value of the old graph in the new one, in each layout. The second layout is made when somebody reads it.
 #[derive(Clone, Copy, Default)]
 struct Value {
     nchw: Option<NodeId>,
@@ -95,8 +94,8 @@ impl Lowering<'_> {
         op.lower(NodeRef { dag, id }, target)
     }
 
-    /// Whether an image among the operands is NHWC already; or all lie as well one way as the other, and others of the
-    /// program are NHWC, so that it is likely to be read so.
+    /// Whether an operand is an image in NHWC. Where every image can be had in both layouts, another NHWC image of the
+    /// program decides: the result is then likely to be read in NHWC.
     fn follows(&self, lowered: &Lowered, operands: &[NodeId]) -> bool {
         let images = lowered.operands.iter().filter(|(_, layout)| matches!(layout, OperandLayout::Nhwc));
         let mut images = images.map(|&(position, _)| operands[position]);

@@ -126,8 +126,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         is_read_inside && rows == Some(group.samples) && self.task_bytes(id.index()) <= MOST_LOCAL
     }
 
-    /// Finds memory for an output of a step, on top of what is read for the last time if
-    /// possible.
+    /// Finds memory for an output of a step: that of an operand which is read for the last time, if possible.
     pub fn make(&mut self, id: NodeId, result: usize) -> Result<StepOutput> {
         let in_place =
             self.reuse.then(|| self.place_on_parameter(id, result).or_else(|| self.take_over(id, result)));
@@ -159,12 +158,12 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         let candidates = operands.iter().map(|&operand| self.liveness.value(operand));
         let is_local = self.is_local(id);
         let value = candidates.filter(|&value| dies(value)).find(|&value| {
-            let has_place = match self.location[value] {
+            let is_free = match self.location[value] {
                 Some(Location::Local(_)) => is_local,
                 Some(Location::Arena(_)) => !is_local && self.is_read_by_samples(id, value),
                 _ => false,
             };
-            has_place && matches!(self.overwritable(step, result, value), Some(Some(_)))
+            is_free && matches!(self.overwritable(step, result, value), Some(Some(_)))
         })?;
         let operand = self.overwritable(step, result, value)?;
         self.location[id.index()] = self.location[value];
@@ -190,8 +189,8 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         }
     }
 
-    /// Whether the samples of a value that is overwritten by those of `id` are nobody else's at that time: no
-    /// step of the group reads the value as a whole.
+    /// Whether a task may overwrite its samples of `value` with those of `id`: no step of the group reads the value
+    /// as a whole.
     fn is_read_by_samples(&self, id: NodeId, value: usize) -> bool {
         let Some(group) = self.group(id.index()) else { return true };
         let dag = &self.program.dag;

@@ -1,14 +1,14 @@
 //! From a graph to a plan: a list of small passes, each a program in and a program out.
 //!
-//! 1. `prune` forgets what no result needs,
-//! 2. `dedup` merges equal nodes,
-//! 3. `simplify` applies the operations' own rules, such as x · 1 = x,
-//! 4. `lower` goes from operations to kernels, and lays images so that the kernels are fastest,
-//! 5. `absorb` takes bias, relu and pooling into the kernel before them (epilogue fusion),
-//! 6. `fuse` joins chains of elementwise functions into one step (elementwise fusion),
-//! 7. `join` does steps of which one reads what another makes in one walk (multi-output fusion),
+//! 1. `prune` forgets what no result needs (dead-code elimination),
+//! 2. `dedup` merges equal nodes (common-subexpression elimination),
+//! 3. `simplify` applies the operations' own rules, such as x · 1 = x (algebraic simplification),
+//! 4. `lower` chooses kernels for operations, and the layout of images (lowering, layout assignment),
+//! 5. `absorb` lets a kernel do the bias, relu or pool that follows it (epilogue fusion),
+//! 6. `fuse` makes one step of a chain of elementwise functions (elementwise fusion),
+//! 7. `join` merges elementwise steps that read each other's results (multi-output fusion),
 //! 8. `depth_first` takes a few samples through several steps before the next few (batch tiling),
-//! 9. `memory` places every buffer in one arena and yields the [`Plan`].
+//! 9. `memory` gives every value memory in one arena (liveness analysis, free list) and yields the [`Plan`].
 
 mod arena;
 mod batch_tiling;

@@ -13,7 +13,7 @@ use crate::graph::op::{NodeRef, Rewrite, TensorType};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::walk;
 
-/// Forgets nodes that no result needs.
+/// Dead-code elimination: forgets nodes that no result needs.
 pub fn prune(program: &Program) -> Program {
     let dag = &program.dag;
     let mut needed = vec![false; dag.len()];
@@ -27,7 +27,7 @@ pub fn prune(program: &Program) -> Program {
     program.rebuild(|new, id, operands| needed[id.index()].then(|| copy(new, dag, id, &operands?)).flatten())
 }
 
-/// Merges nodes that compute the same from the same.
+/// Common-subexpression elimination: merges equal operations on the same operands.
 pub fn dedup(program: &Program) -> Program {
     let mut known: HashMap<(&'static str, Operands), SmallVec<[NodeId; 2]>> = HashMap::new();
     program.rebuild(|new, id, operands| {
@@ -46,7 +46,7 @@ pub fn dedup(program: &Program) -> Program {
     })
 }
 
-/// Lets each operation say what it amounts to, given its operands.
+/// Algebraic simplification: replaces operations by each operation's own rule.
 pub fn simplify(program: &Program) -> Program {
     program.rebuild(|new, id, operands| {
         let mut node = copy(new, &program.dag, id, &operands?)?;
@@ -77,8 +77,8 @@ fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
     dag.push(node, &operands)
 }
 
-/// Epilogue fusion: offers each elementwise kernel, and each of a single operand, to the one before it, if nobody else
-/// reads what lies between.
+/// Epilogue fusion: offers each elementwise kernel, and each of a single operand, to the kernel before it. The value
+/// between them must have no other reader.
 pub fn absorb(program: &Program) -> Program {
     let uses = program.use_counts();
     // For nodes of the new graph: whether the consumer at hand is the only reader.

@@ -20,7 +20,7 @@ use dagrad_kernels::real::Real;
 /// A run reads inputs and parameters, performs the steps in order, hands out the results, and moves the
 /// parameters that the graph assigns to; see [`run`](Self::run).
 ///
-/// Its parts can be read but not changed: running rests on the layout that compiling has verified.
+/// Its parts can be read but not changed: running rests on the memory plan that compiling has verified.
 #[derive(Debug, Clone)]
 pub struct Plan<T> {
     pub(super) steps: Vec<PlanStep>,

@@ -1,5 +1,5 @@
-//! The first half of the proof at the end of compiling: no step writes what it reads itself, and no task of a group what
-//! another may read. That values last until they are read is the other half, `Liveness::replay`.
+//! The first half of the proof at the end of compiling: no step writes what it reads, and no task of a group writes what
+//! another task may read. The other half, `Liveness::replay`, shows that values last until they are read.
 
 use super::arena::ALIGNMENT;
 use super::plan::{Location, Plan, PlanStep, Source, StepGroup, StepOutput};

@@ -1,4 +1,5 @@
-//! Blocks of a graph that are computed again for the gradient instead of being kept until then.
+//! Gradient checkpointing (rematerialisation): the gradient computes a block of the graph again, so that its values
+//! need not be kept until then.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,8 +14,8 @@ use super::var::Var;
 use crate::error::Problem;
 use dagrad_kernels::real::Real;
 
-/// Its first operand, once the second one is there. What is computed from it is not merged with what was computed from
-/// the operand itself, and not earlier than it is asked for.
+/// The identity of its first operand, computed after the second. So `dedup` does not merge what reads it with what reads
+/// the operand itself, and it is not computed too early.
 #[derive(Debug, Clone, PartialEq)]
 struct Recompute;
 
@@ -59,7 +60,7 @@ pub(crate) struct Copies {
 }
 
 impl Copies {
-    /// None so far of any block of a graph.
+    /// The blocks of a graph, without a copy so far.
     pub(crate) fn new(graph: &Graph) -> Self {
         // Of blocks within blocks, the outer ones count.
         let mut blocks: Vec<Range<usize>> = Vec::new();
@@ -78,7 +79,7 @@ impl Copies {
         self.copies.get(&node).copied().unwrap_or(node)
     }
 
-    /// Makes sure that the block of `node`, if it is in one, is copied; to be computed when `upstream` is there.
+    /// Copies the block that `node` is in, if any, unless that is done. The copy is computed after `upstream`.
     pub(crate) fn prepare<'g>(&mut self, graph: &'g Graph, node: NodeId, upstream: Var<'g>) {
         let at = self.blocks.partition_point(|block| block.end <= node.index());
         let Some(block) = self.blocks.get(at).filter(|block| block.contains(&node.index())).cloned() else {
@@ -96,7 +97,7 @@ impl Copies {
                 *operand = copy.unwrap_or_else(|| recompute(graph, *operand, upstream, &mut inputs));
             }
             if operands.is_empty() && op.constant().is_none() {
-                // Nothing tells it from the one that was computed before: it only waits.
+                // Without operands it would be merged with the first one: so it reads the upstream gradient.
                 operands.push(upstream.id());
             }
             let ty = graph.dag().node(id).ty.clone();
@@ -106,7 +107,7 @@ impl Copies {
     }
 }
 
-/// What copies read instead of an operand from outside of their block; a leaf as it is.
+/// What copies read instead of an operand from outside of their block. A leaf stays as it is.
 fn recompute<'g>(
     graph: &'g Graph,
     operand: NodeId,
@@ -121,8 +122,8 @@ fn recompute<'g>(
 }
 
 impl<'g> Var<'g> {
-    /// What `block` makes of this value, without keeping anything of it for the gradient but its input: the gradient
-    /// computes the block again. That takes a second run of the block, and less memory (Chen and others, *Training Deep
+    /// The result of `block` for this value. Only the block's input is kept for the gradient, which computes the block
+    /// again. That takes a second run of the block, and less memory (Chen and others, *Training Deep
     /// Nets with Sublinear Memory Cost*, 2016). Results and gradients are the same to the bit, with dropout inside too.
     ///
     /// [`Plan::arena_bytes`](crate::Plan::arena_bytes) says what memory a plan takes.

@@ -130,8 +130,7 @@ impl Dag {
         self.operands(id)[position]
     }
 
-    /// For a node that only re-reads its operand: the operand, and how far apart in it neighbours along each
-    /// axis of the node lie.
+    /// For a node that only re-reads its operand: the operand, and for each axis of the node the stride in it.
     pub fn view(&self, id: NodeId) -> Option<(NodeId, Vec<usize>)> {
         let source = *self.operands(id).first()?;
         Some((source, self.kernel(id)?.strides(&self.node(source).ty)?))
@@ -152,7 +151,7 @@ impl Dag {
         self.consumers(id).filter_map(|reader| Some((reader, self.output_number(reader)?))).collect()
     }
 
-    /// What is known of the node's operands.
+    /// The types of the node's operands.
     pub fn operand_types(&self, id: NodeId) -> SmallVec<[&TensorType; 4]> {
         self.operands(id).into_iter().map(|operand| &self.node(operand).ty).collect()
     }

@@ -29,7 +29,7 @@ pub(super) fn check(
         .hint("indices count from 0 and lie below the size of the axis")),
         None => {
             Err(Problem::new(format!("nothing is known of how large the indices of {} are", maker.name()))
-                .hint("an operation that yields indices says by `index_bound` below what they lie"))
+                .hint("an operation that yields indices gives an upper bound by `index_bound`"))
         }
     })
 }

@@ -16,8 +16,7 @@ pub trait Kernel: fmt::Debug + PartialEq + Send + Sync + 'static {
     /// What it makes of its operands: the output, and further outputs that somebody may read.
     fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType>;
 
-    /// Computes the output, and of the further ones those that somebody reads. It writes every element and allocates
-    /// nothing.
+    /// Computes the output, and those further outputs that somebody reads. It writes every element and allocates nothing.
     fn run<T: Precision>(&self, call: Call<'_, T>);
 
     /// The attributes in listings.
@@ -57,8 +56,7 @@ pub trait Kernel: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
-    /// For a kernel that only re-reads its operand: how far apart in the operand neighbours along each axis of the output
-    /// lie.
+    /// For a kernel that only re-reads its operand: for each axis of the output the stride in the operand.
     fn strides(&self, _operand: &TensorType) -> Option<Vec<usize>> {
         None
     }

@@ -38,19 +38,19 @@ pub struct Lowered {
     pub output: usize,
     /// In which layout that is.
     pub layout: OperandLayout,
-    /// Whether it is the faster way even if images must be brought into its layout first. Otherwise it is taken where an
-    /// image already lies so.
+    /// Whether it is faster even if images must be transposed for it first. Otherwise it is chosen where an image already
+    /// has its layout.
     pub is_faster: bool,
 }
 
-/// In which layout a kernel takes an operand, or yields its output.
+/// The layout in which a kernel reads an operand or writes its output.
 #[derive(Debug, Clone)]
 pub enum OperandLayout {
     /// It is no image, or an image `[N, C, H, W]`.
     Keep,
     /// It is an image `[N, H, W, C]`.
     Nhwc,
-    /// It goes through another kernel on its way.
+    /// Another kernel converts it.
     Through(Arc<dyn AnyKernel>),
 }
 

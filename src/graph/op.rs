@@ -25,7 +25,7 @@ pub enum Dtype {
     Index,
 }
 
-/// What is known of an array before anything runs.
+/// The type of an array: its shape, and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorType {
     /// Its shape.
@@ -92,8 +92,8 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         0
     }
 
-    /// For an operation that slides a window over an image: the window through which each pixel of the
-    /// output sees the first operand.
+    /// For an operation that slides a window over an image: the window of the first operand from which each output
+    /// pixel is computed.
     fn window(&self) -> Option<Window> {
         None
     }
@@ -103,8 +103,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
-    /// For an operation that only re-reads its operand: how far apart in the operand neighbours along each
-    /// axis of the output lie.
+    /// For an operation that only re-reads its operand: for each axis of the output the stride in the operand.
     fn strides(&self, _operand: &TensorType) -> Option<Vec<usize>> {
         None
     }
@@ -119,7 +118,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         false
     }
 
-    /// The first index that is out of range in operands of [`Dtype::Index`]; checked when they are given.
+    /// The first index that is out of range in operands of [`Dtype::Index`]. Indices are checked when they are given.
     fn index_limit(&self, _operands: &[&TensorType]) -> Option<usize> {
         None
     }
@@ -129,17 +128,18 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
-    /// Below what all indices of the result lie, `exempt` aside. Where there is a limit, it must be known.
+    /// An upper bound, itself excluded, of all indices of the result but `exempt`. Operations with an `index_limit` read
+    /// only indices that have a bound.
     fn index_bound(&self, _operands: &[&TensorType], _exempt: Option<u32>) -> Option<usize> {
         None
     }
 
-    /// A cheaper way to say the same, if the neighbourhood in the graph allows one.
+    /// Something cheaper with the same result, if the operands allow it.
     fn simplify(&self, _node: NodeRef<'_>) -> Option<Rewrite> {
         None
     }
 
-    /// The kernel for it, if there is a better one than `forward`. Images may then lie `[N, H, W, C]`.
+    /// The kernel, if there is a better one than `forward`. It may read and write images in NHWC.
     fn lower(&self, _node: NodeRef<'_>, _target: Target) -> Option<Lowered> {
         None
     }
@@ -191,7 +191,7 @@ pub struct Call<'a, T> {
     pub random: Random,
 }
 
-/// The state that randomness is a pure function of.
+/// Random numbers are a pure function of this state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Random {
     /// The store's seed.
@@ -388,12 +388,12 @@ impl<'a> NodeRef<'a> {
         self.dag.op(self.id)?.constant()
     }
 
-    /// What is known of the node's operands.
+    /// The types of the node's operands.
     pub fn operand_types(self) -> Vec<&'a TensorType> {
         self.dag.operand_types(self.id).into_vec()
     }
 
-    /// What is known of the node's value.
+    /// The type of the node's value.
     pub fn ty(self) -> &'a TensorType {
         &self.dag.node(self.id).ty
     }

@@ -1,4 +1,4 @@
-//! The graph as its users see it: a sheet on which operations record themselves.
+//! The graph as its users see it: operations append themselves to it.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
@@ -230,7 +230,7 @@ impl Graph {
         self.error.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// The same recording once more, to record on it what the first is spared.
+    /// A copy of the recording: what is added to the copy leaves this one as it is.
     pub(crate) fn copy(&self) -> Self {
         Self {
             dag: self.dag.clone(),

@@ -115,7 +115,7 @@ fn poolings_refuse_what_does_not_fit() {
         "a dilated mean": image(g).avg_pool2d(Pool2dOptions::new(2).dilation(2))
             => "avg_pool2d at", "without dilation", "depthwise";
         "no parts": image(g).adaptive_avg_pool2d([0, 2]) => "avg_pool2d at", "has no 0×2 parts", "at least one";
-        "parts of no pixels": g.input("x", [1, 1, 0, 3]).adaptive_avg_pool2d(2) => "a picture of 0×3 has no 2×2 parts";
+        "parts of no pixels": g.input("x", [1, 1, 0, 3]).adaptive_avg_pool2d(2) => "an image of 0×3 has no 2×2 parts";
         "a mean of no pixels": g.input("x", [1, 1, 0, 3]).global_avg_pool2d() => "avg_pool2d at", "0×3";
         "parts beyond memory": image(g).adaptive_avg_pool2d(HUGE) => "beyond any memory";
         "parts of a matrix": rows(g).adaptive_avg_pool2d(2) => "[2, 3] is not [batch";
