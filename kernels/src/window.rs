@@ -1,6 +1,5 @@
 //! The window of convolutions and poolings.
 
-use std::fmt;
 use std::ops::Range;
 
 use crate::problem::Problem;
@@ -111,23 +110,5 @@ impl Window {
             }
             _ => Ok(room / stride + 1),
         }
-    }
-}
-
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pair = |[h, w]: [usize; 2]| format!("{h}×{w}");
-        write!(f, "window {}, stride {}, ", pair(self.kernel), pair(self.stride))?;
-        write!(f, "padding {}", pair(self.padding))?;
-        if self.padding_after != self.padding {
-            write!(f, " before and {} after", pair(self.padding_after))?;
-        }
-        if self.dilation != [1; 2] {
-            write!(f, ", dilation {}", pair(self.dilation))?;
-        }
-        if self.remainder == Remainder::Covered {
-            write!(f, ", ceil")?;
-        }
-        Ok(())
     }
 }

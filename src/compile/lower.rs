@@ -351,7 +351,7 @@ impl Kernel for Constant {
     }
 
     fn attributes(&self) -> String {
-        self.value.to_string()
+        format!("value {}", self.value)
     }
 
     fn constant(&self) -> Option<f64> {

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::init::Init;
 use super::kernel::AnyKernel;
 use super::op::{AnyOp, TensorType};
+use super::scope::Composite;
 use crate::error::SourceLine;
 
 /// The number of a node in its graph. Smaller ones were recorded earlier.
@@ -45,6 +46,8 @@ pub struct Node {
     pub label: Option<Arc<str>>,
     /// The layer that recorded it; for gradients, the layer of what they differentiate.
     pub layer: Option<Arc<str>>,
+    /// The composed operation that it is a part of, if any; no gradient is.
+    pub composite: Option<Arc<Composite>>,
 }
 
 /// Where a value comes from.

@@ -132,7 +132,7 @@ impl Kernel for Definition {
     }
 
     fn attributes(&self) -> String {
-        self.0.attributes()
+        self.0.attributes().to_string()
     }
 
     fn scratch(&self, operands: &[&TensorType]) -> usize {

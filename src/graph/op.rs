@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::attributes::Attributes;
 use super::dag::{Dag, NodeId};
 use super::kernel::{AnyKernel, BatchSplit};
 use super::lowering::{Lowered, Target};
@@ -77,9 +78,9 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         &[]
     }
 
-    /// The attributes as they appear in listings, such as `stride 2×2`.
-    fn attributes(&self) -> String {
-        String::new()
+    /// Its parameters, such as a stride: what tells it from others of its name.
+    fn attributes(&self) -> Attributes {
+        Attributes::new()
     }
 
     /// How many numbers of scratch memory the kernel asks for.
@@ -288,7 +289,7 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn forward_f64(&self, call: Call<'_, f64>);
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g>;
     fn roles(&self) -> &'static [&'static str];
-    fn attributes(&self) -> String;
+    fn attributes(&self) -> Attributes;
     fn scratch(&self, operands: &[&TensorType]) -> usize;
     fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize;
     fn window(&self) -> Option<Window>;
@@ -314,7 +315,7 @@ impl<O: Op> AnyOp for O {
     fn forward_f64(&self, call: Call<'_, f64>) { Op::forward(self, call) }
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> { Op::vjp(self, argument, inputs) }
     fn roles(&self) -> &'static [&'static str] { Op::roles(self) }
-    fn attributes(&self) -> String { Op::attributes(self) }
+    fn attributes(&self) -> Attributes { Op::attributes(self) }
     fn scratch(&self, operands: &[&TensorType]) -> usize { Op::scratch(self, operands) }
     fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize { Op::macs(self, operands, output) }
     fn window(&self) -> Option<Window> { Op::window(self) }

@@ -10,6 +10,7 @@ use super::dag::{Dag, Kind, Node, NodeId};
 use super::indices;
 use super::init::Init;
 use super::op::{AnyOp, Dtype, Op, TensorType};
+use super::scope::Composite;
 use super::var::Var;
 use crate::error::{Error, OpError, OperandNote, Problem, Result, SourceLine};
 use crate::shape::Shape;
@@ -41,7 +42,7 @@ pub enum Mode {
 /// # Ok::<(), dagrad::Error>(())
 /// ```
 pub struct Graph {
-    dag: RefCell<Dag>,
+    pub(super) dag: RefCell<Dag>,
     names: RefCell<HashMap<Arc<str>, NodeId>>,
     updates: RefCell<Vec<Update>>,
     error: RefCell<Option<Error>>,
@@ -50,9 +51,11 @@ pub struct Graph {
     /// The forward node whose gradient rule is being recorded now.
     differentiating: Cell<Option<NodeId>>,
     /// The layer that is being recorded now.
-    layer: RefCell<Option<Arc<str>>>,
+    pub(super) layer: RefCell<Option<Arc<str>>>,
+    /// The composed operation that is being recorded now.
+    pub(super) composite: RefCell<Option<Arc<Composite>>>,
     /// How many composed operations of each name there are.
-    composites: RefCell<HashMap<&'static str, usize>>,
+    pub(super) composites: RefCell<HashMap<&'static str, usize>>,
     mode: Mode,
     /// Tells this graph from every other one.
     identity: u64,
@@ -90,6 +93,7 @@ impl Graph {
             blocks: RefCell::default(),
             differentiating: Cell::new(None),
             layer: RefCell::default(),
+            composite: RefCell::default(),
             composites: RefCell::default(),
             mode,
             identity: GRAPHS.fetch_add(1, Ordering::Relaxed),
@@ -133,46 +137,16 @@ impl Graph {
         self.leaf(name, TensorType::real(shape), Kind::Parameter { init, trainable: false })
     }
 
+    /// All values, in the order in which they were recorded: operands come before what reads them.
+    pub fn values(&self) -> Vec<Var<'_>> {
+        self.dag.borrow().ids().map(|id| self.var(id)).collect()
+    }
+
     /// The trainable parameters, in the order in which they were recorded.
     pub fn parameters(&self) -> Vec<Var<'_>> {
         let dag = self.dag.borrow();
         let trainable = |id: &NodeId| matches!(dag.node(*id).kind, Kind::Parameter { trainable: true, .. });
         dag.ids().filter(trainable).map(|id| self.var(id)).collect()
-    }
-
-    /// Says that what is recorded from now on belongs to a layer of this name, until the returned guard is dropped. Summaries,
-    /// profiles and errors speak of layers. A layer inside another one is called `outer/inner`.
-    ///
-    /// ```
-    /// use dagrad::Graph;
-    ///
-    /// let graph = Graph::new();
-    /// let x = graph.input("x", [2, 3]);
-    /// let y = {
-    ///     let _layer = graph.layer("square");
-    ///     x * x
-    /// };
-    /// assert_eq!(y.layer().as_deref(), Some("square"));
-    /// ```
-    pub fn layer(&self, name: &str) -> Layer<'_> {
-        let outer = self.layer.borrow().clone();
-        let name = outer.as_ref().map_or_else(|| name.into(), |outer| format!("{outer}/{name}").into());
-        self.layer.replace(Some(name));
-        Layer { graph: self, outer }
-    }
-
-    /// The same for an operation that is composed of others: inside a layer it goes by the layer's name, outside of any by
-    /// its own, with a number from the second one on.
-    pub(crate) fn composite(&self, name: &'static str) -> Layer<'_> {
-        let outer = self.layer.borrow().clone();
-        let name = outer.clone().unwrap_or_else(|| {
-            let mut composites = self.composites.borrow_mut();
-            let number = composites.entry(name).or_insert(0);
-            *number += 1;
-            if *number == 1 { name.into() } else { format!("{name} {number}").into() }
-        });
-        self.layer.replace(Some(name));
-        Layer { graph: self, outer }
     }
 
     /// Appends an operation on `operands`. This is what every method on [`Var`] does, and the door for
@@ -373,7 +347,9 @@ impl Graph {
         let site = gradient_of.map_or(here, |node| dag.node(node).site);
         let layer =
             gradient_of.map_or_else(|| self.layer.borrow().clone(), |node| dag.node(node).layer.clone());
-        let id = dag.push(Node { kind, ty, site, gradient_of, label, layer }, operands);
+        let is_part = gradient_of.is_none() && matches!(kind, Kind::Op(_));
+        let composite = self.composite.borrow().clone().filter(|_| is_part);
+        let id = dag.push(Node { kind, ty, site, gradient_of, label, layer, composite }, operands);
         self.var(id)
     }
 
@@ -390,19 +366,6 @@ impl Graph {
         let here = SourceLine::caller();
         let site = self.differentiating.get().map_or(here, |node| self.dag().node(node).site);
         Box::new(OpError { op: op.to_string(), site, problem, operands }).into()
-    }
-}
-
-/// While it lives, what is recorded belongs to a layer; see [`Graph::layer`].
-#[must_use = "the layer ends when this is dropped"]
-pub struct Layer<'g> {
-    graph: &'g Graph,
-    outer: Option<Arc<str>>,
-}
-
-impl Drop for Layer<'_> {
-    fn drop(&mut self) {
-        *self.graph.layer.borrow_mut() = self.outer.take();
     }
 }
 

@@ -31,7 +31,7 @@ impl Dag {
         let mut text = format!("%{} = {}", id.index(), node.source());
         match &node.kind {
             Kind::Parameter { init, .. } => text += &format!(" from {init}"),
-            Kind::Op(op) => text += &self.call(id, &op.attributes()),
+            Kind::Op(op) => text += &self.call(id, &op.attributes().to_string()),
             Kind::Kernel(kernel) => text += &self.call(id, &kernel.attributes()),
             Kind::Output(_) => text += &self.call(id, ""),
             Kind::Input | Kind::Poison => {}

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::attributes::Attributes;
 use super::dag::{Kind, NodeId};
-use super::op::TensorType;
+use super::op::{AnyOp, TensorType};
 use super::recorder::Graph;
+use super::scope::Composite;
 use crate::shape::Shape;
 
 /// A value in a [`Graph`]: a small `Copy` handle whose methods are the operations.
@@ -59,6 +61,26 @@ impl<'g> Var<'g> {
     /// The name of the layer that recorded the value, if one did; see [`Graph::layer`].
     pub fn layer(self) -> Option<Arc<str>> {
         self.graph.dag().node(self.id).layer.clone()
+    }
+
+    /// The operation that makes the value, unless it is given at each run or lives in the store.
+    pub fn op(self) -> Option<Arc<dyn AnyOp>> {
+        if let Kind::Op(op) = &self.graph.dag().node(self.id).kind { Some(op.clone()) } else { None }
+    }
+
+    /// The parameters of that operation, by name; of a leaf there are none.
+    pub fn attributes(self) -> Attributes {
+        self.op().map_or_else(Attributes::new, |op| op.attributes())
+    }
+
+    /// The values that it reads, in order.
+    pub fn operands(self) -> Vec<Var<'g>> {
+        self.graph.dag().operands(self.id).into_iter().map(|id| self.graph.var(id)).collect()
+    }
+
+    /// The composed operation that the value is a part of, if any; see [`Graph::composite`].
+    pub fn composite(self) -> Option<Arc<Composite>> {
+        self.graph.dag().node(self.id).composite.clone()
     }
 
     /// Lets this parameter take `value` at the end of each run. Until then every reader sees the old value.

@@ -1,7 +1,7 @@
 //! Normalisation with learned scale and shift, and running statistics.
 
 use crate::error::Problem;
-use crate::graph::{Init, Mode, Var};
+use crate::graph::{Attributes, Init, Mode, Var};
 use crate::shape::Shape;
 
 /// How a batch normalisation learns; PyTorch's defaults.
@@ -44,6 +44,8 @@ impl Default for BatchNorm {
 pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
     let (graph, shape) = (x.graph(), x.shape());
     let _layer = graph.layer(name);
+    let attributes = Attributes::new().with("epsilon", options.epsilon).with("momentum", options.momentum);
+    let _composite = graph.composite("batch_norm", attributes.with("affine", options.affine));
     let &[batch, channels, ..] = &shape[..] else {
         let problem =
             Problem::new(format!("{shape} has no axis of channels")).hint("it takes [batch, channels, ..]");

@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
-use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Pair, Shape, Window};
 use dagrad_kernels::pool::{Average, Regions};
 use dagrad_kernels::real::Real;
@@ -72,8 +72,8 @@ impl Op for AvgPool2d {
         if let Regions::Window { window, .. } = self.regions { Some(window) } else { None }
     }
 
-    fn attributes(&self) -> String {
-        describe(self.regions)
+    fn attributes(&self) -> Attributes {
+        attributes(self.regions)
     }
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
@@ -113,8 +113,8 @@ impl Op for AvgPool2dAdjoint {
         &["upstream"]
     }
 
-    fn attributes(&self) -> String {
-        describe(self.regions)
+    fn attributes(&self) -> Attributes {
+        attributes(self.regions).quiet("image", self.plane)
     }
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
@@ -132,11 +132,12 @@ fn average(regions: Regions, layout: Layout, image: &Shape, pooled: &Shape) -> A
     Average { plane, output, regions }
 }
 
-fn describe(regions: Regions) -> String {
+fn attributes(regions: Regions) -> Attributes {
     match regions {
-        Regions::Window { window, count_include_pad: true } => window.to_string(),
-        Regions::Window { window, .. } => format!("{window}, of true pixels"),
-        Regions::Equal([rows, columns]) => format!("{rows}×{columns} parts"),
+        Regions::Window { window, count_include_pad } => {
+            Attributes::new().window(window).unless("count_include_pad", count_include_pad, true)
+        }
+        Regions::Equal(parts) => Attributes::new().with("parts", parts),
     }
 }
 

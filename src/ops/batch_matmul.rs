@@ -3,7 +3,7 @@
 use super::example::{Example, normal};
 use super::matmul;
 use crate::error::Problem;
-use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::gemm::Gemm;
 use dagrad_kernels::real::Real;
@@ -60,9 +60,9 @@ impl Op for BatchMatmul {
         &["left", "right"]
     }
 
-    fn attributes(&self) -> String {
-        let notes = [(self.transpose_a, "left transposed"), (self.transpose_b, "right transposed")];
-        notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect::<Vec<_>>().join(", ")
+    fn attributes(&self) -> Attributes {
+        let transpose_a = Attributes::new().unless("transpose_a", self.transpose_a, false);
+        transpose_a.unless("transpose_b", self.transpose_b, false)
     }
 
     fn scratch(&self, operands: &[&TensorType]) -> usize {

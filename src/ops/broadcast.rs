@@ -9,7 +9,7 @@ use crate::error::Problem;
 use crate::graph::kernel::{BatchSplit, Definition};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::reduce;
@@ -53,6 +53,10 @@ impl Op for Broadcast {
 
     fn roles(&self) -> &'static [&'static str] {
         &["x"]
+    }
+
+    fn attributes(&self) -> Attributes {
+        Attributes::new().quiet("shape", &self.shape)
     }
 
     fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> {
@@ -114,8 +118,8 @@ impl Op for Sum {
         &["x"]
     }
 
-    fn attributes(&self) -> String {
-        format!("axes {:?}", &self.axes[..])
+    fn attributes(&self) -> Attributes {
+        Attributes::new().with("axes", &self.axes[..])
     }
 
     /// Of images NHWC; first within each image, if all of them are summed.

@@ -3,7 +3,7 @@
 use super::example::{Example, distinct, labels, normal, positive};
 use super::losses::Reduction;
 use crate::error::Problem;
-use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -43,8 +43,8 @@ impl Op for Ignore {
         &["labels"]
     }
 
-    fn attributes(&self) -> String {
-        format!("but {}", self.label)
+    fn attributes(&self) -> Attributes {
+        Attributes::new().with("ignored", self.label).quiet("classes", self.classes)
     }
 
     fn index_limit(&self, _: &[&TensorType]) -> Option<usize> {
@@ -105,6 +105,15 @@ impl<'g> CrossEntropy<'g> {
     pub fn reduction(self, reduction: Reduction) -> Self {
         Self { reduction, ..self }
     }
+
+    fn attributes(&self) -> Attributes {
+        let attributes = Attributes::new().unless("label_smoothing", self.label_smoothing, 0.0);
+        let attributes = match self.ignored {
+            Some(label) => attributes.with("ignored", label),
+            None => attributes,
+        };
+        attributes.with("reduction", self.reduction)
+    }
 }
 
 impl<'g> Var<'g> {
@@ -120,7 +129,7 @@ impl<'g> Var<'g> {
     /// ignored among probabilities, a mean over no labels. A class out of range is an error when it is given.
     #[track_caller]
     pub fn cross_entropy(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
-        let _layer = self.graph().composite("cross_entropy");
+        let _composite = self.graph().composite("cross_entropy", options.attributes());
         if let Err(problem) = fit(self, labels, &options) {
             return self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
         }
@@ -133,7 +142,7 @@ impl<'g> Var<'g> {
     /// As [`cross_entropy`](Self::cross_entropy).
     #[track_caller]
     pub fn nll_loss(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
-        let _layer = self.graph().composite("nll_loss");
+        let _composite = self.graph().composite("nll_loss", options.attributes());
         let (graph, shape) = (self.graph(), self.shape());
         if let Err(problem) = fit(self, labels, &options) {
             return graph.refuse("nll_loss", &["log_probabilities", "labels"], &[self, labels], problem);
@@ -181,7 +190,10 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that do not fit, real numbers for labels, a margin of NaN, a mean over no labels.
     #[track_caller]
     pub fn multi_margin_loss(self, labels: Var<'g>, margin: f64, reduction: Reduction) -> Var<'g> {
-        let _layer = self.graph().composite("multi_margin_loss");
+        let _composite = self.graph().composite(
+            "multi_margin_loss",
+            Attributes::new().with("margin", margin).with("reduction", reduction),
+        );
         let (graph, own) = (self.graph(), self.pick(labels));
         let &[count, classes] = &self.shape()[..] else {
             return own; // `pick` has said what is wrong

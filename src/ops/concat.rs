@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
-use crate::graph::{Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::lattice;
 use dagrad_kernels::real::Real;
@@ -59,8 +59,8 @@ impl Op for Concat {
         )
     }
 
-    fn attributes(&self) -> String {
-        format!("axis {}", self.axis)
+    fn attributes(&self) -> Attributes {
+        Attributes::new().with("axis", self.axis)
     }
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {

@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
-use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Window;
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::gemm::Epilogue;
@@ -108,9 +108,12 @@ impl Op for Conv2d {
         }
     }
 
-    fn attributes(&self) -> String {
-        let groups = if self.groups == 1 { String::new() } else { format!(", {} groups", self.groups) };
-        format!("{}{groups}", self.window)
+    fn attributes(&self) -> Attributes {
+        let attributes = Attributes::new().window(self.window).unless("groups", self.groups, 1);
+        match self.factor {
+            Factor::Image(image) => attributes.quiet("image", image),
+            _ => attributes,
+        }
     }
 
     fn macs(&self, operands: &[&TensorType], _: &TensorType) -> usize {

@@ -2,7 +2,7 @@
 
 use super::example::{Example, labels, normal};
 use crate::error::Problem;
-use crate::graph::{Dtype, Var};
+use crate::graph::{Attributes, Dtype, Var};
 
 impl<'g> Var<'g> {
     /// Each row's element at its class: `[N, C]` and labels `[N]` give `[N]`.
@@ -29,7 +29,7 @@ impl<'g> Var<'g> {
     /// An empty batch has no mean and is an error. A class out of range is an error when it is given.
     #[track_caller]
     pub fn softmax_cross_entropy(self, labels: Var<'g>) -> Var<'g> {
-        let _layer = self.graph().composite("softmax_cross_entropy");
+        let _composite = self.graph().composite("softmax_cross_entropy", Attributes::new());
         let log_probabilities = self.log_softmax(-1);
         let each = match labels.ty().dtype {
             Dtype::Index => log_probabilities.pick(labels),

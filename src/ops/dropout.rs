@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
-use crate::graph::{Call, Gradient, Mode, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Gradient, Mode, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::random;
 use dagrad_kernels::real::Real;
@@ -55,8 +55,8 @@ impl Op for Mask {
         Gradient::Constant
     }
 
-    fn attributes(&self) -> String {
-        format!("drops {}", self.drop)
+    fn attributes(&self) -> Attributes {
+        Attributes::new().with("drop", self.drop).quiet("stream", self.stream).quiet("shape", &self.shape)
     }
 
     fn lower(&self, _: NodeRef<'_>, _: Target) -> Option<Lowered> {
@@ -101,6 +101,7 @@ impl<'g> Var<'g> {
         if graph.mode() == Mode::Evaluate || drop == 0.0 {
             return self;
         }
+        let _composite = graph.composite(name, Attributes::new().with("drop", drop));
         let stream = graph.dag().len() as u64;
         self * graph.record(Mask { shape, drop, stream, layout: Layout::Nchw }, &[])
     }

@@ -4,7 +4,7 @@
 use super::example::{Example, distinct};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
-use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::gather;
 use dagrad_kernels::real::Real;
@@ -50,8 +50,8 @@ impl Op for ArgmaxAlong {
         &["x"]
     }
 
-    fn attributes(&self) -> String {
-        format!("axis {}", self.axis)
+    fn attributes(&self) -> Attributes {
+        Attributes::new().with("axis", self.axis)
     }
 
     fn index_bound(&self, operands: &[&TensorType], _: Option<u32>) -> Option<usize> {

@@ -6,7 +6,7 @@ use ndarray::{Array, ArrayD, Dimension};
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::{Call, Gradient, Graph, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Gradient, Graph, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -34,8 +34,8 @@ impl Op for Fill {
         Gradient::Constant
     }
 
-    fn attributes(&self) -> String {
-        self.value.to_string()
+    fn attributes(&self) -> Attributes {
+        Attributes::new().with("value", self.value).quiet("shape", &self.shape)
     }
 
     fn constant(&self) -> Option<f64> {
@@ -89,6 +89,10 @@ impl Op for Constant {
         call.output.iter_mut().zip(self.values.iter()).for_each(|(out, &value)| *out = T::of(value));
     }
 
+    fn attributes(&self) -> Attributes {
+        Attributes::new().quiet("values", self.values.clone())
+    }
+
     fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
     }
@@ -109,6 +113,10 @@ impl Op for Indices {
 
     fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
         Gradient::Constant
+    }
+
+    fn attributes(&self) -> Attributes {
+        Attributes::new().quiet("values", self.values.clone())
     }
 
     fn index_bound(&self, _: &[&TensorType], exempt: Option<u32>) -> Option<usize> {

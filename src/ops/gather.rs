@@ -5,7 +5,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
-use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::gather::Gather as Kernel;
 use dagrad_kernels::real::Real;
@@ -99,8 +99,8 @@ impl Op for Gather {
         &["x", "indices"]
     }
 
-    fn attributes(&self) -> String {
-        format!("axis {}", self.axis)
+    fn attributes(&self) -> Attributes {
+        Attributes::new().with("axis", self.axis)
     }
 
     fn index_limit(&self, operands: &[&TensorType]) -> Option<usize> {
@@ -151,8 +151,8 @@ impl Op for Scatter {
         &["values", "indices"]
     }
 
-    fn attributes(&self) -> String {
-        format!("axis {} of {}", self.axis, self.size)
+    fn attributes(&self) -> Attributes {
+        Attributes::new().with("axis", self.axis).quiet("size", self.size)
     }
 
     fn index_limit(&self, _: &[&TensorType]) -> Option<usize> {

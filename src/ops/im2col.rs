@@ -8,7 +8,7 @@ use ndarray::{Array2, Array4, ArrayView2, ArrayView4};
 use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
 use crate::error::{Error, Problem, Result};
-use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Shape, Window};
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::real::Real;
@@ -54,8 +54,8 @@ impl Op for Im2col {
         &["image"]
     }
 
-    fn attributes(&self) -> String {
-        self.window.to_string()
+    fn attributes(&self) -> Attributes {
+        Attributes::new().window(self.window)
     }
 }
 
@@ -88,8 +88,8 @@ impl Op for Col2im {
         &["columns"]
     }
 
-    fn attributes(&self) -> String {
-        self.window.to_string()
+    fn attributes(&self) -> Attributes {
+        Attributes::new().window(self.window).quiet("image", &self.image)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::arithmetic::Other;
 use super::example::{Example, away_from_zero, distinct, normal, positive};
 use crate::error::Problem;
-use crate::graph::Var;
+use crate::graph::{Attribute, Attributes, Var};
 
 /// What becomes of the losses of single elements.
 ///
@@ -39,6 +39,16 @@ impl Reduction {
     }
 }
 
+impl From<Reduction> for Attribute {
+    fn from(reduction: Reduction) -> Self {
+        Self::Text(match reduction {
+            Reduction::Mean => "mean",
+            Reduction::Sum => "sum",
+            Reduction::None => "none",
+        })
+    }
+}
+
 impl<'g> Var<'g> {
     /// The squared error (x − t)² to targets of the same shape.
     ///
@@ -46,14 +56,14 @@ impl<'g> Var<'g> {
     /// Recorded on the graph, by this and by the other losses: targets of another shape, a mean of no elements.
     #[track_caller]
     pub fn mse_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _layer = self.graph().composite("mse_loss");
+        let _composite = self.graph().composite("mse_loss", Attributes::new().with("reduction", reduction));
         reduction.of(self.gap(target, "mse_loss").powi(2))
     }
 
     /// The absolute error |x − t| to targets of the same shape; the gradient at 0 is 0.
     #[track_caller]
     pub fn l1_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _layer = self.graph().composite("l1_loss");
+        let _composite = self.graph().composite("l1_loss", Attributes::new().with("reduction", reduction));
         reduction.of(self.gap(target, "l1_loss").abs())
     }
 
@@ -63,7 +73,9 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that differ, a δ that is not positive.
     #[track_caller]
     pub fn huber_loss(self, target: Var<'g>, delta: f64, reduction: Reduction) -> Var<'g> {
-        let _layer = self.graph().composite("huber_loss");
+        let _composite = self
+            .graph()
+            .composite("huber_loss", Attributes::new().with("delta", delta).with("reduction", reduction));
         if delta.is_nan() || delta <= 0.0 {
             let problem = Problem::new(format!("a δ of {delta} is not positive"))
                 .hint("errors up to δ are squared, larger ones count by their size");
@@ -82,7 +94,9 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that differ, a β that is negative or NaN.
     #[track_caller]
     pub fn smooth_l1_loss(self, target: Var<'g>, beta: f64, reduction: Reduction) -> Var<'g> {
-        let _layer = self.graph().composite("smooth_l1_loss");
+        let _composite = self
+            .graph()
+            .composite("smooth_l1_loss", Attributes::new().with("beta", beta).with("reduction", reduction));
         if beta.is_nan() || beta < 0.0 {
             let problem = Problem::new(format!("a β of {beta} is negative, or no number"))
                 .hint("errors up to β are squared, larger ones count by their size");
@@ -116,7 +130,9 @@ impl<'g> Var<'g> {
         weight: impl Other<'g>,
         reduction: Reduction,
     ) -> Var<'g> {
-        let _layer = self.graph().composite("binary_cross_entropy_with_logits");
+        let _composite = self
+            .graph()
+            .composite("binary_cross_entropy_with_logits", Attributes::new().with("reduction", reduction));
         const NAME: &str = "binary_cross_entropy_with_logits";
         if let Some(refused) = self.unlike(target, NAME) {
             return refused;
@@ -139,7 +155,8 @@ impl<'g> Var<'g> {
     /// At t = 0, where t ln t falls infinitely steeply and PyTorch's gradient in t is NaN, the gradient of t ln t counts as 0.
     #[track_caller]
     pub fn kl_divergence(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _layer = self.graph().composite("kl_divergence");
+        let _composite =
+            self.graph().composite("kl_divergence", Attributes::new().with("reduction", reduction));
         if let Some(refused) = self.unlike(target, "kl_divergence") {
             return refused;
         }
@@ -154,7 +171,10 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that do not broadcast, an axis that does not exist, an ε of NaN.
     #[track_caller]
     pub fn cosine_similarity(self, other: Var<'g>, axis: isize, epsilon: f64) -> Var<'g> {
-        let _layer = self.graph().composite("cosine_similarity");
+        let _composite = self.graph().composite(
+            "cosine_similarity",
+            Attributes::new().with("axis", axis as i64).with("epsilon", epsilon),
+        );
         let (x, y) = match self.shape().broadcast(&other.shape()) {
             Some(shape) => (self.broadcast_to(&shape), other.broadcast_to(&shape)),
             None => (self, other), // the product says what is wrong
@@ -177,7 +197,10 @@ impl<'g> Var<'g> {
         margin: f64,
         reduction: Reduction,
     ) -> Var<'g> {
-        let _layer = self.graph().composite("cosine_embedding_loss");
+        let _composite = self.graph().composite(
+            "cosine_embedding_loss",
+            Attributes::new().with("margin", margin).with("reduction", reduction),
+        );
         let cosine = self.cosine_similarity(other, -1, 1e-6);
         if let Some(refused) = cosine.unlike(target, "cosine_embedding_loss") {
             return refused;
@@ -192,7 +215,7 @@ impl<'g> Var<'g> {
     /// The hinge max(0, 1 − x t) for targets ±1. Its derivative where x t = 1 is 0.
     #[track_caller]
     pub fn hinge_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _layer = self.graph().composite("hinge_loss");
+        let _composite = self.graph().composite("hinge_loss", Attributes::new().with("reduction", reduction));
         if let Some(refused) = self.unlike(target, "hinge_loss") {
             return refused;
         }

@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Call, Dtype, Gradient, Op, Precision, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, Precision, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::{Epilogue, Gemm};
 use dagrad_kernels::real::Real;
@@ -69,9 +69,9 @@ impl Op for Matmul {
         &["left", "right"]
     }
 
-    fn attributes(&self) -> String {
-        let notes = [(self.transpose_a, "left transposed"), (self.transpose_b, "right transposed")];
-        notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect::<Vec<_>>().join(", ")
+    fn attributes(&self) -> Attributes {
+        let transpose_a = Attributes::new().unless("transpose_a", self.transpose_a, false);
+        transpose_a.unless("transpose_b", self.transpose_b, false)
     }
 
     fn scratch(&self, operands: &[&TensorType]) -> usize {
@@ -154,7 +154,7 @@ impl Kernel for MatmulKernel {
     fn attributes(&self) -> String {
         let notes = [(self.bias, "+ bias"), (self.relu, "relu")];
         let notes = notes.into_iter().filter(|(is, _)| *is).map(|(_, note)| note.to_string());
-        let product = Some(Op::attributes(&self.product)).filter(|text| !text.is_empty());
+        let product = Some(Op::attributes(&self.product).to_string()).filter(|text| !text.is_empty());
         product.into_iter().chain(notes).collect::<Vec<_>>().join(", ")
     }
 

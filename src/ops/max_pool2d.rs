@@ -11,7 +11,9 @@ use crate::error::Problem;
 use crate::graph::kernel::{BatchSplit, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::op::NodeRef;
-use crate::graph::{Call, Dtype, Gradient, Op, OutputSlot, Precision, TensorType, Var, VjpInputs};
+use crate::graph::{
+    Attributes, Call, Dtype, Gradient, Op, OutputSlot, Precision, TensorType, Var, VjpInputs,
+};
 use crate::shape::{Layout, Shape, Window};
 use dagrad_kernels::pool::Pooling;
 use dagrad_kernels::real::Real;
@@ -79,8 +81,8 @@ impl Op for Argmax {
         &["image"]
     }
 
-    fn attributes(&self) -> String {
-        self.window.to_string()
+    fn attributes(&self) -> Attributes {
+        Attributes::new().window(self.window)
     }
 
     /// One walk finds the maxima and where they are.
@@ -126,6 +128,10 @@ impl Op for Take {
         &["image", "indices"]
     }
 
+    fn attributes(&self) -> Attributes {
+        Attributes::new().window(self.window)
+    }
+
     fn window(&self) -> Option<Window> {
         Some(self.window)
     }
@@ -169,7 +175,7 @@ impl Kernel for MaxPool {
     }
 
     fn attributes(&self) -> String {
-        self.window.to_string()
+        Attributes::new().window(self.window).to_string()
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
@@ -229,6 +235,10 @@ impl Op for Put {
 
     fn roles(&self) -> &'static [&'static str] {
         &["values", "indices"]
+    }
+
+    fn attributes(&self) -> Attributes {
+        Attributes::new().window(self.window).quiet("image", self.plane)
     }
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
@@ -309,7 +319,7 @@ impl<'g> Var<'g> {
         if let Err(problem) = argmax.infer(&[&self.ty()]) {
             return self.graph().refuse("max_pool2d", &["image"], &[self], problem);
         }
-        let _layer = self.graph().composite("max_pool2d");
+        let _composite = self.graph().composite("max_pool2d", Attributes::new().window(window));
         let indices = self.graph().record(argmax, &[self]);
         self.graph().record(Take { window, layout: Layout::Nchw }, &[self, indices])
     }

@@ -7,7 +7,7 @@ use super::arithmetic::same_shape;
 use super::example::{Example, away_from_zero, normal, positive};
 use crate::error::Problem;
 use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
@@ -124,11 +124,11 @@ impl Op for Pointwise {
         &["x"]
     }
 
-    fn attributes(&self) -> String {
-        match self {
-            Power(n) => format!("power {n}"),
-            AtLeast(bound) | AtMost(bound) => bound.to_string(),
-            _ => String::new(),
+    fn attributes(&self) -> Attributes {
+        match *self {
+            Power(n) => Attributes::new().with("exponent", n),
+            AtLeast(bound) | AtMost(bound) => Attributes::new().with("bound", bound),
+            _ => Attributes::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -41,6 +41,10 @@ impl Op for Reshape {
 
     fn roles(&self) -> &'static [&'static str] {
         &["x"]
+    }
+
+    fn attributes(&self) -> Attributes {
+        Attributes::new().quiet("shape", &self.shape)
     }
 
     fn is_alias(&self) -> bool {

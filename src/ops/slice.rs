@@ -9,7 +9,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape, Window};
 use dagrad_kernels::lattice::{Lattice, Points};
 use dagrad_kernels::real::Real;
@@ -62,8 +62,8 @@ impl Op for Slice {
         Some(Window::new([1; 2], [stride[0]?, stride[1]?], [0; 2]))
     }
 
-    fn attributes(&self) -> String {
-        describe(&self.points)
+    fn attributes(&self) -> Attributes {
+        attributes(&self.points)
     }
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
@@ -118,8 +118,8 @@ impl Op for Embed {
         (rows.step == 1 && columns.step == 1).then(|| Window::new([1; 2], [1; 2], padding))
     }
 
-    fn attributes(&self) -> String {
-        format!("{} of {}, else {}", describe(&self.points), self.shape, self.value)
+    fn attributes(&self) -> Attributes {
+        attributes(&self.points).unless("value", self.value, 0.0).quiet("shape", &self.shape)
     }
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
@@ -156,9 +156,12 @@ fn part(points: &[Points]) -> Shape {
     points.iter().map(|points| points.count).collect()
 }
 
-fn describe(points: &[Points]) -> String {
-    let axes = points.iter().map(|Points { start, step, count }| format!("{start}+{step}·{count}"));
-    axes.collect::<Vec<_>>().join(" ")
+fn attributes(points: &[Points]) -> Attributes {
+    let each = |value: fn(&Points) -> i64| points.iter().map(value).collect::<Vec<_>>();
+    Attributes::new()
+        .with("starts", each(|points| points.start as i64))
+        .unless("steps", each(|points| points.step as i64), vec![1; points.len()])
+        .with("counts", each(|points| points.count as i64))
 }
 
 impl<'g> Var<'g> {

@@ -6,7 +6,7 @@ use crate::error::Problem;
 use crate::graph::kernel::BatchSplit;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::op::NodeRef;
-use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Layout;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::softmax::Classes;
@@ -46,8 +46,8 @@ impl Op for Softmax {
         &["logits"]
     }
 
-    fn attributes(&self) -> String {
-        format!("axis {}", self.axis)
+    fn attributes(&self) -> Attributes {
+        Attributes::new().with("axis", self.axis)
     }
 
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {

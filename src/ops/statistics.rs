@@ -2,7 +2,7 @@
 
 use super::example::{Example, away_from_zero, normal};
 use crate::error::Problem;
-use crate::graph::Var;
+use crate::graph::{Attributes, Var};
 use crate::shape::Shape;
 
 impl<'g> Var<'g> {
@@ -147,6 +147,8 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist, and no elements.
     #[track_caller]
     pub fn normalise(self, axes: &[isize], epsilon: f64) -> Var<'g> {
+        let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
+        let _composite = self.graph().composite("normalise", attributes);
         let centred = self - self.mean_keep(axes);
         centred / (centred.powi(2).mean_keep(axes) + epsilon).sqrt()
     }
@@ -157,6 +159,8 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: more axes than there are, and no elements.
     #[track_caller]
     pub fn layer_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
+        let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
+        let _composite = self.graph().composite("layer_norm", attributes);
         self.normalise(&last(axes), epsilon)
     }
 
@@ -166,6 +170,8 @@ impl<'g> Var<'g> {
     /// As [`layer_norm`](Self::layer_norm).
     #[track_caller]
     pub fn rms_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
+        let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
+        let _composite = self.graph().composite("rms_norm", attributes);
         self / (self.powi(2).mean_keep(&last(axes)) + epsilon).sqrt()
     }
 
@@ -184,6 +190,8 @@ impl<'g> Var<'g> {
                 return self.graph().refuse("group_norm", &["x"], &[self], problem);
             }
         };
+        let attributes = Attributes::new().with("groups", groups).with("epsilon", epsilon);
+        let _composite = self.graph().composite("group_norm", attributes);
         let inside = shape[2..].iter().product::<usize>() * (channels / groups);
         self.reshape([batch, groups, inside]).normalise(&[2], epsilon).reshape(shape)
     }
@@ -206,7 +214,10 @@ impl<'g> Var<'g> {
                 Problem::new(format!("{channels} neighbouring channels of {depth} are none, or too many"));
             return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
         }
-        let _layer = self.graph().composite("local_response_norm");
+        let _composite = self.graph().composite(
+            "local_response_norm",
+            Attributes::new().with("channels", channels).with("alpha", alpha).with("beta", beta).with("k", k),
+        );
         let sides = [[0, 0], [channels / 2, (channels - 1) / 2], [0, 0], [0, 0]];
         let squares = self.powi(2).pad(&sides, 0.0);
         let neighbour = |first: usize| squares.slice(1, first as isize..(first + depth) as isize);

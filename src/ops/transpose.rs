@@ -3,7 +3,7 @@
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::walk::{self, Walk};
@@ -47,8 +47,8 @@ impl Op for Permute {
         &["x"]
     }
 
-    fn attributes(&self) -> String {
-        format!("axes {:?}", &self.axes[..])
+    fn attributes(&self) -> Attributes {
+        Attributes::new().with("axes", &self.axes[..])
     }
 
     fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> {

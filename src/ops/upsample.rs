@@ -4,7 +4,7 @@
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::{Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
 use crate::shape::Pair;
 use dagrad_kernels::real::Real;
 
@@ -62,8 +62,18 @@ impl Op for Positions {
         Gradient::Constant
     }
 
-    fn attributes(&self) -> String {
-        format!("{:?} of {} in {}", self.rule, self.to, self.from)
+    fn attributes(&self) -> Attributes {
+        let (rule, align_corners) = match self.rule {
+            Rule::Nearest => ("nearest", None),
+            Rule::Before { align_corners } => ("before", Some(align_corners)),
+            Rule::After { align_corners } => ("after", Some(align_corners)),
+            Rule::Share { align_corners } => ("share", Some(align_corners)),
+        };
+        let attributes = Attributes::new().with("rule", rule).with("from", self.from).quiet("to", self.to);
+        match align_corners {
+            Some(align_corners) => attributes.unless("align_corners", align_corners, false),
+            None => attributes,
+        }
     }
 
     fn index_bound(&self, _: &[&TensorType], _: Option<u32>) -> Option<usize> {
@@ -110,6 +120,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn upsample_nearest(self, size: impl Into<Pair>) -> Var<'g> {
         let size = size.into().0;
+        let _composite = self.graph().composite("upsample_nearest", Attributes::new().with("size", size));
         match image_size(self, size) {
             Ok(sizes) => self.at_nearest(2, sizes[0], size[0]).at_nearest(3, sizes[1], size[1]),
             Err(problem) => self.graph().refuse("upsample_nearest", &["image"], &[self], problem),
@@ -141,6 +152,8 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn upsample_bilinear(self, size: impl Into<Pair>, align_corners: bool) -> Var<'g> {
         let size = size.into().0;
+        let attributes = Attributes::new().with("size", size).with("align_corners", align_corners);
+        let _composite = self.graph().composite("upsample_bilinear", attributes);
         match image_size(self, size) {
             Ok(sizes) => {
                 let wider = self.between(3, sizes[1], size[1], align_corners);

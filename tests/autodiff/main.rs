@@ -4,6 +4,7 @@ mod check;
 mod checkpoint;
 #[path = "../common/mod.rs"]
 mod common;
+mod composites;
 mod deep;
 mod gradients;
 mod layers;

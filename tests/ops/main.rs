@@ -2,6 +2,7 @@
 
 mod activations;
 mod arithmetic;
+mod attributes;
 mod class_losses;
 #[path = "../common/mod.rs"]
 mod common;

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::{Conv2d, Factor};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Algorithm, Lowered, OperandLayout, Target};
-use crate::graph::{Call, OutputSlot, Precision, TensorType};
+use crate::graph::{Attributes, Call, OutputSlot, Precision, TensorType};
 use crate::ops::max_pool2d::MaxPool;
 use dagrad_kernels::conv::nhwc::{Direct, finish_weight_grad};
 use dagrad_kernels::conv::{Choice, Convolution, WinogradUse, select};
@@ -199,7 +199,7 @@ impl Kernel for ConvKernel {
         let notes: String = notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect();
         match self.part {
             Part::Weight { .. } => String::new(),
-            _ => format!("{}, {algorithm}{notes}", self.sizes.window),
+            _ => format!("{}, {algorithm}{notes}", Attributes::new().window(self.sizes.window)),
         }
     }
 

@@ -183,7 +183,7 @@ fn facts(dag: &Dag, id: NodeId) -> Vec<(&'static str, String)> {
     match &node.kind {
         Kind::Op(op) => {
             facts.push(("operation", op.name().to_string()));
-            facts.push(("attributes", op.attributes()));
+            facts.push(("attributes", op.attributes().to_string()));
             facts.push(("MACs", count(op.macs(&dag.operand_types(id), &node.ty))));
         }
         Kind::Parameter { trainable, init } => {

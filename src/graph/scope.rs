@@ -1,0 +1,93 @@
+//! Scopes of a recording: layers, and operations that are composed of others.
+
+use std::iter::successors;
+use std::sync::Arc;
+
+use super::attributes::Attributes;
+use super::recorder::Graph;
+use super::var::Var;
+
+/// An operation that is composed of others, such as `batch_norm`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Composite {
+    /// Its name.
+    pub name: &'static str,
+    /// Its attributes.
+    pub attributes: Attributes,
+    /// The layer that recorded it.
+    pub layer: Option<Arc<str>>,
+    /// The one that it is itself a part of.
+    pub outer: Option<Arc<Composite>>,
+}
+
+impl Graph {
+    /// Says that what is recorded from now on belongs to a layer of this name, until the returned guard is dropped. Summaries,
+    /// profiles and errors speak of layers. A layer inside another one is called `outer/inner`.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    ///
+    /// let graph = Graph::new();
+    /// let x = graph.input("x", [2, 3]);
+    /// let y = {
+    ///     let _layer = graph.layer("square");
+    ///     x * x
+    /// };
+    /// assert_eq!(y.layer().as_deref(), Some("square"));
+    /// ```
+    pub fn layer(&self, name: &str) -> Layer<'_> {
+        let outer = self.layer.borrow().clone();
+        let name = outer.as_ref().map_or_else(|| name.into(), |outer| format!("{outer}/{name}").into());
+        self.layer.replace(Some(name));
+        Layer { graph: self, outer, composite: self.composite.borrow().clone() }
+    }
+
+    /// Says that what is recorded from now on makes up one operation of this name, until the returned guard is dropped: each of its
+    /// values knows it, see [`composites`](Self::composites). Outside of any layer it is one, too, with a number from the
+    /// second of a name on.
+    pub fn composite(&self, name: &'static str, attributes: Attributes) -> Layer<'_> {
+        let (outer, around) = (self.layer.borrow().clone(), self.composite.borrow().clone());
+        let composite = Composite { name, attributes, layer: outer.clone(), outer: around.clone() };
+        self.composite.replace(Some(Arc::new(composite)));
+        let name = outer.clone().unwrap_or_else(|| {
+            let mut composites = self.composites.borrow_mut();
+            let number = composites.entry(name).or_insert(0);
+            *number += 1;
+            if *number == 1 { name.into() } else { format!("{name} {number}").into() }
+        });
+        self.layer.replace(Some(name));
+        Layer { graph: self, outer, composite: around }
+    }
+
+    /// The operations that are composed of others, in the order in which they begin, each with its values. Those of one
+    /// within another belong to both.
+    pub fn composites(&self) -> Vec<(Arc<Composite>, Vec<Var<'_>>)> {
+        let (dag, mut found) = (self.dag.borrow(), Vec::<(Arc<Composite>, Vec<Var<'_>>)>::new());
+        for id in dag.ids() {
+            let around: Vec<_> =
+                successors(dag.node(id).composite.as_ref(), |inner| inner.outer.as_ref()).collect();
+            for composite in around.into_iter().rev() {
+                match found.iter_mut().rev().find(|(known, _)| Arc::ptr_eq(known, composite)) {
+                    Some((_, values)) => values.push(self.var(id)),
+                    None => found.push((composite.clone(), vec![self.var(id)])),
+                }
+            }
+        }
+        found
+    }
+}
+
+/// While it lives, what is recorded belongs to a layer or to a composite; see [`Graph::layer`], [`Graph::composite`].
+#[must_use = "the layer ends when this is dropped"]
+pub struct Layer<'g> {
+    graph: &'g Graph,
+    outer: Option<Arc<str>>,
+    composite: Option<Arc<Composite>>,
+}
+
+impl Drop for Layer<'_> {
+    fn drop(&mut self) {
+        *self.graph.layer.borrow_mut() = self.outer.take();
+        *self.graph.composite.borrow_mut() = self.composite.take();
+    }
+}
