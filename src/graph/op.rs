@@ -93,8 +93,7 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         0
     }
 
-    /// For an operation that slides a window over an image: the window of the first operand from which each output
-    /// pixel is computed.
+    /// For an operation that slides a window over an image, its first operand: the window of each output pixel.
     fn window(&self) -> Option<Window> {
         None
     }
