@@ -19,7 +19,7 @@ const KNOWN: &str = "Add AddAssign Arc Array1 Array2 Array3 Array4 ArrayBase Arr
     ArrayView4 ArrayViewD ArrayViewMutD AsRef Box Clone Copy Data Debug Default Deref Dimension Display Div Drop Duration Eq \
     Error Fn FnOnce From FromIterator Hash Into IntoIterator Item Iterator Mul Neg Option Ord Output PartialEq PartialOrd \
     Path PathBuf Range Self Send Sized String Sub Sum Sync Target Vec Any Float NumAssign Array BTreeMap Elem \
-    ExactSizeIterator FnMut FusedIterator Plain RangeBounds";
+    ExactSizeIterator FnMut FusedIterator Plain RangeBounds Dim IxDynImpl OwnedRepr";
 
 /// The pages of the documentation, made anew.
 fn pages() -> PathBuf {
