@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::example::{Example, normal, positive};
 use super::fill::Fill;
 use super::max_pool2d::Put;
@@ -60,7 +62,7 @@ impl Op for Broadcast {
     }
 
     fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> {
-        Some(strides(&operand.shape, &self.shape))
+        Some(strides(&operand.shape, &self.shape).into_vec())
     }
 
     /// One number everywhere stays one number.
@@ -70,7 +72,7 @@ impl Op for Broadcast {
 }
 
 /// Where in an operand of shape `from` the neighbours along each axis of `to` lie: axes that repeat stay.
-fn strides(from: &Shape, to: &Shape) -> Vec<usize> {
+fn strides(from: &Shape, to: &Shape) -> SmallVec<[usize; 6]> {
     let own = walk::row_major(from);
     let new = to.len() - from.len();
     let stride = |axis: usize| if axis < new || from[axis - new] == 1 { 0 } else { own[axis - new] };

@@ -1,5 +1,7 @@
 //! Axes in another order.
 
+use smallvec::SmallVec;
+
 use super::example::{Example, normal};
 use crate::error::Problem;
 use crate::graph::op::{NodeRef, Rewrite};
@@ -52,7 +54,7 @@ impl Op for Permute {
     }
 
     fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> {
-        Some(self.strides_in(&operand.shape))
+        Some(self.strides_in(&operand.shape).into_vec())
     }
 
     /// Two permutations are one; the one that changes nothing is none.
@@ -73,7 +75,7 @@ impl Permute {
         self.axes[..] == [1, 0]
     }
 
-    fn strides_in(&self, operand: &Shape) -> Vec<usize> {
+    fn strides_in(&self, operand: &Shape) -> SmallVec<[usize; 6]> {
         let own = walk::row_major(operand);
         self.axes.iter().map(|&axis| own[axis]).collect()
     }

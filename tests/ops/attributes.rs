@@ -32,7 +32,8 @@ fn operations() -> Vec<Arc<dyn AnyOp>> {
 
 #[test]
 fn they_tell_operations_of_one_name_apart() {
-    let mut known: HashMap<&str, Vec<(Arc<dyn AnyOp>, String)>> = HashMap::new();
+    type Known = Vec<(Arc<dyn AnyOp>, String)>;
+    let mut known: HashMap<&str, Known> = HashMap::new();
     for op in operations() {
         let (attributes, fields) = (format!("{:?}", op.attributes()), format!("{op:?}"));
         let has_fields = fields.contains(['{', '(']);
