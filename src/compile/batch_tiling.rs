@@ -34,7 +34,7 @@ const FEWEST_TASKS: usize = 4;
 const TASK_BYTES: usize = 1 << 16;
 /// By how much samples may overflow the cache where that spares reading what they share.
 const OVERFLOW: usize = 8;
-/// How many operations may be waiting while a group is gathered. It bounds the work of gatherer.
+/// How many operations may be waiting while a group is gathered. It bounds the work of gathering.
 const MOST_WAITING: usize = 256;
 /// How many values a group makes at most, about. It bounds the proof, which compares each with each.
 const MOST_VALUES: usize = 256;

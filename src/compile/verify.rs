@@ -37,7 +37,9 @@ impl<T: Precision> Plan<T> {
     fn verify_group(&self, group: &StepGroup) {
         let steps = &self.steps[group.steps.clone()];
         for (writer, step) in steps.iter().enumerate() {
-            let Some(split) = &step.split else { panic!("{} has no samples", step.kernel.name()) };
+            let Some(split) = &step.split else {
+                unreachable!("{} is in a group, but has no samples", step.kernel.name())
+            };
             for own in step.outputs() {
                 for (reader, other) in steps.iter().enumerate() {
                     let Some(other_split) = &other.split else { continue };
