@@ -11,37 +11,50 @@ use dagrad::nn::{Network, SimpleConvNet};
 use dagrad::optim::Adam;
 use dagrad::{Graph, Init, Plan, Store, Trainer, Workspace};
 
-/// The system's allocator, and how often it was asked for memory by any thread.
+/// The system's allocator, and what any thread did with it.
 struct Counting;
 
+/// How often it was asked for memory.
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+/// The bytes that were asked for and not yet given back.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// The most bytes that were asked for at once.
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+fn count(bytes: usize) {
+    REQUESTS.fetch_add(1, Ordering::SeqCst);
+    LIVE.fetch_add(bytes, Ordering::SeqCst);
+    LARGEST.fetch_max(bytes, Ordering::SeqCst);
+}
+
+/// The bytes of the heap that this process holds.
+pub fn live() -> usize {
+    LIVE.load(Ordering::SeqCst)
+}
 
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        REQUESTS.fetch_add(1, Ordering::SeqCst);
-        LARGEST.fetch_max(layout.size(), Ordering::SeqCst);
+        count(layout.size());
         // SAFETY: the caller keeps the promises of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        REQUESTS.fetch_add(1, Ordering::SeqCst);
-        LARGEST.fetch_max(layout.size(), Ordering::SeqCst);
+        count(layout.size());
         // SAFETY: the caller keeps the promises of `alloc_zeroed`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        REQUESTS.fetch_add(1, Ordering::SeqCst);
-        LARGEST.fetch_max(size, Ordering::SeqCst);
+        LIVE.fetch_sub(layout.size(), Ordering::SeqCst);
+        count(size);
         // SAFETY: the caller keeps the promises of `realloc`.
         unsafe { System.realloc(start, layout, size) }
     }
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::SeqCst);
         // SAFETY: the caller keeps the promises of `dealloc`.
         unsafe { System.dealloc(start, layout) }
     }
