@@ -69,6 +69,9 @@ pub enum Error {
     /// [`Workspace::check_values`](crate::Workspace::check_values).
     NotFinite(Box<NotFinite>),
 
+    /// A kernel failed during a run.
+    Kernel(Box<OpError>),
+
     /// A gradient check found a rule that disagrees with finite differences.
     Check(Box<Mismatch>),
 }
@@ -76,7 +79,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Op(error) => error.fmt(f),
+            Self::Op(error) | Self::Kernel(error) => error.fmt(f),
             Self::Unreached { target, names } => write!(
                 f,
                 "{target} does not depend on {}; its gradient would be a silent zero\n  \
@@ -199,7 +202,7 @@ impl fmt::Display for SourceLine {
     }
 }
 
-/// A misused operation: which, where, why, with which operands, and what to do about it.
+/// A misused operation, or one whose kernel failed: which, where, why, with which operands, and what to do about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpError {
     /// The operation's name.

@@ -1,5 +1,7 @@
 //! One operation at a time, each in memory of its own between canaries: the reference that plans are held to.
 
+use std::ops::Range;
+
 use ndarray::ArrayD;
 use smallvec::SmallVec;
 
@@ -7,11 +9,13 @@ use super::samples::{self, Drawn, Purpose, feed, inputs};
 use super::{Mismatch, Tolerance, compare};
 use crate::compile::{Options, Plan, Program};
 use crate::error::{Error, Result};
+use crate::graph::call::{Call, Operand, Random};
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
-use crate::graph::op::{AnyOp, Call, Operand, Random};
-use crate::graph::{Dtype, Graph, Precision, TensorType, Var};
+use crate::graph::op::AnyOp;
+use crate::graph::{AxisRead, Dtype, Graph, Precision, TensorType, Var};
 use crate::ops::{Conv2dOptions, Example};
 use crate::run::{Feed, Store, Workspace};
+use crate::shape::Shape;
 use dagrad_kernels::workers::Workers;
 
 /// Elements around an output that nobody may touch.
@@ -209,7 +213,13 @@ fn interpret(example: &Example, program: &Program, values: &[(Var<'_>, Drawn)]) 
     for id in dag.ids() {
         let node = dag.node(id);
         let value = match &node.kind {
-            Kind::Op(op) => call(example, dag, id, op.as_ref(), &computed, &workers)?,
+            Kind::Op(op) => {
+                let operands: Vec<&Computed> =
+                    dag.operands(id).iter().map(|id| &computed[id.index()]).collect();
+                let value = call(example, dag, id, op.as_ref(), &operands, &workers)?;
+                check_axes(example, dag, id, op.as_ref(), &operands, &value)?;
+                value
+            }
             _ => given(node, values),
         };
         computed.push(value);
@@ -234,27 +244,104 @@ fn given(node: &Node, values: &[(Var<'_>, Drawn)]) -> Computed {
     }
 }
 
-/// Calls one kernel. Its output starts as NaN, its scratch too, and canaries stand around the output.
-fn call(
+/// Computes an operation once more for some positions along each axis, from operands that hold only what these read
+/// according to its [`axes`](AnyOp::axes). The result must be the same there.
+fn check_axes(
     example: &Example,
     dag: &Dag,
     id: NodeId,
     op: &dyn AnyOp,
-    computed: &[Computed],
+    operands: &[&Computed],
+    value: &Computed,
+) -> Result<()> {
+    let (shape, types) = (&dag.node(id).ty.shape, dag.operand_types(id));
+    let maps = op.axes(&types);
+    for (axis, &size) in shape.iter().enumerate() {
+        let reads: Vec<AxisRead> = (maps.iter().zip(&types))
+            .map(
+                |(map, ty)| {
+                    if axis == 0 || ty.shape.len() == shape.len() { map.along(axis) } else { AxisRead::All }
+                },
+            )
+            .collect();
+        if reads.iter().all(|&read| read == AxisRead::All) {
+            continue;
+        }
+        for position in [0, size / 2, size.saturating_sub(1)].into_iter().filter(|&position| position < size)
+        {
+            let alone: Vec<Computed> = (operands.iter().zip(&types).enumerate())
+                .map(|(number, (operand, ty))| match reads.get(number) {
+                    None | Some(AxisRead::All) => operand.only(&ty.shape, 0, 0..usize::MAX),
+                    Some(read) => operand.only(&ty.shape, axis, read.positions(position, ty.shape[axis])),
+                })
+                .collect();
+            let found = call(example, dag, id, op, &alone.iter().collect::<Vec<_>>(), &Workers::alone())?;
+            let pairs = found.at(shape, axis, position).into_iter().zip(value.at(shape, axis, position));
+            if let Some((found, expected)) = pairs.into_iter().find(|(a, b)| a.to_bits() != b.to_bits()) {
+                let (example, of) = (example.name.clone(), op.name().into());
+                let check = format!("position {position} of axis {axis} from what `axes` says that it reads");
+                return Err(
+                    Box::new(Mismatch { example, check, of, element: vec![], found, expected }).into()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Computed {
+    /// What lies at some positions along an axis, and NaN or 0 everywhere else.
+    fn only(&self, shape: &Shape, axis: usize, positions: Range<usize>) -> Self {
+        let keeps = |element: usize| positions.contains(&position(shape, axis, element));
+        match self {
+            Self::Real(values) => {
+                let values = values.iter().enumerate();
+                Self::Real(values.map(|(i, &value)| if keeps(i) { value } else { f64::NAN }).collect())
+            }
+            Self::Index(values) => {
+                let values = values.iter().enumerate();
+                Self::Index(values.map(|(i, &value)| if keeps(i) { value } else { 0 }).collect())
+            }
+        }
+    }
+
+    /// The elements at one position along an axis.
+    fn at(&self, shape: &Shape, axis: usize, wanted: usize) -> Vec<f64> {
+        let value = |element: usize| match self {
+            Self::Real(values) => values[element],
+            Self::Index(values) => f64::from(values[element]),
+        };
+        let elements = (0..shape.count()).filter(|&element| position(shape, axis, element) == wanted);
+        elements.map(value).collect()
+    }
+}
+
+/// Where along an axis an element lies.
+fn position(shape: &Shape, axis: usize, element: usize) -> usize {
+    let inner: usize = shape.iter().skip(axis + 1).product();
+    element / inner % shape.get(axis).copied().unwrap_or(1)
+}
+
+/// Calls one kernel. Its output starts as NaN, its scratch too, and canaries stand around the output.
+fn call<'a>(
+    example: &Example,
+    dag: &'a Dag,
+    id: NodeId,
+    op: &dyn AnyOp,
+    operands: &'a [&'a Computed],
     workers: &Workers,
 ) -> Result<Computed> {
     let TensorType { shape, dtype } = &dag.node(id).ty;
-    let operands = dag.operands(id);
-    let operand = |operand: &NodeId| match &computed[operand.index()] {
-        Computed::Real(values) => Operand::Real(&dag.node(*operand).ty.shape, &values[..]),
-        Computed::Index(values) => Operand::Index(&dag.node(*operand).ty.shape, &values[..]),
+    let operand = |(operand, ty): (&&'a Computed, &'a TensorType)| match operand {
+        Computed::Real(values) => Operand::Real(&ty.shape, &values[..]),
+        Computed::Index(values) => Operand::Index(&ty.shape, &values[..]),
     };
     let [reals, indices] = if *dtype == Dtype::Real { [shape.count(), 0] } else { [0, shape.count()] };
     let mut output = vec![CANARY; reals + 2 * MARGIN];
     output[MARGIN..MARGIN + reals].fill(f64::NAN);
     let mut indices = vec![u32::MAX; indices];
     op.forward_f64(Call {
-        operands: operands.iter().map(operand).collect(),
+        operands: operands.iter().zip(dag.operand_types(id)).map(operand).collect(),
         output: &mut output[MARGIN..MARGIN + reals],
         indices: &mut indices,
         further_outputs: SmallVec::new(),

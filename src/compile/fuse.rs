@@ -7,9 +7,11 @@ use smallvec::SmallVec;
 
 use super::chain::{Chain, MAX_INSTRUCTIONS, MAX_OPERANDS};
 use super::program::Program;
+use crate::error::Problem;
+use crate::graph::call::{Call, Operand, OutputSlot};
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
 use crate::graph::kernel::{BatchSplit, Kernel};
-use crate::graph::op::{Call, Operand, OutputSlot, Precision, TensorType};
+use crate::graph::op::{Precision, TensorType};
 use dagrad_kernels::elementwise::{self, Argument, Function, Outputs, Read, Target, Term};
 use dagrad_kernels::walk::Walk;
 
@@ -130,7 +132,7 @@ impl Kernel for Fused {
         vec![self.ty.clone(); self.results]
     }
 
-    fn run<T: Precision>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
         let reads: SmallVec<[Read<'_, T>; MAX_OPERANDS]> = (call.operands.iter().zip(&self.reads))
             .map(|(operand, walk)| match (operand, walk) {
                 (Operand::Real(_, data), None) => Read::Whole(data),
@@ -144,6 +146,7 @@ impl Kernel for Fused {
         let further_outputs = call.further_outputs.into_iter().filter_map(OutputSlot::real);
         let out: Outputs<'_, T> = [call.output].into_iter().chain(further_outputs).collect();
         elementwise::run(&self.program, &reads, out, call.workers);
+        Ok(())
     }
 
     fn attributes(&self) -> String {

@@ -10,10 +10,13 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::program::Program;
+use crate::error::Problem;
+use crate::graph::NodeRef;
+use crate::graph::call::{Call, Operand};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Definition, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout};
-use crate::graph::op::{Call, NodeRef, Operand, TensorType};
+use crate::graph::op::{AnyOp, TensorType};
 use crate::graph::{Dtype, Precision};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::conv::nhwc::{nchw_to_nhwc, nhwc_to_nchw};
@@ -87,11 +90,24 @@ impl Lowering<'_> {
     fn choose(&self, id: NodeId) -> Option<Lowered> {
         let (target, dag) = (self.old.target?, &self.old.dag);
         let Kind::Op(op) = &dag.node(id).kind else { return None };
-        if op.elementwise().is_some() && dag.node(id).ty.shape.len() == 4 {
-            let layouts = vec![OperandLayout::Nhwc; dag.operands(id).len()];
-            return Some(Lowered::new(Arc::new(Definition(op.clone())), layouts));
+        op.lower(NodeRef { dag, id }, target).or_else(|| self.in_nhwc(id, op))
+    }
+
+    /// The definition of an operation on images NHWC, if it knows that layout.
+    fn in_nhwc(&self, id: NodeId, op: &Arc<dyn AnyOp>) -> Option<Lowered> {
+        let types = self.old.dag.operand_types(id);
+        let axes = op.axes(&types);
+        let is_image = |(position, ty): (usize, &&TensorType)| {
+            ty.shape.len() == 4 && axes.get(position).is_some_and(|map| !map.is_whole())
+        };
+        let images: Vec<bool> = types.iter().enumerate().map(is_image).collect();
+        if self.old.dag.node(id).ty.shape.len() != 4 || !images.contains(&true) {
+            return None;
         }
-        op.lower(NodeRef { dag, id }, target)
+        let op = if op.elementwise().is_some() { op.clone() } else { op.nhwc()? };
+        let layouts =
+            images.iter().map(|&is_image| if is_image { OperandLayout::Nhwc } else { OperandLayout::Keep });
+        Some(Lowered::new(Arc::new(Definition(op)), layouts))
     }
 
     /// Whether an operand is an image in NHWC. Where every image can be had in both layouts, another NHWC image of the
@@ -280,7 +296,7 @@ impl Kernel for Transpose {
         vec![TensorType { shape: self.to.shape(other(self.to).sizes(shape)), dtype: *dtype }]
     }
 
-    fn run<T: Precision>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
         let shape = call.operand_shape(0);
         let [batch, channels, pixels] = sizes(shape, self.to);
         match call.operands[0] {
@@ -294,6 +310,7 @@ impl Kernel for Transpose {
             }
             _ => nhwc_to_nchw(batch, channels, pixels, call.real(0), call.output, call.workers),
         }
+        Ok(())
     }
 
     fn is_alias(&self) -> bool {
@@ -321,8 +338,9 @@ impl Kernel for StridedRead {
         vec![self.ty.clone()]
     }
 
-    fn run<T: Precision>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
         walk::copy(&Walk::new(call.shape, &self.strides), call.real(0), call.output, call.workers);
+        Ok(())
     }
 
     fn strides(&self, _: &TensorType) -> Option<Vec<usize>> {
@@ -346,8 +364,9 @@ impl Kernel for Constant {
         vec![self.ty.clone()]
     }
 
-    fn run<T: Precision>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
         call.output.fill(T::of(self.value));
+        Ok(())
     }
 
     fn attributes(&self) -> String {
@@ -372,7 +391,8 @@ impl Kernel for CopyOut {
         vec![operands[0].clone()]
     }
 
-    fn run<T: Precision>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
         call.output.copy_from_slice(call.real(0));
+        Ok(())
     }
 }

@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::kernel::{AnyKernel, Consumer};
-use crate::graph::op::{NodeRef, Rewrite, TensorType};
+use crate::graph::op::TensorType;
+use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::walk;
 

@@ -40,6 +40,12 @@ impl<T: Precision> Plan<T> {
             let Some(split) = &step.split else {
                 unreachable!("{} is in a group, but has no samples", step.kernel.name())
             };
+            let rows = group.samples.div_ceil(split.samples_per_row);
+            let operands = step.operands.iter().zip(&split.operands).filter(|(_, is_split)| **is_split);
+            let batches = operands.map(|(operand, _)| (operand, group.samples));
+            let mut batches = batches.chain(step.outputs().map(|made| (&made.source, rows)));
+            let is_batch = |(source, rows): (&Source, usize)| source.ty.shape.first() == Some(&rows);
+            assert!(batches.all(is_batch), "{} does not keep samples along axis 0", step.kernel.name());
             for own in step.outputs() {
                 for (reader, other) in steps.iter().enumerate() {
                     let Some(other_split) = &other.split else { continue };

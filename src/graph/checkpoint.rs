@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::call::Call;
 use super::dag::{Kind, NodeId};
 use super::kernel::Definition;
 use super::lowering::{Lowered, OperandLayout, Target};
-use super::op::{Call, Gradient, NodeRef, Op, TensorType, VjpInputs};
+use super::op::{Gradient, Op, TensorType, VjpInputs};
 use super::recorder::Graph;
+use super::rewrite::NodeRef;
 use super::var::Var;
 use crate::error::Problem;
 use dagrad_kernels::real::Real;

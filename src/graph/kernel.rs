@@ -4,7 +4,10 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::op::{AnyOp, Call, OutputSlot, Precision, TensorType};
+use super::axes::AxisMap;
+use super::call::Call;
+use super::op::{AnyOp, Precision, TensorType};
+use crate::error::Problem;
 use dagrad_kernels::elementwise::Function;
 
 /// One way to compute something: what is scheduled, fused, placed in memory and run. It has no gradient rule, because
@@ -17,7 +20,11 @@ pub trait Kernel: fmt::Debug + PartialEq + Send + Sync + 'static {
     fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType>;
 
     /// Computes the output, and those further outputs that somebody reads. It writes every element and allocates nothing.
-    fn run<T: Precision>(&self, call: Call<'_, T>);
+    ///
+    /// # Errors
+    /// What keeps it from doing so. The run ends with [`Error::Kernel`](crate::Error::Kernel); parameters that were moved by
+    /// then stay so.
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem>;
 
     /// The attributes in listings.
     fn attributes(&self) -> String {
@@ -72,13 +79,6 @@ pub trait Kernel: fmt::Debug + PartialEq + Send + Sync + 'static {
     }
 }
 
-impl<'a, T> Call<'a, T> {
-    /// Takes where a kernel's further outputs go, in order.
-    pub fn further_outputs(&mut self) -> impl Iterator<Item = OutputSlot<'a, T>> + '_ {
-        self.further_outputs.drain(..)
-    }
-}
-
 /// How a kernel reads and writes samples, which lie along axis 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchSplit {
@@ -94,6 +94,15 @@ impl BatchSplit {
     /// One row of the output for each sample of those operands that are split.
     pub fn each(samples: usize, operands: &[bool]) -> Self {
         Self { samples, operands: operands.into(), samples_per_row: 1 }
+    }
+
+    /// What follows from what the output reads of each operand. A task reads up to eight without asking for memory.
+    fn of(axes: &[AxisMap], operands: &[&TensorType]) -> Option<Self> {
+        let split: Vec<bool> =
+            (0..operands.len()).map(|i| axes.get(i).is_some_and(AxisMap::keeps_samples)).collect();
+        let first = split.iter().position(|&is_split| is_split)?;
+        let samples = *operands[first].shape.first()?;
+        (operands.len() <= 8).then(|| Self::each(samples, &split))
     }
 }
 
@@ -127,8 +136,9 @@ impl Kernel for Definition {
         vec![output.unwrap_or_else(|problem| unreachable!("lowering keeps shapes: {problem:?}"))]
     }
 
-    fn run<T: Precision>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
         T::forward(self.0.as_ref(), call);
+        Ok(())
     }
 
     fn attributes(&self) -> String {
@@ -144,7 +154,7 @@ impl Kernel for Definition {
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        self.0.batch_split(operands)
+        BatchSplit::of(&self.0.axes(operands), operands)
     }
 
     fn elementwise(&self) -> Option<Function> {
@@ -171,8 +181,8 @@ pub trait AnyKernel: fmt::Debug + Send + Sync + 'static {
     fn same(&self, other: &dyn AnyKernel) -> bool;
     fn name(&self) -> &'static str;
     fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType>;
-    fn run_f32(&self, call: Call<'_, f32>);
-    fn run_f64(&self, call: Call<'_, f64>);
+    fn run_f32(&self, call: Call<'_, f32>) -> Result<(), Problem>;
+    fn run_f64(&self, call: Call<'_, f64>) -> Result<(), Problem>;
     fn attributes(&self) -> String;
     fn scratch(&self, operands: &[&TensorType]) -> usize;
     fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize;
@@ -191,8 +201,8 @@ impl<K: Kernel> AnyKernel for K {
     fn same(&self, other: &dyn AnyKernel) -> bool { other.as_any().downcast_ref::<K>() == Some(self) }
     fn name(&self) -> &'static str { Kernel::name(self) }
     fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> { Kernel::outputs(self, operands) }
-    fn run_f32(&self, call: Call<'_, f32>) { Kernel::run(self, call) }
-    fn run_f64(&self, call: Call<'_, f64>) { Kernel::run(self, call) }
+    fn run_f32(&self, call: Call<'_, f32>) -> Result<(), Problem> { Kernel::run(self, call) }
+    fn run_f64(&self, call: Call<'_, f64>) -> Result<(), Problem> { Kernel::run(self, call) }
     fn attributes(&self) -> String { Kernel::attributes(self) }
     fn scratch(&self, operands: &[&TensorType]) -> usize { Kernel::scratch(self, operands) }
     fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize { Kernel::macs(self, operands, output) }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::kernel::{AnyKernel, Definition};
-use super::op::{Op, TensorType};
+use super::kernel::AnyKernel;
 
 /// How convolutions are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,15 +58,5 @@ impl Lowered {
     pub fn new(kernel: Arc<dyn AnyKernel>, operands: impl IntoIterator<Item = OperandLayout>) -> Self {
         let operands = operands.into_iter().enumerate().collect();
         Self { kernel, operands, output: 0, layout: OperandLayout::Nhwc, is_faster: false }
-    }
-
-    /// An operation whose definition knows the layout NHWC, too. The result is such an image, and so is every operand of
-    /// four axes.
-    pub fn on_nhwc(op: impl Op, operands: &[&TensorType]) -> Option<Self> {
-        let layout =
-            |ty: &&TensorType| if ty.shape.len() == 4 { OperandLayout::Nhwc } else { OperandLayout::Keep };
-        let layouts: Vec<OperandLayout> = operands.iter().map(layout).collect();
-        let has_image = operands.iter().any(|ty| ty.shape.len() == 4);
-        has_image.then(|| Self::new(Arc::new(Definition(Arc::new(op))), layouts))
     }
 }

@@ -1,6 +1,8 @@
 //! Recording: operations, the graph they append themselves to, and the handles that users hold.
 
 mod attributes;
+mod axes;
+pub(crate) mod call;
 pub(crate) mod checkpoint;
 pub(crate) mod dag;
 mod indices;
@@ -9,19 +11,20 @@ pub(crate) mod kernel;
 pub(crate) mod lowering;
 pub(crate) mod op;
 mod recorder;
+mod rewrite;
 mod scope;
 mod show;
 mod var;
 
 pub use attributes::{Attribute, Attributes};
+pub use axes::{AxisMap, AxisRead};
+pub use call::{Call, Operand, OutputSlot, Random};
 pub use dag::NodeId;
 pub use init::Init;
 pub use kernel::{AnyKernel, BatchSplit, Consumer, Definition, Kernel};
 pub use lowering::{Algorithm, Lowered, OperandLayout, Target};
-pub use op::{
-    AnyOp, Call, Dtype, Gradient, NodeRef, Op, Operand, OutputSlot, Precision, Random, Rewrite, TensorType,
-    VjpInputs,
-};
+pub use op::{AnyOp, Dtype, Gradient, Op, Precision, TensorType, VjpInputs};
 pub use recorder::{Graph, Mode, Update};
+pub use rewrite::{NodeRef, Rewrite};
 pub use scope::{Composite, Layer};
 pub use var::Var;

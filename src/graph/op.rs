@@ -4,18 +4,17 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::attributes::Attributes;
-use super::dag::{Dag, NodeId};
-use super::kernel::{AnyKernel, BatchSplit};
+use super::axes::AxisMap;
+use super::call::Call;
+use super::kernel::AnyKernel;
 use super::lowering::{Lowered, Target};
+use super::rewrite::{NodeRef, Rewrite};
 use super::var::Var;
 use crate::error::Problem;
-use crate::shape::{Shape, Window};
+use crate::shape::Shape;
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::real::Real;
-use dagrad_kernels::workers::Workers;
 
 /// Whether an array holds real numbers or indices (classes, positions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,8 +92,19 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         0
     }
 
-    /// For an operation that slides a window over an image, its first operand: the window of each output pixel.
-    fn window(&self) -> Option<Window> {
+    /// What an element of the output reads along the axes of each operand. By default this is known of elementwise
+    /// operations alone.
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
+        let is_elementwise = self.elementwise().is_some();
+        let maps = operands.iter().filter(|_| is_elementwise).map(|ty| AxisMap::same(ty.shape.len()));
+        maps.collect()
+    }
+
+    /// The same operation on images `[N, H, W, C]`, if its definition knows that layout.
+    fn nhwc(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
         None
     }
 
@@ -139,14 +149,8 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
-    /// The kernel, if there is a better one than `forward`. It may read and write images in NHWC.
+    /// The kernel, if there is a better one than `forward`, and the layouts in which it reads and writes images.
     fn lower(&self, _node: NodeRef<'_>, _target: Target) -> Option<Lowered> {
-        None
-    }
-
-    /// For an operation that treats every sample of a batch on its own: how it reads and writes samples, so
-    /// that a few of them can go through several kernels before the next few do.
-    fn batch_split(&self, _operands: &[&TensorType]) -> Option<BatchSplit> {
         None
     }
 }
@@ -171,112 +175,6 @@ pub struct VjpInputs<'g> {
     pub upstream: Var<'g>,
 }
 
-/// What a kernel receives.
-pub struct Call<'a, T> {
-    /// The operands, in order.
-    pub(crate) operands: SmallVec<[Operand<'a, T>; 8]>,
-    /// Where to write real numbers. Its content is undefined before (but see [`Operand::InPlace`]).
-    pub output: &'a mut [T],
-    /// Where to write instead if the result is of [`Dtype::Index`].
-    pub indices: &'a mut [u32],
-    /// Where to write a kernel's further outputs; an operation has none.
-    pub(crate) further_outputs: SmallVec<[OutputSlot<'a, T>; 4]>,
-    /// The output's shape.
-    pub shape: &'a Shape,
-    /// As many numbers as [`Op::scratch`] asked for, undefined before.
-    pub scratch: &'a mut [T],
-    /// The threads to spread work over.
-    pub workers: &'a Workers,
-    /// What random operations draw from.
-    pub random: Random,
-}
-
-/// Random numbers are a pure function of this state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Random {
-    /// The store's seed.
-    pub seed: u64,
-    /// How many training steps came before.
-    pub step: u64,
-}
-
-/// Where a further output goes.
-#[derive(Debug)]
-pub enum OutputSlot<'a, T> {
-    /// Real numbers.
-    Real(&'a mut [T]),
-    /// Indices.
-    Index(&'a mut [u32]),
-    /// Nobody reads it.
-    Unread,
-}
-
-impl<'a, T> OutputSlot<'a, T> {
-    /// Where real numbers go, if there are any.
-    pub fn real(self) -> Option<&'a mut [T]> {
-        if let Self::Real(numbers) = self { Some(numbers) } else { None }
-    }
-
-    /// Where indices go, if there are any.
-    pub fn index(self) -> Option<&'a mut [u32]> {
-        if let Self::Index(indices) = self { Some(indices) } else { None }
-    }
-}
-
-/// One operand's shape and memory.
-#[derive(Debug, Clone, Copy)]
-pub enum Operand<'a, T> {
-    /// Real numbers.
-    Real(&'a Shape, &'a [T]),
-    /// Indices.
-    Index(&'a Shape, &'a [u32]),
-    /// The numbers already lie in the output (0) or a further output (from 1 on), where the operation allows that.
-    InPlace(usize),
-}
-
-impl<'a, T> Call<'a, T> {
-    /// The operands, in order.
-    pub fn operands(&self) -> &[Operand<'a, T>] {
-        &self.operands
-    }
-
-    /// The real numbers of operand `position`.
-    pub fn real(&self, position: usize) -> &'a [T] {
-        match self.operands[position] {
-            Operand::Real(_, data) => data,
-            _ => unreachable!("operand {position} holds no real numbers, which its shape rule refuses"),
-        }
-    }
-
-    /// The indices of operand `position`.
-    pub fn indices_of(&self, position: usize) -> &'a [u32] {
-        match self.operands[position] {
-            Operand::Index(_, data) => data,
-            _ => unreachable!("operand {position} holds no indices, which its shape rule refuses"),
-        }
-    }
-
-    /// Copies operand 0 to the output, whatever it holds.
-    pub fn copy(self)
-    where
-        T: Copy,
-    {
-        match self.operands[0] {
-            Operand::Real(_, data) => self.output.copy_from_slice(data),
-            Operand::Index(_, data) => self.indices.copy_from_slice(data),
-            Operand::InPlace(_) => {}
-        }
-    }
-
-    /// The shape of operand `position`; of one that lies in the output, the output's.
-    pub fn operand_shape(&self, position: usize) -> &'a Shape {
-        match self.operands[position] {
-            Operand::Real(shape, _) | Operand::Index(shape, _) => shape,
-            Operand::InPlace(_) => self.shape,
-        }
-    }
-}
-
 /// An operation in a graph, its type forgotten. Implemented for every [`Op`].
 pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     #![allow(missing_docs)]
@@ -291,7 +189,8 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn attributes(&self) -> Attributes;
     fn scratch(&self, operands: &[&TensorType]) -> usize;
     fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize;
-    fn window(&self) -> Option<Window>;
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap>;
+    fn nhwc(&self) -> Option<Arc<dyn AnyOp>>;
     fn elementwise(&self) -> Option<Function>;
     fn strides(&self, operand: &TensorType) -> Option<Vec<usize>>;
     fn constant(&self) -> Option<f64>;
@@ -301,7 +200,6 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn index_bound(&self, operands: &[&TensorType], exempt: Option<u32>) -> Option<usize>;
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite>;
     fn lower(&self, node: NodeRef<'_>, target: Target) -> Option<Lowered>;
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit>;
 }
 
 #[rustfmt::skip]
@@ -317,7 +215,8 @@ impl<O: Op> AnyOp for O {
     fn attributes(&self) -> Attributes { Op::attributes(self) }
     fn scratch(&self, operands: &[&TensorType]) -> usize { Op::scratch(self, operands) }
     fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize { Op::macs(self, operands, output) }
-    fn window(&self) -> Option<Window> { Op::window(self) }
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> { Op::axes(self, operands) }
+    fn nhwc(&self) -> Option<Arc<dyn AnyOp>> { Some(Arc::new(Op::nhwc(self)?)) }
     fn elementwise(&self) -> Option<Function> { Op::elementwise(self) }
     fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> { Op::strides(self, operand) }
     fn constant(&self) -> Option<f64> { Op::constant(self) }
@@ -327,7 +226,6 @@ impl<O: Op> AnyOp for O {
     fn index_bound(&self, operands: &[&TensorType], exempt: Option<u32>) -> Option<usize> { Op::index_bound(self, operands, exempt) }
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> { Op::simplify(self, node) }
     fn lower(&self, node: NodeRef<'_>, target: Target) -> Option<Lowered> { Op::lower(self, node, target) }
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> { Op::batch_split(self, operands) }
 }
 
 /// A precision in which plans run: `f32` or `f64`.
@@ -335,7 +233,10 @@ pub trait Precision: Real {
     /// Computes an operation by its definition in this precision.
     fn forward(op: &dyn AnyOp, call: Call<'_, Self>);
     /// Runs a kernel in this precision.
-    fn run(kernel: &dyn AnyKernel, call: Call<'_, Self>);
+    ///
+    /// # Errors
+    /// As [`Kernel::run`](super::kernel::Kernel::run).
+    fn run(kernel: &dyn AnyKernel, call: Call<'_, Self>) -> Result<(), Problem>;
 }
 
 impl Precision for f32 {
@@ -343,8 +244,8 @@ impl Precision for f32 {
         op.forward_f32(call);
     }
 
-    fn run(kernel: &dyn AnyKernel, call: Call<'_, Self>) {
-        kernel.run_f32(call);
+    fn run(kernel: &dyn AnyKernel, call: Call<'_, Self>) -> Result<(), Problem> {
+        kernel.run_f32(call)
     }
 }
 
@@ -353,68 +254,7 @@ impl Precision for f64 {
         op.forward_f64(call);
     }
 
-    fn run(kernel: &dyn AnyKernel, call: Call<'_, Self>) {
-        kernel.run_f64(call);
-    }
-}
-
-/// A node and what lies before it, for a rule to match.
-#[derive(Clone, Copy)]
-pub struct NodeRef<'a> {
-    /// The graph.
-    pub(crate) dag: &'a Dag,
-    /// The node.
-    pub(crate) id: NodeId,
-}
-
-impl<'a> NodeRef<'a> {
-    /// The node's number, to name it in a [`Rewrite`].
-    pub fn id(self) -> NodeId {
-        self.id
-    }
-
-    /// Operand `position` of this node.
-    pub fn operand(self, position: usize) -> NodeRef<'a> {
-        NodeRef { id: self.dag.operand(self.id, position), ..self }
-    }
-
-    /// The node's operation, if it is an `O`.
-    pub fn op<O: Op>(self) -> Option<&'a O> {
-        self.dag.op(self.id)?.as_any().downcast_ref()
-    }
-
-    /// The number that every element of the node has, if known.
-    pub fn constant(self) -> Option<f64> {
-        self.dag.op(self.id)?.constant()
-    }
-
-    /// The types of the node's operands.
-    pub fn operand_types(self) -> Vec<&'a TensorType> {
-        self.dag.operand_types(self.id).into_vec()
-    }
-
-    /// The type of the node's value.
-    pub fn ty(self) -> &'a TensorType {
-        &self.dag.node(self.id).ty
-    }
-}
-
-/// What replaces a node.
-pub enum Rewrite {
-    /// A node that already exists.
-    Node(NodeId),
-    /// A new operation.
-    Op(Arc<dyn AnyOp>, Vec<Rewrite>),
-}
-
-impl Rewrite {
-    /// A new operation on existing nodes or further new operations.
-    pub fn op(op: impl Op, operands: impl IntoIterator<Item = Rewrite>) -> Self {
-        Self::Op(Arc::new(op), operands.into_iter().collect())
-    }
-
-    /// A new operation on nodes that already exist.
-    pub fn op_on(op: impl Op, operands: impl IntoIterator<Item = NodeId>) -> Self {
-        Self::op(op, operands.into_iter().map(Rewrite::Node))
+    fn run(kernel: &dyn AnyKernel, call: Call<'_, Self>) -> Result<(), Problem> {
+        kernel.run_f64(call)
     }
 }

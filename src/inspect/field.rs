@@ -4,8 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::graph::dag::{Dag, NodeId};
-use crate::graph::{Dtype, Var};
-use crate::shape::Window;
+use crate::graph::{AxisRead, Var};
 
 /// The receptive field of each pixel of a value: the rectangle of the image on which it depends, of one size for all
 /// (A. Araujo and others, *Computing Receptive Fields of Convolutional Neural Networks*, 2019). It prints as its size.
@@ -43,18 +42,16 @@ impl ReceptiveField {
         })
     }
 
-    /// The field of a window over pixels with this field.
-    fn through(self, window: Window) -> Self {
-        let extent = window.extent();
-        Self {
-            size: [0, 1].map(|axis| {
-                self.size[axis].saturating_add((extent[axis] - 1).saturating_mul(self.stride[axis]))
-            }),
-            stride: [0, 1].map(|axis| self.stride[axis].saturating_mul(window.stride[axis])),
-            start: [0, 1].map(|axis| {
-                self.start[axis].saturating_sub(product(window.padding[axis], self.stride[axis]))
-            }),
+    /// The field of what reads pixels with this field so along height and width.
+    fn through(mut self, plane: [AxisRead; 2]) -> Self {
+        for (axis, read) in plane.into_iter().enumerate() {
+            let AxisRead::Window { extent, stride, padding } = read else { continue };
+            let before = isize::try_from(self.stride[axis]).unwrap_or(isize::MAX).saturating_mul(padding);
+            self.start[axis] = self.start[axis].saturating_sub(before);
+            self.size[axis] = self.size[axis].saturating_add((extent - 1).saturating_mul(self.stride[axis]));
+            self.stride[axis] = self.stride[axis].saturating_mul(stride);
         }
+        self
     }
 
     /// The least field that holds both.
@@ -80,8 +77,8 @@ fn product(a: usize, b: usize) -> isize {
 }
 
 /// The receptive field in `image` of a pixel of `value`: a window of size k adds (k − 1) times the product of the strides
-/// before it. `None` if `value` does not depend on `image` (which may be on another graph), or not through windows and
-/// elementwise functions alone.
+/// before it. `None` if `value` does not depend on `image` (which may be on another graph), or not through operations alone
+/// that read pixels in order ([`AxisRead`]).
 ///
 /// What reaches a pixel only as a number for a whole plane, such as the mean that batch normalisation takes off while
 /// training, is not counted.
@@ -140,20 +137,20 @@ pub(crate) fn dependences(dag: &Dag, image: NodeId) -> Vec<Dependence> {
     found[image.index()] = Dependence::Pixels(ReceptiveField::PIXEL);
     for id in dag.ids().filter(|id| *id != image) {
         let Some(op) = dag.op(id) else { continue };
-        let read = dag.operands(id).into_iter().map(|operand| found[operand.index()]);
-        let read = read.fold(Dependence::None, Dependence::join);
-        let Dependence::Pixels(field) = read else {
-            found[id.index()] = read;
-            continue;
+        let types = dag.operand_types(id);
+        let axes = op.axes(&types);
+        let read = |(position, operand): (usize, NodeId)| match found[operand.index()] {
+            Dependence::Pixels(field) => {
+                match axes.get(position).and_then(|map| map.plane(types[position].shape.len())) {
+                    Some(plane) => Dependence::Pixels(field.through(plane)),
+                    None if sums_planes(dag, id) => Dependence::Statistic,
+                    None => Dependence::Unknown,
+                }
+            }
+            other => other,
         };
-        // Indices of maxima are chosen pixel by pixel.
-        let keeps_pixels = op.elementwise().is_some() || dag.node(id).ty.dtype == Dtype::Index;
-        found[id.index()] = match op.window() {
-            Some(window) => Dependence::Pixels(field.through(window)),
-            None if keeps_pixels => read,
-            None if sums_planes(dag, id) => Dependence::Statistic,
-            None => Dependence::Unknown,
-        };
+        let operands = dag.operands(id).into_iter().enumerate();
+        found[id.index()] = operands.map(read).fold(Dependence::None, Dependence::join);
     }
     found
 }

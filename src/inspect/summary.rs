@@ -297,11 +297,16 @@ fn storage(dag: &Dag, mut id: NodeId) -> NodeId {
 
 /// The pixels of one filter of a convolution; 0 for all else.
 fn filter_area(dag: &Dag, id: NodeId) -> usize {
-    let weight = dag.op(id).and_then(|op| op.window()).and_then(|_| dag.operand_types(id).get(1).copied());
-    weight.map_or(0, |weight| match (&weight.shape[..], weight.dtype) {
-        (&[_, _, height, width], Dtype::Real) => height * width,
+    let types = dag.operand_types(id);
+    let axes = dag.op(id).map_or(vec![], |op| op.axes(&types));
+    match (&axes[..], &types[..]) {
+        ([image, weight], [of, ty])
+            if image.plane(of.shape.len()).is_some() && weight.is_whole() && ty.shape.len() == 4 =>
+        {
+            ty.shape[2] * ty.shape[3]
+        }
         _ => 0,
-    })
+    }
 }
 
 /// The nodes that values are computed from, themselves included.

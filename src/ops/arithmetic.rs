@@ -3,10 +3,10 @@
 use std::ops::{Add, Div, Mul, Sub};
 
 use super::example::{Example, away_from_zero, distinct, normal, positive};
-use super::pointwise::Pointwise;
+use super::rules;
 use crate::error::Problem;
-use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
@@ -93,13 +93,10 @@ impl Op for Arithmetic {
         Some(self.function())
     }
 
-    /// x + 0 = x − 0 = x · 1 = x / 1 = x; a constant whole power is one of [`Pointwise`].
+    /// x + 0 = x − 0 = x · 1 = x / 1 = x; a constant whole power is a pointwise one.
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
         if *self == Power {
-            // Products repeated more often would lose digits that the power itself has.
-            let power =
-                node.operand(1).constant().filter(|power| power.fract() == 0.0 && power.abs() <= 32.0)?;
-            return Some(Rewrite::op_on(Pointwise::Power(power as i32), [node.operand(0).id]));
+            return rules::power_of_constant(node);
         }
         if !matches!(self, Plus | Subtract | Multiply | Divide) {
             return None;

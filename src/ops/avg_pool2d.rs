@@ -4,11 +4,8 @@ use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
 use super::max_pool2d::{image_sizes, pooled_size};
 use crate::error::Problem;
-use crate::graph::kernel::BatchSplit;
-use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::NodeRef;
-use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
-use crate::shape::{Layout, Pair, Shape, Window};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::shape::{Layout, Pair, Shape};
 use dagrad_kernels::pool::{Average, Regions};
 use dagrad_kernels::real::Real;
 
@@ -68,20 +65,20 @@ impl Op for AvgPool2d {
         &["image"]
     }
 
-    fn window(&self) -> Option<Window> {
-        if let Regions::Window { window, .. } = self.regions { Some(window) } else { None }
+    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        let [rows, columns] = match self.regions {
+            Regions::Window { window, .. } => AxisRead::under(window),
+            Regions::Equal(_) => [AxisRead::All; 2],
+        };
+        vec![self.layout.permute([AxisRead::Same, AxisRead::Same, rows, columns]).into()]
     }
 
     fn attributes(&self) -> Attributes {
         attributes(self.regions)
     }
 
-    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        Lowered::on_nhwc(Self { layout: Layout::Nhwc, ..self.clone() }, &node.operand_types())
-    }
-
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        Some(BatchSplit::each(operands[0].shape[0], &[true]))
+    fn nhwc(&self) -> Option<Self> {
+        Some(Self { layout: Layout::Nhwc, ..self.clone() })
     }
 }
 
@@ -117,12 +114,12 @@ impl Op for AvgPool2dAdjoint {
         attributes(self.regions).quiet("image", self.plane)
     }
 
-    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        Lowered::on_nhwc(Self { layout: Layout::Nhwc, ..self.clone() }, &node.operand_types())
+    fn nhwc(&self) -> Option<Self> {
+        Some(Self { layout: Layout::Nhwc, ..self.clone() })
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        Some(BatchSplit::each(operands[0].shape[0], &[true]))
+    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        vec![self.layout.permute([AxisRead::Same, AxisRead::Same, AxisRead::All, AxisRead::All]).into()]
     }
 }
 

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::example::{Example, normal, positive};
-use super::fill::Fill;
-use super::max_pool2d::Put;
+use super::rules;
 use crate::error::Problem;
-use crate::graph::kernel::{BatchSplit, Definition};
+use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
-use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{NodeRef, Rewrite};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::reduce;
@@ -67,7 +66,7 @@ impl Op for Broadcast {
 
     /// One number everywhere stays one number.
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
-        Some(Rewrite::op(Fill::of(node.operand(0).constant()?, &self.shape), []))
+        rules::broadcast_of_constant(node)
     }
 }
 
@@ -89,7 +88,7 @@ impl Broadcast {
 /// Sums over some axes, which disappear.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sum {
-    axes: Vec<usize>,
+    pub(super) axes: Vec<usize>,
 }
 
 impl Op for Sum {
@@ -139,20 +138,19 @@ impl Op for Sum {
         Some(Lowered { layout, ..lowered })
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        let rows = operands[0].shape.first()?;
-        (!self.axes.contains(&0)).then(|| BatchSplit::each(*rows, &[true]))
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
+        let rank = operands[0].shape.len();
+        vec![self.axes.iter().fold(AxisMap::same(rank), |map, &axis| map.with(axis, AxisRead::All))]
     }
 
-    /// A sum over no axes, or only over axes of size 1, is the array itself. Values put to positions of a plane that
-    /// is summed can be summed where they came from.
+    /// A sum over no axes, or only over axes of size 1, is the array itself.
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
         let operand = node.operand(0);
         if node.ty() == operand.ty() {
-            return Some(Rewrite::Node(operand.id));
+            Some(Rewrite::Node(operand.id))
+        } else {
+            rules::sum_of_put(self, node)
         }
-        let sums_planes = operand.op::<Put>()?.axes().iter().all(|axis| self.axes.contains(axis));
-        sums_planes.then(|| Rewrite::op_on(self.clone(), [operand.operand(0).id]))
     }
 }
 

@@ -4,10 +4,9 @@ use smallvec::SmallVec;
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::kernel::BatchSplit;
-use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::NodeRef;
-use crate::graph::{Attributes, Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
+use crate::graph::{
+    Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs,
+};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::lattice;
 use dagrad_kernels::real::Real;
@@ -63,15 +62,13 @@ impl Op for Concat {
         Attributes::new().with("axis", self.axis)
     }
 
-    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        let is_image = node.ty().shape.len() == 4;
-        let op = || Self { axis: Layout::Nhwc.axis(self.axis) };
-        is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
+    fn nhwc(&self) -> Option<Self> {
+        Some(Self { axis: Layout::Nhwc.axis(self.axis) })
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        let samples = *operands.first()?.shape.first()?;
-        (self.axis > 0 && operands.len() <= 8).then(|| BatchSplit::each(samples, &vec![true; operands.len()]))
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
+        let map = |ty: &&TensorType| AxisMap::same(ty.shape.len()).with(self.axis, AxisRead::All);
+        operands.iter().map(map).collect()
     }
 }
 

@@ -10,10 +10,9 @@
 use super::attributes::{Conv2dOptions, Padding};
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::kernel::BatchSplit;
+use crate::graph::NodeRef;
 use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::NodeRef;
-use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Window;
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::gemm::Epilogue;
@@ -124,16 +123,15 @@ impl Op for Conv2d {
         })
     }
 
-    fn window(&self) -> Option<Window> {
-        (self.factor == Factor::Output).then_some(self.window)
-    }
-
     /// The outputs and the gradients in the image of different images do not meet.
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
+    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        let [rows, columns] = AxisRead::under(self.window);
         match self.factor {
-            Factor::Output => Some(BatchSplit::each(operands[0].shape[0], &[true, false, false])),
-            Factor::Image(_) => Some(BatchSplit::each(operands[1].shape[0], &[false, true])),
-            Factor::Weight => None,
+            Factor::Output => {
+                vec![[AxisRead::Same, AxisRead::All, rows, columns].into(), AxisMap::whole()]
+            }
+            Factor::Image(_) => vec![AxisMap::whole(), AxisMap::sample()],
+            Factor::Weight => vec![],
         }
     }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::example::{Example, normal};
 use crate::error::Problem;
+use crate::graph::NodeRef;
 use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::NodeRef;
 use crate::graph::{Attributes, Call, Gradient, Mode, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::random;

@@ -3,8 +3,7 @@
 
 use super::example::{Example, distinct};
 use crate::error::Problem;
-use crate::graph::kernel::BatchSplit;
-use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::gather;
 use dagrad_kernels::real::Real;
@@ -58,8 +57,8 @@ impl Op for ArgmaxAlong {
         Some(operands[0].shape[self.axis])
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true]))
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
+        vec![AxisMap::same(operands[0].shape.len()).with(self.axis, AxisRead::All)]
     }
 }
 

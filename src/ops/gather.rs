@@ -2,10 +2,7 @@
 
 use super::example::{Example, labels, normal};
 use crate::error::Problem;
-use crate::graph::kernel::BatchSplit;
-use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::NodeRef;
-use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::gather::Gather as Kernel;
 use dagrad_kernels::real::Real;
@@ -107,15 +104,13 @@ impl Op for Gather {
         Some(operands[0].shape[self.axis])
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        let is_list = self.indices == Indices::Slices;
-        (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true, !is_list]))
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
+        let map = AxisMap::same(operands[0].shape.len()).with(self.axis, AxisRead::All);
+        vec![map.clone(), if self.indices == Indices::Slices { AxisMap::whole() } else { map }]
     }
 
-    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        let is_image = node.ty().shape.len() == 4;
-        let op = || Self { axis: Layout::Nhwc.axis(self.axis), ..self.clone() };
-        is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
+    fn nhwc(&self) -> Option<Self> {
+        Some(Self { axis: Layout::Nhwc.axis(self.axis), ..self.clone() })
     }
 }
 
@@ -159,15 +154,13 @@ impl Op for Scatter {
         Some(self.size)
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        let is_list = self.indices == Indices::Slices;
-        (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true, !is_list]))
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
+        let map = AxisMap::same(operands[0].shape.len()).with(self.axis, AxisRead::All);
+        vec![map.clone(), if self.indices == Indices::Slices { AxisMap::whole() } else { map }]
     }
 
-    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        let is_image = node.ty().shape.len() == 4;
-        let op = || Self { axis: Layout::Nhwc.axis(self.axis), ..self.clone() };
-        is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
+    fn nhwc(&self) -> Option<Self> {
+        Some(Self { axis: Layout::Nhwc.axis(self.axis), ..self.clone() })
     }
 }
 

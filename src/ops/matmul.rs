@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use super::arithmetic::Arithmetic;
-use super::broadcast::Broadcast;
 use super::example::{Example, normal};
-use super::reshape::Reshape;
-use super::transpose::Permute;
+use super::rules;
 use crate::error::Problem;
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
-use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Attributes, Call, Dtype, Gradient, Op, Precision, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, Call, Dtype, Gradient, Op, Precision, TensorType, Var, VjpInputs};
+use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::{Epilogue, Gemm};
 use dagrad_kernels::real::Real;
@@ -21,8 +16,8 @@ use dagrad_kernels::real::Real;
 /// `op(A) · op(B)`, where op transposes or does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Matmul {
-    transpose_a: bool,
-    transpose_b: bool,
+    pub(super) transpose_a: bool,
+    pub(super) transpose_b: bool,
 }
 
 impl Op for Matmul {
@@ -83,30 +78,10 @@ impl Op for Matmul {
         m.saturating_mul(n).saturating_mul(k)
     }
 
-    /// A column times a row is an elementwise product. A transposed operand is read transposed instead.
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
-        let Gemm { m, n, k, .. } = self.gemm(&node.dag.operand_types(node.id));
-        if k == 1 {
-            let spread = |position: usize, shape: [usize; 2]| {
-                let vector = Rewrite::op_on(Reshape::to(shape), [node.operand(position).id]);
-                Rewrite::op(Broadcast::to([m, n]), [vector])
-            };
-            return Some(Rewrite::op(Arithmetic::Multiply, [spread(0, [m, 1]), spread(1, [1, n])]));
-        }
-        if m == 1 && n > 1 && self.transpose_b && !self.transpose_a {
-            // A row that meets every row of a matrix: said as a column of results, the rows are samples.
-            let [row, matrix] = [0, 1].map(|position| node.operand(position).id);
-            return Some(Rewrite::op(Reshape::to([1, n]), [Rewrite::op_on(*self, [matrix, row])]));
-        }
-        let mut op = *self;
-        let mut operands: SmallVec<[_; 4]> = node.dag.operands(node.id);
-        for (position, flag) in [(0, &mut op.transpose_a), (1, &mut op.transpose_b)] {
-            if node.operand(position).op::<Permute>().is_some_and(Permute::is_matrix_transpose) {
-                *flag = !*flag;
-                operands[position] = node.operand(position).operand(0).id;
-            }
-        }
-        (op != *self).then(|| Rewrite::op_on(op, operands))
+        rules::column_by_row(self, node)
+            .or_else(|| rules::row_by_rows(self, node))
+            .or_else(|| rules::product_of_transposed(self, node))
     }
 
     fn lower(&self, _: NodeRef<'_>, _: Target) -> Option<Lowered> {
@@ -119,10 +94,8 @@ impl Op for Matmul {
         })
     }
 
-    /// Rows of a matrix that meet a vector are dealt with one by one. (Those that meet a matrix are better off together.)
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        let Gemm { m, n, .. } = self.gemm(operands);
-        (n == 1 && !self.transpose_a).then(|| BatchSplit::each(m, &[true, false, false]))
+    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        vec![if self.transpose_a { AxisMap::whole() } else { AxisMap::sample() }, AxisMap::whole()]
     }
 }
 
@@ -144,11 +117,12 @@ impl Kernel for MatmulKernel {
         vec![TensorType::real([m, n])]
     }
 
-    fn run<T: Precision>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
         let types = [0, 1].map(|i| TensorType::real(call.operand_shape(i)));
         let gemm = self.product.gemm(&[&types[0], &types[1]]);
         let epilogue = Epilogue { bias: self.bias.then(|| call.real(2)), relu: self.relu };
         gemm.run(call.real(0), call.real(1), epilogue, call.output, call.scratch, call.workers);
+        Ok(())
     }
 
     fn attributes(&self) -> String {
@@ -166,8 +140,10 @@ impl Kernel for MatmulKernel {
         Op::macs(&self.product, operands, output)
     }
 
+    /// Rows of a matrix that meet a vector are dealt with one by one. (Those that meet a matrix are better off together.)
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        Op::batch_split(&self.product, operands)
+        let Gemm { m, n, .. } = self.product.gemm(operands);
+        (n == 1 && !self.product.transpose_a).then(|| BatchSplit::each(m, &[true, false, false]))
     }
 
     fn fuse(&self, consumer: &Consumer<'_>) -> Option<Arc<dyn AnyKernel>> {

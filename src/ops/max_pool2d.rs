@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::attributes::Pool2dOptions;
 use super::example::{Example, distinct};
 use crate::error::Problem;
+use crate::graph::NodeRef;
 use crate::graph::kernel::{BatchSplit, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
-use crate::graph::op::NodeRef;
 use crate::graph::{
-    Attributes, Call, Dtype, Gradient, Op, OutputSlot, Precision, TensorType, Var, VjpInputs,
+    Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, OutputSlot, Precision, TensorType, Var,
+    VjpInputs,
 };
 use crate::shape::{Layout, Shape, Window};
 use dagrad_kernels::pool::Pooling;
@@ -90,8 +91,8 @@ impl Op for Argmax {
         MaxPool { window: self.window }.lowered(1)
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        Some(BatchSplit::each(operands[0].shape[0], &[true]))
+    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        vec![windows(self.window, self.layout)]
     }
 }
 
@@ -132,8 +133,8 @@ impl Op for Take {
         Attributes::new().window(self.window)
     }
 
-    fn window(&self) -> Option<Window> {
-        Some(self.window)
+    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        vec![windows(self.window, self.layout), AxisMap::same(4)]
     }
 
     /// What lies where the maximum is, is the maximum.
@@ -141,15 +142,11 @@ impl Op for Take {
         let argmax = node.operand(1);
         let is_maximum = argmax.op() == Some(&Argmax { window: self.window, layout: self.layout })
             && argmax.operand(0).id == node.operand(0).id;
-        if is_maximum {
-            return MaxPool { window: self.window }.lowered(0);
-        }
-        let op = Self { layout: Layout::Nhwc, ..self.clone() };
-        Lowered::on_nhwc(op, &node.operand_types()).filter(|_| self.window.is_plain())
+        is_maximum.then(|| MaxPool { window: self.window }.lowered(0)).flatten()
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        Some(BatchSplit::each(operands[0].shape[0], &[true; 2]))
+    fn nhwc(&self) -> Option<Self> {
+        self.window.is_plain().then(|| Self { layout: Layout::Nhwc, ..self.clone() })
     }
 }
 
@@ -167,11 +164,12 @@ impl Kernel for MaxPool {
         vec![TensorType::real(&shape), TensorType::index(&shape)]
     }
 
-    fn run<T: Precision>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
         let pooling = pooling(self.window, Layout::Nhwc, call.operand_shape(0), call.shape);
         let image = call.real(0);
         let positions = call.further_outputs.into_iter().next().and_then(OutputSlot::index);
         pooling.max_nhwc(channels(call.shape), image, call.output, positions, call.workers);
+        Ok(())
     }
 
     fn attributes(&self) -> String {
@@ -241,14 +239,20 @@ impl Op for Put {
         Attributes::new().window(self.window).quiet("image", self.plane)
     }
 
-    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        let op = Self { layout: Layout::Nhwc, ..self.clone() };
-        Lowered::on_nhwc(op, &node.operand_types()).filter(|_| self.window.is_plain())
+    fn nhwc(&self) -> Option<Self> {
+        self.window.is_plain().then(|| Self { layout: Layout::Nhwc, ..self.clone() })
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        Some(BatchSplit::each(operands[0].shape[0], &[true; 2]))
+    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        let [all, same] = [AxisRead::All, AxisRead::Same];
+        vec![self.layout.permute([same, same, all, all]).into(); 2]
     }
+}
+
+/// What each output pixel reads of the image.
+fn windows(window: Window, layout: Layout) -> AxisMap {
+    let [rows, columns] = AxisRead::under(window);
+    layout.permute([AxisRead::Same, AxisRead::Same, rows, columns]).into()
 }
 
 impl Put {

@@ -29,6 +29,7 @@ mod pointwise;
 mod relu;
 mod repeat;
 mod reshape;
+mod rules;
 mod slice;
 mod softmax;
 mod statistics;

@@ -6,8 +6,8 @@ use std::ops::Neg;
 use super::arithmetic::same_shape;
 use super::example::{Example, away_from_zero, normal, positive};
 use crate::error::Problem;
-use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 

@@ -2,10 +2,10 @@
 
 use super::arithmetic::same_shape;
 use super::example::{Example, away_from_zero, normal};
-use super::max_pool2d::Put;
+use super::rules;
 use crate::error::Problem;
-use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
@@ -73,15 +73,8 @@ impl Op for Gate {
         Some(Function::Gate)
     }
 
-    /// Values put to positions and then gated there may be gated before: there are fewer of them, and what gates them
-    /// need only be known where they go. gate(put(u, i), y) = put(gate(u, take(y, i)), i).
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
-        let (values, by) = (node.operand(0), node.operand(1));
-        let put: &Put = values.op()?;
-        let (upstream, indices) = (values.operand(0).id, values.operand(1).id);
-        let taken = Rewrite::op_on(put.adjoint(), [by.id, indices]);
-        let gated = Rewrite::op(Gate, [Rewrite::Node(upstream), taken]);
-        Some(Rewrite::op(put.clone(), [gated, Rewrite::Node(indices)]))
+        rules::gate_of_put(node)
     }
 }
 

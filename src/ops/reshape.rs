@@ -2,9 +2,8 @@
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::kernel::BatchSplit;
-use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{NodeRef, Rewrite};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -52,9 +51,9 @@ impl Op for Reshape {
     }
 
     /// Samples stay apart where axis 0 stays.
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        let rows = operands[0].shape.first()?;
-        (self.shape.first() == Some(rows)).then(|| BatchSplit::each(*rows, &[true]))
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
+        let [from, to] = [&operands[0].shape, &self.shape];
+        vec![if from.first() == to.first() { AxisMap::sample() } else { AxisMap::whole() }]
     }
 
     /// Only the last of several reshapes counts, and none to the same shape.

@@ -6,11 +6,9 @@ use smallvec::SmallVec;
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::kernel::BatchSplit;
-use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
-use crate::shape::{Layout, Shape, Window};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{NodeRef, Rewrite};
+use crate::shape::{Layout, Shape};
 use dagrad_kernels::lattice::{Lattice, Points};
 use dagrad_kernels::real::Real;
 
@@ -54,26 +52,21 @@ impl Op for Slice {
         &["x"]
     }
 
-    /// Every so many pixels, from the first on.
-    fn window(&self) -> Option<Window> {
-        let &[_, _, rows, columns] = &self.points[..] else { return None };
-        let stride =
-            [rows, columns].map(|points| usize::try_from(points.step).ok().filter(|_| points.start == 0));
-        Some(Window::new([1; 2], [stride[0]?, stride[1]?], [0; 2]))
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
+        let read = |(&points, &size): (&Points, &usize)| match usize::try_from(points.step) {
+            _ if points == Points::all(size) => AxisRead::Same,
+            Ok(stride) => AxisRead::Window { extent: 1, stride, padding: -(points.start as isize) },
+            Err(_) => AxisRead::All,
+        };
+        vec![self.points.iter().zip(operands[0].shape.iter()).map(read).collect()]
     }
 
     fn attributes(&self) -> Attributes {
         attributes(&self.points)
     }
 
-    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        let op = Self { points: nhwc(&self.points)? };
-        Lowered::on_nhwc(op, &node.operand_types())
-    }
-
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        let samples = *operands[0].shape.first()?;
-        (self.points[0] == Points::all(samples)).then(|| BatchSplit::each(samples, &[true]))
+    fn nhwc(&self) -> Option<Self> {
+        Some(Self { points: nhwc(&self.points)? })
     }
 
     /// A part that is the whole.
@@ -111,26 +104,23 @@ impl Op for Embed {
         &["x"]
     }
 
-    /// Pixels that stay neighbours.
-    fn window(&self) -> Option<Window> {
-        let &[_, _, rows, columns] = &self.points[..] else { return None };
-        let padding = [rows.start, columns.start];
-        (rows.step == 1 && columns.step == 1).then(|| Window::new([1; 2], [1; 2], padding))
+    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        let read = |(&points, &size): (&Points, &usize)| match points.step {
+            _ if points == Points::all(size) => AxisRead::Same,
+            1 => AxisRead::Window { extent: 1, stride: 1, padding: points.start as isize },
+            _ => AxisRead::All,
+        };
+        vec![self.points.iter().zip(self.shape.iter()).map(read).collect()]
     }
 
     fn attributes(&self) -> Attributes {
         attributes(&self.points).unless("value", self.value, 0.0).quiet("shape", &self.shape)
     }
 
-    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
+    fn nhwc(&self) -> Option<Self> {
         let points = nhwc(&self.points)?;
         let shape = Layout::Nhwc.shape(Layout::Nchw.sizes(&self.shape));
-        Lowered::on_nhwc(Self { shape, points, value: self.value }, &node.operand_types())
-    }
-
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        let samples = *operands[0].shape.first()?;
-        (self.points[0] == Points::all(self.shape[0])).then(|| BatchSplit::each(samples, &[true]))
+        Some(Self { shape, points, value: self.value })
     }
 }
 

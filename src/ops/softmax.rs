@@ -3,10 +3,7 @@
 use super::arithmetic::same_shape;
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::kernel::BatchSplit;
-use crate::graph::lowering::{Lowered, Target};
-use crate::graph::op::NodeRef;
-use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Layout;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::softmax::Classes;
@@ -50,14 +47,12 @@ impl Op for Softmax {
         Attributes::new().with("axis", self.axis)
     }
 
-    fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
-        let is_image = node.ty().shape.len() == 4;
-        let op = || Self { axis: Layout::Nhwc.axis(self.axis), ..self.clone() };
-        is_image.then(|| Lowered::on_nhwc(op(), &node.operand_types())).flatten()
+    fn nhwc(&self) -> Option<Self> {
+        Some(Self { axis: Layout::Nhwc.axis(self.axis), ..self.clone() })
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        (self.axis > 0).then(|| BatchSplit::each(operands[0].shape[0], &[true]))
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
+        vec![AxisMap::same(operands[0].shape.len()).with(self.axis, AxisRead::All)]
     }
 }
 

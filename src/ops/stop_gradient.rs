@@ -2,9 +2,8 @@
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::kernel::BatchSplit;
-use crate::graph::op::{NodeRef, Rewrite};
-use crate::graph::{Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{AxisMap, Call, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::real::Real;
 
 /// Its operand, whose gradient ends here.
@@ -37,8 +36,8 @@ impl Op for StopGradient {
         true
     }
 
-    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        Some(BatchSplit::each(*operands[0].shape.first()?, &[true]))
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
+        vec![AxisMap::same(operands[0].shape.len())]
     }
 
     /// Once gradients are taken there is nothing left to stop.

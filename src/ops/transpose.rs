@@ -4,8 +4,8 @@ use smallvec::SmallVec;
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::op::{NodeRef, Rewrite};
 use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{NodeRef, Rewrite};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::walk::{self, Walk};

@@ -8,8 +8,8 @@ use super::feed::{self, Feed};
 use super::outputs::Outputs;
 use super::store::Store;
 use super::workspace::Workspace;
-use crate::compile::Plan;
-use crate::error::{Error, NotFinite, Result};
+use crate::compile::{Plan, Source};
+use crate::error::{Error, NotFinite, OpError, OperandNote, Problem, Result};
 use crate::graph::{Dtype, Precision};
 use dagrad_kernels::real::Real;
 
@@ -21,7 +21,7 @@ impl<T: Precision> Plan<T> {
     ///
     /// # Errors
     /// An input without a value, with two, or with one that does not fit; a class out of range; a parameter
-    /// of another shape in the store; memory that the machine refuses; with
+    /// of another shape in the store; memory that the machine refuses; a kernel that fails; with
     /// [`check_values`](Workspace::check_values), the first NaN or infinity.
     pub fn run<'w>(
         &'w self,
@@ -97,7 +97,7 @@ impl<T: Precision> Plan<T> {
             self.check_given(store, workspace)?;
         }
         let random = store.random();
-        let watch = Watch { clock, fault: workspace.checks_values.then(Mutex::default) };
+        let watch = Watch { clock, checks_values: workspace.checks_values, fault: Mutex::default() };
         let memory = workspace.memory(store);
         let mut groups = self.groups().iter();
         let mut next = groups.next();
@@ -184,19 +184,29 @@ impl Clock {
     }
 }
 
-/// What is observed while steps run: how long they take, or whether they make numbers, or nothing.
+/// What is observed while steps run: whether they fail; and how long they take, or whether they make numbers, if that is
+/// asked for.
 pub(super) struct Watch<'a> {
     /// How long they take.
     clock: Option<&'a Clock>,
-    /// The first NaN or infinity, if they are looked for.
-    fault: Option<Mutex<Option<Fault>>>,
+    /// Whether NaN and infinities are looked for.
+    checks_values: bool,
+    /// The first fault so far, in the order of steps and elements, whichever thread found it.
+    fault: Mutex<Option<Fault>>,
 }
 
-/// A value that is no finite number: in which step's result, where, and what it is.
+/// What went wrong: in which step, from which element of its result on.
 struct Fault {
     step: usize,
     position: usize,
-    value: f64,
+    kind: FaultKind,
+}
+
+enum FaultKind {
+    /// The kernel says so.
+    Failure(Problem),
+    /// The element is no finite number.
+    NotFinite(f64),
 }
 
 impl Watch<'_> {
@@ -204,36 +214,56 @@ impl Watch<'_> {
     pub(super) fn around<'v, T: Real, V: Iterator<Item = &'v [T]>>(
         &self,
         step: usize,
-        call: impl FnOnce(),
+        call: impl FnOnce() -> Result<(), Problem>,
         first: usize,
         values: impl FnOnce() -> V,
     ) {
         let clock = self.clock.map(|clock| (clock, Instant::now()));
-        call();
+        let outcome = call();
         if let Some((clock, begin)) = clock {
             clock.note(step, begin);
         }
-        let Some(fault) = &self.fault else { return };
-        let first_fault = values().find_map(|values| {
+        let not_finite = |values: &[T]| {
             let position = values.iter().position(|value| !value.is_finite())?;
-            Some(Fault { step, position: first + position, value: values[position].into_f64() })
-        });
-        let Some(found) = first_fault else { return };
-        let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
-        if fault.as_ref().is_none_or(|known| (found.step, found.position) < (known.step, known.position)) {
-            *fault = Some(found);
+            Some((first + position, FaultKind::NotFinite(values[position].into_f64())))
+        };
+        let found = match outcome {
+            Err(problem) => Some((first, FaultKind::Failure(problem))),
+            Ok(()) if self.checks_values => values().find_map(not_finite),
+            Ok(()) => None,
+        };
+        let Some((position, kind)) = found else { return };
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if fault.as_ref().is_none_or(|known| (step, position) < (known.step, known.position)) {
+            *fault = Some(Fault { step, position, kind });
         }
     }
 
     /// The error for the first fault found so far.
     fn verdict<T>(&self, plan: &Plan<T>) -> Result<()> {
-        let Some(fault) = &self.fault else { return Ok(()) };
-        let found = fault.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Fault { step, position, value }) = found else { return Ok(()) };
+        let Some(Fault { step, position, kind }) =
+            self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+        else {
+            return Ok(());
+        };
         let step = &plan.steps()[step];
         let (op, site, is_gradient) = (step.to_string(), step.site, step.is_gradient);
-        let layer = step.layer.as_ref().map(|layer| layer.to_string());
-        let shape = step.output().ty.shape.clone();
-        Err(Box::new(NotFinite { op, layer, site, is_gradient, value, position, shape }).into())
+        Err(match kind {
+            FaultKind::Failure(problem) => {
+                let operand = |(position, source): (usize, &Source)| OperandNote {
+                    role: format!("operand {position}"),
+                    shape: source.ty.shape.clone(),
+                    source: "of the step".into(),
+                    site,
+                };
+                let operands = step.operands().iter().enumerate().map(operand).collect();
+                Error::Kernel(Box::new(OpError { op, site, problem, operands }))
+            }
+            FaultKind::NotFinite(value) => {
+                let layer = step.layer.as_ref().map(|layer| layer.to_string());
+                let shape = step.output().ty.shape.clone();
+                Box::new(NotFinite { op, layer, site, is_gradient, value, position, shape }).into()
+            }
+        })
     }
 }

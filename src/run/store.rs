@@ -10,7 +10,7 @@ use super::buffer;
 use crate::compile::{Parameter, Plan};
 use crate::error::{Error, Result};
 use crate::graph::Init;
-use crate::graph::op::Random;
+use crate::graph::call::Random;
 use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::random;

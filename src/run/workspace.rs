@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::compile::{Location, Plan, PlanStep, Source, StepGroup};
 use crate::error::{Error, Result};
-use crate::graph::op::{Call, Operand, OutputSlot, Random};
+use crate::graph::call::{Call, Operand, OutputSlot, Random};
 use crate::graph::{Dtype, Precision};
 use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;

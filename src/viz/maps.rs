@@ -6,7 +6,7 @@ use super::tiles::Tiles;
 use crate::compile::Plan;
 use crate::error::{Error, Result};
 use crate::graph::dag::NodeId;
-use crate::graph::{Graph, Mode, Var};
+use crate::graph::{AxisMap, Dtype, Graph, Mode, TensorType, Var};
 use crate::nn::{IMAGES, Model, Network};
 use crate::run::{Feed, Store};
 use crate::shape::Shape;
@@ -109,17 +109,18 @@ pub fn feature_maps<N: Network>(model: &mut Model<N>, images: &Array4<f32>) -> R
 pub(super) fn maps(graph: &Graph) -> Vec<Var<'_>> {
     let dag = graph.dag();
     let is_map = |id: &NodeId| {
-        let shape = &dag.node(*id).ty.shape;
+        let TensorType { shape, dtype } = &dag.node(*id).ty;
         let pixels: usize = shape.iter().skip(2).product();
         let is_layer = dag.op(*id).is_some_and(|op| {
+            let types = dag.operand_types(*id);
             // A window of one pixel that multiplies nothing only moves numbers.
-            let is_window = op.window().is_some_and(|window| window.kernel != [1; 2]);
-            let multiplies = op.macs(&dag.operand_types(*id), &dag.node(*id).ty) > 0;
+            let is_window = op.axes(&types).iter().any(AxisMap::has_window);
+            let multiplies = op.macs(&types, &dag.node(*id).ty) > 0;
             is_window || multiplies || (op.elementwise().is_some() && dag.operands(*id).len() == 1)
         });
         let layer = &dag.node(*id).layer;
         let goes_on = layer.is_some() && dag.consumers(*id).any(|reader| dag.node(reader).layer == *layer);
-        shape.len() == 4 && pixels > 1 && (is_layer || layer.is_some()) && !goes_on
+        *dtype == Dtype::Real && shape.len() == 4 && pixels > 1 && (is_layer || layer.is_some()) && !goes_on
     };
     dag.ids().filter(|id| dag.op(*id).is_some()).filter(is_map).map(|id| graph.var(id)).collect()
 }

@@ -6,7 +6,7 @@ use crate::common::network::{batch, network};
 use crate::common::{assert_mentions, message, numbers};
 use dagrad::check;
 use dagrad::error::Problem;
-use dagrad::graph::{Call, Gradient, Op, VjpInputs};
+use dagrad::graph::{AxisMap, Call, Gradient, Op, VjpInputs};
 use dagrad::ops::Example;
 use dagrad::ops::example::{Sample, normal, positive};
 use dagrad::{Error, Graph, Init, Real, Store, TensorType, Var};
@@ -34,6 +34,8 @@ enum Fault {
     Threads,
     Drift,
     Single,
+    // In what it says of its axes.
+    Axes,
 }
 use Fault::*;
 
@@ -130,6 +132,10 @@ impl Op for Outer {
         for (row, &a) in call.output.chunks_exact_mut(b.len()).zip(a) {
             row.iter_mut().zip(b).for_each(|(out, &b)| *out = a * b);
         }
+    }
+
+    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        vec![AxisMap::sample(), if self.0 == Axes { AxisMap::sample() } else { AxisMap::whole() }]
     }
 
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
@@ -278,6 +284,11 @@ fn a_kernel_whose_result_depends_on_threads_or_on_the_run_is_found() {
 #[test]
 fn a_kernel_that_computes_in_less_than_its_precision_is_found() {
     refused(&square(Single, normal([5])), &["derivative of order 1"]);
+}
+
+#[test]
+fn a_wrong_map_of_axes_is_found() {
+    refused(&outer(Axes), &["position 0 of axis 0", "outer"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod allocation;
 mod common;
 mod determinism;
 mod dispatch;
+mod failure;
 mod feed;
 mod memory;
 mod store;

@@ -1,7 +1,7 @@
 //! What the crate reports of a network: its layers, the time of its steps, and what is wrong with it.
 
 use crate::common::{array, assert_mentions, message};
-use dagrad::inspect::{Layer, Origin, Phase, Profile, Summary, diagnose};
+use dagrad::inspect::{Layer, Origin, Phase, Profile, Summary, diagnose, receptive_field};
 use dagrad::nn::{self, BatchNorm, Filters, Model, Network, ResNet, SimpleConvNet};
 use dagrad::optim::{Adam, minimize};
 use dagrad::{Error, Graph, Init, Mode, Options, Plan, Reduction, Store, Var, Workspace, gradients};
@@ -42,6 +42,30 @@ fn a_summary_lists_layers_with_numbers_counted_by_hand() {
     let text = summary.to_string();
     assert_eq!(text.lines().count(), 8);
     assert_mentions(&text, &["kept, bytes", "max_pool2d_argmax", "5×5", "984", "616"]);
+}
+
+#[test]
+fn a_receptive_field_passes_every_operation_that_reads_pixels_in_order() {
+    let graph = Graph::new();
+    let image = graph.input("image", [2, 3, 9, 8]);
+    let size =
+        |value: Var<'_>| receptive_field(value, image).map(|field| (field.size, field.stride, field.start));
+    let conv = nn::conv2d(image, "conv", Filters::new(4, 3).padding(1));
+    let expected = Some(([3, 3], [1, 1], [-1, -1]));
+    for value in [
+        conv,
+        conv.softmax(1),
+        conv.index_select(1, graph.indices(ndarray::array![2, 0])),
+        conv.stop_gradient(),
+    ] {
+        assert_eq!(size(value), expected);
+    }
+    // A skip connection keeps the larger field; what is cropped begins later.
+    assert_eq!(size(graph.concat(&[image, conv], 1)), expected);
+    assert_eq!(size(conv.slice(2, 3..).slice(3, 1..)), Some(([3, 3], [1, 1], [2, 0])));
+    // An image turned on its head has no window, and a mean no pixels.
+    assert_eq!(size(conv.flip(&[2])), None);
+    assert_eq!(size(conv.mean(&[2, 3])), None);
 }
 
 #[test]

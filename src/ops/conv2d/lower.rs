@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{Conv2d, Factor};
+use crate::error::Problem;
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Algorithm, Lowered, OperandLayout, Target};
 use crate::graph::{Attributes, Call, OutputSlot, Precision, TensorType};
@@ -143,7 +144,7 @@ impl Kernel for ConvKernel {
         vec![output]
     }
 
-    fn run<T: Precision>(&self, call: Call<'_, T>) {
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
         let image = usize::from(self.part == Part::Image);
         let sizes = Convolution { batch: call.operand_shape(image)[0], ..self.sizes };
         let data: SmallVec<[&[T]; 3]> =
@@ -183,6 +184,7 @@ impl Kernel for ConvKernel {
                 winograd.weight_grad_sums(real(0), real(1), every, out, workers);
             }
         }
+        Ok(())
     }
 
     fn attributes(&self) -> String {

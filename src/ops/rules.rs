@@ -1,0 +1,75 @@
+//! Rewrite rules between families: what an operation of one becomes beside an operation of another. An operation's
+//! `simplify` names the rules that begin with it; rules within a family stand in its own file.
+
+use super::arithmetic::Arithmetic;
+use super::broadcast::{Broadcast, Sum};
+use super::fill::Fill;
+use super::matmul::Matmul;
+use super::max_pool2d::Put;
+use super::pointwise::Pointwise;
+use super::relu::Gate;
+use super::reshape::Reshape;
+use super::transpose::Permute;
+use crate::graph::{NodeRef, Rewrite};
+
+/// power(x, k) = x · x · … for whole numbers k. Products repeated more often than 32 times would lose digits that the
+/// power itself has.
+pub fn power_of_constant(node: NodeRef<'_>) -> Option<Rewrite> {
+    let power = node.operand(1).constant().filter(|power| power.fract() == 0.0 && power.abs() <= 32.0)?;
+    Some(Rewrite::op_on(Pointwise::Power(power as i32), [node.operand(0).id]))
+}
+
+/// broadcast(k) = fill(k).
+pub fn broadcast_of_constant(node: NodeRef<'_>) -> Option<Rewrite> {
+    Some(Rewrite::op(Fill::of(node.operand(0).constant()?, &node.ty().shape), []))
+}
+
+/// sum(put(u, i)) = sum(u), where whole planes are summed.
+pub fn sum_of_put(sum: &Sum, node: NodeRef<'_>) -> Option<Rewrite> {
+    let put = node.operand(0);
+    let is_of_planes = put.op::<Put>()?.axes().iter().all(|axis| sum.axes.contains(axis));
+    is_of_planes.then(|| Rewrite::op_on(sum.clone(), [put.operand(0).id]))
+}
+
+/// gate(put(u, i), y) = put(gate(u, take(y, i)), i): there are fewer values before they are put, and what gates them need
+/// only be known where they go.
+pub fn gate_of_put(node: NodeRef<'_>) -> Option<Rewrite> {
+    let (values, by) = (node.operand(0), node.operand(1));
+    let put: &Put = values.op()?;
+    let (upstream, indices) = (values.operand(0).id, values.operand(1).id);
+    let taken = Rewrite::op_on(put.adjoint(), [by.id, indices]);
+    let gated = Rewrite::op(Gate, [Rewrite::Node(upstream), taken]);
+    Some(Rewrite::op(put.clone(), [gated, Rewrite::Node(indices)]))
+}
+
+/// a · b = broadcast(a) ⊙ broadcast(b), where a is a column and b a row.
+pub fn column_by_row(product: &Matmul, node: NodeRef<'_>) -> Option<Rewrite> {
+    let &[m, n] = &node.ty().shape[..] else { return None };
+    let repeated = |position: usize, shape: [usize; 2]| {
+        let vector = Rewrite::op_on(Reshape::to(shape), [node.operand(position).id]);
+        Rewrite::op(Broadcast::to([m, n]), [vector])
+    };
+    let is_outer = node.operand(0).ty().shape[usize::from(!product.transpose_a)] == 1;
+    is_outer.then(|| Rewrite::op(Arithmetic::Multiply, [repeated(0, [m, 1]), repeated(1, [1, n])]))
+}
+
+/// a · Bᵀ = (B · aᵀ)ᵀ, where a is a row. The rows of B are then samples.
+pub fn row_by_rows(product: &Matmul, node: NodeRef<'_>) -> Option<Rewrite> {
+    let [row, matrix] = [0, 1].map(|position| node.operand(position).id);
+    let is_row = matches!(node.ty().shape[..], [1, columns] if columns > 1);
+    let is_row = is_row && product.transpose_b && !product.transpose_a;
+    is_row.then(|| Rewrite::op(Reshape::to(&node.ty().shape), [Rewrite::op_on(*product, [matrix, row])]))
+}
+
+/// permute(A) · B = Aᵀ · B, and so for B: a transposed operand is read transposed.
+pub fn product_of_transposed(product: &Matmul, node: NodeRef<'_>) -> Option<Rewrite> {
+    let mut transposed = *product;
+    let mut operands = [0, 1].map(|position| node.operand(position));
+    for (operand, flag) in operands.iter_mut().zip([&mut transposed.transpose_a, &mut transposed.transpose_b])
+    {
+        if operand.op::<Permute>().is_some_and(Permute::is_matrix_transpose) {
+            (*operand, *flag) = (operand.operand(0), !*flag);
+        }
+    }
+    (transposed != *product).then(|| Rewrite::op_on(transposed, operands.map(NodeRef::id)))
+}

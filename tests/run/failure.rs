@@ -1,0 +1,85 @@
+//! A kernel that fails ends the run with an error that says which and why, and harms nothing else.
+
+use std::sync::Arc;
+
+use crate::common::assert_mentions;
+use dagrad::error::Problem;
+use dagrad::graph::{
+    BatchSplit, Call, Gradient, Kernel, Lowered, NodeRef, Op, OperandLayout, Target, VjpInputs,
+};
+use dagrad::{Error, Graph, Options, Precision, Real, Store, TensorType, Workspace};
+use ndarray::Array2;
+
+/// The array itself, by a kernel that refuses negative numbers.
+#[derive(Debug, Clone, PartialEq)]
+struct Checked;
+
+impl Op for Checked {
+    fn name(&self) -> &'static str {
+        "checked"
+    }
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        Ok(operands[0].clone())
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        call.output.copy_from_slice(call.real(0));
+    }
+
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        Gradient::Of(inputs.upstream)
+    }
+
+    fn lower(&self, _: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        let lowered = Lowered::new(Arc::new(Self), [OperandLayout::Keep]);
+        Some(Lowered { layout: OperandLayout::Keep, is_faster: true, ..lowered })
+    }
+}
+
+impl Kernel for Checked {
+    fn name(&self) -> &'static str {
+        "checked"
+    }
+
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
+        vec![operands[0].clone()]
+    }
+
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
+        call.output.copy_from_slice(call.real(0));
+        match call.output.iter().find(|value| value.into_f64() < 0.0) {
+            Some(value) => Err(Problem::new(format!("{value} is negative")).hint("feed no negative numbers")),
+            None => Ok(()),
+        }
+    }
+
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(operands[0].shape[0], &[true]))
+    }
+}
+
+#[test]
+fn the_first_failure_of_a_kernel_is_the_run_s_error() {
+    for (tiles, threads) in [(false, 1), (true, 1), (true, 3)] {
+        let graph = Graph::new();
+        let x = graph.input("x", [64, 3]);
+        let (y, line) = (graph.record(Checked, &[x * 2.0]).softmax(1), line!());
+        let options = if tiles { Options::new() } else { Options::new().without("depth_first") };
+        let plan = options.compile::<f64>(&graph, &[y]).unwrap();
+        assert_eq!(plan.groups().is_empty(), !tiles, "{plan}");
+        let (mut store, mut workspace) = (Store::new(0), Workspace::new(threads).unwrap());
+        let mut values = Array2::<f64>::ones([64, 3]);
+        plan.run(&mut store, &mut workspace, &[x.feed(&values)]).unwrap();
+        (values[[20, 1]], values[[50, 2]]) = (-1.0, -7.0);
+        let error = plan.run(&mut store, &mut workspace, &[x.feed(&values)]).map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::Kernel(_)), "{error}");
+        let site = format!("{}:{line}", file!());
+        assert_mentions(
+            &error.to_string(),
+            &["checked at", &site, "-2 is negative", "hint: feed no", "[64, 3]"],
+        );
+        values.fill(1.0);
+        plan.run(&mut store, &mut workspace, &[x.feed(&values)]).unwrap();
+    }
+}
