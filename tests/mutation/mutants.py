@@ -131,8 +131,13 @@ MAXIMUM = mutants(
      "with ceil_mode, a last window of nothing but padding stays", PROPERTY_POOL),
     ("ops/max_pool2d.rs", "window.padding[axis] > extent[axis] / 2)", "window.padding[axis] > extent[axis])",
      "padding of more than half the window is accepted", "--test ops misuse"),
-    ("ops/broadcast.rs", ".axes().iter().all(|axis| self.axes.contains(axis));",
-     ".axes().iter().any(|axis| self.axes.contains(axis));",
+    ("ops/max_pool2d.rs", "vec![windows(self.window, self.layout), AxisMap::same(4)]",
+     "vec![AxisMap::same(4), AxisMap::same(4)]",
+     "a pool says that it reads no window", POOL),
+    ("ops/rules.rs", "Rewrite::op_on(put.adjoint(), [by.id, indices]);", "Rewrite::Node(upstream);",
+     "a gate before a pool's gradient looks at the gradient", REWRITES),
+    ("ops/rules.rs", ".axes().iter().all(|axis| sum.axes.contains(axis));",
+     ".axes().iter().any(|axis| sum.axes.contains(axis));",
      "a sum over rows of a pool's gradient is taken where the gradient came from", REWRITES),
 )
 
@@ -278,6 +283,10 @@ GRAPH = mutants(
      "lowering forgets to transpose back", "--test compile plan", CONV),
     ("compile/lower.rs", "Node { kind: Kind::Output(number), ty,", "Node { kind: Kind::Output(0), ty,",
      "a further output of a kernel stands for its first", "--test compile plan", POOL),
+    ("graph/kernel.rs", "AxisMap::keeps_samples", "|_| true",
+     "an operand that is read as a whole is read sample by sample", "--test compile", CONV),
+    ("run/execute.rs", "Err(problem) => Some((first, FaultKind::Failure(problem))),", "Err(_) => None,",
+     "a kernel's failure is not told", "--test run failure"),
     ("run/execute.rs", "            store.advance();\n", "",
      "every step draws the same dropout mask", "--test train fit", "--test train nn::layers"),
 )
