@@ -77,62 +77,68 @@ pub enum Function {
     AtLeast(f64),
     /// the smaller of a and a number; NaN stays NaN
     AtMost(f64),
+    /// the smaller of a and 0, for whose gradient at 0 an operation has another rule than for `AtMost(0.0)`
+    MinZero,
 }
 
 impl Function {
-    /// Whether computing it takes longer than reading the arguments.
-    pub fn is_compute_bound(self) -> bool {
-        !matches!(
-            self,
-            Self::Add
-                | Self::Subtract
-                | Self::Multiply
-                | Self::Maximum
-                | Self::Minimum
-                | Self::Greater
-                | Self::GreaterEqual
-                | Self::Equal
-                | Self::Gate
-                | Self::Relu
-                | Self::Negate
-                | Self::Power(2)
-                | Self::Abs
-                | Self::AtLeast(_)
-                | Self::AtMost(_)
-        )
+    /// Its name, of how many numbers it is, whether it takes longer than reading them, and whether it underflows.
+    #[inline(always)]
+    fn facts(self) -> (&'static str, usize, bool, bool) {
+        match self {
+            Self::Add => ("add", 2, false, false),
+            Self::Subtract => ("sub", 2, false, false),
+            Self::Multiply => ("mul", 2, false, true),
+            Self::Divide => ("div", 2, true, true),
+            Self::Maximum => ("maximum", 2, false, false),
+            Self::Minimum => ("minimum", 2, false, false),
+            Self::Pow => ("pow", 2, true, true),
+            Self::Greater => ("greater", 2, false, false),
+            Self::GreaterEqual => ("greater_equal", 2, false, false),
+            Self::Equal => ("equal", 2, false, false),
+            Self::Gate => ("gate", 2, false, false),
+            Self::Relu => ("relu", 1, false, false),
+            Self::Negate => ("neg", 1, false, false),
+            Self::Exp => ("exp", 1, true, true),
+            Self::Ln => ("ln", 1, true, false),
+            Self::Sqrt => ("sqrt", 1, true, false),
+            Self::Sigmoid => ("sigmoid", 1, true, true),
+            Self::Tanh => ("tanh", 1, true, false),
+            Self::Power(2) => ("powi", 1, false, true),
+            Self::Power(_) => ("powi", 1, true, true),
+            Self::Abs => ("abs", 1, false, false),
+            Self::Sign => ("sign", 1, true, false),
+            Self::Ln1p => ("ln_1p", 1, true, false),
+            Self::ExpM1 => ("exp_m1", 1, true, false),
+            Self::Sin => ("sin", 1, true, false),
+            Self::Cos => ("cos", 1, true, false),
+            Self::Erf => ("erf", 1, true, false),
+            Self::Softplus => ("softplus", 1, true, true),
+            Self::AtLeast(_) => ("at_least", 1, false, false),
+            Self::AtMost(_) => ("at_most", 1, false, false),
+            Self::MinZero => ("min_zero", 1, false, false),
+        }
+    }
+
+    /// Its name in listings.
+    pub fn name(self) -> &'static str {
+        self.facts().0
     }
 
     /// Whether it is a function of two numbers.
     pub fn reads_two(self) -> bool {
-        matches!(
-            self,
-            Self::Add
-                | Self::Subtract
-                | Self::Multiply
-                | Self::Divide
-                | Self::Maximum
-                | Self::Minimum
-                | Self::Pow
-                | Self::Greater
-                | Self::GreaterEqual
-                | Self::Equal
-                | Self::Gate
-        )
+        self.facts().1 == 2
+    }
+
+    /// Whether computing it takes longer than reading the arguments.
+    pub fn is_compute_bound(self) -> bool {
+        self.facts().2
     }
 
     /// Whether the result may be subnormal although the arguments are not. It is then 0 instead: processors are
     /// many times slower with subnormal numbers, and decaying averages would end among them.
     pub fn underflows(self) -> bool {
-        matches!(
-            self,
-            Self::Multiply
-                | Self::Divide
-                | Self::Exp
-                | Self::Sigmoid
-                | Self::Softplus
-                | Self::Power(_)
-                | Self::Pow
-        )
+        self.facts().3
     }
 }
 

@@ -152,7 +152,12 @@ impl Kernel for Fused {
     fn attributes(&self) -> String {
         let names = self.program.code.iter().map(|step| {
             let scaled = if step.terms.iter().any(Term::is_scaled) { "scaled " } else { "" };
-            format!("{scaled}{:?}", step.function).to_lowercase()
+            let number = match step.function {
+                Function::Power(number) => format!(" {number}"),
+                Function::AtLeast(number) | Function::AtMost(number) => format!(" {number}"),
+                _ => String::new(),
+            };
+            format!("{scaled}{}{number}", step.function.name())
         });
         names.collect::<Vec<_>>().join(" ")
     }

@@ -10,64 +10,36 @@ use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
-/// `a ∘ b` for arrays of one shape.
+/// `a ∘ b` for arrays of one shape, with a [`Function`] of two numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Arithmetic {
-    /// a + b
-    Add,
-    /// a − b
-    Subtract,
-    /// a · b
-    Multiply,
-    /// a / b
-    Divide,
-    /// the larger of a and b
-    Maximum,
-    /// the smaller of a and b
-    Minimum,
-    /// aᵇ
-    Power,
-    /// 1 where a > b, else 0
-    Greater,
-    /// 1 where a ≥ b, else 0
-    GreaterEqual,
-    /// 1 where a = b, else 0
-    Equal,
-}
+pub struct Binary(pub Function);
 
-use Arithmetic::{
-    Add as Plus, Divide, Equal, Greater, GreaterEqual, Maximum, Minimum, Multiply, Power, Subtract,
+use Function::{
+    Add as Plus, Divide, Equal, Gate, Greater, GreaterEqual, Maximum, Minimum, Multiply, Pow, Subtract,
 };
 
-impl Op for Arithmetic {
+impl Op for Binary {
     fn name(&self) -> &'static str {
-        match self {
-            Plus => "add",
-            Subtract => "sub",
-            Multiply => "mul",
-            Divide => "div",
-            Maximum => "maximum",
-            Minimum => "minimum",
-            Power => "pow",
-            Greater => "greater",
-            GreaterEqual => "greater_equal",
-            Equal => "equal",
-        }
+        self.0.name()
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        same_shape(operands)
+        if self.0.reads_two() {
+            same_shape(operands)
+        } else {
+            Err(Problem::new("it is a function of one number"))
+        }
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        elementwise::apply(self.function(), &[call.real(0), call.real(1)], call.output, call.workers);
+        elementwise::apply(self.0, &[call.real(0), call.real(1)], call.output, call.workers);
     }
 
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let (upstream, [a, b]) = (inputs.upstream, [inputs.operands[0], inputs.operands[1]]);
         // At a tie both have half of the gradient; a NaN lets it pass. Gated, so that 0 · ∞ makes no NaN of what is beaten.
         let share = |is_beaten: Var<'g>| (upstream * (1.0 - a.equal(b) * 0.5)).gate(1.0 - is_beaten);
-        Gradient::Of(match (self, argument) {
+        Gradient::Of(match (self.0, argument) {
             (Plus, _) | (Subtract, 0) => upstream,
             (Subtract, _) => -upstream,
             (Multiply, _) => upstream * inputs.operands[1 - argument],
@@ -76,54 +48,36 @@ impl Op for Arithmetic {
             (Maximum, 0) | (Minimum, 1) => share(b.greater(a)),
             (Maximum, _) | (Minimum, _) => share(a.greater(b)),
             // No gradient where the exponent is 0, and none in the exponent where 0 stays 0.
-            (Power, 0) => upstream * (b * a.pow(b - 1.0)).gate(b.abs()),
-            (Power, _) => {
+            (Pow, 0) => upstream * (b * a.pow(b - 1.0)).gate(b.abs()),
+            (Pow, _) => {
                 let stays = a.equal(0.0) * b.greater_equal(0.0);
                 upstream * (inputs.output * a.ln()).gate(1.0 - stays)
             }
-            (Greater | GreaterEqual | Equal, _) => return Gradient::Constant,
+            (Gate, 0) => upstream.gate(b),
+            // A comparison, or what opens a gate.
+            _ => return Gradient::Constant,
         })
     }
 
     fn roles(&self) -> &'static [&'static str] {
-        &["left", "right"]
+        if self.0 == Gate { &["x", "by"] } else { &["left", "right"] }
     }
 
     fn elementwise(&self) -> Option<Function> {
-        Some(self.function())
+        Some(self.0)
     }
 
     /// x + 0 = x − 0 = x · 1 = x / 1 = x; a constant whole power is a pointwise one.
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
-        if *self == Power {
-            return rules::power_of_constant(node);
-        }
-        if !matches!(self, Plus | Subtract | Multiply | Divide) {
-            return None;
-        }
-        let neutral = if matches!(self, Plus | Subtract) { 0.0 } else { 1.0 };
-        let is_neutral = |position| node.operand(position).constant() == Some(neutral);
-        match self {
-            _ if is_neutral(1) => Some(Rewrite::Node(node.operand(0).id)),
-            Plus | Multiply if is_neutral(0) => Some(Rewrite::Node(node.operand(1).id)),
+        let is = |position, number| node.operand(position).constant() == Some(number);
+        match self.0 {
+            Pow => rules::power_of_constant(node),
+            Gate => rules::gate_of_put(node),
+            Plus | Subtract if is(1, 0.0) => Some(Rewrite::Node(node.operand(0).id)),
+            Multiply | Divide if is(1, 1.0) => Some(Rewrite::Node(node.operand(0).id)),
+            Plus if is(0, 0.0) => Some(Rewrite::Node(node.operand(1).id)),
+            Multiply if is(0, 1.0) => Some(Rewrite::Node(node.operand(1).id)),
             _ => None,
-        }
-    }
-}
-
-impl Arithmetic {
-    fn function(self) -> Function {
-        match self {
-            Plus => Function::Add,
-            Subtract => Function::Subtract,
-            Multiply => Function::Multiply,
-            Divide => Function::Divide,
-            Maximum => Function::Maximum,
-            Minimum => Function::Minimum,
-            Power => Function::Pow,
-            Greater => Function::Greater,
-            GreaterEqual => Function::GreaterEqual,
-            Equal => Function::Equal,
         }
     }
 }
@@ -149,14 +103,14 @@ pub fn same_shape(operands: &[&TensorType]) -> Result<TensorType, Problem> {
 
 impl<'g> Var<'g> {
     #[track_caller]
-    fn arithmetic(self, op: Arithmetic, other: Var<'g>) -> Var<'g> {
+    fn arithmetic(self, function: Function, other: Var<'g>) -> Var<'g> {
         let (a, b) = match self.shape().broadcast(&other.shape()) {
             Some(shape) if self.ty().dtype == Dtype::Real && other.ty().dtype == Dtype::Real => {
                 (self.broadcast_to(&shape), other.broadcast_to(&shape))
             }
             _ => (self, other), // the shape rule says what is wrong
         };
-        self.graph().record(op, &[a, b])
+        self.graph().record(Binary(function), &[a, b])
     }
 }
 
@@ -197,7 +151,7 @@ impl<'g> Var<'g> {
     /// not computed as [`sqrt`](Self::sqrt), which is NaN at −∞.
     #[track_caller]
     pub fn pow(self, exponent: impl Other<'g>) -> Var<'g> {
-        self.arithmetic(Power, exponent.beside(self))
+        self.arithmetic(Pow, exponent.beside(self))
     }
 
     /// 1 where this is greater than `other`, else 0 (also for NaN). Comparisons have no gradient.
@@ -234,6 +188,12 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn not_equal(self, other: impl Other<'g>) -> Var<'g> {
         1.0 - self.equal(other)
+    }
+
+    /// Each element where `by`'s is positive, else 0. `by` has the same shape. A NaN in it lets the element pass.
+    #[track_caller]
+    pub fn gate(self, by: Var<'g>) -> Var<'g> {
+        self.graph().record(Binary(Gate), &[self, by])
     }
 
     /// Where this mask is positive `a`, elsewhere `b` (`torch.where`); all are broadcast. A NaN or an infinity that is not
@@ -322,6 +282,7 @@ pub fn examples() -> Vec<Example> {
         Example::new("a broken power", [positive([5])], |v| v[0].pow(-2.5)).smooth(),
         Example::new("a whole power of both signs", [away_from_zero([5])], |v| v[0].pow(3.0)).smooth(),
         Example::new("no power", [normal([3])], |v| v[0].pow(0.0) + v[0]).linear(),
+        Example::new("gate", [normal([3, 2]), away_from_zero([3, 2])], |v| v[0].gate(v[1])),
         Example::new("comparisons", [distinct([2, 4]), normal([4])], |v| {
             v[1] * (v[0].greater(0.0) + v[0].less_equal(-0.1) * 2.0 + v[0].not_equal(0.03) * 4.0)
         }),

@@ -26,7 +26,6 @@ mod matmul;
 mod max_pool2d;
 mod pixel_shuffle;
 mod pointwise;
-mod relu;
 mod repeat;
 mod reshape;
 mod rules;
@@ -37,14 +36,13 @@ mod stop_gradient;
 mod transpose;
 mod upsample;
 
-pub use arithmetic::{Arithmetic, Other, same_shape};
+pub use arithmetic::{Binary, Other, same_shape};
 pub use attributes::{Conv2dOptions, Padding, Pool2dOptions};
 pub use class_losses::CrossEntropy;
 pub use example::Example;
 pub use im2col::{col2im, im2col};
 pub use losses::Reduction;
-pub use pointwise::Pointwise;
-pub use relu::{Gate, Relu};
+pub use pointwise::Unary;
 
 /// Calls `$with!` with the list of families. A name here is a new set of checks; a family without it is found by a test.
 #[doc(hidden)]
@@ -54,7 +52,7 @@ macro_rules! op_families {
         $with! {
             activations, arithmetic, avg_pool2d, batch_matmul, borders, broadcast, class_losses, concat,
             conv2d, cross_entropy, dropout, einsum, extremum, fill, gather, im2col, losses, matmul, max_pool2d,
-            pixel_shuffle, pointwise, relu, repeat, reshape, slice, softmax, statistics, stop_gradient, transpose,
+            pixel_shuffle, pointwise, repeat, reshape, slice, softmax, statistics, stop_gradient, transpose,
             upsample
         }
     };

@@ -11,92 +11,37 @@ use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
-/// `f(x)` for each element.
+/// `f(x)` for each element, with a [`Function`] of one number.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Pointwise {
-    /// −x
-    Negate,
-    /// eˣ
-    Exp,
-    /// natural logarithm
-    Ln,
-    /// square root
-    Sqrt,
-    /// 1 / (1 + e⁻ˣ)
-    Sigmoid,
-    /// hyperbolic tangent
-    Tanh,
-    /// xⁿ
-    Power(i32),
-    /// |x|
-    Abs,
-    /// −1, 0 or 1
-    Sign,
-    /// ln(1 + x)
-    Ln1p,
-    /// eˣ − 1
-    ExpM1,
-    /// sine
-    Sin,
-    /// cosine
-    Cos,
-    /// error function
-    Erf,
-    /// ln(1 + eˣ)
-    Softplus,
-    /// the larger of x and a number
-    AtLeast(f64),
-    /// the smaller of x and a number
-    AtMost(f64),
-    /// the smaller of x and 0, with the gradient 1 at 0
-    MinZero,
-}
+pub struct Unary(pub Function);
 
-use Pointwise::*;
+use Function::*;
 
-impl Op for Pointwise {
+impl Op for Unary {
     fn name(&self) -> &'static str {
-        match self {
-            Negate => "neg",
-            Exp => "exp",
-            Ln => "ln",
-            Sqrt => "sqrt",
-            Sigmoid => "sigmoid",
-            Tanh => "tanh",
-            Power(_) => "powi",
-            Abs => "abs",
-            Sign => "sign",
-            Ln1p => "ln_1p",
-            ExpM1 => "exp_m1",
-            Sin => "sin",
-            Cos => "cos",
-            Erf => "erf",
-            Softplus => "softplus",
-            AtLeast(_) => "at_least",
-            AtMost(_) => "at_most",
-            MinZero => "min_zero",
-        }
+        self.0.name()
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        if *self == Power(i32::MIN) {
-            return Err(
-                Problem::new("the power is too small to have a derivative").hint("use 1.0 / x.powi(n)")
-            );
+        match self.0 {
+            Power(i32::MIN) => {
+                Err(Problem::new("the power is too small to have a derivative").hint("use 1.0 / x.powi(n)"))
+            }
+            AtLeast(bound) | AtMost(bound) if bound.is_nan() => {
+                Err(Problem::new("the bound is NaN").hint("an infinite bound lets every number pass"))
+            }
+            function if function.reads_two() => Err(Problem::new("it is a function of two numbers")),
+            _ => same_shape(operands),
         }
-        if matches!(self, AtLeast(bound) | AtMost(bound) if bound.is_nan()) {
-            return Err(Problem::new("the bound is NaN").hint("an infinite bound lets every number pass"));
-        }
-        same_shape(operands)
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        elementwise::apply(self.function(), &[call.real(0)], call.output, call.workers);
+        elementwise::apply(self.0, &[call.real(0)], call.output, call.workers);
     }
 
     fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let (x, y, upstream) = (inputs.operands[0], inputs.output, inputs.upstream);
-        Gradient::Of(match *self {
+        Gradient::Of(match self.0 {
             Negate => -upstream,
             Exp => upstream * y,
             Ln => upstream / x,
@@ -117,6 +62,13 @@ impl Op for Pointwise {
             AtLeast(bound) => upstream.gate(x - bound),
             AtMost(bound) => upstream.gate(bound - x),
             MinZero => upstream - upstream.gate(x),
+            // The output is positive exactly where the input is. Asking the output leaves the input free to be forgotten (or
+            // never to exist, where relu is computed together with what comes before).
+            Relu => upstream.gate(y),
+            Add | Subtract | Multiply | Divide | Maximum | Minimum | Pow | Greater | GreaterEqual | Equal
+            | Gate => {
+                unreachable!("the shape rule refuses functions of two numbers")
+            }
         })
     }
 
@@ -125,7 +77,7 @@ impl Op for Pointwise {
     }
 
     fn attributes(&self) -> Attributes {
-        match *self {
+        match self.0 {
             Power(n) => Attributes::new().with("exponent", n),
             AtLeast(bound) | AtMost(bound) => Attributes::new().with("bound", bound),
             _ => Attributes::new(),
@@ -133,13 +85,13 @@ impl Op for Pointwise {
     }
 
     fn elementwise(&self) -> Option<Function> {
-        Some(self.function())
+        Some(self.0)
     }
 
     /// −(−x) = x¹ = x.
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
-        match self {
-            Negate if node.operand(0).op() == Some(&Negate) => {
+        match self.0 {
+            Negate if node.operand(0).op() == Some(&Unary(Negate)) => {
                 Some(Rewrite::Node(node.operand(0).operand(0).id))
             }
             Power(1) => Some(Rewrite::Node(node.operand(0).id)),
@@ -148,122 +100,105 @@ impl Op for Pointwise {
     }
 }
 
-impl Pointwise {
-    fn function(self) -> Function {
-        match self {
-            Negate => Function::Negate,
-            Exp => Function::Exp,
-            Ln => Function::Ln,
-            Sqrt => Function::Sqrt,
-            Sigmoid => Function::Sigmoid,
-            Tanh => Function::Tanh,
-            Power(n) => Function::Power(n),
-            Abs => Function::Abs,
-            Sign => Function::Sign,
-            Ln1p => Function::Ln1p,
-            ExpM1 => Function::ExpM1,
-            Sin => Function::Sin,
-            Cos => Function::Cos,
-            Erf => Function::Erf,
-            Softplus => Function::Softplus,
-            AtLeast(bound) => Function::AtLeast(bound),
-            AtMost(bound) => Function::AtMost(bound),
-            MinZero => Function::AtMost(0.0),
-        }
-    }
-}
-
 impl<'g> Neg for Var<'g> {
     type Output = Var<'g>;
     #[track_caller]
     fn neg(self) -> Var<'g> {
-        self.graph().record(Negate, &[self])
+        self.graph().record(Unary(Negate), &[self])
     }
 }
 
 impl<'g> Var<'g> {
+    /// The rectifier max(x, 0) of each element.
+    ///
+    /// The derivative at 0 is 0, as in PyTorch and JAX; NaN stays NaN, so a diverging network shows.
+    #[track_caller]
+    pub fn relu(self) -> Var<'g> {
+        self.graph().record(Unary(Relu), &[self])
+    }
+
     /// eˣ for each element.
     #[track_caller]
     pub fn exp(self) -> Var<'g> {
-        self.graph().record(Exp, &[self])
+        self.graph().record(Unary(Exp), &[self])
     }
 
     /// The natural logarithm of each element: NaN below 0, −∞ at 0.
     #[track_caller]
     pub fn ln(self) -> Var<'g> {
-        self.graph().record(Ln, &[self])
+        self.graph().record(Unary(Ln), &[self])
     }
 
     /// The square root of each element: NaN below 0; the derivative at 0 is infinite.
     #[track_caller]
     pub fn sqrt(self) -> Var<'g> {
-        self.graph().record(Sqrt, &[self])
+        self.graph().record(Unary(Sqrt), &[self])
     }
 
     /// Each element to a whole power, which may be negative; x⁰ is 1 everywhere.
     #[track_caller]
     pub fn powi(self, power: i32) -> Var<'g> {
-        self.graph().record(Power(power), &[self])
+        self.graph().record(Unary(Power(power)), &[self])
     }
 
     /// The logistic function 1 / (1 + e⁻ˣ) of each element.
     #[track_caller]
     pub fn sigmoid(self) -> Var<'g> {
-        self.graph().record(Sigmoid, &[self])
+        self.graph().record(Unary(Sigmoid), &[self])
     }
 
     /// The hyperbolic tangent of each element.
     #[track_caller]
     pub fn tanh(self) -> Var<'g> {
-        self.graph().record(Tanh, &[self])
+        self.graph().record(Unary(Tanh), &[self])
     }
 
     /// The absolute value of each element; the derivative at 0 is 0.
     #[track_caller]
     pub fn abs(self) -> Var<'g> {
-        self.graph().record(Abs, &[self])
+        self.graph().record(Unary(Abs), &[self])
     }
 
     /// −1, 0 or 1 by the sign of each element; NaN stays NaN. The derivative is 0.
     #[track_caller]
     pub fn sign(self) -> Var<'g> {
-        self.graph().record(Sign, &[self])
+        self.graph().record(Unary(Sign), &[self])
     }
 
     /// ln(1 + x) for each element, with all digits near 0: NaN below −1, −∞ at −1.
     #[track_caller]
     pub fn ln_1p(self) -> Var<'g> {
-        self.graph().record(Ln1p, &[self])
+        self.graph().record(Unary(Ln1p), &[self])
     }
 
     /// eˣ − 1 for each element, with all digits near 0.
     #[track_caller]
     pub fn exp_m1(self) -> Var<'g> {
-        self.graph().record(ExpM1, &[self])
+        self.graph().record(Unary(ExpM1), &[self])
     }
 
     /// The sine of each element, in radians.
     #[track_caller]
     pub fn sin(self) -> Var<'g> {
-        self.graph().record(Sin, &[self])
+        self.graph().record(Unary(Sin), &[self])
     }
 
     /// The cosine of each element, in radians.
     #[track_caller]
     pub fn cos(self) -> Var<'g> {
-        self.graph().record(Cos, &[self])
+        self.graph().record(Unary(Cos), &[self])
     }
 
     /// The error function 2/√π ∫₀ˣ e^(−t²) dt of each element.
     #[track_caller]
     pub fn erf(self) -> Var<'g> {
-        self.graph().record(Erf, &[self])
+        self.graph().record(Unary(Erf), &[self])
     }
 
     /// ln(1 + eˣ) for each element, a smooth [`relu`](Self::relu); nothing overflows.
     #[track_caller]
     pub fn softplus(self) -> Var<'g> {
-        self.graph().record(Softplus, &[self])
+        self.graph().record(Unary(Softplus), &[self])
     }
 
     /// The larger of each element and `bound`; NaN stays NaN. The derivative at the bound is 0, as in PyTorch.
@@ -272,7 +207,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: a bound of NaN.
     #[track_caller]
     pub fn at_least(self, bound: f64) -> Var<'g> {
-        self.graph().record(AtLeast(bound), &[self])
+        self.graph().record(Unary(AtLeast(bound)), &[self])
     }
 
     /// The smaller of each element and `bound`; NaN stays NaN. The derivative at the bound is 0, as in PyTorch.
@@ -281,20 +216,22 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: a bound of NaN.
     #[track_caller]
     pub fn at_most(self, bound: f64) -> Var<'g> {
-        self.graph().record(AtMost(bound), &[self])
+        self.graph().record(Unary(AtMost(bound)), &[self])
     }
 
     /// The smaller of each element and 0; NaN stays NaN. Unlike that of `at_most(0.0)`, the derivative at 0 is 1, so that
     /// with [`relu`](Self::relu) it adds up to x and to its gradient.
     #[track_caller]
     pub(super) fn min_zero(self) -> Var<'g> {
-        self.graph().record(MinZero, &[self])
+        self.graph().record(Unary(MinZero), &[self])
     }
 }
 
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
+        Example::new("relu", [away_from_zero([2, 3, 4])], |v| v[0].relu()),
+        Example::new("relu of a product", [away_from_zero([5])], |v| (v[0] * v[0] * v[0]).relu()),
         Example::new("exp", [normal([2, 3])], |v| v[0].exp()).smooth(),
         Example::new("ln", [positive([2, 3])], |v| v[0].ln()).smooth(),
         Example::new("sqrt", [positive([2, 3])], |v| v[0].sqrt()).smooth(),

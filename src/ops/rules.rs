@@ -1,22 +1,22 @@
 //! Rewrite rules between families: what an operation of one becomes beside an operation of another. An operation's
 //! `simplify` names the rules that begin with it; rules within a family stand in its own file.
 
-use super::arithmetic::Arithmetic;
+use super::arithmetic::Binary;
 use super::broadcast::{Broadcast, Sum};
 use super::fill::Fill;
 use super::matmul::Matmul;
 use super::max_pool2d::Put;
-use super::pointwise::Pointwise;
-use super::relu::Gate;
+use super::pointwise::Unary;
 use super::reshape::Reshape;
 use super::transpose::Permute;
 use crate::graph::{NodeRef, Rewrite};
+use dagrad_kernels::elementwise::Function;
 
 /// power(x, k) = x · x · … for whole numbers k. Products repeated more often than 32 times would lose digits that the
 /// power itself has.
 pub fn power_of_constant(node: NodeRef<'_>) -> Option<Rewrite> {
     let power = node.operand(1).constant().filter(|power| power.fract() == 0.0 && power.abs() <= 32.0)?;
-    Some(Rewrite::op_on(Pointwise::Power(power as i32), [node.operand(0).id]))
+    Some(Rewrite::op_on(Unary(Function::Power(power as i32)), [node.operand(0).id]))
 }
 
 /// broadcast(k) = fill(k).
@@ -38,7 +38,7 @@ pub fn gate_of_put(node: NodeRef<'_>) -> Option<Rewrite> {
     let put: &Put = values.op()?;
     let (upstream, indices) = (values.operand(0).id, values.operand(1).id);
     let taken = Rewrite::op_on(put.adjoint(), [by.id, indices]);
-    let gated = Rewrite::op(Gate, [Rewrite::Node(upstream), taken]);
+    let gated = Rewrite::op(Binary(Function::Gate), [Rewrite::Node(upstream), taken]);
     Some(Rewrite::op(put.clone(), [gated, Rewrite::Node(indices)]))
 }
 
@@ -50,7 +50,7 @@ pub fn column_by_row(product: &Matmul, node: NodeRef<'_>) -> Option<Rewrite> {
         Rewrite::op(Broadcast::to([m, n]), [vector])
     };
     let is_outer = node.operand(0).ty().shape[usize::from(!product.transpose_a)] == 1;
-    is_outer.then(|| Rewrite::op(Arithmetic::Multiply, [repeated(0, [m, 1]), repeated(1, [1, n])]))
+    is_outer.then(|| Rewrite::op(Binary(Function::Multiply), [repeated(0, [m, 1]), repeated(1, [1, n])]))
 }
 
 /// a · Bᵀ = (B · aᵀ)ᵀ, where a is a row. The rows of B are then samples.

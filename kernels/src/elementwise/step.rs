@@ -208,7 +208,8 @@ unsafe fn compute<T: Real, V: Vector<T>, const COUNT: usize>(
                 each!(|a, _| a.at_least(floor));
             }
             // min(a, c) = −max(−a, −c)
-            Function::AtMost(ceiling) => {
+            Function::AtMost(_) | Function::MinZero => {
+                let ceiling = if let Function::AtMost(ceiling) = *function { ceiling } else { 0.0 };
                 let floor = V::splat(T::of(-ceiling));
                 each!(|a, _| a.multiply(minus).at_least(floor).multiply(minus));
             }

@@ -154,15 +154,16 @@ fn statistics_refuse_what_does_not_fit() {
 
 #[test]
 fn operations_that_users_record_themselves_refuse_a_wrong_number_of_operands() {
-    use dagrad::ops::{Arithmetic, Gate, Pointwise, Relu};
+    use dagrad::kernels::Function;
+    use dagrad::ops::{Binary, Unary};
     misuses! { g,
-        "a sum of one": g.record(Arithmetic::Add, &[rows(g)]) => "add at";
-        "a product of three": { let x = rows(g); g.record(Arithmetic::Multiply, &[x, x, x]) }
+        "a sum of one": g.record(Binary(Function::Add), &[rows(g)]) => "add at";
+        "a product of three": { let x = rows(g); g.record(Binary(Function::Multiply), &[x, x, x]) }
             => "mul at";
-        "relu of nothing": g.record(Relu, &[]) => "relu at";
-        "relu of two": { let x = rows(g); g.record(Relu, &[x, x]) } => "relu at";
-        "a gate without a condition": g.record(Gate, &[rows(g)]) => "gate at";
-        "exp of two": { let x = rows(g); g.record(Pointwise::Exp, &[x, x]) } => "exp at";
+        "relu of nothing": g.record(Unary(Function::Relu), &[]) => "relu at";
+        "relu of two": { let x = rows(g); g.record(Unary(Function::Relu), &[x, x]) } => "relu at";
+        "a gate without a condition": g.record(Binary(Function::Gate), &[rows(g)]) => "gate at";
+        "exp of two": { let x = rows(g); g.record(Unary(Function::Exp), &[x, x]) } => "exp at";
     }
 }
 
