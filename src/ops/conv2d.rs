@@ -1,11 +1,11 @@
-//! Convolution and its two adjoints: three views of one trilinear form.
+//! Convolution and its two gradients: three views of one trilinear form.
 //!
 //! Everything here follows from one number,
 //! ⟨conv2d(x, w), u⟩ = Σ u\[n,o,i,j\] · w\[o,c,p,q\] · x\[n, c, i·S+p·D−P, j·S+q·D−P\],
 //! which is linear in the image x, in the weight w and in the upstream gradient u. Its derivative in u is
-//! the convolution; in x, the image adjoint; in w, the weight adjoint. The gradient rule of each of the three
+//! the convolution; in x, the input gradient; in w, the weight gradient. The gradient rule of each of the three
 //! is the other two, so derivatives of every order stay inside this file. With groups, o and c are of one group. A
-//! transposed convolution is the image adjoint under the name that its users know.
+//! transposed convolution is the input gradient under the name that its users know.
 
 use super::attributes::{Conv2dOptions, Padding};
 use super::example::{Example, normal};
@@ -36,17 +36,17 @@ enum Factor {
     /// (image, weight) → output: the convolution.
     Output,
     /// (weight, upstream) → the gradient in the image, which has this height and width.
-    Image([usize; 2]),
+    InputGrad([usize; 2]),
     /// (image, upstream) → the gradient in the weight.
-    Weight,
+    WeightGrad,
 }
 
 impl Op for Conv2d {
     fn name(&self) -> &'static str {
         match self.factor {
             Factor::Output => "conv2d",
-            Factor::Image(_) => "conv2d_image_adjoint",
-            Factor::Weight => "conv2d_weight_adjoint",
+            Factor::InputGrad(_) => "conv2d_input_grad",
+            Factor::WeightGrad => "conv2d_weight_grad",
         }
     }
 
@@ -67,8 +67,8 @@ impl Op for Conv2d {
         let [rows, columns] = self.window.kernel;
         Ok(match self.factor {
             Factor::Output => TensorType::real([form.batch, filters, out_h, out_w]),
-            Factor::Image(_) => TensorType::real([form.batch, channels, height, width]),
-            Factor::Weight => TensorType::real([filters, form.channels, rows, columns]),
+            Factor::InputGrad(_) => TensorType::real([form.batch, channels, height, width]),
+            Factor::WeightGrad => TensorType::real([filters, form.channels, rows, columns]),
         })
     }
 
@@ -82,35 +82,35 @@ impl Op for Conv2d {
         let (out, workers) = (call.output, call.workers);
         match self.factor {
             Factor::Output => form.forward(first, second, epilogue, out, workers),
-            Factor::Image(_) => form.input_grad(first, second, out, workers),
-            Factor::Weight => form.weight_grad(first, second, out, workers),
+            Factor::InputGrad(_) => form.input_grad(first, second, out, workers),
+            Factor::WeightGrad => form.weight_grad(first, second, out, workers),
         }
     }
 
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let (first, second, upstream) = (inputs.operands[0], inputs.operands[1], inputs.upstream);
         Gradient::Of(match (self.factor, argument) {
-            (Factor::Output, 0) => self.image_adjoint(second, upstream, first),
-            (Factor::Output, _) => self.weight_adjoint(first, upstream),
-            (Factor::Image(_), 0) => self.weight_adjoint(upstream, second),
-            (Factor::Image(_), _) => self.output(upstream, first),
-            (Factor::Weight, 0) => self.image_adjoint(upstream, second, first),
-            (Factor::Weight, _) => self.output(first, upstream),
+            (Factor::Output, 0) => self.input_grad(second, upstream, first),
+            (Factor::Output, _) => self.weight_grad(first, upstream),
+            (Factor::InputGrad(_), 0) => self.weight_grad(upstream, second),
+            (Factor::InputGrad(_), _) => self.output(upstream, first),
+            (Factor::WeightGrad, 0) => self.input_grad(upstream, second, first),
+            (Factor::WeightGrad, _) => self.output(first, upstream),
         })
     }
 
     fn roles(&self) -> &'static [&'static str] {
         match self.factor {
             Factor::Output => &["image", "weight"],
-            Factor::Image(_) => &["weight", "upstream"],
-            Factor::Weight => &["image", "upstream"],
+            Factor::InputGrad(_) => &["weight", "upstream"],
+            Factor::WeightGrad => &["image", "upstream"],
         }
     }
 
     fn attributes(&self) -> Attributes {
         let attributes = Attributes::new().window(self.window).unless("groups", self.groups, 1);
         match self.factor {
-            Factor::Image(image) => attributes.quiet("image", image),
+            Factor::InputGrad(image) => attributes.quiet("image", image),
             _ => attributes,
         }
     }
@@ -130,8 +130,8 @@ impl Op for Conv2d {
             Factor::Output => {
                 vec![[AxisRead::Same, AxisRead::All, rows, columns].into(), AxisMap::whole()]
             }
-            Factor::Image(_) => vec![AxisMap::whole(), AxisMap::sample()],
-            Factor::Weight => vec![],
+            Factor::InputGrad(_) => vec![AxisMap::whole(), AxisMap::sample()],
+            Factor::WeightGrad => vec![],
         }
     }
 
@@ -147,8 +147,8 @@ impl Conv2d {
         // Of all groups together; a weight has the channels of one.
         let (batch, filters, channels, image) = match self.factor {
             Factor::Output => (a[0], b[0], a[1], [a[2], a[3]]),
-            Factor::Image(image) => (b[0], a[0], a[1].saturating_mul(groups), image),
-            Factor::Weight => (a[0], b[1], a[1], [a[2], a[3]]),
+            Factor::InputGrad(image) => (b[0], a[0], a[1].saturating_mul(groups), image),
+            Factor::WeightGrad => (a[0], b[1], a[1], [a[2], a[3]]),
         };
         if groups == 0 || !channels.is_multiple_of(groups) || !filters.is_multiple_of(groups) {
             let text = format!("{groups} groups do not divide {channels} channels and {filters} filters");
@@ -166,9 +166,9 @@ impl Conv2d {
                     b[1]
                 )
             }),
-            Factor::Image(_) => (b[1..] != [filters, output[0], output[1]])
+            Factor::InputGrad(_) => (b[1..] != [filters, output[0], output[1]])
                 .then(|| format!("upstream {b} is not an output of weight {a} over {image:?}")),
-            Factor::Weight => (b[0] != batch || b[2..] != output)
+            Factor::WeightGrad => (b[0] != batch || b[2..] != output)
                 .then(|| format!("upstream {b} is not an output over image {a}")),
         };
         let hint = match groups {
@@ -186,15 +186,15 @@ impl Conv2d {
     }
 
     #[track_caller]
-    fn image_adjoint<'g>(&self, weight: Var<'g>, upstream: Var<'g>, like: Var<'g>) -> Var<'g> {
+    fn input_grad<'g>(&self, weight: Var<'g>, upstream: Var<'g>, like: Var<'g>) -> Var<'g> {
         let shape = like.shape();
-        let factor = Factor::Image([shape[2], shape[3]]);
+        let factor = Factor::InputGrad([shape[2], shape[3]]);
         weight.graph().record(Conv2d { factor, ..*self }, &[weight, upstream])
     }
 
     #[track_caller]
-    fn weight_adjoint<'g>(&self, image: Var<'g>, upstream: Var<'g>) -> Var<'g> {
-        image.graph().record(Conv2d { factor: Factor::Weight, ..*self }, &[image, upstream])
+    fn weight_grad<'g>(&self, image: Var<'g>, upstream: Var<'g>) -> Var<'g> {
+        image.graph().record(Conv2d { factor: Factor::WeightGrad, ..*self }, &[image, upstream])
     }
 }
 

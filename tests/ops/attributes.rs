@@ -37,7 +37,8 @@ fn they_tell_operations_of_one_name_apart() {
     for op in operations() {
         let (attributes, fields) = (format!("{:?}", op.attributes()), format!("{op:?}"));
         // The function of an elementwise operation is its name.
-        let has_fields = fields.trim_start_matches("Unary(").trim_start_matches("Binary(").contains(['{', '(']);
+        let has_fields =
+            fields.trim_start_matches("Unary(").trim_start_matches("Binary(").contains(['{', '(']);
         assert_eq!(has_fields, op.attributes() != Attributes::new(), "{fields}: {attributes}");
         let others = known.entry(op.name()).or_default();
         for (other, others_attributes) in others.iter() {

@@ -45,16 +45,16 @@ pub struct ConvKernel {
 enum Part {
     /// weight → the weight as `Output` reads it.
     Weights,
-    /// weight → the weight as `Image` reads it.
-    AdjointWeights,
+    /// weight → the weight as `InputGrad` reads it.
+    InputGradWeights,
     /// (image, weights\[, bias\]) → output, or its maxima, and along with these their positions.
     Output,
-    /// (adjoint weights, upstream\[, gate\]) → the gradient in the image.
-    Image,
-    /// (image, upstream) → a row of the gradient in the weight for every so many images.
-    Sums { every: usize },
+    /// (input-grad weights, upstream\[, gate\]) → the gradient in the image.
+    InputGrad,
+    /// (image, upstream) → a row of the gradient in the weight for every `samples_per_row` images.
+    WeightGradSums { samples_per_row: usize },
     /// Those rows → the gradient in the weight.
-    Weight { rows: usize },
+    WeightGrad { rows: usize },
 }
 
 #[allow(clippy::large_enum_variant)] // a plan has few of them
@@ -80,14 +80,19 @@ pub fn lower(conv: &Conv2d, sizes: Convolution, target: Target) -> Option<Lowere
         Arc::new(ConvKernel { part, sizes, method, bias: false, relu: false, gate: false, pool: false })
     };
     let through = |part: Part| OperandLayout::Through(kernel(part));
-    let every = every(&sizes);
+    let samples_per_row = samples_per_row(&sizes);
     let image = OperandLayout::Nhwc;
     let lowered = match conv.factor {
         Factor::Output => Lowered::new(kernel(Part::Output), [image, through(Part::Weights)]),
-        Factor::Image(_) => Lowered::new(kernel(Part::Image), [through(Part::AdjointWeights), image]),
-        Factor::Weight => {
-            let layout = through(Part::Weight { rows: sizes.batch.div_ceil(every) });
-            Lowered { layout, ..Lowered::new(kernel(Part::Sums { every }), [image.clone(), image]) }
+        Factor::InputGrad(_) => {
+            Lowered::new(kernel(Part::InputGrad), [through(Part::InputGradWeights), image])
+        }
+        Factor::WeightGrad => {
+            let layout = through(Part::WeightGrad { rows: sizes.batch.div_ceil(samples_per_row) });
+            Lowered {
+                layout,
+                ..Lowered::new(kernel(Part::WeightGradSums { samples_per_row }), [image.clone(), image])
+            }
         }
     };
     Some(Lowered { is_faster: true, ..lowered })
@@ -95,7 +100,7 @@ pub fn lower(conv: &Conv2d, sizes: Convolution, target: Target) -> Option<Lowere
 
 /// Over how many images a row of the weight's gradient sums: a divisor of the batch, if there is a good one, so
 /// that threads have equal shares.
-fn every(sizes: &Convolution) -> usize {
+fn samples_per_row(sizes: &Convolution) -> usize {
     let batch = sizes.batch.max(1);
     let [kernel_h, kernel_w] = sizes.window.kernel;
     let weights = (sizes.groups * sizes.channels * sizes.filters * kernel_h * kernel_w).max(1);
@@ -111,11 +116,11 @@ impl Kernel for ConvKernel {
     fn name(&self) -> &'static str {
         match self.part {
             Part::Weights => "conv2d_weights",
-            Part::AdjointWeights => "conv2d_adjoint_weights",
+            Part::InputGradWeights => "conv2d_input_grad_weights",
             Part::Output => "conv2d",
-            Part::Image => "conv2d_image_adjoint",
-            Part::Sums { .. } => "conv2d_weight_sums",
-            Part::Weight { .. } => "conv2d_weight_adjoint",
+            Part::InputGrad => "conv2d_input_grad",
+            Part::WeightGradSums { .. } => "conv2d_weight_grad_sums",
+            Part::WeightGrad { .. } => "conv2d_weight_grad",
         }
     }
 
@@ -125,27 +130,29 @@ impl Kernel for ConvKernel {
         let batch = |position: usize| operands[position].shape[0];
         let output = match self.part {
             Part::Weights => TensorType::real([self.prepared(false)]),
-            Part::AdjointWeights => TensorType::real([self.prepared(true)]),
+            Part::InputGradWeights => TensorType::real([self.prepared(true)]),
             Part::Output if self.pool => {
                 let maxima = [batch(0), output[0] / 2, output[1] / 2, filters];
                 return vec![TensorType::real(maxima), TensorType::index(maxima)];
             }
             Part::Output => TensorType::real([batch(0), output[0], output[1], filters]),
-            Part::Image => TensorType::real([batch(1), image[0], image[1], groups * channels]),
-            Part::Sums { every } => TensorType::real([
-                batch(0).div_ceil(every),
+            Part::InputGrad => TensorType::real([batch(1), image[0], image[1], groups * channels]),
+            Part::WeightGradSums { samples_per_row } => TensorType::real([
+                batch(0).div_ceil(samples_per_row),
                 window.kernel[0],
                 window.kernel[1],
                 channels,
                 filters,
             ]),
-            Part::Weight { .. } => TensorType::real([filters, channels, window.kernel[0], window.kernel[1]]),
+            Part::WeightGrad { .. } => {
+                TensorType::real([filters, channels, window.kernel[0], window.kernel[1]])
+            }
         };
         vec![output]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
-        let image = usize::from(self.part == Part::Image);
+        let image = usize::from(self.part == Part::InputGrad);
         let sizes = Convolution { batch: call.operand_shape(image)[0], ..self.sizes };
         let data: SmallVec<[&[T]; 3]> =
             (0..call.operands.len()).map(|position| call.real(position)).collect();
@@ -154,13 +161,13 @@ impl Kernel for ConvKernel {
         let epilogue = Epilogue { bias, relu: self.relu };
         let (out, workers) = (call.output, call.workers);
         match (self.part, self.method.of(&sizes)) {
-            (Part::Weight { rows }, _) => finish_weight_grad(&self.sizes, rows, real(0), out, workers),
+            (Part::WeightGrad { rows }, _) => finish_weight_grad(&self.sizes, rows, real(0), out, workers),
             (Part::Weights, Method::Direct(direct)) => direct.prepare(real(0), out, workers),
             (Part::Weights, Method::Winograd(winograd)) => winograd.prepare(real(0), out, workers),
-            (Part::AdjointWeights, Method::Direct(direct)) => {
+            (Part::InputGradWeights, Method::Direct(direct)) => {
                 direct.prepare_input_grad(real(0), out, workers)
             }
-            (Part::AdjointWeights, Method::Winograd(winograd)) => {
+            (Part::InputGradWeights, Method::Winograd(winograd)) => {
                 winograd.prepare_input_grad(real(0), out, workers)
             }
             (Part::Output, Method::Direct(direct)) if self.pool => {
@@ -173,15 +180,17 @@ impl Kernel for ConvKernel {
             (Part::Output, Method::Winograd(winograd)) => {
                 winograd.forward(real(0), real(1), epilogue, out, workers);
             }
-            (Part::Image, Method::Direct(direct)) => direct.input_grad(real(0), real(1), gate, out, workers),
-            (Part::Image, Method::Winograd(winograd)) => {
+            (Part::InputGrad, Method::Direct(direct)) => {
+                direct.input_grad(real(0), real(1), gate, out, workers)
+            }
+            (Part::InputGrad, Method::Winograd(winograd)) => {
                 winograd.input_grad(real(0), real(1), gate, out, workers);
             }
-            (Part::Sums { every }, Method::Direct(direct)) => {
-                direct.weight_grad_sums(real(0), real(1), every, out, workers);
+            (Part::WeightGradSums { samples_per_row }, Method::Direct(direct)) => {
+                direct.weight_grad_sums(real(0), real(1), samples_per_row, out, workers);
             }
-            (Part::Sums { every }, Method::Winograd(winograd)) => {
-                winograd.weight_grad_sums(real(0), real(1), every, out, workers);
+            (Part::WeightGradSums { samples_per_row }, Method::Winograd(winograd)) => {
+                winograd.weight_grad_sums(real(0), real(1), samples_per_row, out, workers);
             }
         }
         Ok(())
@@ -200,7 +209,7 @@ impl Kernel for ConvKernel {
         ];
         let notes: String = notes.iter().filter(|(is, _)| *is).map(|(_, note)| *note).collect();
         match self.part {
-            Part::Weight { .. } => String::new(),
+            Part::WeightGrad { .. } => String::new(),
             _ => format!("{}, {algorithm}{notes}", Attributes::new().window(self.sizes.window)),
         }
     }
@@ -208,8 +217,8 @@ impl Kernel for ConvKernel {
     fn macs(&self, operands: &[&TensorType], _: &TensorType) -> usize {
         let Convolution { groups, channels, filters, output, window, .. } = self.sizes;
         let image = match self.part {
-            Part::Output | Part::Sums { .. } => 0,
-            Part::Image => 1,
+            Part::Output | Part::WeightGradSums { .. } => 0,
+            Part::InputGrad => 1,
             _ => return 0,
         };
         let sizes = [operands[image].shape[0], groups, channels, filters, output[0], output[1]];
@@ -220,9 +229,9 @@ impl Kernel for ConvKernel {
         let batch = |position: usize| operands[position].shape[0];
         match self.part {
             Part::Output => Some(BatchSplit::each(batch(0), &[true, false, false])),
-            Part::Image => Some(BatchSplit::each(batch(1), &[false, true, true])),
-            Part::Sums { every } => {
-                Some(BatchSplit { samples_per_row: every, ..BatchSplit::each(batch(0), &[true, true]) })
+            Part::InputGrad => Some(BatchSplit::each(batch(1), &[false, true, true])),
+            Part::WeightGradSums { samples_per_row } => {
+                Some(BatchSplit { samples_per_row, ..BatchSplit::each(batch(0), &[true, true]) })
             }
             _ => None,
         }
@@ -241,7 +250,7 @@ impl Kernel for ConvKernel {
             (Part::Output, None) if is_quad_pool && matches!(self.method, Method::Direct(_)) => {
                 Self { pool: true, ..*self }
             }
-            (Part::Image, Some(Function::Gate)) if consumer.other == Some(&whole[..]) => {
+            (Part::InputGrad, Some(Function::Gate)) if consumer.other == Some(&whole[..]) => {
                 Self { gate: true, ..*self }
             }
             _ => return None,

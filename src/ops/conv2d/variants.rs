@@ -78,7 +78,7 @@ impl<'g> Var<'g> {
     }
 }
 
-/// The image adjoint that is the transposed convolution, if there is one.
+/// The input gradient that is the transposed convolution, if there is one.
 fn transposed(
     image: Var<'_>,
     weight: Var<'_>,
@@ -113,7 +113,7 @@ fn transposed(
         .hint("take less padding"));
     };
     let window = options.window(kernel, size);
-    let op = Conv2d { factor: Factor::Image(size), window, groups: options.groups };
+    let op = Conv2d { factor: Factor::InputGrad(size), window, groups: options.groups };
     op.infer(&[&weight.ty(), &image.ty()])?;
     Ok(op)
 }
