@@ -31,7 +31,7 @@ pub use crate::error::Mismatch;
 use crate::error::{Error, Result};
 use crate::ops::Example;
 
-/// Runs every check on one example: kernels write exactly their outputs; compiled plans agree with one
+/// Runs every check on one example: kernels write exactly their outputs, from what their axes say; compiled plans agree with one
 /// operation at a time; results do not depend on threads, repetition, layout or checkpoints; derivatives of every order agree
 /// with finite differences, and forward mode with reverse mode.
 ///

@@ -271,15 +271,16 @@ impl<'a> Memory<'a> {
         let samples_per_row = step.split.as_ref().map(|split| split.samples_per_row);
         let (mut output, mut indices): (&mut [T], &mut [u32]) = (&mut [], &mut []);
         let mut further_outputs: SmallVec<[OutputSlot<'_, T>; 4]> = SmallVec::new();
-        for (number, made) in step.results.iter().enumerate() {
-            // SAFETY: as above; results lie apart from each other.
-            let made = made
-                .as_ref()
-                .map_or(OutputSlot::Unread, |made| unsafe { self.slot(&made.source, task, samples_per_row) });
-            match made {
+        for (number, result) in step.results.iter().enumerate() {
+            let slot = match result {
+                // SAFETY: as above; results lie apart from each other.
+                Some(result) => unsafe { self.slot(&result.source, task, samples_per_row) },
+                None => OutputSlot::Unread,
+            };
+            match slot {
                 OutputSlot::Real(numbers) if number == 0 => output = numbers,
                 OutputSlot::Index(numbers) if number == 0 => indices = numbers,
-                made => further_outputs.push(made),
+                slot => further_outputs.push(slot),
             }
         }
         // SAFETY: the caller vouches for it.
@@ -288,7 +289,7 @@ impl<'a> Memory<'a> {
         let call = Call { operands, output, indices, further_outputs, shape, scratch, workers, random };
         let values = || {
             let real =
-                step.outputs().map(|made| &made.source).filter(|source| source.ty.dtype == Dtype::Real);
+                step.outputs().map(|output| &output.source).filter(|source| source.ty.dtype == Dtype::Real);
             // SAFETY: asked for when the kernel has returned.
             real.map(|source| unsafe { self.slice::<T>(source, task.elements(source, samples_per_row)) })
         };
