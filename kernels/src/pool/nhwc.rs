@@ -189,16 +189,6 @@ unsafe fn load<T: Real, V: Vector<T>>(from: *const T, count: usize) -> V {
     unsafe { if count == V::LANES { V::load(from) } else { V::load_first(from, count) } }
 }
 
-/// As [`load`], but writes.
-///
-/// # Safety
-/// As for [`load`].
-#[inline(always)]
-unsafe fn store<T: Real, V: Vector<T>>(value: V, to: *mut T, count: usize) {
-    // SAFETY: the same contract.
-    unsafe { if count == V::LANES { value.store(to) } else { value.store_first(to, count) } }
-}
-
 /// The maxima of the windows of some rows of outputs, and where they lie; either pointer may be null.
 struct WindowMaxima<'a, T> {
     pooling: &'a Pooling,
@@ -228,7 +218,8 @@ impl<T: Real> Kernel<T> for WindowMaxima<'_, T> {
                         let mut best = load::<T, V>(image.add(first * channels + channel), count);
                         let mut index = V::splat(T::from_index(first as u32));
                         for row in 0..height {
-                            for column in 0..columns {
+                            // The first pixel is the best so far.
+                            for column in usize::from(row == 0)..columns {
                                 let pixel = first + row * width + column;
                                 let value = load::<T, V>(image.add(pixel * channels + channel), count);
                                 let own = V::splat(T::from_index(pixel as u32));
@@ -237,7 +228,7 @@ impl<T: Real> Kernel<T> for WindowMaxima<'_, T> {
                             }
                         }
                         if !out.is_null() {
-                            store(best, out.add(at + channel), count);
+                            best.store_first(out.add(at + channel), count);
                         }
                         if !indices.is_null() {
                             index.store_indices(indices.add(at + channel), count);
@@ -286,7 +277,7 @@ impl<T: Real> Kernel<T> for PutDisjoint<'_, T> {
                             for column in 0..columns {
                                 let pixel = first + row * width + column;
                                 let own = value.where_equal(wanted, pixel as u32);
-                                store(own, out.add(pixel * channels + channel), count);
+                                own.store_first(out.add(pixel * channels + channel), count);
                             }
                         }
                     }

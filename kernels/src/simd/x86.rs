@@ -253,8 +253,15 @@ macro_rules! avx2 {
 
             #[inline(always)]
             unsafe fn store_first(self, to: *mut $number, count: usize) {
+                // Some processors take ten times as long for a store under a mask.
                 // SAFETY: the mask admits the `count` writable lanes and no other.
-                unsafe { $store_mask(to, first_lanes::<$number>(count), self) }
+                unsafe {
+                    if count == Self::LANES {
+                        self.store(to);
+                    } else {
+                        $store_mask(to, first_lanes::<$number>(count), self);
+                    }
+                }
             }
 
             #[inline(always)]
