@@ -41,9 +41,12 @@ impl AxisRead {
         match self {
             Self::Same => position..position.saturating_add(1),
             Self::Window { extent, stride, padding } => {
-                let start = position.saturating_mul(stride).saturating_sub_signed(padding);
-                let end =
-                    position.saturating_mul(stride).saturating_add(extent).saturating_sub_signed(padding);
+                let [start, end] = [0, extent].map(|reach| {
+                    position
+                        .saturating_mul(stride)
+                        .saturating_add(reach)
+                        .saturating_add_signed(padding.saturating_neg())
+                });
                 start.min(size)..end.min(size)
             }
             Self::All => 0..size,
