@@ -31,9 +31,9 @@ pub use crate::error::Mismatch;
 use crate::error::{Error, Result};
 use crate::ops::Example;
 
-/// Runs every check on one example: kernels write exactly their outputs, from what their axes say; compiled plans agree with one
-/// operation at a time; results do not depend on threads, repetition, layout or checkpoints; derivatives of every order agree
-/// with finite differences, and forward mode with reverse mode.
+/// Runs every check on one example: operations write exactly their outputs, from what their axes say; compiled plans
+/// agree with one operation at a time; results do not depend on threads, repetition, layout or checkpoints; derivatives
+/// of every order agree with finite differences, and forward mode with reverse mode.
 ///
 /// # Errors
 /// [`Error::Check`] with the worst element, or any error of recording and running.

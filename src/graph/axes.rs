@@ -56,6 +56,15 @@ impl AxisRead {
 
 /// What an element of a result reads along each axis of an operand. Axes keep their order: where axis 0 is read at the
 /// same position, that position is one along axis 0 of the result.
+///
+/// ```
+/// use dagrad::graph::{AxisMap, AxisRead};
+///
+/// // A softmax over the channels of [N, C, H, W].
+/// let map = AxisMap::same(4).with(1, AxisRead::All);
+/// assert!(map.keeps_samples() && !map.is_whole());
+/// assert_eq!(map.plane(4), Some([AxisRead::Same; 2]));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AxisMap(SmallVec<[AxisRead; 4]>);
 

@@ -189,6 +189,16 @@ unsafe fn load<T: Real, V: Vector<T>>(from: *const T, count: usize) -> V {
     unsafe { if count == V::LANES { V::load(from) } else { V::load_first(from, count) } }
 }
 
+/// As [`load`], but writes.
+///
+/// # Safety
+/// As for [`load`].
+#[inline(always)]
+unsafe fn store<T: Real, V: Vector<T>>(value: V, to: *mut T, count: usize) {
+    // SAFETY: the same contract.
+    unsafe { if count == V::LANES { value.store(to) } else { value.store_first(to, count) } }
+}
+
 /// The maxima of the windows of some rows of outputs, and where they lie; either pointer may be null.
 struct WindowMaxima<'a, T> {
     pooling: &'a Pooling,
@@ -228,7 +238,7 @@ impl<T: Real> Kernel<T> for WindowMaxima<'_, T> {
                             }
                         }
                         if !out.is_null() {
-                            best.store_first(out.add(at + channel), count);
+                            store(best, out.add(at + channel), count);
                         }
                         if !indices.is_null() {
                             index.store_indices(indices.add(at + channel), count);
@@ -277,7 +287,7 @@ impl<T: Real> Kernel<T> for PutDisjoint<'_, T> {
                             for column in 0..columns {
                                 let pixel = first + row * width + column;
                                 let own = value.where_equal(wanted, pixel as u32);
-                                own.store_first(out.add(pixel * channels + channel), count);
+                                store(own, out.add(pixel * channels + channel), count);
                             }
                         }
                     }
