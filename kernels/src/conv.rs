@@ -4,7 +4,7 @@
 //! |---|---|
 //! | dense, stride 1, square window of 3, 5 or 7, at least 8 channels and filters, at least 4,096 output positions in the batch, `f32` | [`Winograd`]: NHWC, fewer multiplications |
 //! | any other: 1×1, strides, dilation, groups, few channels, an empty batch | [`Direct`]: NHWC; a 2×2 max pool may be part of the epilogue |
-//! | every channel a group of its own, with one filter | [`Direct`], which multiplies registers of channels |
+//! | groups of at most 4 filters, depthwise ones too | [`Direct`], which multiplies registers of filters by registers of what they see |
 //! | one row of output positions sees more than a thread's scratch holds | [`Convolution::forward`] and its adjoints: NCHW, loops by the definition, the reference for the others |
 //!
 //! [`select`] is this table. The three directions (forward, the gradient in the image, the gradient in the weights) of a
@@ -90,11 +90,6 @@ impl Convolution {
     /// Whether all filters see all channels, and neighbouring pixels of them.
     pub fn is_dense(&self) -> bool {
         self.groups == 1 && self.window.dilation == [1; 2]
-    }
-
-    /// Whether every channel is a group of its own, with one filter.
-    pub fn is_depthwise(&self) -> bool {
-        self.groups > 1 && self.channels == 1 && self.filters == 1
     }
 
     fn images(&self) -> usize {

@@ -43,6 +43,7 @@ numbers! {
     STRIP_BYTES = 1 << 18, "How many bytes a strip should take, so that it stays in the second-level cache.";
     CONV_TASKS = 16, "How many tasks there should be, in all directions, if they have enough to do.";
     CONV_TASK_PRODUCTS = 1 << 17, "How many multiplications make a task worth handing to another thread.";
+    SPREAD_FILTERS = 4, "Up to so many filters of a group share registers with those of other groups.";
     PACKED_TAPS = 1 << 12, "How many taps are packed at a time.";
 
     // Direct convolution, gradient in the weights.

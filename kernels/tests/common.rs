@@ -107,7 +107,8 @@ pub fn dense() -> Vec<Convolution> {
     ]
 }
 
-/// Convolutions with other attributes: groups, dilation, and padding after the last pixel; and depthwise ones.
+/// Convolutions with other attributes: groups, dilation, and padding after the last pixel; and such groups of
+/// few filters as share registers, depthwise ones among them.
 pub fn others() -> Vec<Convolution> {
     let mut all = vec![
         attributed(1, [2, 3], [0, 0], convolution([2, 3, 5], [7, 9], [3, 2], [1, 1], [0, 0])),
@@ -123,6 +124,14 @@ pub fn others() -> Vec<Convolution> {
         attributed(33, [1, 2], [1, 2], convolution([1, 1, 2], [6, 8], [3, 3], [1, 1], [1, 2])),
         attributed(3, [1, 1], [1, 1], convolution([2, 16, 32], [7, 6], [3, 3], [1, 1], [1, 1])),
         attributed(2, [2, 3], [1, 1], convolution([2, 35, 19], [8, 9], [3, 2], [2, 1], [2, 1])),
+        attributed(16, [1, 1], [1, 1], convolution([2, 4, 4], [9, 13], [3, 3], [1, 1], [1, 1])),
+        attributed(11, [2, 1], [0, 2], convolution([3, 3, 2], [8, 7], [2, 3], [1, 2], [1, 0])),
+        attributed(13, [1, 1], [0, 1], convolution([1, 2, 3], [10, 11], [5, 3], [2, 3], [2, 2])),
+        attributed(17, [1, 3], [1, 1], convolution([2, 1, 2], [6, 12], [3, 3], [1, 1], [1, 1])),
+        attributed(18, [1, 1], [1, 1], convolution([2, 2, 1], [7, 8], [3, 2], [2, 1], [1, 1])),
+        attributed(9, [1, 1], [0, 0], convolution([2, 20, 4], [5, 6], [1, 1], [1, 1], [0, 0])),
+        attributed(8, [1, 1], [1, 1], convolution([1, 0, 2], [5, 6], [3, 3], [1, 1], [1, 1])),
+        attributed(8, [1, 1], [1, 1], convolution([1, 4, 0], [5, 6], [3, 3], [1, 1], [1, 1])),
         attributed(5, [1, 1], [1, 1], convolution([0, 2, 3], [5, 6], [3, 3], [1, 1], [1, 1])),
         attributed(2, [1, 1], [1, 1], convolution([2, 0, 3], [5, 6], [3, 3], [2, 1], [1, 1])),
         attributed(2, [1, 1], [1, 1], convolution([2, 2, 0], [5, 6], [3, 3], [2, 1], [1, 1])),

@@ -1,9 +1,11 @@
 //! The forward direction, and the gradient in the image. Both slide weights over a strip of an image; see
-//! [`geometry`](crate::conv::geometry). Each group of channels has a strip of its
-//! own, one after the other. If every channel is a group of its own, a strip holds all of them, and a register of
-//! channels meets a register of weights: see [`Rectangle`](super::sweep::Rectangle).
+//! [`geometry`](crate::conv::geometry). Each group of channels has a strip of its own, one after the other. If a group
+//! has few filters, as in a depthwise convolution, a strip holds what a register of filters of several groups sees, and
+//! a register of channels meets a register of weights: see [`Spread`].
 
-use super::strip::Strip;
+use std::ops::Range;
+
+use super::strip::{Spread, Strip};
 use crate::conv::Convolution;
 use crate::conv::geometry::Axis;
 use crate::gemm::Epilogue;
@@ -22,16 +24,13 @@ mod prepare;
 pub struct StripCorrelation {
     sizes: Convolution,
     is_input_grad: bool,
-    is_depthwise: bool,
     /// Rows and columns.
     axes: [Axis; 2],
     /// The strip of a single row of positions, the first.
     strip: Strip,
-    /// How many strips an image has, one for each group of channels; 1 if depthwise.
-    groups: usize,
     /// How many channels of the source each number of the target is summed over.
     depth: usize,
-    /// Channels of the target that are computed from a strip.
+    /// Channels of the target that are computed from a strip; the last strip may have fewer.
     filters: usize,
 }
 
@@ -51,12 +50,15 @@ impl StripCorrelation {
         let axes = [axis(sizes, 0), axis(sizes, 1)];
         let (depth, filters) =
             if is_input_grad { (sizes.filters, sizes.channels) } else { (sizes.channels, sizes.filters) };
-        let is_depthwise = sizes.is_depthwise();
-        let (channels, groups, filters) =
-            if is_depthwise { (sizes.groups, 1, sizes.groups) } else { (depth, sizes.groups, filters) };
-        let block = if is_depthwise { MAX_LANES } else { block(channels) };
-        let strip = Strip::new(axes, channels, block, sizes.groups * depth);
-        Self { sizes: *sizes, is_input_grad, is_depthwise, axes, strip, groups, depth, filters }
+        let pixel = sizes.groups * depth;
+        let strip = Strip::new(axes, depth, block(depth), pixel);
+        let plan = Self { sizes: *sizes, is_input_grad, axes, strip, depth, filters };
+        let spread = Spread::new(sizes.groups, depth, filters).map(|spread| Self {
+            strip: Strip::spread(axes, spread, pixel),
+            filters: MAX_LANES,
+            ..plan
+        });
+        spread.filter(Self::fits).unwrap_or(plan)
     }
 
     /// Whether at least one row of positions fits a thread's scratch.
@@ -74,8 +76,7 @@ impl StripCorrelation {
     /// How many runs a phase has at most.
     fn most_runs(&self, strip: &Strip) -> usize {
         let [kernel_h, kernel_w] = self.sizes.window.kernel;
-        let blocks = if self.is_depthwise { 1 } else { strip.blocks() };
-        blocks.saturating_mul(kernel_h).saturating_mul(kernel_w)
+        strip.blocks().saturating_mul(kernel_h).saturating_mul(kernel_w)
     }
 
     /// Height and width of the target.
@@ -85,7 +86,18 @@ impl StripCorrelation {
 
     /// How many numbers a pixel of the target has.
     fn target_pixel(&self) -> usize {
-        self.groups * self.filters
+        self.sizes.groups * if self.is_input_grad { self.sizes.channels } else { self.sizes.filters }
+    }
+
+    /// How many strips an image has, one after the other.
+    fn strips(&self) -> usize {
+        self.target_pixel().div_ceil(self.filters.max(1))
+    }
+
+    /// The channels of the target that are computed from a strip.
+    fn filters_of(&self, strip: usize) -> Range<usize> {
+        let start = strip * self.filters;
+        start..self.target_pixel().min(start + self.filters)
     }
 
     /// The strip of a single row of positions as a type of register reads it. Only the wide registers of single precision

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::conv::geometry::Axis;
 use crate::real::Real;
 use crate::simd::{Kernel, MAX_LANES, Vector};
+use crate::tuning::SPREAD_FILTERS;
 
 /// The layout of a strip: block of channels, row, phase, column, channel within the block.
 ///
@@ -18,6 +19,8 @@ pub struct Strip {
     pub pixel: usize,
     /// How many numbers lie from column to column: the channels of a block, and room for those it lacks.
     pub block: usize,
+    /// How the channels are spread over lanes, if a register of them meets a register of weights.
+    pub spread: Option<Spread>,
     /// Height and width of the image it is taken from.
     pub source: [usize; 2],
     /// How many columns of the image lie between neighbours in a phase.
@@ -32,6 +35,25 @@ pub struct Strip {
     pub columns: usize,
 }
 
+/// One block for each channel of a group. In block j, lane t holds what filter t sees in it: channel
+/// t / `filters` · `channels` + j of the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spread {
+    /// How many channels a group of the image has.
+    pub channels: usize,
+    /// How many neighbouring lanes see the same group.
+    pub filters: usize,
+}
+
+impl Spread {
+    /// `None` if the filters of a group are enough for a register of their own, or all groups together fill none.
+    pub fn new(groups: usize, channels: usize, filters: usize) -> Option<Self> {
+        let is_thin = filters <= SPREAD_FILTERS && groups * filters >= MAX_LANES;
+        let is_depthwise = channels == 1 && filters == 1;
+        (groups > 1 && (is_thin || is_depthwise)).then_some(Self { channels, filters })
+    }
+}
+
 impl Strip {
     /// The strip of the first row of positions of a correlation. A pixel of the source has `pixel` channels.
     pub fn new([rows, columns]: [Axis; 2], channels: usize, block: usize, pixel: usize) -> Self {
@@ -40,6 +62,7 @@ impl Strip {
             channels,
             pixel,
             block,
+            spread: None,
             source: [rows.source, columns.source],
             step,
             phases: step.min(1 + columns.reach()),
@@ -47,6 +70,11 @@ impl Strip {
             rows: 1 + rows.reach(),
             columns: columns.positions() + columns.reach() / step,
         }
+    }
+
+    /// The strip of as many filters as the widest register has lanes, with what each of them sees.
+    pub fn spread(axes: [Axis; 2], spread: Spread, pixel: usize) -> Self {
+        Self { spread: Some(spread), ..Self::new(axes, MAX_LANES, MAX_LANES, pixel) }
     }
 
     /// The same in blocks of whole registers.
@@ -61,7 +89,7 @@ impl Strip {
 
     /// Into how many blocks the channels are cut.
     pub fn blocks(&self) -> usize {
-        self.channels.div_ceil(self.block.max(1))
+        self.spread.map_or(self.channels.div_ceil(self.block.max(1)), |spread| spread.channels)
     }
 
     /// The channels of a block, which may be fewer in the last.
@@ -100,7 +128,7 @@ pub struct Fill<'a, T> {
     pub strip: Strip,
     /// The image, row after row of pixels.
     pub image: &'a [T],
-    /// The first of the channels.
+    /// The first of the channels, or the first of the filters over which they are spread.
     pub channel: usize,
     /// The strip's memory.
     pub to: &'a mut [T],
@@ -122,7 +150,7 @@ impl<T: Real> Kernel<T> for Fill<'_, T> {
                 let from = if columns.is_empty() {
                     &[]
                 } else {
-                    &image[(line as usize * width + pixel) * strip.pixel + channel..]
+                    &image[(line as usize * width + pixel) * strip.pixel..]
                 };
                 for block in 0..strip.blocks() {
                     let start =
@@ -131,10 +159,47 @@ impl<T: Real> Kernel<T> for Fill<'_, T> {
                     to[..columns.start * strip.block].fill(T::zero());
                     to[columns.end * strip.block..].fill(T::zero());
                     let to = &mut to[columns.start * strip.block..columns.end * strip.block];
-                    // SAFETY: `dispatch` vouches for the instruction set.
-                    unsafe { copy::<T, V>(&strip, strip.channels_of(block), from, to) };
+                    match strip.spread {
+                        Some(Spread { channels, filters }) if channels * filters > 1 => {
+                            let channel = |lane: usize| (channel + lane) / filters * channels + block;
+                            match filters {
+                                1 | 3 => spread::<T, 1>(&strip, channel, from, to),
+                                2 => spread::<T, 2>(&strip, channel, from, to),
+                                4 => spread::<T, 4>(&strip, channel, from, to),
+                                _ => unreachable!("groups with more filters are not spread"),
+                            }
+                        }
+                        _ => {
+                            let channels = strip.channels_of(block);
+                            let channels = channel + channels.start..channel + channels.end;
+                            // SAFETY: `dispatch` vouches for the instruction set.
+                            unsafe { copy::<T, V>(&strip, channels, from, to) }
+                        }
+                    }
                 }
             }
+        }
+    }
+}
+
+/// Spreads a channel of each group over its filters' lanes, for successive pixels of a phase. `channel` says which channel
+/// of the image a lane holds; so many `LANES` in a row hold the same.
+#[inline(always)]
+fn spread<T: Real, const LANES: usize>(
+    strip: &Strip,
+    channel: impl Fn(usize) -> usize,
+    from: &[T],
+    to: &mut [T],
+) {
+    let mut channels = [0; MAX_LANES];
+    for lane in 0..MAX_LANES {
+        // Lanes beyond the last filter hold what the last one sees.
+        channels[lane] = channel(lane.min(strip.channels - 1));
+    }
+    for (column, to) in to.chunks_exact_mut(MAX_LANES).enumerate() {
+        let pixel = &from[column * strip.step * strip.pixel..];
+        for (to, channels) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(channels.as_chunks::<LANES>().0) {
+            *to = [pixel[channels[0]]; LANES];
         }
     }
 }

@@ -46,7 +46,7 @@ pub enum StripRead {
         /// 1 or 3 where the instruction set has [`NARROW_ROWS`], or [`MAX_LANES`].
         block: usize,
     },
-    /// Each register of channels meets the register of filters that see them, one each: a depthwise convolution. A
+    /// Each register of channels meets the register of filters that see them, one each: groups of few filters. A
     /// position is [`MAX_LANES`] numbers from the next.
     Lanes,
 }
@@ -65,7 +65,7 @@ impl StripRead {
 const LANEWISE: usize = 0;
 /// How many columns a tile has at most. As many sums keep every machine's multipliers busy.
 const MAX_COLUMNS: usize = 12;
-/// How many columns a tile of a depthwise convolution has at most. It waits for what it reads; more would not help.
+/// How many columns a tile has at most that reads registers. It waits for what it reads; more would not help.
 const LANEWISE_COLUMNS: usize = 4;
 
 impl<T: Real> Rectangle<'_, T> {
@@ -243,7 +243,7 @@ impl<T: Real, F, const BLOCK: usize, const ROWS: usize, const COLUMNS: usize, co
         }
     }
 
-    /// The same for registers of channels: a step is a tap.
+    /// The same for registers of channels: a run is one step.
     ///
     /// # Safety
     /// As above.

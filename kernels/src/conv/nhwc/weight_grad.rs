@@ -2,12 +2,12 @@
 //!
 //! A tile is some rows (taps and channels) by one or two registers of filters. Its sums stay in registers while all
 //! positions of a band go by, each of which adds one product per row and filter. So every sum is one chain over the
-//! positions in their order, however the images are cut into bands. In a depthwise convolution a tile is some taps by
-//! one register of channels.
+//! positions in their order, however the images are cut into bands. If the channels are [spread](Spread) over lanes, a tile
+//! is some rows by one register of filters, and a product one of registers.
 
 use std::ops::Range;
 
-use super::strip::{Fill, Strip};
+use super::strip::{Fill, Spread, Strip};
 use crate::conv::Convolution;
 use crate::conv::geometry::Axis;
 use crate::gemm::pack::PackRows;
@@ -19,27 +19,31 @@ use crate::tuning::{
 };
 use crate::workers::{Local, Parts, Split, Workers, even_part};
 pub use batch_sum::finish_weight_grad;
-use depthwise::{DepthwiseTile, MAX_TAPS};
-use tile::{DenseTile, MAX_ROWS, MAX_RUNS, Positions};
+use lanewise::LanewiseTile;
+use tile::{DenseTile, MAX_ROWS, Positions};
 
 mod batch_sum;
-mod depthwise;
+mod lanewise;
 mod tile;
 
 /// Whether at least one row of positions fits a thread's scratch.
 pub fn fits(sizes: &Convolution) -> bool {
-    let packed = sizes.output[1].saturating_mul(2 * MAX_LANES);
-    Split::bytes::<f64>(strip(sizes, 1).len()).saturating_add(Split::bytes::<f64>(packed)) <= SCRATCH_BYTES
+    fits_strip(sizes, &strip(sizes, 1))
 }
 
-/// The strip of an image's first rows of positions. All channels of a group are one block; if each is a group of its
-/// own, blocks are as wide as the widest register.
+fn fits_strip(sizes: &Convolution, strip: &Strip) -> bool {
+    let packed = sizes.output[1].saturating_mul(2 * MAX_LANES);
+    Split::bytes::<f64>(strip.len()).saturating_add(Split::bytes::<f64>(packed)) <= SCRATCH_BYTES
+}
+
+/// The strip of an image's first rows of positions. All channels of a group are one block, unless they are spread.
 fn strip(sizes: &Convolution, rows: usize) -> Strip {
     let axes = [Axis::forward(sizes, 0), Axis::forward(sizes, 1)];
-    let pixel = sizes.groups * sizes.channels;
-    let (channels, block) =
-        if sizes.is_depthwise() { (pixel, MAX_LANES) } else { (sizes.channels, sizes.channels) };
-    let mut strip = Strip::new(axes, channels, block, pixel);
+    let (pixel, channels) = (sizes.groups * sizes.channels, sizes.channels);
+    let spread =
+        Spread::new(sizes.groups, channels, sizes.filters).map(|spread| Strip::spread(axes, spread, pixel));
+    let spread = spread.filter(|strip| fits_strip(sizes, strip));
+    let mut strip = spread.unwrap_or_else(|| Strip::new(axes, channels, channels, pixel));
     strip.rows += (rows - 1) * sizes.window.stride[0];
     strip
 }
@@ -73,7 +77,7 @@ pub fn sums<T: Real>(
 /// How the work is divided.
 struct StripWeightPlan {
     sizes: Convolution,
-    is_depthwise: bool,
+    is_spread: bool,
     images_per_row: usize,
     /// How many rows of sums there are, and into how many tasks each is split.
     rows: usize,
@@ -82,9 +86,9 @@ struct StripWeightPlan {
     /// a whole image.
     band: usize,
     images: usize,
-    /// How many strips an image has, one for each group of channels; 1 if depthwise.
-    groups: usize,
-    /// Filters of a strip, and of all strips together.
+    /// How many strips an image has.
+    strips: usize,
+    /// Filters of a strip, the last of which may have fewer, and of all strips together.
     filters: usize,
     all_filters: usize,
     /// Rows of a tile that lie together: how many runs of them there are, and how long each is.
@@ -108,19 +112,24 @@ struct RunTiling {
 impl StripWeightPlan {
     fn new<T: Real>(sizes: &Convolution, isa: Isa, images_per_row: usize) -> Self {
         let ([kernel_h, kernel_w], channels, window) = (sizes.window.kernel, sizes.channels, sizes.window);
-        let is_depthwise = sizes.is_depthwise();
+        let first = strip(sizes, 1);
+        let is_spread = first.spread.is_some();
         let all_filters = sizes.groups * sizes.filters;
-        let (groups, filters) = if is_depthwise { (1, all_filters) } else { (sizes.groups, sizes.filters) };
-        let together = window.stride[1] == 1 && window.dilation[1] == 1 && !is_depthwise;
-        let (runs, run) =
-            if together { (kernel_h, kernel_w * channels) } else { (kernel_h * kernel_w, channels) };
-        let tiling = if is_depthwise {
-            RunTiling { runs: MAX_TAPS, parts: 1, vectors: 1 }
+        let filters = if is_spread { MAX_LANES } else { sizes.filters };
+        let strips = all_filters.div_ceil(filters.max(1));
+        let (runs, run) = if is_spread {
+            (kernel_h * kernel_w * channels, 1)
+        } else if window.stride[1] == 1 && window.dilation[1] == 1 {
+            (kernel_h, kernel_w * channels)
+        } else {
+            (kernel_h * kernel_w, channels)
+        };
+        let tiling = if is_spread {
+            RunTiling { runs: lanewise::MAX_ROWS, parts: 1, vectors: 1 }
         } else {
             RunTiling::best::<T>(isa, [runs, run], filters)
         };
         let rows = sizes.batch.div_ceil(images_per_row);
-        let first = strip(sizes, 1);
         let line = Split::bytes::<T>(first.line()).max(1);
         let sums = runs * run * filters * size_of::<T>();
         let positions = (sums / GRAD_SUMS_BYTES).clamp(GRAD_POSITIONS, 4 * GRAD_POSITIONS);
@@ -138,13 +147,13 @@ impl StripWeightPlan {
         let tile_filters = tiling.vectors * isa.lanes::<T>();
         let mut plan = Self {
             sizes: *sizes,
-            is_depthwise,
+            is_spread,
             images_per_row,
             rows,
             tasks_per_row: 1,
             band,
             images,
-            groups,
+            strips,
             filters,
             all_filters,
             runs,
@@ -166,7 +175,7 @@ impl StripWeightPlan {
 
     /// How many tiles the rows are cut into, for every group of filters.
     fn run_tiles(&self) -> usize {
-        if self.is_depthwise {
+        if self.is_spread {
             return self.runs.div_ceil(self.tiling.runs);
         }
         (self.runs / self.tiling.runs + self.runs % self.tiling.runs) * self.tiling.parts
@@ -177,19 +186,19 @@ impl StripWeightPlan {
         self.images * self.band * self.sizes.output[1]
     }
 
-    /// How many tiles a group has.
-    fn group_tiles(&self) -> usize {
+    /// How many tiles a strip has. Some of the last one's may have no filters.
+    fn strip_tiles(&self) -> usize {
         self.filters.div_ceil(self.tile_filters) * self.run_tiles()
     }
 
-    /// How many tiles all groups have.
+    /// How many tiles all strips have.
     fn tiles(&self) -> usize {
-        self.groups * self.group_tiles()
+        self.strips * self.strip_tiles()
     }
 
     /// The runs of a tile, and which part of each.
     fn tile(&self, tile: usize) -> (Range<usize>, Range<usize>) {
-        if self.is_depthwise {
+        if self.is_spread {
             return (even_part(self.runs, self.run_tiles(), tile), 0..1);
         }
         let (index, part) = (tile / self.tiling.parts, tile % self.tiling.parts);
@@ -199,9 +208,11 @@ impl StripWeightPlan {
         (start..start + count, even_part(self.run, self.tiling.parts, part))
     }
 
-    /// Where a run starts in a block of the strip.
-    fn offset(&self, strip: &Strip, block: usize, run: usize) -> usize {
-        let taps = self.runs / self.sizes.window.kernel[0];
+    /// Where a run starts in the strip.
+    fn offset(&self, strip: &Strip, run: usize) -> usize {
+        let (run, block) =
+            if self.is_spread { (run / strip.blocks(), run % strip.blocks()) } else { (run, 0) };
+        let taps = self.runs / self.sizes.window.kernel[0] / strip.blocks();
         let [down, across] = self.sizes.window.dilation;
         strip.offset(block, [run / taps * down, run % taps * across])
     }
@@ -263,12 +274,12 @@ impl<'a, T: Real> StripWeightTask<'a, T> {
         Self { plan, isa, image, upstream, sums, tiles, strips, packed }
     }
 
-    /// Sums over the images of a row of sums, a few at a time, band after band and group after group.
+    /// Sums over the images of a row of sums, a few at a time, band after band and strip after strip.
     fn run(&mut self, row: usize) {
         let plan = self.plan;
         let first = row * plan.images_per_row;
         let images = first..plan.sizes.batch.min(first.saturating_add(plan.images_per_row));
-        let (per_group, plane) = (plan.group_tiles(), self.image.len() / plan.sizes.batch);
+        let (per_strip, plane) = (plan.strip_tiles(), self.image.len() / plan.sizes.batch);
         for first in images.clone().step_by(plan.images) {
             let some = first..images.end.min(first + plan.images);
             for row in (0..plan.sizes.output[0]).step_by(plan.band) {
@@ -279,28 +290,31 @@ impl<'a, T: Real> StripWeightTask<'a, T> {
                     some.start == images.start && rows.start == 0,
                     some.end == images.end && rows.end == plan.sizes.output[0],
                 ];
-                for group in self.tiles.start / per_group..self.tiles.end.div_ceil(per_group) {
+                for index in self.tiles.start / per_strip..self.tiles.end.div_ceil(per_strip) {
+                    let channel = if plan.is_spread { index * plan.filters } else { index * strip.channels };
+                    if plan.is_spread {
+                        strip.channels = plan.filters.min(plan.all_filters - channel);
+                    }
                     for (image, to) in some.clone().zip(self.strips.chunks_exact_mut(strip.len().max(1))) {
-                        let (image, channel) =
-                            (&self.image[image * plane..][..plane], group * strip.channels);
+                        let image = &self.image[image * plane..][..plane];
                         self.isa.dispatch(Fill { strip, image, channel, to });
                     }
-                    let start = group * per_group;
+                    let start = index * per_strip;
                     let tiles =
-                        self.tiles.start.max(start) - start..self.tiles.end.min(start + per_group) - start;
-                    self.multiply(&strip, [some.clone(), rows.clone(), tiles], group, ends);
+                        self.tiles.start.max(start) - start..self.tiles.end.min(start + per_strip) - start;
+                    self.multiply(&strip, [some.clone(), rows.clone(), tiles], index, ends);
                 }
             }
         }
     }
 
-    /// Multiplies the strips of some images with their upstream, for some tiles of a group; `ends` says whether they are
+    /// Multiplies the strips of some images with their upstream, for some tiles of the strip `index`; `ends` says whether they are
     /// the first images of the row of sums, and whether the last.
     fn multiply(
         &mut self,
         strip: &Strip,
         [images, rows, tiles]: [Range<usize>; 3],
-        group: usize,
+        index: usize,
         ends: [bool; 2],
     ) {
         let plan = self.plan;
@@ -309,40 +323,36 @@ impl<'a, T: Real> StripWeightTask<'a, T> {
         for tile in tiles {
             let first = tile / plan.run_tiles() * plan.tile_filters;
             let (runs, part) = plan.tile(tile % plan.run_tiles());
-            let filters = plan.tile_filters.min(plan.filters - first);
+            let all_first = index * plan.filters + first;
+            let filters =
+                plan.tile_filters.min(plan.filters - first).min(plan.all_filters.saturating_sub(all_first));
+            if filters == 0 {
+                continue;
+            }
             if packed.replace(first) != Some(first) {
-                upstream = self.upstream(group * plan.filters + first, filters, images.clone(), rows.clone());
+                upstream = self.upstream(all_first, filters, images.clone(), rows.clone());
             }
             let positions = Positions {
                 count: [images.len(), rows.len(), plan.sizes.output[1]],
                 source: [strip.len(), plan.sizes.window.stride[0] * strip.row(), strip.block],
                 upstream: upstream.1,
             };
-            let sum = (runs.start * run + part.start) * pitch + group * plan.filters + first;
+            let sum = (runs.start * run + part.start) * pitch + all_first;
             // SAFETY: inside the row of sums.
             let sums = unsafe { self.sums.add(sum) };
-            let (block, channel) =
-                if plan.is_depthwise { (first / strip.block, first % strip.block) } else { (0, part.start) };
+            let lane = if plan.is_spread { first } else { part.start };
             let source = |index: usize| {
                 let run = (runs.start + index).min(runs.end - 1);
-                std::ptr::from_ref(&self.strips[plan.offset(strip, block, run) + channel])
+                std::ptr::from_ref(&self.strips[plan.offset(strip, run) + lane])
             };
-            if plan.is_depthwise {
-                let mut taps = [std::ptr::null(); MAX_TAPS];
-                for index in 0..MAX_TAPS {
-                    taps[index] = source(index);
-                }
-                let upstream = upstream.0;
-                let tile =
-                    DepthwiseTile { positions, source: taps, upstream, channels: filters, sums, pitch, ends };
+            if plan.is_spread {
+                let (source, upstream) = (std::array::from_fn(source), upstream.0);
+                let tile = LanewiseTile { positions, source, upstream, filters, sums, pitch, ends };
                 // SAFETY: the strips hold what every tap sees from every position, and the tile is no other task's.
                 unsafe { tile.add(self.isa, runs.len()) };
             } else {
-                let mut starts = [std::ptr::null(); MAX_RUNS];
-                for index in 0..MAX_RUNS {
-                    starts[index] = source(index);
-                }
-                let (source, upstream, pitch) = (starts, upstream.0, [run * pitch, pitch]);
+                let (source, upstream, pitch) =
+                    (std::array::from_fn(source), upstream.0, [run * pitch, pitch]);
                 let tile = DenseTile { positions, source, upstream, filters, sums, pitch, ends };
                 // SAFETY: as above.
                 unsafe { tile.add(self.isa, [runs.len(), part.len()]) };

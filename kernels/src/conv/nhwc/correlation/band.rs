@@ -19,7 +19,7 @@ pub struct Band<'a, T> {
     prepared: &'a [T],
     epilogue: Epilogue<'a, T>,
     rows: Range<usize>,
-    /// Scratch: the source of a group, the bias of each of its filters, and the runs of a phase.
+    /// Scratch: what a strip's filters see, the bias of each of its filters, and the runs of a phase.
     strip: Strip,
     pixels: &'a mut [T],
     bias: &'a mut [T],
@@ -48,19 +48,21 @@ impl<'a, T: Real> Band<'a, T> {
         Self { plan, isa, source, prepared, epilogue, rows, strip, pixels, bias, runs }
     }
 
-    /// Brings a group's channels of the source into scratch.
-    fn fill(&mut self, group: usize) {
-        let (strip, channel) = (self.strip, group * self.strip.channels);
+    /// Brings what a strip's filters see, and their bias, into scratch.
+    fn fill(&mut self, index: usize) {
+        let (mut strip, filters) = (self.strip, self.plan.filters_of(index));
+        let channel = if strip.spread.is_some() { filters.start } else { index * strip.channels };
+        if strip.spread.is_some() {
+            strip.channels = filters.len();
+        }
         self.isa.dispatch(Fill { strip, image: self.source, channel, to: self.pixels });
         match self.epilogue.bias {
-            Some(values) => {
-                self.bias.copy_from_slice(&values[group * self.plan.filters..][..self.plan.filters])
-            }
+            Some(values) => self.bias[..filters.len()].copy_from_slice(&values[filters]),
             None => self.bias.fill(T::zero()),
         }
     }
 
-    /// Computes the band, group by group and phase by phase. Pixels that no tap reaches are 0.
+    /// Computes the band, strip by strip and phase by phase. Pixels that no tap reaches are 0.
     pub fn run(&mut self, out: &mut [T]) {
         let plan = self.plan;
         if plan.has_gaps() {
@@ -68,8 +70,8 @@ impl<'a, T: Real> Band<'a, T> {
         }
         let first = plan.axes[0].targets(&self.rows).start;
         let [row_step, column_step] = plan.axes.map(|axis| axis.target_step());
-        for group in 0..plan.groups {
-            self.fill(group);
+        for strip in 0..plan.strips() {
+            self.fill(strip);
             for phase in plan.phases() {
                 let positions = &phase.rows.positions;
                 let rows = positions.start.max(self.rows.start)..positions.end.min(self.rows.end);
@@ -78,13 +80,13 @@ impl<'a, T: Real> Band<'a, T> {
                 }
                 let line = phase.rows.first + (rows.start - positions.start) * row_step - first;
                 let pixel = line * plan.axes[1].target + phase.columns.first;
-                let out = &mut out[pixel * plan.target_pixel() + group * plan.filters..];
+                let out = &mut out[pixel * plan.target_pixel() + strip * plan.filters..];
                 let size = [rows.len(), phase.columns.positions.len()];
                 let target_step =
                     [row_step * plan.axes[1].target, column_step].map(|step| step * plan.target_pixel());
                 self.rectangles(
                     &phase,
-                    group,
+                    strip,
                     rows.start,
                     (size, target_step),
                     out,
@@ -104,14 +106,14 @@ impl<'a, T: Real> Band<'a, T> {
         let [row, windows] = [plan.axes[1].target, plan.axes[1].target / 2];
         let pixel = plan.target_pixel();
         let (size, target_step) = ([self.rows.len(), 2 * windows], [windows * pixel, pixel]);
-        for group in 0..plan.groups {
-            self.fill(group);
+        for strip in 0..plan.strips() {
+            self.fill(strip);
             for phase in plan.phases() {
-                let start = group * plan.filters;
+                let start = strip * plan.filters;
                 let out = &mut out[start..];
                 self.rectangles(
                     &phase,
-                    group,
+                    strip,
                     first,
                     (size, target_step),
                     out,
@@ -128,12 +130,12 @@ impl<'a, T: Real> Band<'a, T> {
         }
     }
 
-    /// Calls `compute(instruction set, how the strip is read, rectangle, first filter)` for all filters of a group, some
+    /// Calls `compute(instruction set, how the strip is read, rectangle, first filter)` for all filters of a strip, some
     /// registers at a time.
     fn rectangles(
         &mut self,
         phase: &Phase,
-        group: usize,
+        strip: usize,
         first: usize,
         (size, target_step): ([usize; 2], [usize; 2]),
         out: &mut [T],
@@ -145,17 +147,15 @@ impl<'a, T: Real> Band<'a, T> {
         let row_step = plan.axes[0].source_step();
         let row = (first - self.rows.start) * row_step;
         let position = row * self.strip.row() + phase.columns.positions.start * self.strip.block;
-        let group_weights = group * plan.prepared_group();
-        let block = self.strip.block;
-        let source = if plan.is_depthwise { StripRead::Lanes } else { StripRead::Numbers { block } };
-        for (filters, width) in plan.panels() {
-            let weights = group_weights + phase.weights + filters.start * steps;
-            let panel = if plan.is_depthwise { self.strip.offset(filters.start / block, [0, 0]) } else { 0 };
+        let (block, is_spread) = (self.strip.block, self.strip.spread.is_some());
+        let source = if is_spread { StripRead::Lanes } else { StripRead::Numbers { block } };
+        for (filters, width) in plan.panels(strip) {
+            let weights = strip * plan.prepared_strip() + phase.weights + filters.start * steps;
             for start in filters.clone().step_by(2 * lanes) {
-                let lane = if plan.is_depthwise { start - filters.start } else { 0 };
+                let lane = if is_spread { start } else { 0 };
                 let rectangle = Rectangle {
                     size,
-                    source: self.pixels.as_ptr().wrapping_add(position + panel + lane),
+                    source: self.pixels.as_ptr().wrapping_add(position + lane),
                     source_row: row_step * self.strip.row(),
                     runs: &self.runs[..count],
                     weights: self.prepared.as_ptr().wrapping_add(weights + start - filters.start),
@@ -172,13 +172,24 @@ impl<'a, T: Real> Band<'a, T> {
     }
 
     /// Lists the runs of a phase and returns how many there are. Taps of a row whose channels lie together without
-    /// gaps are a single run. In a depthwise convolution a run is a tap, the same in every block.
+    /// gaps are a single run. If the channels are spread over lanes, a run is what a tap sees in one block.
     fn list_runs(&mut self, phase: &Phase) -> usize {
         let [down, across] = [phase.rows.taps, phase.columns.taps];
-        let blocks = if self.plan.is_depthwise { 1 } else { self.strip.blocks() };
         let mut count = 0;
-        for block in 0..blocks {
-            let channels = if self.plan.is_depthwise { 1 } else { self.strip.channels_of(block).len() };
+        if self.strip.spread.is_some() {
+            for (row, column) in
+                (0..down.count).flat_map(|row| (0..across.count).map(move |column| (row, column)))
+            {
+                for block in 0..self.strip.blocks() {
+                    let offset = self.strip.offset(block, [down.offset(row), across.offset(column)]);
+                    self.runs[count] = [offset, 1];
+                    count += 1;
+                }
+            }
+            return count;
+        }
+        for block in 0..self.strip.blocks() {
+            let channels = self.strip.channels_of(block).len();
             let is_whole = channels == self.strip.block && self.strip.step == 1 && across.step == 1;
             let (taps, merged) = if is_whole { (1, across.count) } else { (across.count, 1) };
             for row in 0..down.count {

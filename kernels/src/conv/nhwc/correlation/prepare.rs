@@ -13,11 +13,11 @@ use crate::workers::{Local, Parts, Split, Workers};
 impl StripCorrelation {
     /// How many numbers the prepared weights have.
     pub fn prepared(&self) -> usize {
-        self.groups.saturating_mul(self.prepared_group())
+        self.strips().saturating_mul(self.prepared_strip())
     }
 
-    /// How many those of a group have.
-    pub(super) fn prepared_group(&self) -> usize {
+    /// How many those of a strip have.
+    pub(super) fn prepared_strip(&self) -> usize {
         let [kernel_h, kernel_w] = self.sizes.window.kernel;
         kernel_h * kernel_w * self.depth * self.padded_filters()
     }
@@ -26,35 +26,28 @@ impl StripCorrelation {
         self.filters.next_multiple_of(MAX_LANES)
     }
 
-    /// The panels of filters whose weights lie together, as filters and width.
-    pub(super) fn panels(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
-        (0..self.padded_filters().div_ceil(self.panel_width())).map(|panel| self.panel(panel))
+    /// The panels of a strip's filters whose weights lie together: their filters, counted from the strip's first, and their
+    /// width.
+    pub(super) fn panels(&self, strip: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let (filters, padded) = (self.filters_of(strip).len(), self.padded_filters());
+        (0..padded).step_by(PANEL).map(move |start| {
+            let end = padded.min(start + PANEL);
+            (start..filters.min(end), end - start)
+        })
     }
 
-    /// A panel of filters, and its width.
-    fn panel(&self, panel: usize) -> (Range<usize>, usize) {
-        let (start, padded) = (panel * self.panel_width(), self.padded_filters());
-        let end = padded.min(start + self.panel_width());
-        (start..self.filters.min(end), end - start)
-    }
-
-    /// A depthwise filter meets one block of the strip.
-    fn panel_width(&self) -> usize {
-        if self.is_depthwise { MAX_LANES } else { PANEL }
-    }
-
-    /// Arranges weights [groups · filters, C, kh, kw] as [group, phase, panel, block, tap, channel of the source, filter
+    /// Arranges weights [groups · filters, C, kh, kw] as [strip, phase, panel, block, tap, channel of the source, filter
     /// of the panel], as they are read.
     pub fn prepare<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
         debug_assert_eq!(out.len(), self.prepared());
         let parts = Parts::new(out);
-        let (panels, depth) = (self.padded_filters().div_ceil(self.panel_width()), self.depth);
-        let group_weights = weight.len() / self.groups;
-        workers.run(self.groups * panels * depth, &|task, local| {
-            let (group, panel, channel) = (task / (panels * depth), task / depth % panels, task % depth);
-            let weight = &weight[group * group_weights..][..group_weights];
-            let parts = parts.part(group * self.prepared_group(), self.prepared_group());
-            self.prepare_channel(weight, self.panel(panel), channel, (&parts, local), workers);
+        let depth = self.depth;
+        workers.run(self.strips() * depth, &|task, local| {
+            let (strip, channel) = (task / depth, task % depth);
+            let parts = parts.part(strip * self.prepared_strip(), self.prepared_strip());
+            for panel in self.panels(strip) {
+                self.prepare_channel(weight, strip, panel, channel, (&parts, local), workers);
+            }
         });
     }
 
@@ -62,6 +55,7 @@ impl StripCorrelation {
     fn prepare_channel<T: Real>(
         &self,
         weight: &[T],
+        strip: usize,
         (filters, width): (Range<usize>, usize),
         channel: usize,
         (parts, local): (&Parts<T>, &mut Local),
@@ -69,18 +63,23 @@ impl StripCorrelation {
     ) {
         let window = self.sizes.window.kernel;
         let kernel = window[0] * window[1];
-        let (filter_step, channel_step) = if self.is_input_grad && !self.is_depthwise {
-            (kernel, self.filters * kernel)
-        } else {
-            (self.depth * kernel, kernel)
-        };
-        let from = &weight[filters.start * filter_step + channel * channel_step..];
+        let start = |filter: usize| kernel * self.taps_of(self.filters_of(strip).start + filter, channel);
         for first in (0..kernel).step_by(PACKED_TAPS) {
             let count = PACKED_TAPS.min(kernel - first);
             local.reserve(Split::bytes::<T>(count * width));
             let to = local.slice::<T>(count * width);
-            let (columns, from) = (filters.len(), &from[first..]);
-            workers.isa().dispatch(Transpose { from, stride: filter_step, columns, width, to });
+            if self.strip.spread.is_some() {
+                for lane in 0..width {
+                    for tap in 0..count {
+                        let weight = || weight[start(lane) + first + tap];
+                        to[tap * width + lane] = if lane < filters.len() { weight() } else { T::zero() };
+                    }
+                }
+            } else {
+                let (columns, from) = (filters.len(), &weight[start(filters.start) + first..]);
+                let stride = kernel * if self.is_input_grad { 1 } else { self.depth };
+                workers.isa().dispatch(Transpose { from, stride, columns, width, to });
+            }
             for (tap, start) in self.rows_of(channel, filters.start, width) {
                 if (first..first + count).contains(&tap) {
                     // SAFETY: the rows of this panel and channel are no other task's.
@@ -91,10 +90,20 @@ impl StripCorrelation {
         }
     }
 
+    /// Where in [groups · filters, C] the taps lie that carry a channel of a group of the source to a channel of the target.
+    fn taps_of(&self, target: usize, channel: usize) -> usize {
+        if !self.is_input_grad {
+            return target * self.depth + channel;
+        }
+        let channels = self.sizes.channels;
+        (target / channels * self.depth + channel) * channels + target % channels
+    }
+
     /// For every tap of every phase, where the prepared weights of a channel and a panel start.
     fn rows_of(&self, channel: usize, panel: usize, width: usize) -> impl Iterator<Item = (usize, usize)> {
-        let block_start = channel / self.strip.block * self.strip.block;
-        let block = self.strip.block.min(self.depth - block_start);
+        let together = if self.strip.spread.is_some() { self.depth } else { self.strip.block };
+        let block_start = channel / together * together;
+        let block = together.min(self.depth - block_start);
         self.phases().flat_map(move |phase| {
             let start = phase.weights + panel * self.steps(&phase);
             let before = block_start * phase.taps() + channel - block_start;
