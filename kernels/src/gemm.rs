@@ -12,7 +12,7 @@ use crate::tuning::{GEMM_PART_STEPS, GEMM_PARTS, GEMM_TASK_SUMS};
 use grid::Grid;
 use product::Product;
 
-mod dots;
+pub mod dots;
 mod grid;
 mod operand;
 pub(super) mod pack;

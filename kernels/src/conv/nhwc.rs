@@ -74,6 +74,11 @@ impl Direct {
         self.forward.run((image, prepared), epilogue, None, out, workers);
     }
 
+    /// Whether [`forward_pooled`](Self::forward_pooled) knows these sizes: not if few filters see many channels.
+    pub fn pools(&self) -> bool {
+        self.forward.pools()
+    }
+
     /// As [`forward`](Self::forward), followed by a max pool of window 2×2 and stride 2: [N, ⌊H'/2⌋, ⌊W'/2⌋, F]. `indices`
     /// take the index y · W' + x of each maximum in its plane. Ties and NaN as in [`Pooling`](crate::pool::Pooling).
     #[inline(never)]

@@ -13,9 +13,9 @@ use crate::tuning::{DOT_TASK_NUMBERS, DOT_TASKS};
 use crate::workers::{Parts, Workers, even_part};
 
 /// How many interleaved sums a dot product is.
-const SUMS: usize = MAX_LANES;
+pub const SUMS: usize = MAX_LANES;
 /// How many registers of the narrowest kind hold them.
-const MAX_GROUPS: usize = 8;
+pub const MAX_GROUPS: usize = 8;
 
 /// Computes A · Bᵀ for up to [`DOT_ROWS`] rows, and the epilogue of it.
 pub fn run<T: Real>(
@@ -130,7 +130,7 @@ impl<T: Real, const ROWS: usize> DotRows<'_, T, ROWS> {
 /// # Safety
 /// The instruction set of `V` must exist.
 #[inline(always)]
-unsafe fn total<T, V: Vector<T>>(all: &mut [V; SUMS]) -> V {
+pub unsafe fn total<T, V: Vector<T>>(all: &mut [V; SUMS]) -> V {
     // SAFETY: the caller vouches for the instruction set.
     unsafe {
         for group in all.chunks_exact_mut(V::LANES) {

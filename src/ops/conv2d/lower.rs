@@ -247,7 +247,9 @@ impl Kernel for ConvKernel {
             _ if self.pool || self.gate => return None,
             (Part::Output, Some(Function::Add)) if takes_bias => Self { bias: true, ..*self },
             (Part::Output, Some(Function::Relu)) if !self.relu => Self { relu: true, ..*self },
-            (Part::Output, None) if is_quad_pool && matches!(self.method, Method::Direct(_)) => {
+            (Part::Output, None)
+                if is_quad_pool && matches!(self.method, Method::Direct(direct) if direct.pools()) =>
+            {
                 Self { pool: true, ..*self }
             }
             (Part::InputGrad, Some(Function::Gate)) if consumer.other == Some(&whole[..]) => {

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::strip::{Spread, Strip};
+use super::sweep::MAX_DOT_FILTERS;
 use crate::conv::Convolution;
 use crate::conv::geometry::Axis;
 use crate::gemm::Epilogue;
@@ -32,6 +33,8 @@ pub struct StripCorrelation {
     depth: usize,
     /// Channels of the target that are computed from a strip; the last strip may have fewer.
     filters: usize,
+    /// Whether the filters are so few that registers hold channels of the source, and sums are dot products.
+    is_dots: bool,
 }
 
 impl StripCorrelation {
@@ -52,10 +55,12 @@ impl StripCorrelation {
             if is_input_grad { (sizes.filters, sizes.channels) } else { (sizes.channels, sizes.filters) };
         let pixel = sizes.groups * depth;
         let strip = Strip::new(axes, depth, block(depth), pixel);
-        let plan = Self { sizes: *sizes, is_input_grad, axes, strip, depth, filters };
+        let is_dots = (1..=MAX_DOT_FILTERS).contains(&filters) && depth >= MAX_LANES;
+        let plan = Self { sizes: *sizes, is_input_grad, axes, strip, depth, filters, is_dots };
         let spread = Spread::new(sizes.groups, depth, filters).map(|spread| Self {
             strip: Strip::spread(axes, spread, pixel),
             filters: MAX_LANES,
+            is_dots: false,
             ..plan
         });
         spread.filter(Self::fits).unwrap_or(plan)
@@ -104,6 +109,11 @@ impl StripCorrelation {
     /// have narrow blocks, because others are not worth compiling.
     fn strip<T: Real>(&self, isa: Isa) -> Strip {
         if isa.tile_rows::<T>() < NARROW_ROWS { self.strip.padded() } else { self.strip }
+    }
+
+    /// Whether the target can be pooled as it is written.
+    pub fn pools(&self) -> bool {
+        !self.is_dots
     }
 
     /// Computes the target: from the image with an epilogue, or from the upstream with a gate.

@@ -204,7 +204,7 @@ fn spread<T: Real, const LANES: usize>(
     }
 }
 
-/// Copies some channels of successive pixels of a phase.
+/// Copies some channels of successive pixels of a phase, and 0 for those that a block lacks.
 ///
 /// # Safety
 /// The instruction set of `V` must exist.
@@ -218,14 +218,15 @@ unsafe fn copy<T: Real, V: Vector<T>>(strip: &Strip, channels: Range<usize>, fro
     }
     let step = strip.step * strip.pixel;
     assert!((to.len() / strip.block - 1) * step + channels.end <= from.len());
-    for start in (0..channels.len()).step_by(V::LANES) {
-        let count = V::LANES.min(channels.len() - start);
+    for start in (0..strip.block).step_by(V::LANES) {
+        let count = channels.len().saturating_sub(start).min(V::LANES);
+        let room = V::LANES.min(strip.block - start);
         for column in 0..to.len() / strip.block {
-            // SAFETY: `count` channels are left in the block of either pixel, and the last pixel is inside.
+            let pixel = from.as_ptr().wrapping_add(column * step + channels.start + start);
+            // SAFETY: `count` channels are left in the pixel, which is inside, and `room` numbers in its block.
             unsafe {
-                let pixel = from.as_ptr().add(column * step + channels.start + start);
                 V::load_first(pixel, count)
-                    .store_first(to.as_mut_ptr().add(column * strip.block + start), count);
+                    .store_first(to.as_mut_ptr().add(column * strip.block + start), room);
             }
         }
     }

@@ -7,8 +7,10 @@
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
 use crate::tuning::{F64_TILE_ROWS, NARROW_ROWS};
+pub use dots::MAX_FILTERS as MAX_DOT_FILTERS;
 pub use maxima::Maxima;
 
+mod dots;
 mod maxima;
 
 /// Some registers of filters at all positions of a rectangle.

@@ -93,7 +93,13 @@ impl<'a, T: Real> Band<'a, T> {
                     |isa, source, rectangle, _| {
                         // SAFETY: the strip holds what all taps see from all positions of the phase, the prepared weights
                         // `steps` rows of the panel's width, whole registers, and `out` the phase's pixels.
-                        unsafe { rectangle.compute(isa, source) }
+                        unsafe {
+                            if plan.is_dots {
+                                rectangle.compute_dots(isa);
+                            } else {
+                                rectangle.compute(isa, source);
+                            }
+                        }
                     },
                 );
             }

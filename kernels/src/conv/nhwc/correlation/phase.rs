@@ -17,6 +17,12 @@ impl Phase {
     pub fn taps(&self) -> usize {
         self.rows.taps.count * self.columns.taps.count
     }
+
+    /// Row and column in the window of the tap at `index`.
+    pub fn tap(&self, index: usize) -> [usize; 2] {
+        let across = self.columns.taps.count;
+        [self.rows.taps.tap(index / across), self.columns.taps.tap(index % across)]
+    }
 }
 
 impl StripCorrelation {
@@ -28,7 +34,7 @@ impl StripCorrelation {
         pairs
             .scan(0, |weights, (rows, columns)| {
                 let phase = Phase { rows, columns, weights: *weights };
-                *weights += self.steps(&phase) * self.padded_filters();
+                *weights += self.weights(phase.taps());
                 Some(phase)
             })
             .filter(|phase| phase.taps() > 0)

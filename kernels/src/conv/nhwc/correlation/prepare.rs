@@ -19,7 +19,15 @@ impl StripCorrelation {
     /// How many those of a strip have.
     pub(super) fn prepared_strip(&self) -> usize {
         let [kernel_h, kernel_w] = self.sizes.window.kernel;
-        kernel_h * kernel_w * self.depth * self.padded_filters()
+        self.weights(kernel_h * kernel_w)
+    }
+
+    /// How many those of a strip and so many taps have.
+    pub(super) fn weights(&self, taps: usize) -> usize {
+        if self.is_dots {
+            return taps * self.depth.next_multiple_of(MAX_LANES) * self.filters;
+        }
+        taps * self.depth * self.padded_filters()
     }
 
     pub(super) fn padded_filters(&self) -> usize {
@@ -40,6 +48,9 @@ impl StripCorrelation {
     /// of the panel], as they are read.
     pub fn prepare<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
         debug_assert_eq!(out.len(), self.prepared());
+        if self.is_dots {
+            return self.prepare_dots(weight, out, workers);
+        }
         let parts = Parts::new(out);
         let depth = self.depth;
         workers.run(self.strips() * depth, &|task, local| {
@@ -47,6 +58,27 @@ impl StripCorrelation {
             let parts = parts.part(strip * self.prepared_strip(), self.prepared_strip());
             for panel in self.panels(strip) {
                 self.prepare_channel(weight, strip, panel, channel, (&parts, local), workers);
+            }
+        });
+    }
+
+    /// Arranges them as [strip, phase, block, tap, filter, channel of the block], with 0 for channels that a block lacks.
+    fn prepare_dots<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
+        let [kernel_h, kernel_w] = self.sizes.window.kernel;
+        workers.chunks(out, self.prepared_strip(), &|strip, out, _| {
+            let mut registers = out.chunks_exact_mut(MAX_LANES);
+            for phase in self.phases() {
+                for channels in (0..self.strip.blocks()).map(|block| self.strip.channels_of(block)) {
+                    for [row, column] in (0..phase.taps()).map(|index| phase.tap(index)) {
+                        for (filter, register) in self.filters_of(strip).zip(&mut registers) {
+                            register.fill(T::zero());
+                            for (channel, to) in channels.clone().zip(register) {
+                                let first = self.taps_of(filter, channel) * kernel_h * kernel_w;
+                                *to = weight[first + row * kernel_w + column];
+                            }
+                        }
+                    }
+                }
             }
         });
     }
@@ -108,9 +140,8 @@ impl StripCorrelation {
             let start = phase.weights + panel * self.steps(&phase);
             let before = block_start * phase.taps() + channel - block_start;
             (0..phase.taps()).map(move |index| {
-                let across = phase.columns.taps.count;
-                let tap = [phase.rows.taps.tap(index / across), phase.columns.taps.tap(index % across)];
-                (tap[0] * self.sizes.window.kernel[1] + tap[1], start + (before + index * block) * width)
+                let [row, column] = phase.tap(index);
+                (row * self.sizes.window.kernel[1] + column, start + (before + index * block) * width)
             })
         })
     }
