@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use ndarray::{Array1, Array2, Array4, ArrayD, Dimension};
 
 use crate::autodiff::gradients;
-use crate::compile::Plan;
+use crate::compile::{Options, Plan};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Mode, Precision, Var};
 use crate::inspect::{Diagnosis, diagnose};
@@ -121,7 +121,8 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         outputs.into_iter().next().and_then(|logits| logits.into_dimensionality().ok()).ok_or_else(not_logits)
     }
 
-    /// The mean softmax cross-entropy of a batch, in training mode.
+    /// The mean softmax cross-entropy of a batch, in training mode: dropout drops what the next training step would, and
+    /// nothing is changed.
     ///
     /// # Errors
     /// Images or labels that do not fit.
@@ -147,7 +148,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         Ok(correct.count() as f64 / labels.len() as f64)
     }
 
-    /// The gradient of the loss in each trainable parameter, by name.
+    /// The gradient of the [loss](Self::loss) in each trainable parameter, by name. Nothing is changed.
     ///
     /// # Errors
     /// Images or labels that do not fit; parameters that the loss does not reach.
@@ -284,7 +285,9 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
                 gradients(loss(), &parameters)?
             }
         };
-        self.plans.insert((purpose, batch), Plan::compile(&graph, &outputs)?);
+        // Who asks for a loss does not want running statistics to move.
+        let plan = Options::new().without_assignments().compile(&graph, &outputs)?;
+        self.plans.insert((purpose, batch), plan);
         Ok(())
     }
 }

@@ -38,7 +38,7 @@ impl<T: Precision> Plan<T> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn time_steps(
+    pub(crate) fn time_steps(
         &self,
         store: &mut Store<T>,
         workspace: &mut Workspace,
@@ -60,7 +60,7 @@ impl<T: Precision> Plan<T> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn trace(
+    pub(crate) fn trace(
         &self,
         store: &mut Store<T>,
         workspace: &mut Workspace,

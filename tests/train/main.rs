@@ -4,5 +4,6 @@
 mod common;
 mod data;
 mod fit;
+mod looking;
 mod nn;
 mod optim;
