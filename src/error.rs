@@ -11,7 +11,9 @@ pub use dagrad_kernels::problem::Problem;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong. No misuse of the crate panics; it ends here.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// It prints the same with `{:?}` as with `{}`, so that `fn main() -> dagrad::Result<()>` and `unwrap` show the message.
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
     /// An operation was recorded or differentiated in a way that its rules do not allow.
@@ -94,6 +96,12 @@ impl fmt::Display for Error {
             Self::NotFinite(error) => error.fmt(f),
             Self::Check(error) => error.fmt(f),
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -164,7 +164,7 @@ impl Graph {
             return self.refuse(op.name(), &[], &[], problem);
         }
         if operands.iter().any(|operand| operand.is_poisoned()) {
-            return self.poison();
+            return self.poison(operands);
         }
         let roles = op.roles();
         if !roles.is_empty() && roles.len() != operands.len() {
@@ -187,13 +187,14 @@ impl Graph {
         }
     }
 
-    /// Keeps an error about an operation and returns the poisoned value that stands for its result.
+    /// Keeps an error about an operation and returns the poisoned value that stands for its result. Whoever goes on with it
+    /// gets no further error, and sees the shape of the first operand.
     #[track_caller]
     pub fn refuse<'g>(&'g self, op: &str, roles: &[&str], operands: &[Var<'g>], problem: Problem) -> Var<'g> {
         if !operands.iter().any(|operand| operand.is_poisoned()) {
             self.fail(self.op_error(op, roles, operands, problem));
         }
-        self.poison()
+        self.poison(operands)
     }
 
     /// The first misuse recorded on this graph, if any.
@@ -314,13 +315,16 @@ impl Graph {
                     let problem = Problem::new(format!("the name {name:?} is taken")).hint(
                         "inputs are recorded once; a parameter is shared only with the same shape and start",
                     );
-                    self.refuse(name_of(&kind, &ty), &["earlier"], &[self.var(id)], problem)
+                    self.refuse(name_of(&kind, &ty), &["earlier"], &[self.var(id)], problem);
+                    self.push(Kind::Poison, ty, None, &[])
                 }
             };
         }
         if ty.shape.checked_count().is_none() {
             let problem = Problem::new(format!("the shape {} of {name:?} is beyond any memory", ty.shape));
-            return self.refuse(name_of(&kind, &ty), &[], &[], problem);
+            self.refuse(name_of(&kind, &ty), &[], &[], problem);
+            let ones = ty.shape.iter().map(|_| 1).collect();
+            return self.push(Kind::Poison, TensorType { shape: ones, ..ty }, None, &[]);
         }
         let label: Arc<str> = name.into();
         let var = self.push(kind, ty, Some(label.clone()), &[]);
@@ -328,9 +332,12 @@ impl Graph {
         var
     }
 
+    /// What stands for the result of a misuse. Its shape is a guess, so that the user's code that looks at sizes comes to where
+    /// the error is returned.
     #[track_caller]
-    fn poison(&self) -> Var<'_> {
-        self.push(Kind::Poison, TensorType::real(Shape::scalar()), None, &[])
+    fn poison(&self, operands: &[Var<'_>]) -> Var<'_> {
+        let shape = operands.first().map_or_else(Shape::scalar, |operand| operand.shape());
+        self.push(Kind::Poison, TensorType::real(shape), None, &[])
     }
 
     #[track_caller]

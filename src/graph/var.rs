@@ -7,6 +7,7 @@ use super::dag::{Kind, NodeId};
 use super::op::{AnyOp, TensorType};
 use super::recorder::Graph;
 use super::scope::Composite;
+use crate::error::Problem;
 use crate::shape::Shape;
 
 /// A value in a [`Graph`]: a small `Copy` handle whose methods are the operations.
@@ -33,7 +34,7 @@ impl<'g> Var<'g> {
         self.id
     }
 
-    /// The sizes of the value's axes. A misused operation's result has none.
+    /// The sizes of the value's axes. A misused operation's result has those of its first operand.
     pub fn shape(self) -> Shape {
         self.graph.dag().node(self.id).ty.shape.clone()
     }
@@ -56,6 +57,31 @@ impl<'g> Var<'g> {
         let dag = self.graph.dag();
         let node = dag.node(self.id);
         node.label.as_ref().map_or_else(|| node.source(), |label| label.to_string())
+    }
+
+    /// The sizes of the axes of an array that should have `N` of them. If it has not, that is kept as a misuse of the user's
+    /// line, and every size is 1.
+    ///
+    /// ```
+    /// use dagrad::Graph;
+    ///
+    /// let graph = Graph::new();
+    /// let images = graph.input("images", [8, 3, 28, 28]);
+    /// let [_, channels, ..] = images.sizes::<4>();
+    /// assert_eq!(channels, 3);
+    /// let [_, features] = images.sizes();
+    /// assert_eq!(features, 1);
+    /// assert!(graph.check().unwrap_err().to_string().contains("4 axes"));
+    /// ```
+    #[track_caller]
+    pub fn sizes<const N: usize>(self) -> [usize; N] {
+        let shape = self.shape();
+        let Ok(sizes) = <[usize; N]>::try_from(&shape[..]) else {
+            let problem = Problem::new(format!("the array has {} axes, not {N}", shape.len()));
+            self.graph.refuse("sizes", &["array"], &[self], problem);
+            return [1; N];
+        };
+        sizes
     }
 
     /// The name of the layer that recorded the value, if one did; see [`Graph::layer`].

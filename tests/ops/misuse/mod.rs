@@ -4,6 +4,7 @@ mod derivatives;
 mod layers;
 mod layout;
 mod losses;
+mod shown;
 mod windows;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
