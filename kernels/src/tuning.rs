@@ -47,9 +47,9 @@ numbers! {
     PACKED_TAPS = 1 << 12, "How many taps are packed at a time.";
 
     // Direct convolution, gradient in the weights.
-    GRAD_STRIP_BYTES = 1 << 19, "How many bytes the strips of a task should take, so that they stay in the second-level cache.";
-    GRAD_POSITIONS = 1 << 10, "How many positions are worth loading and storing a tile's sums for.";
-    GRAD_SUMS_BYTES = 1 << 11, "One position more is wanted for so many bytes of sums.";
+    GRAD_STRIP_BYTES = 1 << 19, "How many bytes the strips of a task should take, so that they stay in the second-level cache (**order**).";
+    GRAD_POSITIONS = 1 << 10, "How many positions are worth loading and storing a tile's sums for (**order**).";
+    GRAD_SUMS_BYTES = 1 << 11, "One position more is wanted for so many bytes of sums (**order**).";
     GRAD_PACKING_TILES = 6, "From so many tiles on, the upstream of their filters is worth packing.";
     GRAD_TASK_PRODUCTS = 1 << 18, "How many multiplications make a task worth handing to another thread.";
     GRAD_TASK_FILTERS = 1 << 8, "How many filters are added up and transposed at a time at most.";

@@ -1,9 +1,9 @@
 //! The gradient in the weights: products of pixels with the upstream, summed over all output positions of some images.
 //!
 //! A tile is some rows (taps and channels) by one or two registers of filters. Its sums stay in registers while all
-//! positions of a band go by, each of which adds one product per row and filter. So every sum is one chain over the
-//! positions in their order, however the images are cut into bands. If the channels are [spread](Spread) over lanes, a tile
-//! is some rows by one register of filters, and a product one of registers.
+//! positions of a band go by, each of which adds one product per row and filter. Then they are added to the sums of the
+//! bands before: in one long chain the last products would be lost in rounding. If the channels are [spread](Spread) over
+//! lanes, a tile is some rows by one register of filters, and a product one of registers.
 
 use std::ops::Range;
 

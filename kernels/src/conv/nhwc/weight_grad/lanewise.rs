@@ -57,11 +57,6 @@ impl<T: Real, const ROWS: usize> Kernel<T> for MultiplyRows<'_, T, ROWS> {
         // SAFETY: the contract of `LanewiseTile::add`. Rows beyond the tile read what the last one reads.
         unsafe {
             let mut sums = [V::splat(T::zero()); ROWS];
-            for row in 0..ROWS {
-                if row < self.rows && !ends[0] {
-                    sums[row] = V::load_first(target.add(row * pitch), filters);
-                }
-            }
             for line in 0..positions.count[0] * positions.count[1] {
                 let (image, line) = (line / positions.count[1], line % positions.count[1]);
                 let mut pixel = image * positions.source[0] + line * positions.source[1];
@@ -77,8 +72,9 @@ impl<T: Real, const ROWS: usize> Kernel<T> for MultiplyRows<'_, T, ROWS> {
             }
             for row in 0..ROWS {
                 if row < self.rows {
-                    let sum = if ends[1] { sums[row].flush() } else { sums[row] };
-                    sum.store_first(target.add(row * pitch), filters);
+                    let (target, sum) = (target.add(row * pitch), sums[row]);
+                    let sum = if ends[0] { sum } else { V::load_first(target, filters).add(sum) };
+                    if ends[1] { sum.flush() } else { sum }.store_first(target, filters);
                 }
             }
         }

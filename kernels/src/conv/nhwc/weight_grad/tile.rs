@@ -53,9 +53,6 @@ impl<T: Real> DenseTile<T> {
     pub unsafe fn add(&self, isa: Isa, [runs, rows]: [usize; 2]) {
         let mut sums = Sums([T::zero(); MAX_REGISTERS * MAX_LANES]);
         let sums = &mut sums.0;
-        if !self.ends[0] {
-            isa.dispatch(LoadSums { tile: self, size: [runs, rows], sums });
-        }
         // SAFETY: the caller's contract.
         unsafe { self.multiply(isa, [runs, rows], sums) };
         isa.dispatch(StoreSums { tile: self, size: [runs, rows], sums });
@@ -131,10 +128,6 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
         // SAFETY: the contract of `DenseTile::add`; the sums have room for the most registers there are.
         unsafe {
             let mut sums = [[[V::splat(T::zero()); VECTORS]; ROWS]; RUNS];
-            let registers = sums.as_mut_ptr().cast::<V>();
-            for register in 0..RUNS * ROWS * VECTORS {
-                *registers.add(register) = V::load(self.sums.add(register * V::LANES));
-            }
             for line in 0..positions.count[0] * positions.count[1] {
                 let (image, line) = (line / positions.count[1], line % positions.count[1]);
                 let mut pixel = image * positions.source[0] + line * positions.source[1];
@@ -204,26 +197,7 @@ impl<T: Real, const STEP: usize, const RUNS: usize, const ROWS: usize, const VEC
     }
 }
 
-/// Loads the sums of a tile.
-struct LoadSums<'a, T> {
-    tile: &'a DenseTile<T>,
-    size: [usize; 2],
-    sums: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for LoadSums<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Vector<T>>(self) {
-        self.tile.registers(self.size, V::LANES, |at, sums, count| {
-            // SAFETY: `dispatch` vouches for the instruction set, `DenseTile::add` for the sums.
-            unsafe { V::load_first(sums, count).store(self.sums[at..][..V::LANES].as_mut_ptr()) };
-        });
-    }
-}
-
-/// Stores the sums of a tile, and flushes them if they are complete.
+/// Adds the sums of a tile to what is there, and flushes them if they are complete.
 struct StoreSums<'a, T> {
     tile: &'a DenseTile<T>,
     size: [usize; 2],
@@ -235,11 +209,12 @@ impl<T: Real> Kernel<T> for StoreSums<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        let is_last = self.tile.ends[1];
+        let [is_first, is_last] = self.tile.ends;
         self.tile.registers(self.size, V::LANES, |at, sums, count| {
             // SAFETY: as above.
             unsafe {
                 let value = V::load(self.sums[at..][..V::LANES].as_ptr());
+                let value = if is_first { value } else { V::load_first(sums, count).add(value) };
                 if is_last { value.flush() } else { value }.store_first(sums, count);
             }
         });
