@@ -7,3 +7,4 @@ mod graphs;
 mod properties;
 mod shapes;
 mod windows;
+mod long_sums;
