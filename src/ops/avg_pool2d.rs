@@ -2,7 +2,8 @@
 
 use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
-use super::max_pool2d::{image_sizes, pooled_size};
+use super::max_pool2d::{plane, plane_read, pooled_size, with_plane};
+use super::operands::image_sizes;
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Pair, Shape};
@@ -31,7 +32,7 @@ impl Op for AvgPool2d {
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         image_sizes(operands[0])?;
-        let [batch, channels, height, width] = self.layout.sizes(&operands[0].shape);
+        let [height, width] = plane(self.layout, &operands[0].shape);
         let output = match self.regions {
             Regions::Window { window, .. } if window.dilation != [1; 2] => {
                 return Err(Problem::new("a mean is taken of neighbouring pixels, without dilation")
@@ -44,7 +45,7 @@ impl Op for AvgPool2d {
             }
             Regions::Equal(output) => output,
         };
-        Ok(TensorType::real(self.layout.shape([batch, channels, output[0], output[1]])))
+        Ok(TensorType::real(with_plane(self.layout, &operands[0].shape, output)))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -56,8 +57,8 @@ impl Op for AvgPool2d {
     }
 
     fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        let image = inputs.operands[0].shape();
-        let op = AvgPool2dAdjoint { regions: self.regions, plane: [image[2], image[3]], layout: self.layout };
+        let plane = plane(self.layout, &inputs.operands[0].shape());
+        let op = AvgPool2dAdjoint { regions: self.regions, plane, layout: self.layout };
         Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
     }
 
@@ -66,11 +67,11 @@ impl Op for AvgPool2d {
     }
 
     fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        let [rows, columns] = match self.regions {
+        let read = match self.regions {
             Regions::Window { window, .. } => AxisRead::under(window),
             Regions::Equal(_) => [AxisRead::All; 2],
         };
-        vec![self.layout.permute([AxisRead::Same, AxisRead::Same, rows, columns]).into()]
+        vec![plane_read(self.layout, read)]
     }
 
     fn attributes(&self) -> Attributes {
@@ -89,8 +90,7 @@ impl Op for AvgPool2dAdjoint {
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         image_sizes(operands[0])?;
-        let [batch, channels, ..] = self.layout.sizes(&operands[0].shape);
-        Ok(TensorType::real(self.layout.shape([batch, channels, self.plane[0], self.plane[1]])))
+        Ok(TensorType::real(with_plane(self.layout, &operands[0].shape, self.plane)))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -119,14 +119,13 @@ impl Op for AvgPool2dAdjoint {
     }
 
     fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        vec![self.layout.permute([AxisRead::Same, AxisRead::Same, AxisRead::All, AxisRead::All]).into()]
+        vec![plane_read(self.layout, [AxisRead::All; 2])]
     }
 }
 
-/// The kernel's view of an image of shape `image` pooled to shape `pooled`.
-fn average(regions: Regions, layout: Layout, image: &Shape, pooled: &Shape) -> Average {
-    let [plane, output] = [image, pooled].map(|shape| layout.plane().map(|axis| shape[axis]));
-    Average { plane, output, regions }
+/// The kernel's view of images of shape `images` pooled to shape `pooled`.
+fn average(regions: Regions, layout: Layout, images: &Shape, pooled: &Shape) -> Average {
+    Average { plane: plane(layout, images), output: plane(layout, pooled), regions }
 }
 
 fn attributes(regions: Regions) -> Attributes {

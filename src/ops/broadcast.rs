@@ -5,11 +5,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::example::{Example, normal, positive};
+use super::operands::all_real;
 use super::rules;
 use crate::error::Problem;
 use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
-use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
@@ -28,10 +29,8 @@ impl Op for Broadcast {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        all_real(operands)?;
         let x = operands[0];
-        if x.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
         if x.shape.broadcast(&self.shape).as_ref() != Some(&self.shape) {
             return Err(Problem::new(format!("{} does not broadcast to {}", x.shape, self.shape))
                 .hint("axes are aligned at the last one; only axes of size 1 are repeated"));
@@ -97,10 +96,8 @@ impl Op for Sum {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        all_real(operands)?;
         let x = operands[0];
-        if x.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
         let kept = (0..x.shape.len()).filter(|axis| !self.axes.contains(axis));
         Ok(TensorType::real(kept.map(|axis| x.shape[axis]).collect::<Shape>()))
     }
@@ -183,9 +180,16 @@ impl<'g> Var<'g> {
     /// Sums over `axes`, which stay with size 1.
     #[track_caller]
     pub fn sum_keep(self, axes: &[isize]) -> Var<'g> {
-        let sum = self.sum(axes);
-        let kept = self.shape().axes(axes).map(|axes| keep(&self.shape(), &axes));
-        if let Ok(kept) = kept { sum.reshape(kept) } else { sum }
+        self.sum(axes).kept(self, axes)
+    }
+
+    /// This, of as many elements as `x` has without `axes`, with these at size 1.
+    #[track_caller]
+    pub(super) fn kept(self, x: Var<'g>, axes: &[isize]) -> Var<'g> {
+        match x.shape().keeping(axes) {
+            Some(kept) if kept.count() == self.shape().count() => self.reshape(kept),
+            _ => self,
+        }
     }
 
     /// The sum of all elements, a single number.

@@ -3,10 +3,9 @@
 use smallvec::SmallVec;
 
 use super::example::{Example, normal};
+use super::operands::all_real;
 use crate::error::Problem;
-use crate::graph::{
-    Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs,
-};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Graph, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::lattice;
 use dagrad_kernels::real::Real;
@@ -26,9 +25,7 @@ impl Op for Concat {
         let Some((first, rest)) = operands.split_first() else {
             return Err(Problem::new("there is nothing to join").hint("give at least one array"));
         };
-        if operands.iter().any(|operand| operand.dtype == Dtype::Index) {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
+        all_real(operands)?;
         let mut sizes: SmallVec<[usize; 6]> = SmallVec::from_slice(&first.shape);
         for other in rest {
             let agrees = |axis: usize| axis == self.axis || other.shape[axis] == first.shape[axis];

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::example::{Example, normal};
+use super::operands::no_image;
 use crate::error::Problem;
 use crate::graph::NodeRef;
 use crate::graph::kernel::Definition;
@@ -82,8 +83,7 @@ impl<'g> Var<'g> {
     pub fn dropout2d(self, drop: f64) -> Var<'g> {
         let shape = self.shape();
         let &[batch, channels, _, _] = &shape[..] else {
-            let problem = Problem::new(format!("image {shape} is not [batch, channels, height, width]"))
-                .hint("`dropout` takes any shape");
+            let problem = no_image(shape).hint("`dropout` takes any shape");
             return self.graph().refuse("dropout2d", &["image"], &[self], problem);
         };
         self.drop_parts("dropout2d", [batch, channels, 1, 1].into(), drop)

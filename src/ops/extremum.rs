@@ -2,8 +2,9 @@
 //! follows the same choice.
 
 use super::example::{Example, distinct};
+use super::operands::{all_real, no_image};
 use crate::error::Problem;
-use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::gather;
 use dagrad_kernels::real::Real;
@@ -20,10 +21,8 @@ impl Op for ArgmaxAlong {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        all_real(operands)?;
         let x = operands[0];
-        if x.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
         let size = x.shape[self.axis];
         if size == 0 || size > u32::MAX as usize {
             return Err(Problem::new(format!(
@@ -118,11 +117,7 @@ impl<'g> Var<'g> {
     /// As [`max`](Self::max).
     #[track_caller]
     pub fn max_keep(self, axes: &[isize]) -> Var<'g> {
-        let found = self.max(axes);
-        match self.shape().keeping(axes) {
-            Some(kept) if kept.count() == found.shape().count() => found.reshape(kept),
-            _ => found,
-        }
+        self.max(axes).kept(self, axes)
     }
 
     /// The smallest number over `axes`, which disappear; ties and NaN as in [`max`](Self::max).
@@ -169,9 +164,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn global_max_pool2d(self) -> Var<'g> {
         if self.shape().len() != 4 {
-            let problem =
-                Problem::new(format!("image {} is not [batch, channels, height, width]", self.shape()));
-            return self.graph().refuse("global_max_pool2d", &["image"], &[self], problem);
+            return self.graph().refuse("global_max_pool2d", &["image"], &[self], no_image(self.shape()));
         }
         self.max_keep(&[2, 3])
     }

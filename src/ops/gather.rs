@@ -1,6 +1,7 @@
 //! Reading along an axis at given indices, and adding back there: each is the other's adjoint.
 
 use super::example::{Example, labels, normal};
+use super::operands::all_real;
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
@@ -38,9 +39,7 @@ impl Indices {
             return Err(Problem::new("the indices are real numbers")
                 .hint("indices are whole numbers: record them with `graph.labels` or `graph.indices`"));
         }
-        if x.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
+        all_real(&[x])?;
         match (self, &indices.shape[..]) {
             (Self::Slices, &[count]) => Ok(x
                 .shape

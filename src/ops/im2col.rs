@@ -7,8 +7,9 @@ use ndarray::{Array2, Array4, ArrayView2, ArrayView4};
 
 use super::attributes::Pool2dOptions;
 use super::example::{Example, normal};
+use super::operands::{all_real, no_image};
 use crate::error::{Error, Problem, Result};
-use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Shape, Window};
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::real::Real;
@@ -33,9 +34,7 @@ impl Op for Im2col {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        if operands[0].dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
+        all_real(operands)?;
         Ok(TensorType::real(matrix(&patches(&operands[0].shape, self.window)?)))
     }
 
@@ -96,7 +95,7 @@ impl Op for Col2im {
 /// The patches of an image as a convolution sees them.
 fn patches(image: &Shape, window: Window) -> Result<Convolution, Problem> {
     let &[batch, channels, height, width] = &image[..] else {
-        return Err(Problem::new(format!("image {image} is not [batch, channels, height, width]")));
+        return Err(no_image(image));
     };
     let image = [height, width];
     let output = window.output_size(image)?;

@@ -5,8 +5,9 @@ use std::ops::{Bound, RangeBounds};
 use smallvec::SmallVec;
 
 use super::example::{Example, normal};
+use super::operands::all_real;
 use crate::error::Problem;
-use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::lattice::{Lattice, Points};
@@ -32,9 +33,7 @@ impl Op for Slice {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        if operands[0].dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
+        all_real(operands)?;
         Ok(TensorType::real(part(&self.points)))
     }
 

@@ -1,6 +1,7 @@
 //! Variance, norms, lengths and products over axes, and what is made of them: arrays of mean 0 and variance 1.
 
 use super::example::{Example, away_from_zero, normal};
+use super::operands::no_image;
 use crate::error::Problem;
 use crate::graph::{Attributes, Var};
 use crate::shape::Shape;
@@ -206,8 +207,7 @@ impl<'g> Var<'g> {
     pub fn local_response_norm(self, channels: usize, alpha: f64, beta: f64, k: f64) -> Var<'g> {
         let shape = self.shape();
         let &[_, depth, _, _] = &shape[..] else {
-            let problem = Problem::new(format!("image {shape} is not [batch, channels, height, width]"));
-            return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
+            return self.graph().refuse("local_response_norm", &["image"], &[self], no_image(shape));
         };
         if channels == 0 || channels > depth.saturating_mul(2) {
             let problem =
@@ -223,15 +223,6 @@ impl<'g> Var<'g> {
         let neighbour = |first: usize| squares.slice(1, first as isize..(first + depth) as isize);
         let sum = (1..channels).fold(neighbour(0), |sum, first| sum + neighbour(first));
         self / (sum * (alpha / channels as f64) + k).pow(beta)
-    }
-
-    /// This, of as many elements as `x` has without `axes`, with these at size 1.
-    #[track_caller]
-    fn kept(self, x: Var<'g>, axes: &[isize]) -> Var<'g> {
-        match x.shape().keeping(axes) {
-            Some(kept) if kept.count() == self.shape().count() => self.reshape(kept),
-            _ => self,
-        }
     }
 }
 

@@ -3,8 +3,9 @@
 use smallvec::SmallVec;
 
 use super::example::{Example, normal};
+use super::operands::all_real;
 use crate::error::Problem;
-use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
@@ -22,10 +23,8 @@ impl Op for Permute {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        all_real(operands)?;
         let x = operands[0];
-        if x.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
         if self.axes.len() != x.shape.len() {
             let (given, rank) = (self.axes.len(), x.shape.len());
             return Err(Problem::new(format!("{given} axes are named, but the array has {rank}"))

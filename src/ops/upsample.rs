@@ -3,6 +3,7 @@
 //! Which pixels those are, and how much of each, follows from the sizes alone; reading them is `index_select`.
 
 use super::example::{Example, normal};
+use super::operands::image_sizes;
 use crate::error::Problem;
 use crate::graph::{Attributes, Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
 use crate::shape::Pair;
@@ -188,9 +189,7 @@ fn positions(graph: &Graph, from: usize, to: usize, rule: Rule) -> Var<'_> {
 
 /// Height and width of an image that can become one of `size`.
 fn image_size(image: Var<'_>, size: [usize; 2]) -> Result<[usize; 2], Problem> {
-    let (&[_, _, height, width], Dtype::Real) = (&image.shape()[..], image.ty().dtype) else {
-        return Err(Problem::new(format!("image {} is not [batch, channels, height, width]", image.ty())));
-    };
+    let [_, _, height, width] = image_sizes(&image.ty())?;
     if height.min(width).min(size[0]).min(size[1]) == 0 {
         let text = format!("{height}×{width} pixels cannot become {}×{}", size[0], size[1]);
         return Err(Problem::new(text).hint("there is at least one pixel before, and one after"));
