@@ -4,9 +4,10 @@ use smallvec::SmallVec;
 
 use super::example::{Example, normal};
 use super::operands::all_real;
+use super::reshape::unsqueezed;
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Graph, Op, TensorType, Var, VjpInputs};
-use crate::shape::{Layout, Shape};
+use crate::shape::Layout;
 use dagrad_kernels::lattice;
 use dagrad_kernels::real::Real;
 
@@ -99,9 +100,8 @@ impl Graph {
     #[track_caller]
     pub fn stack<'g>(&'g self, arrays: &[Var<'g>], axis: isize) -> Var<'g> {
         let shape = arrays.first().map(|first| first.shape()).unwrap_or_default();
-        let longer: Shape = shape.iter().copied().chain([1]).collect();
-        let axis = match longer.axes(&[axis]) {
-            Ok(axes) => axes[0],
+        let row = match unsqueezed(&shape, axis) {
+            Ok(row) => row,
             Err(problem) => return self.refuse("stack", &[], arrays, problem),
         };
         if let Some(other) = arrays.iter().find(|array| array.shape() != shape) {
@@ -109,13 +109,11 @@ impl Graph {
                 .hint("all arrays that are stacked have one shape");
             return self.refuse("stack", &[], arrays, problem);
         }
-        let mut sizes = shape.to_vec();
-        sizes.insert(axis, 1);
         let mut rows = Vec::with_capacity(arrays.len());
         for array in arrays {
-            rows.push(array.reshape(&sizes[..]));
+            rows.push(array.reshape(&row));
         }
-        self.concat(&rows, axis as isize)
+        self.concat(&rows, axis)
     }
 }
 

@@ -108,123 +108,84 @@ impl<'g> Neg for Var<'g> {
     }
 }
 
-impl<'g> Var<'g> {
+/// A method for each function; all of them record [`Unary`].
+macro_rules! methods {
+    ($($(#[$doc:meta])* $visible:vis fn $name:ident($($parameter:ident: $of:ty)?) => $function:expr;)*) => {
+        impl<'g> Var<'g> {
+            $(
+                $(#[$doc])*
+                #[track_caller]
+                $visible fn $name(self $(, $parameter: $of)?) -> Var<'g> {
+                    self.graph().record(Unary($function), &[self])
+                }
+            )*
+        }
+    };
+}
+
+methods! {
     /// The rectifier max(x, 0) of each element.
     ///
     /// The derivative at 0 is 0, as in PyTorch and JAX; NaN stays NaN, so a diverging network shows.
-    #[track_caller]
-    pub fn relu(self) -> Var<'g> {
-        self.graph().record(Unary(Relu), &[self])
-    }
+    pub fn relu() => Relu;
 
     /// eˣ for each element.
-    #[track_caller]
-    pub fn exp(self) -> Var<'g> {
-        self.graph().record(Unary(Exp), &[self])
-    }
+    pub fn exp() => Exp;
 
     /// The natural logarithm of each element: NaN below 0, −∞ at 0.
-    #[track_caller]
-    pub fn ln(self) -> Var<'g> {
-        self.graph().record(Unary(Ln), &[self])
-    }
+    pub fn ln() => Ln;
 
     /// The square root of each element: NaN below 0; the derivative at 0 is infinite.
-    #[track_caller]
-    pub fn sqrt(self) -> Var<'g> {
-        self.graph().record(Unary(Sqrt), &[self])
-    }
+    pub fn sqrt() => Sqrt;
 
     /// Each element to a whole power, which may be negative; x⁰ is 1 everywhere.
-    #[track_caller]
-    pub fn powi(self, power: i32) -> Var<'g> {
-        self.graph().record(Unary(Power(power)), &[self])
-    }
+    pub fn powi(power: i32) => Power(power);
 
     /// The logistic function 1 / (1 + e⁻ˣ) of each element.
-    #[track_caller]
-    pub fn sigmoid(self) -> Var<'g> {
-        self.graph().record(Unary(Sigmoid), &[self])
-    }
+    pub fn sigmoid() => Sigmoid;
 
     /// The hyperbolic tangent of each element.
-    #[track_caller]
-    pub fn tanh(self) -> Var<'g> {
-        self.graph().record(Unary(Tanh), &[self])
-    }
+    pub fn tanh() => Tanh;
 
     /// The absolute value of each element; the derivative at 0 is 0.
-    #[track_caller]
-    pub fn abs(self) -> Var<'g> {
-        self.graph().record(Unary(Abs), &[self])
-    }
+    pub fn abs() => Abs;
 
     /// −1, 0 or 1 by the sign of each element; NaN stays NaN. The derivative is 0.
-    #[track_caller]
-    pub fn sign(self) -> Var<'g> {
-        self.graph().record(Unary(Sign), &[self])
-    }
+    pub fn sign() => Sign;
 
     /// ln(1 + x) for each element, with all digits near 0: NaN below −1, −∞ at −1.
-    #[track_caller]
-    pub fn ln_1p(self) -> Var<'g> {
-        self.graph().record(Unary(Ln1p), &[self])
-    }
+    pub fn ln_1p() => Ln1p;
 
     /// eˣ − 1 for each element, with all digits near 0.
-    #[track_caller]
-    pub fn exp_m1(self) -> Var<'g> {
-        self.graph().record(Unary(ExpM1), &[self])
-    }
+    pub fn exp_m1() => ExpM1;
 
     /// The sine of each element, in radians.
-    #[track_caller]
-    pub fn sin(self) -> Var<'g> {
-        self.graph().record(Unary(Sin), &[self])
-    }
+    pub fn sin() => Sin;
 
     /// The cosine of each element, in radians.
-    #[track_caller]
-    pub fn cos(self) -> Var<'g> {
-        self.graph().record(Unary(Cos), &[self])
-    }
+    pub fn cos() => Cos;
 
     /// The error function 2/√π ∫₀ˣ e^(−t²) dt of each element.
-    #[track_caller]
-    pub fn erf(self) -> Var<'g> {
-        self.graph().record(Unary(Erf), &[self])
-    }
+    pub fn erf() => Erf;
 
     /// ln(1 + eˣ) for each element, a smooth [`relu`](Self::relu); nothing overflows.
-    #[track_caller]
-    pub fn softplus(self) -> Var<'g> {
-        self.graph().record(Unary(Softplus), &[self])
-    }
+    pub fn softplus() => Softplus;
 
     /// The larger of each element and `bound`; NaN stays NaN. The derivative at the bound is 0, as in PyTorch.
     ///
     /// # Errors
     /// Recorded on the graph: a bound of NaN.
-    #[track_caller]
-    pub fn at_least(self, bound: f64) -> Var<'g> {
-        self.graph().record(Unary(AtLeast(bound)), &[self])
-    }
+    pub fn at_least(bound: f64) => AtLeast(bound);
 
     /// The smaller of each element and `bound`; NaN stays NaN. The derivative at the bound is 0, as in PyTorch.
     ///
     /// # Errors
     /// Recorded on the graph: a bound of NaN.
-    #[track_caller]
-    pub fn at_most(self, bound: f64) -> Var<'g> {
-        self.graph().record(Unary(AtMost(bound)), &[self])
-    }
+    pub fn at_most(bound: f64) => AtMost(bound);
 
     /// The smaller of each element and 0; NaN stays NaN. Unlike that of `at_most(0.0)`, the derivative at 0 is 1, so that
     /// with [`relu`](Self::relu) it adds up to x and to its gradient.
-    #[track_caller]
-    pub(super) fn min_zero(self) -> Var<'g> {
-        self.graph().record(Unary(MinZero), &[self])
-    }
+    pub(super) fn min_zero() => MinZero;
 }
 
 /// What the family's checks are made from.

@@ -99,10 +99,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: several sizes left open, other negative sizes, a size that does not follow.
     #[track_caller]
     pub fn reshape_inferred(self, sizes: &[isize]) -> Var<'g> {
-        match inferred(sizes, self.shape().count()) {
-            Ok(shape) => self.reshape(shape),
-            Err(problem) => self.graph().refuse("reshape_inferred", &["x"], &[self], problem),
-        }
+        self.reshape_if("reshape_inferred", inferred(sizes, self.shape().count()))
     }
 
     /// Joins all axes but the first: a batch of images `[N, C, H, W]` becomes rows `[N, C·H·W]`.
@@ -121,21 +118,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist, or in the other order.
     #[track_caller]
     pub fn flatten_axes(self, first: isize, last: isize) -> Var<'g> {
-        let shape = self.shape();
-        let found = shape.axes(&[first]).and_then(|first| Ok((first[0], shape.axes(&[last])?[0])));
-        match found {
-            Ok((first, last)) if first <= last => {
-                let joined = shape[first..=last].iter().product();
-                let sizes =
-                    shape[..first].iter().copied().chain([joined]).chain(shape[last + 1..].iter().copied());
-                self.reshape(sizes.collect::<Shape>())
-            }
-            Ok(_) => {
-                let problem = Problem::new(format!("axis {last} does not come after axis {first}"));
-                self.graph().refuse("flatten_axes", &["x"], &[self], problem)
-            }
-            Err(problem) => self.graph().refuse("flatten_axes", &["x"], &[self], problem),
-        }
+        self.reshape_if("flatten_axes", joined(&self.shape(), first, last))
     }
 
     /// Takes away axes of size 1.
@@ -144,18 +127,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist, or of another size.
     #[track_caller]
     pub fn squeeze(self, axes: &[isize]) -> Var<'g> {
-        let shape = self.shape();
-        let found = match shape.axes(axes) {
-            Ok(found) => found,
-            Err(problem) => return self.graph().refuse("squeeze", &["x"], &[self], problem),
-        };
-        if let Some(&axis) = found.iter().find(|&&axis| shape[axis] != 1) {
-            let problem = Problem::new(format!("axis {axis} of {shape} has size {}, not 1", shape[axis]))
-                .hint("only axes of size 1 can go without their elements");
-            return self.graph().refuse("squeeze", &["x"], &[self], problem);
-        }
-        let kept = shape.iter().enumerate().filter(|(axis, _)| !found.contains(axis)).map(|(_, &size)| size);
-        self.reshape(kept.collect::<Shape>())
+        self.reshape_if("squeeze", squeezed(&self.shape(), axes))
     }
 
     /// Adds an axis of size 1, which becomes axis `axis` of the result.
@@ -164,16 +136,15 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: an axis that the result does not have.
     #[track_caller]
     pub fn unsqueeze(self, axis: isize) -> Var<'g> {
-        let shape = self.shape();
-        let longer: Shape = shape.iter().copied().chain([1]).collect();
-        match longer.axes(&[axis]) {
-            Ok(axes) => {
-                let (before, after) = shape.split_at(axes[0]);
-                self.reshape(
-                    before.iter().copied().chain([1]).chain(after.iter().copied()).collect::<Shape>(),
-                )
-            }
-            Err(problem) => self.graph().refuse("unsqueeze", &["x"], &[self], problem),
+        self.reshape_if("unsqueeze", unsqueezed(&self.shape(), axis))
+    }
+
+    /// [`reshape`](Self::reshape) to a shape, or the refusal by the method `name`.
+    #[track_caller]
+    fn reshape_if(self, name: &str, shape: Result<Shape, Problem>) -> Var<'g> {
+        match shape {
+            Ok(shape) => self.reshape(shape),
+            Err(problem) => self.graph().refuse(name, &["x"], &[self], problem),
         }
     }
 }
@@ -200,6 +171,34 @@ fn inferred(sizes: &[isize], count: usize) -> Result<Shape, Problem> {
         None => Err(Problem::new(format!("{count} elements do not make whole {known}"))
             .hint("the other sizes multiply to a divisor of the number of elements")),
     }
+}
+
+/// A shape with its axes from `first` to `last` as one.
+fn joined(shape: &Shape, first: isize, last: isize) -> Result<Shape, Problem> {
+    let [start, end] = [shape.axes(&[first])?[0], shape.axes(&[last])?[0]];
+    if start > end {
+        return Err(Problem::new(format!("axis {last} does not come after axis {first}")));
+    }
+    let size = shape[start..=end].iter().product();
+    Ok([&shape[..start], &[size], &shape[end + 1..]].concat().into())
+}
+
+/// A shape without some of its axes, which have size 1.
+fn squeezed(shape: &Shape, axes: &[isize]) -> Result<Shape, Problem> {
+    let gone = shape.axes(axes)?;
+    if let Some(&axis) = gone.iter().find(|&&axis| shape[axis] != 1) {
+        return Err(Problem::new(format!("axis {axis} of {shape} has size {}, not 1", shape[axis]))
+            .hint("only axes of size 1 can go without their elements"));
+    }
+    Ok((0..shape.len()).filter(|axis| !gone.contains(axis)).map(|axis| shape[axis]).collect())
+}
+
+/// A shape with one more axis, of size 1.
+pub(super) fn unsqueezed(shape: &Shape, axis: isize) -> Result<Shape, Problem> {
+    let longer: Shape = shape.iter().copied().chain([1]).collect();
+    let mut sizes = shape.to_vec();
+    sizes.insert(longer.axes(&[axis])?[0], 1);
+    Ok(sizes.into())
 }
 
 /// What the family's checks are made from.
