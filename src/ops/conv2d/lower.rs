@@ -139,8 +139,10 @@ impl Kernel for ConvKernel {
         let filters = groups * self.sizes.filters;
         let batch = |position: usize| operands[position].shape[0];
         let output = match self.part {
-            Part::Weights => TensorType::real([self.prepared(false)]),
-            Part::InputGradWeights => TensorType::real([self.prepared(true)]),
+            Part::Weights => TensorType::real([either!(&self.method, by => by.prepared())]),
+            Part::InputGradWeights => {
+                TensorType::real([either!(&self.method, by => by.prepared_input_grad())])
+            }
             Part::Output if self.pool => {
                 let maxima = [batch(0), output[0] / 2, output[1] / 2, filters];
                 return vec![TensorType::real(maxima), TensorType::index(maxima)];
@@ -250,13 +252,6 @@ impl Kernel for ConvKernel {
             _ => return None,
         };
         Some(Arc::new(kernel))
-    }
-}
-
-impl ConvKernel {
-    /// How many numbers the prepared weights have.
-    fn prepared(&self, adjoint: bool) -> usize {
-        either!(&self.method, by => if adjoint { by.prepared_input_grad() } else { by.prepared() })
     }
 }
 
