@@ -1,7 +1,7 @@
 //! The mean value under a sliding window, or in equal parts of an image.
 
 use super::attributes::Pool2dOptions;
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal};
 use super::max_pool2d::{plane, plane_read, pooled_size, with_plane};
 use super::operands::image_sizes;
 use crate::error::Problem;
@@ -181,10 +181,10 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     let pool = |name: &str, image: [usize; 4], options: Pool2dOptions| {
-        Example::new(name, [normal(image)], move |v| v[0].avg_pool2d(options)).linear()
+        linear(name, [normal(image)], move |v| v[0].avg_pool2d(options))
     };
     let adaptive = |name: &str, image: [usize; 4], output: [usize; 2]| {
-        Example::new(name, [normal(image)], move |v| v[0].adaptive_avg_pool2d(output)).linear()
+        linear(name, [normal(image)], move |v| v[0].adaptive_avg_pool2d(output))
     };
     let padded = Pool2dOptions::new([3, 2]).stride([2, 1]).padding([1, 1]);
     vec![
@@ -211,6 +211,6 @@ pub fn examples() -> Vec<Example> {
         adaptive("equal parts", [2, 3, 4, 6], [2, 3]),
         adaptive("parts that share pixels", [1, 2, 5, 7], [3, 4]),
         adaptive("more parts than pixels", [1, 1, 2, 3], [3, 5]),
-        Example::new("global", [normal([2, 3, 3, 4])], |v| v[0].global_avg_pool2d()).linear(),
+        linear("global", [normal([2, 3, 3, 4])], |v| v[0].global_avg_pool2d()),
     ]
 }

@@ -1,6 +1,6 @@
 //! Matrix products by the rules of NumPy: of vectors, and of batches of matrices.
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use super::matmul::product;
 use crate::error::Problem;
 use crate::graph::Var;
@@ -80,9 +80,8 @@ fn parts(shape: &Shape) -> (&[usize], [usize; 2]) {
 
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
-    let pair = |name: &str, a: &[usize], b: &[usize]| {
-        Example::new(name, [normal(a), normal(b)], |v| v[0].matmul(v[1])).linear()
-    };
+    let pair =
+        |name: &str, a: &[usize], b: &[usize]| linear(name, [normal(a), normal(b)], |v| v[0].matmul(v[1]));
     vec![
         pair("a batch each", &[2, 3, 4], &[2, 4, 5]),
         pair("two axes of batches, broadcast both ways", &[2, 1, 3, 4], &[3, 4, 2]),
@@ -97,7 +96,7 @@ pub fn examples() -> Vec<Example> {
         pair("no inner axis", &[2, 3, 0], &[2, 0, 4]),
         pair("many small ones", &[33, 2, 3], &[33, 3, 1]),
         pair("long rows", &[2, 1, 520], &[2, 520, 1]),
-        Example::new("by itself", [normal([2, 3, 3])], |v| v[0].matmul(v[0])).smooth(),
-        Example::new("by its transpose", [normal([2, 3, 2])], |v| v[0].matmul(v[0].transpose())).smooth(),
+        smooth("by itself", [normal([2, 3, 3])], |v| v[0].matmul(v[0])),
+        smooth("by its transpose", [normal([2, 3, 2])], |v| v[0].matmul(v[0].transpose())),
     ]
 }

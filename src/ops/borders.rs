@@ -1,6 +1,6 @@
 //! Arrays continued beyond their borders, by their own mirror image or by their last elements.
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use crate::error::Problem;
 use crate::graph::Var;
 
@@ -99,18 +99,12 @@ impl Border {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("reflected", [normal([2, 3, 4])], |v| v[0].pad_reflect(&[[0, 1], [2, 0], [3, 2]]))
-            .linear(),
-        Example::new("reflected images", [normal([1, 2, 3, 2])], |v| {
+        linear("reflected", [normal([2, 3, 4])], |v| v[0].pad_reflect(&[[0, 1], [2, 0], [3, 2]])),
+        linear("reflected images", [normal([1, 2, 3, 2])], |v| {
             v[0].pad_reflect(&[[0, 0], [0, 0], [2, 1], [1, 1]])
-        })
-        .linear(),
-        Example::new("replicated", [normal([1, 3, 2])], |v| v[0].pad_replicate(&[[2, 1], [0, 3], [1, 0]]))
-            .linear(),
-        Example::new("replicated squares", [normal([2, 3])], |v| {
-            (v[0] * v[0]).pad_replicate(&[[1, 0], [1, 2]])
-        })
-        .smooth(),
-        Example::new("not at all", [normal([0, 2])], |v| v[0].pad_reflect(&[[0, 0], [1, 1]])).linear(),
+        }),
+        linear("replicated", [normal([1, 3, 2])], |v| v[0].pad_replicate(&[[2, 1], [0, 3], [1, 0]])),
+        smooth("replicated squares", [normal([2, 3])], |v| (v[0] * v[0]).pad_replicate(&[[1, 0], [1, 2]])),
+        linear("not at all", [normal([0, 2])], |v| v[0].pad_reflect(&[[0, 0], [1, 1]])),
     ]
 }

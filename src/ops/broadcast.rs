@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::example::{Example, normal, positive};
+use super::example::{Example, linear, normal, positive, smooth};
 use super::operands::all_real;
 use super::rules;
 use crate::error::Problem;
@@ -223,17 +223,17 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("bias over images", [normal([3, 1, 1])], |v| v[0].broadcast_to([2, 3, 4, 5])).linear(),
-        Example::new("one number", [normal([])], |v| v[0].broadcast_to([2, 3])).linear(),
-        Example::new("a size of 1 that stays", [normal([1, 3])], |v| v[0].broadcast_to([2, 1, 3])).linear(),
-        Example::new("sum over the middle", [normal([2, 3, 4])], |v| v[0].sum(&[1])).linear(),
-        Example::new("sum over the ends", [normal([2, 3, 4])], |v| v[0].sum(&[0, -1])).linear(),
-        Example::new("sum that keeps its axes", [normal([2, 3, 4])], |v| v[0].sum_keep(&[-2])).linear(),
-        Example::new("sum of everything", [normal([2, 3])], |v| v[0].sum_all()).linear(),
-        Example::new("sum over no axes", [normal([2, 3])], |v| v[0].sum(&[])).linear(),
-        Example::new("sum of no elements", [normal([0, 3])], |v| v[0].sum(&[0])).linear(),
-        Example::new("mean over channels", [normal([2, 3, 2, 2])], |v| v[0].mean(&[1])).linear(),
-        Example::new("normalised rows", [positive([3, 4])], |v| v[0] / v[0].sum_keep(&[1])).smooth(),
-        Example::new("variance", [normal([6])], |v| (v[0] - v[0].mean_all()).powi(2).mean_all()).smooth(),
+        linear("bias over images", [normal([3, 1, 1])], |v| v[0].broadcast_to([2, 3, 4, 5])),
+        linear("one number", [normal([])], |v| v[0].broadcast_to([2, 3])),
+        linear("a size of 1 that stays", [normal([1, 3])], |v| v[0].broadcast_to([2, 1, 3])),
+        linear("sum over the middle", [normal([2, 3, 4])], |v| v[0].sum(&[1])),
+        linear("sum over the ends", [normal([2, 3, 4])], |v| v[0].sum(&[0, -1])),
+        linear("sum that keeps its axes", [normal([2, 3, 4])], |v| v[0].sum_keep(&[-2])),
+        linear("sum of everything", [normal([2, 3])], |v| v[0].sum_all()),
+        linear("sum over no axes", [normal([2, 3])], |v| v[0].sum(&[])),
+        linear("sum of no elements", [normal([0, 3])], |v| v[0].sum(&[0])),
+        linear("mean over channels", [normal([2, 3, 2, 2])], |v| v[0].mean(&[1])),
+        smooth("normalised rows", [positive([3, 4])], |v| v[0] / v[0].sum_keep(&[1])),
+        smooth("variance", [normal([6])], |v| (v[0] - v[0].mean_all()).powi(2).mean_all()),
     ]
 }

@@ -1,6 +1,6 @@
 //! Losses of class labels with everything that people ask of them: smoothing, weights, ignored labels, any rank.
 
-use super::example::{Example, distinct, labels, normal, positive};
+use super::example::{Example, distinct, labels, linear, normal, positive, smooth};
 use super::losses::Reduction;
 use crate::error::Problem;
 use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
@@ -245,14 +245,12 @@ fn fit(logits: Var<'_>, labels: Var<'_>, options: &CrossEntropy<'_>) -> Result<(
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("smoothed", [normal([3, 4]), labels([3], 4)], |v| {
+        smooth("smoothed", [normal([3, 4]), labels([3], 4)], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().label_smoothing(0.3))
-        })
-        .smooth(),
-        Example::new("weighted and smoothed", [normal([3, 4]), labels([3], 4), positive([4])], |v| {
+        }),
+        smooth("weighted and smoothed", [normal([3, 4]), labels([3], 4), positive([4])], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).label_smoothing(0.2))
-        })
-        .smooth(),
+        }),
         Example::new(
             "of images, one label ignored",
             [normal([2, 3, 2, 4]), labels([2, 2, 4], 3), positive([3])],
@@ -261,14 +259,12 @@ pub fn examples() -> Vec<Example> {
         Example::new("one for each label", [normal([4, 3]), labels([4], 3)], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().ignore(0).reduction(Reduction::None))
         }),
-        Example::new("of probabilities", [normal([2, 3, 4]), positive([2, 3, 4]), positive([3])], |v| {
+        smooth("of probabilities", [normal([2, 3, 4]), positive([2, 3, 4]), positive([3])], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).label_smoothing(0.2))
-        })
-        .smooth(),
-        Example::new("sum of logarithms", [normal([4, 3]), labels([4], 3)], |v| {
+        }),
+        linear("sum of logarithms", [normal([4, 3]), labels([4], 3)], |v| {
             v[0].nll_loss(v[1], CrossEntropy::new().reduction(Reduction::Sum))
-        })
-        .linear(),
+        }),
         Example::new("margin", [distinct([4, 3]), labels([4], 3)], |v| {
             v[0].multi_margin_loss(v[1], 0.95, Reduction::Mean)
         }),

@@ -8,7 +8,7 @@
 //! transposed convolution is the input gradient under the name that its users know.
 
 use super::attributes::{Conv2dOptions, Padding};
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal};
 use crate::error::Problem;
 use crate::graph::NodeRef;
 use crate::graph::lowering::{Lowered, Target};
@@ -217,7 +217,7 @@ fn plane(images: Var<'_>) -> [usize; 2] {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     let conv = |name: &str, image: [usize; 4], weight: [usize; 4], options: Conv2dOptions| {
-        Example::new(name, [normal(image), normal(weight)], move |v| v[0].conv2d(v[1], options)).linear()
+        linear(name, [normal(image), normal(weight)], move |v| v[0].conv2d(v[1], options))
     };
     let options = Conv2dOptions::new();
     let mut examples = vec![

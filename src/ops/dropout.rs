@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use super::operands::no_image;
 use crate::error::Problem;
 use crate::graph::NodeRef;
@@ -110,10 +110,10 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("half", [normal([3, 4])], |v| v[0].dropout(0.5)).linear(),
-        Example::new("two masks", [normal([40])], |v| v[0].dropout(0.3) * v[0].dropout(0.3)).smooth(),
-        Example::new("channels", [normal([2, 5, 3, 2])], |v| v[0].dropout2d(0.4)).linear(),
-        Example::new("everything", [normal([3])], |v| v[0].dropout(1.0)).linear(),
-        Example::new("nothing", [normal([3])], |v| v[0].dropout(0.0)).linear(),
+        linear("half", [normal([3, 4])], |v| v[0].dropout(0.5)),
+        smooth("two masks", [normal([40])], |v| v[0].dropout(0.3) * v[0].dropout(0.3)),
+        linear("channels", [normal([2, 5, 3, 2])], |v| v[0].dropout2d(0.4)),
+        linear("everything", [normal([3])], |v| v[0].dropout(1.0)),
+        linear("nothing", [normal([3])], |v| v[0].dropout(0.0)),
     ]
 }

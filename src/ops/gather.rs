@@ -1,6 +1,6 @@
 //! Reading along an axis at given indices, and adding back there: each is the other's adjoint.
 
-use super::example::{Example, labels, normal};
+use super::example::{Example, labels, linear, normal, smooth};
 use super::operands::all_real;
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
@@ -245,31 +245,19 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("along the middle", [normal([2, 3, 2]), labels([2, 4, 2], 3)], |v| v[0].gather(1, v[1]))
-            .linear(),
-        Example::new("along the first", [normal([3, 2]), labels([5, 2], 3)], |v| v[0].gather(0, v[1]))
-            .linear(),
-        Example::new("along the last", [normal([3, 4]), labels([3, 1], 4)], |v| v[0].gather(-1, v[1]))
-            .linear(),
-        Example::new("of a product", [normal([3, 4]), labels([3, 2], 4)], |v| (v[0] * v[0]).gather(1, v[1]))
-            .smooth(),
-        Example::new("rows of a table", [normal([4, 3]), labels([7], 4)], |v| v[0].index_select(0, v[1]))
-            .linear(),
-        Example::new("channels", [normal([2, 3, 2, 2]), labels([4], 3)], |v| v[0].index_select(1, v[1]))
-            .linear(),
-        Example::new("columns", [normal([2, 3]), labels([5], 3)], |v| v[0].index_select(-1, v[1])).linear(),
-        Example::new("scattered", [normal([2, 5, 3]), labels([2, 5, 3], 4)], |v| {
-            v[0].scatter_add(1, v[1], 4)
-        })
-        .linear(),
-        Example::new("scattered along the last", [normal([2, 5]), labels([2, 5], 3)], |v| {
+        linear("along the middle", [normal([2, 3, 2]), labels([2, 4, 2], 3)], |v| v[0].gather(1, v[1])),
+        linear("along the first", [normal([3, 2]), labels([5, 2], 3)], |v| v[0].gather(0, v[1])),
+        linear("along the last", [normal([3, 4]), labels([3, 1], 4)], |v| v[0].gather(-1, v[1])),
+        smooth("of a product", [normal([3, 4]), labels([3, 2], 4)], |v| (v[0] * v[0]).gather(1, v[1])),
+        linear("rows of a table", [normal([4, 3]), labels([7], 4)], |v| v[0].index_select(0, v[1])),
+        linear("channels", [normal([2, 3, 2, 2]), labels([4], 3)], |v| v[0].index_select(1, v[1])),
+        linear("columns", [normal([2, 3]), labels([5], 3)], |v| v[0].index_select(-1, v[1])),
+        linear("scattered", [normal([2, 5, 3]), labels([2, 5, 3], 4)], |v| v[0].scatter_add(1, v[1], 4)),
+        linear("scattered along the last", [normal([2, 5]), labels([2, 5], 3)], |v| {
             v[0].scatter_add(-1, v[1], 3)
-        })
-        .linear(),
-        Example::new("one-hot rows", [normal([2, 3, 4]), labels([2, 3], 4)], |v| v[0] * v[1].one_hot(4))
-            .linear(),
-        Example::new("no rows", [normal([4, 3]), labels([0], 4)], |v| v[0].index_select(0, v[1])).linear(),
-        Example::new("an empty batch", [normal([0, 3]), labels([0, 2], 3)], |v| v[0].gather(1, v[1]))
-            .linear(),
+        }),
+        linear("one-hot rows", [normal([2, 3, 4]), labels([2, 3], 4)], |v| v[0] * v[1].one_hot(4)),
+        linear("no rows", [normal([4, 3]), labels([0], 4)], |v| v[0].index_select(0, v[1])),
+        linear("an empty batch", [normal([0, 3]), labels([0, 2], 3)], |v| v[0].gather(1, v[1])),
     ]
 }

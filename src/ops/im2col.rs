@@ -6,7 +6,7 @@
 use ndarray::{Array2, Array4, ArrayView2, ArrayView4};
 
 use super::attributes::Pool2dOptions;
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal};
 use super::operands::{all_real, no_image};
 use crate::error::{Error, Problem, Result};
 use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
@@ -193,12 +193,10 @@ fn setting(name: &'static str) -> impl Fn(Problem) -> Error {
 pub fn examples() -> Vec<Example> {
     let window = Pool2dOptions::new([2, 3]);
     vec![
-        Example::new("overlapping", [normal([2, 3, 4, 5])], move |v| v[0].im2col(window.stride(1))).linear(),
-        Example::new("stride and padding", [normal([1, 2, 5, 4])], move |v| {
+        linear("overlapping", [normal([2, 3, 4, 5])], move |v| v[0].im2col(window.stride(1))),
+        linear("stride and padding", [normal([1, 2, 5, 4])], move |v| {
             v[0].im2col(window.stride([2, 1]).padding([1, 1]))
-        })
-        .linear(),
-        Example::new("back", [normal([12, 12])], move |v| v[0].col2im([1, 2, 4, 6], window.stride(1)))
-            .linear(),
+        }),
+        linear("back", [normal([12, 12])], move |v| v[0].col2im([1, 2, 4, 6], window.stride(1))),
     ]
 }

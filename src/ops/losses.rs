@@ -1,7 +1,7 @@
 //! Losses of real numbers, composed of other operations.
 
 use super::arithmetic::Other;
-use super::example::{Example, away_from_zero, distinct, normal, positive};
+use super::example::{Example, away_from_zero, distinct, normal, positive, smooth};
 use crate::error::Problem;
 use crate::graph::{Attribute, Attributes, Var};
 
@@ -253,32 +253,28 @@ pub fn examples() -> Vec<Example> {
     use Reduction::{Mean, None, Sum};
     let pair = || [normal([2, 3]), normal([2, 3])];
     vec![
-        Example::new("mse", pair(), |v| v[0].mse_loss(v[1], Mean)).smooth(),
-        Example::new("mse of each", pair(), |v| v[0].mse_loss(v[1], None)).smooth(),
+        smooth("mse", pair(), |v| v[0].mse_loss(v[1], Mean)),
+        smooth("mse of each", pair(), |v| v[0].mse_loss(v[1], None)),
         Example::new("l1", [away_from_zero([2, 3])], |v| v[0].l1_loss(v[0] * 2.0, Sum)),
         Example::new("huber", [distinct([3, 7])], |v| v[0].huber_loss(v[0] * 0.5, 0.256, Mean)),
         Example::new("smooth l1", [distinct([3, 7])], |v| v[0].smooth_l1_loss(v[0] * 0.5, 0.256, Sum)),
         Example::new("smooth l1 without a bound", [away_from_zero([5])], |v| {
             v[0].smooth_l1_loss(v[0] * 3.0, 0.0, None)
         }),
-        Example::new("binary cross entropy", pair(), |v| {
+        smooth("binary cross entropy", pair(), |v| {
             v[0].binary_cross_entropy_with_logits(v[1].sigmoid(), Mean)
-        })
-        .smooth(),
-        Example::new("weighted", [normal([2, 3]), normal([2, 3]), positive([3])], |v| {
+        }),
+        smooth("weighted", [normal([2, 3]), normal([2, 3]), positive([3])], |v| {
             v[0].weighted_binary_cross_entropy_with_logits(v[1].sigmoid(), v[2], Sum)
-        })
-        .smooth(),
-        Example::new("divergence", [normal([2, 3]), positive([2, 3])], |v| v[0].kl_divergence(v[1], Sum))
-            .smooth(),
-        Example::new("cosine", pair(), |v| v[0].cosine_similarity(v[1], 1, 1e-8)).smooth(),
+        }),
+        smooth("divergence", [normal([2, 3]), positive([2, 3])], |v| v[0].kl_divergence(v[1], Sum)),
+        smooth("cosine", pair(), |v| v[0].cosine_similarity(v[1], 1, 1e-8)),
         Example::new("cosine of itself", [normal([2, 3, 2])], |v| {
             v[0].cosine_similarity(v[0], -2, 1e-8) * v[0].sum(&[1])
         }),
-        Example::new("every cosine of two sets", [normal([2, 1, 3]), normal([4, 3])], |v| {
+        smooth("every cosine of two sets", [normal([2, 1, 3]), normal([4, 3])], |v| {
             v[0].cosine_similarity(v[1], 2, 1e-8)
-        })
-        .smooth(),
+        }),
         Example::new("cosine of one number and many", [positive([2, 1]), normal([2, 3])], |v| {
             v[0].cosine_similarity(v[1], 1, 1e-8)
         }),

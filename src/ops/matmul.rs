@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use super::operands::all_real;
 use super::rules;
 use crate::error::Problem;
@@ -201,17 +201,15 @@ pub(super) fn product<'g>(a: Var<'g>, transpose_a: bool, b: Var<'g>, transpose_b
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("A · B", [normal([2, 3]), normal([3, 4])], |v| v[0].matmul(v[1])).linear(),
-        Example::new("Aᵀ · B", [normal([3, 2]), normal([3, 4])], |v| v[0].transpose().matmul(v[1])).linear(),
-        Example::new("A · Bᵀ", [normal([2, 3]), normal([4, 3])], |v| v[0].matmul(v[1].transpose())).linear(),
-        Example::new("Aᵀ · Bᵀ", [normal([3, 2]), normal([4, 3])], |v| product(v[0], true, v[1], true))
-            .linear(),
-        Example::new("A · A", [normal([3, 3])], |v| v[0].matmul(v[0])).smooth(),
-        Example::new("A · Aᵀ", [normal([3, 2])], |v| v[0].matmul(v[0].transpose())).smooth(),
-        Example::new("one row", [normal([1, 5]), normal([5, 1])], |v| v[0].matmul(v[1])).linear(),
-        Example::new("no inner axis", [normal([2, 0]), normal([0, 3])], |v| v[0].matmul(v[1])).linear(),
-        Example::new("an empty batch", [normal([0, 3]), normal([3, 2])], |v| v[0].matmul(v[1])).linear(),
-        Example::new("larger than a tile", [normal([19, 7]), normal([7, 37])], |v| v[0].matmul(v[1]))
-            .linear(),
+        linear("A · B", [normal([2, 3]), normal([3, 4])], |v| v[0].matmul(v[1])),
+        linear("Aᵀ · B", [normal([3, 2]), normal([3, 4])], |v| v[0].transpose().matmul(v[1])),
+        linear("A · Bᵀ", [normal([2, 3]), normal([4, 3])], |v| v[0].matmul(v[1].transpose())),
+        linear("Aᵀ · Bᵀ", [normal([3, 2]), normal([4, 3])], |v| product(v[0], true, v[1], true)),
+        smooth("A · A", [normal([3, 3])], |v| v[0].matmul(v[0])),
+        smooth("A · Aᵀ", [normal([3, 2])], |v| v[0].matmul(v[0].transpose())),
+        linear("one row", [normal([1, 5]), normal([5, 1])], |v| v[0].matmul(v[1])),
+        linear("no inner axis", [normal([2, 0]), normal([0, 3])], |v| v[0].matmul(v[1])),
+        linear("an empty batch", [normal([0, 3]), normal([3, 2])], |v| v[0].matmul(v[1])),
+        linear("larger than a tile", [normal([19, 7]), normal([7, 37])], |v| v[0].matmul(v[1])),
     ]
 }

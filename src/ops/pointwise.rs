@@ -4,7 +4,7 @@ use std::f64::consts::FRAC_2_SQRT_PI;
 use std::ops::Neg;
 
 use super::arithmetic::same_shape;
-use super::example::{Example, away_from_zero, normal, positive};
+use super::example::{Example, away_from_zero, linear, normal, positive, smooth};
 use crate::error::Problem;
 use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
@@ -193,26 +193,26 @@ pub fn examples() -> Vec<Example> {
     vec![
         Example::new("relu", [away_from_zero([2, 3, 4])], |v| v[0].relu()),
         Example::new("relu of a product", [away_from_zero([5])], |v| (v[0] * v[0] * v[0]).relu()),
-        Example::new("exp", [normal([2, 3])], |v| v[0].exp()).smooth(),
-        Example::new("ln", [positive([2, 3])], |v| v[0].ln()).smooth(),
-        Example::new("sqrt", [positive([2, 3])], |v| v[0].sqrt()).smooth(),
-        Example::new("sigmoid", [normal([2, 3])], |v| v[0].sigmoid()).smooth(),
-        Example::new("tanh", [normal([2, 3])], |v| v[0].tanh()).smooth(),
-        Example::new("cube", [normal([7])], |v| v[0].powi(3)).smooth(),
-        Example::new("inverse square", [away_from_zero([7])], |v| (v[0] * 2.0).powi(-2)).smooth(),
-        Example::new("power 1", [normal([3])], |v| v[0].powi(1)).linear(),
-        Example::new("power 0 beside x", [normal([3])], |v| v[0].powi(0) + v[0]).linear(),
+        smooth("exp", [normal([2, 3])], |v| v[0].exp()),
+        smooth("ln", [positive([2, 3])], |v| v[0].ln()),
+        smooth("sqrt", [positive([2, 3])], |v| v[0].sqrt()),
+        smooth("sigmoid", [normal([2, 3])], |v| v[0].sigmoid()),
+        smooth("tanh", [normal([2, 3])], |v| v[0].tanh()),
+        smooth("cube", [normal([7])], |v| v[0].powi(3)),
+        smooth("inverse square", [away_from_zero([7])], |v| (v[0] * 2.0).powi(-2)),
+        linear("power 1", [normal([3])], |v| v[0].powi(1)),
+        linear("power 0 beside x", [normal([3])], |v| v[0].powi(0) + v[0]),
         Example::new("abs", [away_from_zero([2, 3])], |v| v[0].abs()),
         Example::new("sign times x", [away_from_zero([5])], |v| v[0].sign() * v[0]),
-        Example::new("ln_1p", [positive([2, 3])], |v| v[0].ln_1p()).smooth(),
-        Example::new("exp_m1", [normal([2, 3])], |v| v[0].exp_m1()).smooth(),
-        Example::new("sin", [normal([2, 3])], |v| v[0].sin()).smooth(),
-        Example::new("cos", [normal([2, 3])], |v| v[0].cos()).smooth(),
-        Example::new("erf", [normal([2, 3])], |v| v[0].erf()).smooth(),
-        Example::new("softplus", [normal([2, 3])], |v| v[0].softplus()).smooth(),
+        smooth("ln_1p", [positive([2, 3])], |v| v[0].ln_1p()),
+        smooth("exp_m1", [normal([2, 3])], |v| v[0].exp_m1()),
+        smooth("sin", [normal([2, 3])], |v| v[0].sin()),
+        smooth("cos", [normal([2, 3])], |v| v[0].cos()),
+        smooth("erf", [normal([2, 3])], |v| v[0].erf()),
+        smooth("softplus", [normal([2, 3])], |v| v[0].softplus()),
         Example::new("at_least", [away_from_zero([9])], |v| (v[0] + 0.5).at_least(0.5) * v[0]),
         Example::new("at_most", [away_from_zero([9])], |v| (v[0] - 1.0).at_most(-1.0) * v[0]),
         Example::new("min_zero", [away_from_zero([3, 2])], |v| v[0].min_zero() * v[0]),
-        Example::new("a chain", [normal([2, 2])], |v| (-v[0].tanh()).exp().sqrt().ln()).smooth(),
+        smooth("a chain", [normal([2, 2])], |v| (-v[0].tanh()).exp().sqrt().ln()),
     ]
 }

@@ -1,6 +1,6 @@
 //! The same numbers under another shape. In a plan this costs nothing: both share their memory.
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
@@ -204,15 +204,14 @@ pub(super) fn unsqueezed(shape: &Shape, axis: isize) -> Result<Shape, Problem> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("reshape", [normal([2, 3, 4])], |v| v[0].reshape([4, 6])).linear(),
-        Example::new("flatten", [normal([2, 3, 1, 2])], |v| v[0].flatten()).linear(),
-        Example::new("there and back", [normal([6])], |v| v[0].reshape([2, 3]).reshape([6])).linear(),
-        Example::new("beside itself", [normal([4])], |v| v[0].reshape([2, 2]) * v[0].reshape([2, 2]))
-            .smooth(),
-        Example::new("two axes joined", [normal([2, 3, 4])], |v| v[0].flatten_axes(-2, 2)).linear(),
-        Example::new("a size inferred", [normal([2, 3, 4])], |v| v[0].reshape_inferred(&[3, -1])).linear(),
-        Example::new("axes taken away", [normal([1, 3, 1, 2])], |v| v[0].squeeze(&[0, -2])).linear(),
-        Example::new("an axis added", [normal([2, 3])], |v| v[0].unsqueeze(1) * v[0].unsqueeze(-1)).smooth(),
-        Example::new("no elements", [normal([0, 3])], |v| v[0].reshape([3, 0])).linear(),
+        linear("reshape", [normal([2, 3, 4])], |v| v[0].reshape([4, 6])),
+        linear("flatten", [normal([2, 3, 1, 2])], |v| v[0].flatten()),
+        linear("there and back", [normal([6])], |v| v[0].reshape([2, 3]).reshape([6])),
+        smooth("beside itself", [normal([4])], |v| v[0].reshape([2, 2]) * v[0].reshape([2, 2])),
+        linear("two axes joined", [normal([2, 3, 4])], |v| v[0].flatten_axes(-2, 2)),
+        linear("a size inferred", [normal([2, 3, 4])], |v| v[0].reshape_inferred(&[3, -1])),
+        linear("axes taken away", [normal([1, 3, 1, 2])], |v| v[0].squeeze(&[0, -2])),
+        smooth("an axis added", [normal([2, 3])], |v| v[0].unsqueeze(1) * v[0].unsqueeze(-1)),
+        linear("no elements", [normal([0, 3])], |v| v[0].reshape([3, 0])),
     ]
 }

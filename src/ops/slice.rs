@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeBounds};
 
 use smallvec::SmallVec;
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use super::operands::all_real;
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
@@ -304,22 +304,20 @@ fn within(range: &impl RangeBounds<isize>, size: usize) -> (usize, usize) {
 #[allow(clippy::reversed_empty_ranges)] // `2..-1` ends before the last element
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("a middle part", [normal([2, 7, 3])], |v| v[0].slice(1, 2..-1)).linear(),
-        Example::new("every second", [normal([3, 7])], |v| v[0].slice_step(-1, 1.., 2)).linear(),
-        Example::new("backwards in steps", [normal([8, 2])], |v| v[0].slice_step(0, ..-1, -3)).linear(),
-        Example::new("of two axes", [normal([4, 5, 2])], |v| v[0].slice(0, 1..3).slice_step(1, .., 2))
-            .linear(),
-        Example::new("nothing", [normal([3, 4])], |v| v[0].slice(1, 3..1)).linear(),
-        Example::new("everything", [normal([3, 4])], |v| v[0].slice(0, ..)).linear(),
-        Example::new("flip", [normal([2, 3, 4])], |v| v[0].flip(&[0, -1])).linear(),
-        Example::new("neighbours", [normal([5])], |v| v[0].slice(0, 1..) * v[0].slice(0, ..-1)).smooth(),
-        Example::new("split", [normal([2, 5])], |v| {
+        linear("a middle part", [normal([2, 7, 3])], |v| v[0].slice(1, 2..-1)),
+        linear("every second", [normal([3, 7])], |v| v[0].slice_step(-1, 1.., 2)),
+        linear("backwards in steps", [normal([8, 2])], |v| v[0].slice_step(0, ..-1, -3)),
+        linear("of two axes", [normal([4, 5, 2])], |v| v[0].slice(0, 1..3).slice_step(1, .., 2)),
+        linear("nothing", [normal([3, 4])], |v| v[0].slice(1, 3..1)),
+        linear("everything", [normal([3, 4])], |v| v[0].slice(0, ..)),
+        linear("flip", [normal([2, 3, 4])], |v| v[0].flip(&[0, -1])),
+        smooth("neighbours", [normal([5])], |v| v[0].slice(0, 1..) * v[0].slice(0, ..-1)),
+        smooth("split", [normal([2, 5])], |v| {
             let parts = v[0].split(1, &[2, 0, 3]);
             parts[0].sum(&[1]) * parts[2].sum(&[1]) + parts[1].sum(&[1])
-        })
-        .smooth(),
-        Example::new("pad", [normal([2, 3, 2])], |v| v[0].pad(&[[1, 0], [0, 2], [3, 1]], 0.0)).linear(),
-        Example::new("pad with a number", [normal([3, 2])], |v| v[0].pad(&[[0, 1], [2, 0]], -1.5)).smooth(),
-        Example::new("pad no elements", [normal([0, 2])], |v| v[0].pad(&[[1, 1], [0, 0]], 0.0)).linear(),
+        }),
+        linear("pad", [normal([2, 3, 2])], |v| v[0].pad(&[[1, 0], [0, 2], [3, 1]], 0.0)),
+        smooth("pad with a number", [normal([3, 2])], |v| v[0].pad(&[[0, 1], [2, 0]], -1.5)),
+        linear("pad no elements", [normal([0, 2])], |v| v[0].pad(&[[1, 1], [0, 0]], 0.0)),
     ]
 }

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use super::operands::all_real;
 use crate::error::Problem;
 use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
@@ -109,12 +109,10 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("a matrix", [normal([3, 4])], |v| v[0].transpose()).linear(),
-        Example::new("a cycle of axes", [normal([2, 3, 4])], |v| v[0].permute(&[2, 0, 1])).linear(),
-        Example::new("images to channels last", [normal([2, 3, 4, 5])], |v| v[0].permute(&[0, 2, 3, 1]))
-            .linear(),
-        Example::new("twice", [normal([2, 3, 4])], |v| v[0].permute(&[1, 2, 0]).permute(&[-1, 0, 1]))
-            .linear(),
-        Example::new("x · xᵀ element by element", [normal([3, 3])], |v| v[0] * v[0].transpose()).smooth(),
+        linear("a matrix", [normal([3, 4])], |v| v[0].transpose()),
+        linear("a cycle of axes", [normal([2, 3, 4])], |v| v[0].permute(&[2, 0, 1])),
+        linear("images to channels last", [normal([2, 3, 4, 5])], |v| v[0].permute(&[0, 2, 3, 1])),
+        linear("twice", [normal([2, 3, 4])], |v| v[0].permute(&[1, 2, 0]).permute(&[-1, 0, 1])),
+        smooth("x · xᵀ element by element", [normal([3, 3])], |v| v[0] * v[0].transpose()),
     ]
 }

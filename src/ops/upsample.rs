@@ -2,7 +2,7 @@
 //!
 //! Which pixels those are, and how much of each, follows from the sizes alone; reading them is `index_select`.
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use super::operands::image_sizes;
 use crate::error::Problem;
 use crate::graph::{Attributes, Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
@@ -203,20 +203,18 @@ fn image_size(image: Var<'_>, size: [usize; 2]) -> Result<[usize; 2], Problem> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     let bilinear = |name: &str, image: [usize; 4], size: [usize; 2], align_corners: bool| {
-        Example::new(name, [normal(image)], move |v| v[0].upsample_bilinear(size, align_corners)).linear()
+        linear(name, [normal(image)], move |v| v[0].upsample_bilinear(size, align_corners))
     };
     vec![
-        Example::new("nearest", [normal([2, 3, 2, 4])], |v| v[0].upsample_nearest([3, 7])).linear(),
-        Example::new("nearest of fewer", [normal([1, 2, 5, 4])], |v| v[0].upsample_nearest([2, 3])).linear(),
-        Example::new("blocks", [normal([1, 2, 2, 3])], |v| v[0].upsample_nearest_by([3, 2])).linear(),
-        Example::new("nearest of an empty batch", [normal([0, 2, 2, 3])], |v| v[0].upsample_nearest(4))
-            .linear(),
+        linear("nearest", [normal([2, 3, 2, 4])], |v| v[0].upsample_nearest([3, 7])),
+        linear("nearest of fewer", [normal([1, 2, 5, 4])], |v| v[0].upsample_nearest([2, 3])),
+        linear("blocks", [normal([1, 2, 2, 3])], |v| v[0].upsample_nearest_by([3, 2])),
+        linear("nearest of an empty batch", [normal([0, 2, 2, 3])], |v| v[0].upsample_nearest(4)),
         bilinear("bilinear", [2, 1, 2, 3], [5, 4], false),
         bilinear("bilinear with aligned corners", [1, 2, 3, 2], [4, 5], true),
         bilinear("bilinear of fewer", [1, 2, 5, 4], [2, 3], false),
         bilinear("bilinear of one pixel", [1, 2, 1, 1], [2, 3], true),
         bilinear("bilinear to one pixel", [1, 2, 3, 4], [1, 1], true),
-        Example::new("of a square", [normal([1, 1, 2, 3])], |v| (v[0] * v[0]).upsample_bilinear(4, false))
-            .smooth(),
+        smooth("of a square", [normal([1, 1, 2, 3])], |v| (v[0] * v[0]).upsample_bilinear(4, false)),
     ]
 }

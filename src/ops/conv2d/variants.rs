@@ -5,7 +5,7 @@ use crate::error::Problem;
 use crate::graph::Op;
 use crate::graph::Var;
 use crate::ops::attributes::{Conv2dOptions, Padding};
-use crate::ops::example::{Example, normal};
+use crate::ops::example::{Example, linear, normal};
 use crate::shape::Pair;
 
 impl<'g> Var<'g> {
@@ -123,10 +123,7 @@ pub(super) fn examples() -> Vec<Example> {
     let options = Conv2dOptions::new();
     let transposed =
         |name: &str, image: [usize; 4], weight: [usize; 4], options: Conv2dOptions, more: [usize; 2]| {
-            Example::new(name, [normal(image), normal(weight)], move |v| {
-                v[0].conv_transpose2d(v[1], options, more)
-            })
-            .linear()
+            linear(name, [normal(image), normal(weight)], move |v| v[0].conv_transpose2d(v[1], options, more))
         };
     vec![
         transposed("transposed", [2, 3, 4, 5], [3, 2, 3, 2], options, [0, 0]),
@@ -166,9 +163,8 @@ pub(super) fn examples() -> Vec<Example> {
             [0, 1],
         ),
         transposed("transposed, an empty batch", [0, 2, 3, 3], [2, 1, 2, 2], options, [0, 0]),
-        Example::new("along one axis", [normal([2, 4, 9]), normal([6, 2, 3])], |v| {
+        linear("along one axis", [normal([2, 4, 9]), normal([6, 2, 3])], |v| {
             v[0].conv1d(v[1], Conv2dOptions::new().groups(2).stride(2).padding([7, 1]).dilation([9, 2]))
-        })
-        .linear(),
+        }),
     ]
 }
