@@ -154,7 +154,7 @@ fn same(window: &Window, axis: usize, size: usize) -> [usize; 2] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool2dOptions {
     window: Window,
-    count_include_pad: bool,
+    pub(super) count_include_pad: bool,
 }
 
 impl Pool2dOptions {
@@ -199,11 +199,6 @@ impl Pool2dOptions {
     pub fn exact(mut self) -> Self {
         self.window.remainder = Remainder::Refused;
         self
-    }
-
-    /// Whether padding counts in a mean.
-    pub(super) fn counts_padding(self) -> bool {
-        self.count_include_pad
     }
 
     /// The window.

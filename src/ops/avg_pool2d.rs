@@ -6,134 +6,96 @@ use super::max_pool2d::{plane, plane_read, pooled_size, with_plane};
 use super::operands::image_sizes;
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
-use crate::shape::{Layout, Pair, Shape};
+use crate::shape::{Layout, Pair};
 use dagrad_kernels::pool::{Average, Regions};
 use dagrad_kernels::real::Real;
 
-/// The mean over each region.
+/// The mean over each region, or the adjoint of that: every value spread evenly over its region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AvgPool2d {
     regions: Regions,
-    layout: Layout,
-}
-
-/// Its adjoint: every value spread evenly over its region.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AvgPool2dAdjoint {
-    regions: Regions,
-    plane: [usize; 2],
+    /// Of the adjoint: height and width of the image over which it spreads.
+    spread_over: Option<[usize; 2]>,
     layout: Layout,
 }
 
 impl Op for AvgPool2d {
     fn name(&self) -> &'static str {
-        "avg_pool2d"
+        if self.spread_over.is_some() { "avg_pool2d_adjoint" } else { "avg_pool2d" }
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         image_sizes(operands[0])?;
-        let [height, width] = plane(self.layout, &operands[0].shape);
-        let output = match self.regions {
-            Regions::Window { window, .. } if window.dilation != [1; 2] => {
-                return Err(Problem::new("a mean is taken of neighbouring pixels, without dilation")
-                    .hint("a depthwise `conv2d` with equal weights takes dilated means"));
-            }
-            Regions::Window { window, .. } => pooled_size(window, [height, width])?,
-            Regions::Equal(output) if output.contains(&0) || height == 0 || width == 0 => {
-                let text = format!("an image of {height}×{width} has no {}×{} parts", output[0], output[1]);
-                return Err(Problem::new(text).hint("there is at least one part, and one pixel in it"));
-            }
-            Regions::Equal(output) => output,
+        let images = &operands[0].shape;
+        let size = match self.spread_over {
+            Some(plane) => plane,
+            None => output_size(self.regions, plane(self.layout, images))?,
         };
-        Ok(TensorType::real(with_plane(self.layout, &operands[0].shape, output)))
+        Ok(TensorType::real(with_plane(self.layout, images, size)))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let average = average(self.regions, self.layout, call.operand_shape(0), call.shape);
-        match self.layout {
-            Layout::Nchw => average.mean(call.real(0), call.output, call.workers),
-            Layout::Nhwc => average.mean_nhwc(call.shape[3], call.real(0), call.output, call.workers),
+        let [from, to] = [call.operand_shape(0), call.shape].map(|shape| plane(self.layout, shape));
+        let (values, channels, out, workers) = (call.real(0), call.shape[3], call.output, call.workers);
+        let mean = Average { plane: from, output: to, regions: self.regions };
+        let adjoint = Average { plane: to, output: from, regions: self.regions };
+        match (self.spread_over, self.layout) {
+            (None, Layout::Nchw) => mean.mean(values, out, workers),
+            (None, Layout::Nhwc) => mean.mean_nhwc(channels, values, out, workers),
+            (Some(_), Layout::Nchw) => adjoint.mean_adjoint(values, out, workers),
+            (Some(_), Layout::Nhwc) => adjoint.mean_adjoint_nhwc(channels, values, out, workers),
         }
     }
 
     fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        let plane = plane(self.layout, &inputs.operands[0].shape());
-        let op = AvgPool2dAdjoint { regions: self.regions, plane, layout: self.layout };
-        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
+        let spread_over = self.spread_over.is_none().then(|| plane(self.layout, &inputs.operands[0].shape()));
+        let adjoint = Self { spread_over, ..self.clone() };
+        Gradient::Of(inputs.upstream.graph().record(adjoint, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
-        &["image"]
+        if self.spread_over.is_some() { &["upstream"] } else { &["image"] }
     }
 
     fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        let read = match self.regions {
-            Regions::Window { window, .. } => AxisRead::under(window),
-            Regions::Equal(_) => [AxisRead::All; 2],
+        let read = match (self.spread_over, self.regions) {
+            (None, Regions::Window { window, .. }) => AxisRead::under(window),
+            _ => [AxisRead::All; 2],
         };
         vec![plane_read(self.layout, read)]
     }
 
     fn attributes(&self) -> Attributes {
-        attributes(self.regions)
-    }
-
-    fn nhwc(&self) -> Option<Self> {
-        Some(Self { layout: Layout::Nhwc, ..self.clone() })
-    }
-}
-
-impl Op for AvgPool2dAdjoint {
-    fn name(&self) -> &'static str {
-        "avg_pool2d_adjoint"
-    }
-
-    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        image_sizes(operands[0])?;
-        Ok(TensorType::real(with_plane(self.layout, &operands[0].shape, self.plane)))
-    }
-
-    fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let average = average(self.regions, self.layout, call.shape, call.operand_shape(0));
-        match self.layout {
-            Layout::Nchw => average.mean_adjoint(call.real(0), call.output, call.workers),
-            Layout::Nhwc => average.mean_adjoint_nhwc(call.shape[3], call.real(0), call.output, call.workers),
+        let attributes = match self.regions {
+            Regions::Window { window, count_include_pad } => {
+                Attributes::new().window(window).unless("count_include_pad", count_include_pad, true)
+            }
+            Regions::Equal(parts) => Attributes::new().with("parts", parts),
+        };
+        match self.spread_over {
+            Some(plane) => attributes.quiet("image", plane),
+            None => attributes,
         }
     }
 
-    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        let op = AvgPool2d { regions: self.regions, layout: self.layout };
-        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
-    }
-
-    fn roles(&self) -> &'static [&'static str] {
-        &["upstream"]
-    }
-
-    fn attributes(&self) -> Attributes {
-        attributes(self.regions).quiet("image", self.plane)
-    }
-
     fn nhwc(&self) -> Option<Self> {
         Some(Self { layout: Layout::Nhwc, ..self.clone() })
     }
-
-    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        vec![plane_read(self.layout, [AxisRead::All; 2])]
-    }
 }
 
-/// The kernel's view of images of shape `images` pooled to shape `pooled`.
-fn average(regions: Regions, layout: Layout, images: &Shape, pooled: &Shape) -> Average {
-    Average { plane: plane(layout, images), output: plane(layout, pooled), regions }
-}
-
-fn attributes(regions: Regions) -> Attributes {
+/// How many regions there are along height and width of an image.
+fn output_size(regions: Regions, [height, width]: [usize; 2]) -> Result<[usize; 2], Problem> {
     match regions {
-        Regions::Window { window, count_include_pad } => {
-            Attributes::new().window(window).unless("count_include_pad", count_include_pad, true)
+        Regions::Window { window, .. } if window.dilation != [1; 2] => {
+            Err(Problem::new("a mean is taken of neighbouring pixels, without dilation")
+                .hint("a depthwise `conv2d` with equal weights takes dilated means"))
         }
-        Regions::Equal(parts) => Attributes::new().with("parts", parts),
+        Regions::Window { window, .. } => pooled_size(window, [height, width]),
+        Regions::Equal(parts) if parts.contains(&0) || height == 0 || width == 0 => {
+            let text = format!("an image of {height}×{width} has no {}×{} parts", parts[0], parts[1]);
+            Err(Problem::new(text).hint("there is at least one part, and one pixel in it"))
+        }
+        Regions::Equal(parts) => Ok(parts),
     }
 }
 
@@ -151,9 +113,8 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn avg_pool2d(self, options: impl Into<Pool2dOptions>) -> Var<'g> {
         let options = options.into();
-        let regions =
-            Regions::Window { window: options.window(), count_include_pad: options.counts_padding() };
-        self.graph().record(AvgPool2d { regions, layout: Layout::Nchw }, &[self])
+        let (window, count_include_pad) = (options.window(), options.count_include_pad);
+        self.mean_of(Regions::Window { window, count_include_pad })
     }
 
     /// The means over H'×W' equal parts of images `[N, C, H, W]`, giving `[N, C, H', W']` whatever H and W are. Parts share
@@ -164,8 +125,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: no image, or one without pixels; no parts.
     #[track_caller]
     pub fn adaptive_avg_pool2d(self, output: impl Into<Pair>) -> Var<'g> {
-        self.graph()
-            .record(AvgPool2d { regions: Regions::Equal(output.into().0), layout: Layout::Nchw }, &[self])
+        self.mean_of(Regions::Equal(output.into().0))
     }
 
     /// The mean of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.
@@ -175,6 +135,11 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn global_avg_pool2d(self) -> Var<'g> {
         self.adaptive_avg_pool2d(1)
+    }
+
+    #[track_caller]
+    fn mean_of(self, regions: Regions) -> Var<'g> {
+        self.graph().record(AvgPool2d { regions, spread_over: None, layout: Layout::Nchw }, &[self])
     }
 }
 
