@@ -1,6 +1,7 @@
 //! Arrays continued beyond their borders, by their own mirror image or by their last elements.
 
 use super::example::{Example, linear, normal, smooth};
+use super::slice::one_pair_each;
 use crate::error::Problem;
 use crate::graph::Var;
 
@@ -77,10 +78,7 @@ impl<'g> Var<'g> {
 impl Border {
     /// Whether an array of such a shape can be continued so far.
     fn fits(self, shape: &[usize], sides: &[[usize; 2]]) -> Result<(), Problem> {
-        if sides.len() != shape.len() {
-            let text = format!("{} pairs of paddings are given for {} axes", sides.len(), shape.len());
-            return Err(Problem::new(text).hint("give [before, after] for each axis; [0, 0] adds nothing"));
-        }
+        one_pair_each(shape, sides)?;
         for (axis, (&size, &[before, after])) in shape.iter().zip(sides).enumerate() {
             let most = before.max(after);
             if most > 0 && size == 0 {

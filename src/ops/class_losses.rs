@@ -160,14 +160,12 @@ impl<'g> Var<'g> {
             at = graph.record(Ignore { label, classes, mask: false }, &[labels]);
             counts = graph.record(Ignore { label, classes, mask: true }, &[labels]);
         }
-        let one_class: Shape =
-            shape.iter().enumerate().map(|(axis, &size)| if axis == 1 { 1 } else { size }).collect();
         let weight = match options.weights {
             Some(weights) => weights.index_select(0, at.reshape([each.count()])).reshape(&each).gate(counts),
             None => counts,
         };
         // What does not count is cut off, not multiplied by 0: it may be infinite.
-        let picked = self.gather(1, at.reshape(one_class)).reshape(&each);
+        let picked = self.gather(1, at.unsqueeze(1)).reshape(&each);
         let mut loss = -(picked.gate(counts) * weight);
         if share > 0.0 {
             let spread = weighted.sum(&[1]).gate(counts);

@@ -75,10 +75,7 @@ impl Graph {
 
 impl Equation {
     fn read(text: &str, operands: &[TensorType]) -> Result<Self, Problem> {
-        let (left, right) = match text.split_once("->") {
-            Some((left, right)) => (left, Some(right)),
-            None => (text, None),
-        };
+        let (left, right) = text.split_once("->").map_or((text, None), |(left, right)| (left, Some(right)));
         let terms: Vec<&str> = left.split(',').collect();
         if terms.len() != operands.len() {
             let text = format!("`{text}` is of {} arrays, but {} are given", terms.len(), operands.len());

@@ -112,9 +112,6 @@ impl<'g> Var<'g> {
     }
 
     /// [`max`](Self::max) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`max`](Self::max).
     #[track_caller]
     pub fn max_keep(self, axes: &[isize]) -> Var<'g> {
         self.max(axes).kept(self, axes)
@@ -130,9 +127,6 @@ impl<'g> Var<'g> {
     }
 
     /// [`min`](Self::min) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`max`](Self::max).
     #[track_caller]
     pub fn min_keep(self, axes: &[isize]) -> Var<'g> {
         -(-self).max_keep(axes)

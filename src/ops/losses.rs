@@ -57,14 +57,14 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn mse_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         let _composite = self.graph().composite("mse_loss", Attributes::new().with("reduction", reduction));
-        reduction.of(self.gap(target, "mse_loss").powi(2))
+        reduction.of((self - self.target("mse_loss", target)).powi(2))
     }
 
     /// The absolute error |x − t| to targets of the same shape; the gradient at 0 is 0.
     #[track_caller]
     pub fn l1_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         let _composite = self.graph().composite("l1_loss", Attributes::new().with("reduction", reduction));
-        reduction.of(self.gap(target, "l1_loss").abs())
+        reduction.of((self - self.target("l1_loss", target)).abs())
     }
 
     /// Huber's loss: ½ (x − t)² for errors up to δ, and δ (|x − t| − δ/2) for larger ones.
@@ -81,7 +81,7 @@ impl<'g> Var<'g> {
                 .hint("errors up to δ are squared, larger ones count by their size");
             return self.refuse_loss("huber_loss", target, problem);
         }
-        let gap = self.gap(target, "huber_loss").abs();
+        let gap = (self - self.target("huber_loss", target)).abs();
         // With m = min(|x − t|, δ): m · (|x − t| − m/2) is both branches.
         let near = gap.minimum(delta);
         reduction.of(near * (gap - near * 0.5))
@@ -102,7 +102,7 @@ impl<'g> Var<'g> {
                 .hint("errors up to β are squared, larger ones count by their size");
             return self.refuse_loss("smooth_l1_loss", target, problem);
         }
-        let gap = self.gap(target, "smooth_l1_loss").abs();
+        let gap = (self - self.target("smooth_l1_loss", target)).abs();
         if beta == 0.0 {
             return reduction.of(gap);
         }
@@ -134,9 +134,7 @@ impl<'g> Var<'g> {
             .graph()
             .composite("binary_cross_entropy_with_logits", Attributes::new().with("reduction", reduction));
         const NAME: &str = "binary_cross_entropy_with_logits";
-        if let Some(refused) = self.unlike(target, NAME) {
-            return refused;
-        }
+        let target = self.target(NAME, target);
         let (weight, shape) = (weight.beside(self), self.shape());
         if weight.shape().broadcast(&shape).as_ref() != Some(&shape) {
             let text = format!("weights {} do not broadcast to logits {shape}", weight.shape());
@@ -157,9 +155,7 @@ impl<'g> Var<'g> {
     pub fn kl_divergence(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         let _composite =
             self.graph().composite("kl_divergence", Attributes::new().with("reduction", reduction));
-        if let Some(refused) = self.unlike(target, "kl_divergence") {
-            return refused;
-        }
+        let target = self.target("kl_divergence", target);
         let logarithm = target.equal(0.0).choose(1.0, target).ln();
         reduction.of(target * logarithm - target * self)
     }
@@ -202,9 +198,7 @@ impl<'g> Var<'g> {
             Attributes::new().with("margin", margin).with("reduction", reduction),
         );
         let cosine = self.cosine_similarity(other, -1, 1e-6);
-        if let Some(refused) = cosine.unlike(target, "cosine_embedding_loss") {
-            return refused;
-        }
+        let target = cosine.target("cosine_embedding_loss", target);
         if margin.is_nan() {
             return cosine.refuse_loss("cosine_embedding_loss", target, Problem::new("the margin is NaN"));
         }
@@ -216,30 +210,18 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn hinge_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         let _composite = self.graph().composite("hinge_loss", Attributes::new().with("reduction", reduction));
-        if let Some(refused) = self.unlike(target, "hinge_loss") {
-            return refused;
-        }
-        reduction.of((1.0 - self * target).relu())
+        reduction.of((1.0 - self * self.target("hinge_loss", target)).relu())
     }
 
-    /// x − t. Targets are not broadcast: `[N, 1]` beside `[N]` is a mistake.
+    /// The targets, unless they have another shape. They are not broadcast: `[N, 1]` beside `[N]` is a mistake.
     #[track_caller]
-    fn gap(self, target: Var<'g>, loss: &str) -> Var<'g> {
-        match self.unlike(target, loss) {
-            Some(refused) => refused,
-            None => self - target,
-        }
-    }
-
-    /// Refuses targets of another shape.
-    #[track_caller]
-    fn unlike(self, target: Var<'g>, loss: &str) -> Option<Var<'g>> {
+    fn target(self, loss: &str, target: Var<'g>) -> Var<'g> {
         if self.ty() == target.ty() {
-            return None;
+            return target;
         }
         let problem = Problem::new(format!("targets {} do not fit {}", target.ty(), self.ty()))
             .hint("targets are real numbers of the same shape; they are not broadcast");
-        Some(self.refuse_loss(loss, target, problem))
+        self.refuse_loss(loss, target, problem)
     }
 
     #[track_caller]

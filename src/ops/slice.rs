@@ -225,13 +225,10 @@ impl<'g> Var<'g> {
     pub fn split(self, axis: isize, sizes: &[usize]) -> Vec<Var<'g>> {
         let shape = self.shape();
         let total = sizes.iter().try_fold(0_usize, |total, &size| total.checked_add(size));
-        let found = shape.axes(&[axis]).and_then(|axes| match total {
-            Some(total) if total == shape[axes[0]] => Ok(()),
-            _ => {
-                let text = format!(
-                    "parts of {sizes:?} do not make up the {} elements of axis {axis}",
-                    shape[axes[0]]
-                );
+        let found = shape.axes(&[axis]).and_then(|axes| match shape[axes[0]] {
+            size if total == Some(size) => Ok(()),
+            size => {
+                let text = format!("parts of {sizes:?} do not make up the {size} elements of axis {axis}");
                 Err(Problem::new(text).hint("the sizes of the parts add up to the size of the axis"))
             }
         });
@@ -264,9 +261,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn pad(self, sides: &[[usize; 2]], value: f64) -> Var<'g> {
         let shape = self.shape();
-        if sides.len() != shape.len() {
-            let text = format!("{} pairs of paddings are given for {} axes", sides.len(), shape.len());
-            let problem = Problem::new(text).hint("give [before, after] for each axis; [0, 0] adds nothing");
+        if let Err(problem) = one_pair_each(&shape, sides) {
             return self.graph().refuse("pad", &["x"], &[self], problem);
         }
         let point = |(&size, &[start, _]): (&usize, &[usize; 2])| Points { start, step: 1, count: size };
@@ -277,6 +272,15 @@ impl<'g> Var<'g> {
         let op = Embed { shape: shape.iter().zip(sides).map(larger).collect(), points, value };
         self.graph().record(op, &[self])
     }
+}
+
+/// Whether there are two sides for each axis.
+pub(super) fn one_pair_each(shape: &[usize], sides: &[[usize; 2]]) -> Result<(), Problem> {
+    if sides.len() == shape.len() {
+        return Ok(());
+    }
+    let text = format!("{} pairs of paddings are given for {} axes", sides.len(), shape.len());
+    Err(Problem::new(text).hint("give [before, after] for each axis; [0, 0] adds nothing"))
 }
 
 /// A range as Python's slices understand it: from and up to which of `size` elements.

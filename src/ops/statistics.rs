@@ -33,9 +33,6 @@ impl<'g> Var<'g> {
     }
 
     /// [`variance`](Self::variance) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`variance`](Self::variance).
     #[track_caller]
     pub fn variance_keep(self, axes: &[isize], correction: usize) -> Var<'g> {
         self.variance(axes, correction).kept(self, axes)
@@ -51,9 +48,6 @@ impl<'g> Var<'g> {
     }
 
     /// [`std_dev`](Self::std_dev) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`variance`](Self::variance).
     #[track_caller]
     pub fn std_dev_keep(self, axes: &[isize], correction: usize) -> Var<'g> {
         self.std_dev(axes, correction).kept(self, axes)
@@ -70,9 +64,6 @@ impl<'g> Var<'g> {
     }
 
     /// [`norm`](Self::norm) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`norm`](Self::norm).
     #[track_caller]
     pub fn norm_keep(self, axes: &[isize]) -> Var<'g> {
         self.norm(axes).kept(self, axes)
@@ -100,9 +91,6 @@ impl<'g> Var<'g> {
     }
 
     /// [`log_sum_exp`](Self::log_sum_exp) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`log_sum_exp`](Self::log_sum_exp).
     #[track_caller]
     pub fn log_sum_exp_keep(self, axes: &[isize]) -> Var<'g> {
         self.log_sum_exp(axes).kept(self, axes)
