@@ -20,7 +20,7 @@ use dagrad_kernels::walk::{self, Walk};
 /// Repeats an array along axes of size 1, and along new leading axes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Broadcast {
-    shape: Shape,
+    pub(super) shape: Shape,
 }
 
 impl Op for Broadcast {
@@ -75,13 +75,6 @@ fn strides(from: &Shape, to: &Shape) -> SmallVec<[usize; 6]> {
     let new = to.len() - from.len();
     let stride = |axis: usize| if axis < new || from[axis - new] == 1 { 0 } else { own[axis - new] };
     (0..to.len()).map(stride).collect()
-}
-
-impl Broadcast {
-    /// Repeats to a shape.
-    pub fn to(shape: impl Into<Shape>) -> Self {
-        Self { shape: shape.into() }
-    }
 }
 
 /// Sums over some axes, which disappear.

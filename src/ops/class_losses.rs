@@ -188,10 +188,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that do not fit, real numbers for labels, a margin of NaN, a mean over no labels.
     #[track_caller]
     pub fn multi_margin_loss(self, labels: Var<'g>, margin: f64, reduction: Reduction) -> Var<'g> {
-        let _composite = self.graph().composite(
-            "multi_margin_loss",
-            Attributes::new().with("margin", margin).with("reduction", reduction),
-        );
+        let _composite = self.loss("multi_margin_loss", Attributes::new().with("margin", margin), reduction);
         let (graph, own) = (self.graph(), self.pick(labels));
         let &[count, classes] = &self.shape()[..] else {
             return own; // `pick` has said what is wrong

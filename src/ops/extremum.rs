@@ -80,9 +80,7 @@ impl<'g> Var<'g> {
     }
 
     /// The index along `axis`, which disappears, of the smallest number: the first of equal ones. NaN is the smallest.
-    ///
-    /// # Errors
-    /// As [`argmax`](Self::argmax).
+    /// Errors are those of [`argmax`](Self::argmax).
     #[track_caller]
     pub fn argmin(self, axis: isize) -> Var<'g> {
         (-self).argmax(axis)
@@ -117,10 +115,7 @@ impl<'g> Var<'g> {
         self.max(axes).kept(self, axes)
     }
 
-    /// The smallest number over `axes`, which disappear; ties and NaN as in [`max`](Self::max).
-    ///
-    /// # Errors
-    /// As [`max`](Self::max).
+    /// The smallest number over `axes`, which disappear; ties, NaN and errors as in [`max`](Self::max).
     #[track_caller]
     pub fn min(self, axes: &[isize]) -> Var<'g> {
         -(-self).max(axes)
@@ -132,20 +127,14 @@ impl<'g> Var<'g> {
         -(-self).max_keep(axes)
     }
 
-    /// The largest of all elements, a single number.
-    ///
-    /// # Errors
-    /// As [`max`](Self::max).
+    /// The largest of all elements, a single number: [`max`](Self::max) over all axes.
     #[track_caller]
     pub fn max_all(self) -> Var<'g> {
         let axes: Vec<isize> = (0..self.shape().len() as isize).collect();
         self.max(&axes)
     }
 
-    /// The smallest of all elements, a single number.
-    ///
-    /// # Errors
-    /// As [`max`](Self::max).
+    /// The smallest of all elements, a single number: [`min`](Self::min) over all axes.
     #[track_caller]
     pub fn min_all(self) -> Var<'g> {
         -(-self).max_all()

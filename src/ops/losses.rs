@@ -3,7 +3,7 @@
 use super::arithmetic::Other;
 use super::example::{Example, away_from_zero, distinct, normal, positive, smooth};
 use crate::error::Problem;
-use crate::graph::{Attribute, Attributes, Var};
+use crate::graph::{Attribute, Attributes, Layer, Var};
 
 /// What becomes of the losses of single elements.
 ///
@@ -56,14 +56,14 @@ impl<'g> Var<'g> {
     /// Recorded on the graph, by this and by the other losses: targets of another shape, a mean of no elements.
     #[track_caller]
     pub fn mse_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _composite = self.graph().composite("mse_loss", Attributes::new().with("reduction", reduction));
+        let _composite = self.loss("mse_loss", Attributes::new(), reduction);
         reduction.of((self - self.target("mse_loss", target)).powi(2))
     }
 
     /// The absolute error |x − t| to targets of the same shape; the gradient at 0 is 0.
     #[track_caller]
     pub fn l1_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _composite = self.graph().composite("l1_loss", Attributes::new().with("reduction", reduction));
+        let _composite = self.loss("l1_loss", Attributes::new(), reduction);
         reduction.of((self - self.target("l1_loss", target)).abs())
     }
 
@@ -73,9 +73,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that differ, a δ that is not positive.
     #[track_caller]
     pub fn huber_loss(self, target: Var<'g>, delta: f64, reduction: Reduction) -> Var<'g> {
-        let _composite = self
-            .graph()
-            .composite("huber_loss", Attributes::new().with("delta", delta).with("reduction", reduction));
+        let _composite = self.loss("huber_loss", Attributes::new().with("delta", delta), reduction);
         if delta.is_nan() || delta <= 0.0 {
             let problem = Problem::new(format!("a δ of {delta} is not positive"))
                 .hint("errors up to δ are squared, larger ones count by their size");
@@ -94,9 +92,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that differ, a β that is negative or NaN.
     #[track_caller]
     pub fn smooth_l1_loss(self, target: Var<'g>, beta: f64, reduction: Reduction) -> Var<'g> {
-        let _composite = self
-            .graph()
-            .composite("smooth_l1_loss", Attributes::new().with("beta", beta).with("reduction", reduction));
+        let _composite = self.loss("smooth_l1_loss", Attributes::new().with("beta", beta), reduction);
         if beta.is_nan() || beta < 0.0 {
             let problem = Problem::new(format!("a β of {beta} is negative, or no number"))
                 .hint("errors up to β are squared, larger ones count by their size");
@@ -130,10 +126,8 @@ impl<'g> Var<'g> {
         weight: impl Other<'g>,
         reduction: Reduction,
     ) -> Var<'g> {
-        let _composite = self
-            .graph()
-            .composite("binary_cross_entropy_with_logits", Attributes::new().with("reduction", reduction));
         const NAME: &str = "binary_cross_entropy_with_logits";
+        let _composite = self.loss(NAME, Attributes::new(), reduction);
         let target = self.target(NAME, target);
         let (weight, shape) = (weight.beside(self), self.shape());
         if weight.shape().broadcast(&shape).as_ref() != Some(&shape) {
@@ -153,8 +147,7 @@ impl<'g> Var<'g> {
     /// At t = 0, where t ln t falls infinitely steeply and PyTorch's gradient in t is NaN, the gradient of t ln t counts as 0.
     #[track_caller]
     pub fn kl_divergence(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _composite =
-            self.graph().composite("kl_divergence", Attributes::new().with("reduction", reduction));
+        let _composite = self.loss("kl_divergence", Attributes::new(), reduction);
         let target = self.target("kl_divergence", target);
         let logarithm = target.equal(0.0).choose(1.0, target).ln();
         reduction.of(target * logarithm - target * self)
@@ -193,10 +186,8 @@ impl<'g> Var<'g> {
         margin: f64,
         reduction: Reduction,
     ) -> Var<'g> {
-        let _composite = self.graph().composite(
-            "cosine_embedding_loss",
-            Attributes::new().with("margin", margin).with("reduction", reduction),
-        );
+        let _composite =
+            self.loss("cosine_embedding_loss", Attributes::new().with("margin", margin), reduction);
         let cosine = self.cosine_similarity(other, -1, 1e-6);
         let target = cosine.target("cosine_embedding_loss", target);
         if margin.is_nan() {
@@ -209,8 +200,13 @@ impl<'g> Var<'g> {
     /// The hinge max(0, 1 − x t) for targets ±1. Its derivative where x t = 1 is 0.
     #[track_caller]
     pub fn hinge_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _composite = self.graph().composite("hinge_loss", Attributes::new().with("reduction", reduction));
+        let _composite = self.loss("hinge_loss", Attributes::new(), reduction);
         reduction.of((1.0 - self * self.target("hinge_loss", target)).relu())
+    }
+
+    /// Begins the composition of a loss.
+    pub(super) fn loss(self, name: &'static str, attributes: Attributes, reduction: Reduction) -> Layer<'g> {
+        self.graph().composite(name, attributes.with("reduction", reduction))
     }
 
     /// The targets, unless they have another shape. They are not broadcast: `[N, 1]` beside `[N]` is a mistake.

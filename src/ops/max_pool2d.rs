@@ -44,7 +44,7 @@ pub(crate) struct MaxPool {
 pub struct Put {
     window: Window,
     plane: [usize; 2],
-    layout: Layout,
+    pub(super) layout: Layout,
 }
 
 impl Op for Argmax {
@@ -232,11 +232,6 @@ impl Op for Put {
 }
 
 impl Put {
-    /// The axes along which values are put: all others are those of the values.
-    pub fn axes(&self) -> [usize; 2] {
-        self.layout.plane()
-    }
-
     /// What takes values from where this puts them.
     pub fn adjoint(&self) -> Take {
         Take { window: self.window, layout: self.layout }
@@ -322,25 +317,18 @@ pub fn examples() -> Vec<Example> {
     let pool = |name: &str, image: [usize; 4], options: Pool2dOptions| {
         Example::new(name, [distinct(image)], move |v| v[0].max_pool2d(options))
     };
+    let tall = Pool2dOptions::new([3, 2]);
     vec![
         pool("halving", [2, 3, 4, 6], 2.into()),
         pool("pixels left over", [1, 2, 5, 7], 2.into()),
-        pool("overlapping", [2, 1, 5, 6], Pool2dOptions::new([3, 2]).stride([1, 1])),
-        pool("padding", [1, 2, 4, 5], Pool2dOptions::new([3, 2]).stride([2, 1]).padding([1, 1])),
+        pool("overlapping", [2, 1, 5, 6], tall.stride([1, 1])),
+        pool("padding", [1, 2, 4, 5], tall.stride([2, 1]).padding([1, 1])),
         pool("stride beyond the window", [1, 1, 7, 8], Pool2dOptions::new([2, 1]).stride([3, 4])),
         pool("window as large as the image", [2, 2, 3, 4], [3, 4].into()),
         pool("one pixel", [1, 1, 1, 1], 1.into()),
         pool("an empty batch", [0, 2, 4, 4], 2.into()),
-        pool(
-            "dilation",
-            [1, 2, 7, 9],
-            Pool2dOptions::new([3, 2]).stride([1, 2]).dilation([2, 3]).padding([2, 1]),
-        ),
-        pool(
-            "pixels left over, covered",
-            [2, 1, 6, 7],
-            Pool2dOptions::new([3, 2]).stride([2, 4]).ceil_mode(),
-        ),
+        pool("dilation", [1, 2, 7, 9], tall.stride([1, 2]).dilation([2, 3]).padding([2, 1])),
+        pool("pixels left over, covered", [2, 1, 6, 7], tall.stride([2, 4]).ceil_mode()),
         pool("the last window would see padding", [1, 1, 5, 4], Pool2dOptions::new(2).padding(1).ceil_mode()),
         Example::new("of a square", [distinct([1, 2, 4, 4])], |v| (v[0] * v[0]).max_pool2d(2)),
     ]

@@ -31,12 +31,10 @@ impl<'g> Var<'g> {
                 parts.permute(&[0, 1, 4, 2, 5, 3]).reshape([n, c / block, h, w])
             }
             _ => {
-                let problem = Problem::new(format!(
-                    "image {shape} has no pixels of {factor}×{factor} channels"
-                ))
-                .hint(
-                    "images are [batch, channels, height, width], channels a multiple of the factor's square",
-                );
+                let text = format!("image {shape} has no pixels of {factor}×{factor} channels");
+                let hint =
+                    "images are [batch, channels, height, width], channels a multiple of the factor's square";
+                let problem = Problem::new(text).hint(hint);
                 self.graph().refuse("pixel_shuffle", &["image"], &[self], problem)
             }
         }
@@ -59,12 +57,10 @@ impl<'g> Var<'g> {
                 parts.permute(&[0, 1, 3, 5, 2, 4]).reshape([n, channels, h, w])
             }
             _ => {
-                let problem = Problem::new(format!(
-                    "image {shape} does not consist of blocks {factor}×{factor}"
-                ))
-                .hint(
-                    "images are [batch, channels, height, width], height and width multiples of the factor",
-                );
+                let text = format!("image {shape} does not consist of blocks {factor}×{factor}");
+                let hint =
+                    "images are [batch, channels, height, width], height and width multiples of the factor";
+                let problem = Problem::new(text).hint(hint);
                 self.graph().refuse("pixel_unshuffle", &["image"], &[self], problem)
             }
         }

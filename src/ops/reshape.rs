@@ -10,7 +10,7 @@ use dagrad_kernels::real::Real;
 /// The same elements in the same order, under another shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reshape {
-    shape: Shape,
+    pub(super) shape: Shape,
 }
 
 impl Op for Reshape {
@@ -65,13 +65,6 @@ impl Op for Reshape {
         operand.op::<Reshape>()?;
         let first = operand.operand(0).id;
         Some(Rewrite::op_on(self.clone(), [first]))
-    }
-}
-
-impl Reshape {
-    /// The same elements under a shape.
-    pub fn to(shape: impl Into<Shape>) -> Self {
-        Self { shape: shape.into() }
     }
 }
 

@@ -38,7 +38,7 @@ impl Op for Slice {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let lattice = Lattice::new(call.operand_shape(0), &with_rows(&self.points, call.shape[..].first()));
+        let lattice = Lattice::new(call.operand_shape(0), &with_rows(&self.points, call.shape));
         lattice.read(call.real(0), call.output, call.workers);
     }
 
@@ -89,7 +89,7 @@ impl Op for Embed {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let points = with_rows(&self.points, call.operand_shape(0)[..].first());
+        let points = with_rows(&self.points, call.operand_shape(0));
         Lattice::new(call.shape, &points).write(call.real(0), T::of(self.value), call.output, call.workers);
     }
 
@@ -129,13 +129,13 @@ fn nhwc(points: &[Points]) -> Option<SmallVec<[Points; 6]>> {
     Some(Layout::Nhwc.permute([samples, channels, rows, columns]).into_iter().collect())
 }
 
-/// The points where there are so many rows: fewer than recorded if a few samples are dealt with at a time.
-fn with_rows(points: &[Points], rows: Option<&usize>) -> SmallVec<[Points; 6]> {
+/// The points of which `part` is read or written: it has fewer rows than recorded if a few samples are dealt with at a time.
+fn with_rows(points: &[Points], part: &Shape) -> SmallVec<[Points; 6]> {
     let mut points: SmallVec<[Points; 6]> = SmallVec::from_slice(points);
-    if let (Some(first), Some(&rows)) = (points.first_mut(), rows)
-        && first.count != rows
+    if let Some(first) = points.first_mut()
+        && first.count != part[0]
     {
-        *first = Points::all(rows);
+        *first = Points::all(part[0]);
     }
     points
 }
