@@ -102,7 +102,9 @@ impl Op for Sum {
 
     fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let operand = inputs.operands[0].shape();
-        Gradient::Of(inputs.upstream.reshape(keep(&operand, &self.axes)).broadcast_to(&operand))
+        let kept = |axis| if self.axes.contains(&axis) { 1 } else { operand[axis] };
+        let kept: Shape = (0..operand.len()).map(kept).collect();
+        Gradient::Of(inputs.upstream.reshape(kept).broadcast_to(&operand))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -142,11 +144,6 @@ impl Op for Sum {
             rules::sum_of_put(self, node)
         }
     }
-}
-
-/// `shape` with size 1 at `axes`.
-fn keep(shape: &Shape, axes: &[usize]) -> Shape {
-    shape.iter().enumerate().map(|(axis, &size)| if axes.contains(&axis) { 1 } else { size }).collect()
 }
 
 impl<'g> Var<'g> {

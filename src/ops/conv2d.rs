@@ -51,7 +51,7 @@ impl Op for Conv2d {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        for (operand, role) in operands.iter().zip(Op::roles(self)).take(2) {
+        for (operand, role) in operands.iter().zip(Op::roles(self)) {
             if operand.dtype == Dtype::Index {
                 return Err(Problem::new(format!("{role} {operand} holds indices, not real numbers")));
             }

@@ -110,11 +110,10 @@ impl Equation {
         };
         for (at, label) in result.iter().enumerate() {
             if !read.iter().flatten().any(|other| other == label) {
-                return Err(Problem::new(format!(
-                    "{} of the result of `{text}` is in no operand",
-                    label.name()
-                ))
-                .hint("`broadcast_to` or `tile` repeat an array along a new axis"));
+                let text = format!("{} of the result of `{text}` is in no operand", label.name());
+                return Err(
+                    Problem::new(text).hint("`broadcast_to` or `tile` repeat an array along a new axis")
+                );
             }
             if result[..at].contains(label) {
                 return Err(Problem::new(format!("{} is twice in the result of `{text}`", label.name()))

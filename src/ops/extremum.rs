@@ -25,13 +25,11 @@ impl Op for ArgmaxAlong {
         let x = operands[0];
         let size = x.shape[self.axis];
         if size == 0 || size > u32::MAX as usize {
-            return Err(Problem::new(format!(
-                "there is no largest of {size} numbers along axis {}",
-                self.axis
-            ))
-            .hint("there is at least one, and no more than an index counts"));
+            let text = format!("there is no largest of {size} numbers along axis {}", self.axis);
+            return Err(Problem::new(text).hint("there is at least one, and no more than an index counts"));
         }
-        Ok(TensorType::index(without(&x.shape, self.axis)))
+        let kept = (0..x.shape.len()).filter(|&axis| axis != self.axis);
+        Ok(TensorType::index(kept.map(|axis| x.shape[axis]).collect::<Shape>()))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -59,11 +57,6 @@ impl Op for ArgmaxAlong {
     fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
         vec![AxisMap::same(operands[0].shape.len()).with(self.axis, AxisRead::All)]
     }
-}
-
-/// The shape of an array that has lost an axis.
-fn without(shape: &Shape, axis: usize) -> Shape {
-    shape.iter().enumerate().filter(|(other, _)| *other != axis).map(|(_, &size)| size).collect()
 }
 
 impl<'g> Var<'g> {

@@ -104,7 +104,7 @@ impl Op for Take {
         let (image, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
         match self.layout {
             Layout::Nchw => pooling.take(image, indices, out, workers),
-            Layout::Nhwc => pooling.take_nhwc(channels(call.shape), image, indices, out, workers),
+            Layout::Nhwc => pooling.take_nhwc(call.shape[3], image, indices, out, workers),
         }
     }
 
@@ -160,7 +160,7 @@ impl Kernel for MaxPool {
         let pooling = pooling(self.window, Layout::Nhwc, call.operand_shape(0), call.shape);
         let image = call.real(0);
         let positions = call.further_outputs.into_iter().next().and_then(OutputSlot::index);
-        pooling.max_nhwc(channels(call.shape), image, call.output, positions, call.workers);
+        pooling.max_nhwc(call.shape[3], image, call.output, positions, call.workers);
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl Op for Put {
         let (values, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
         match self.layout {
             Layout::Nchw => pooling.put(values, indices, out, workers),
-            Layout::Nhwc => pooling.put_nhwc(channels(call.shape), values, indices, out, workers),
+            Layout::Nhwc => pooling.put_nhwc(call.shape[3], values, indices, out, workers),
         }
     }
 
@@ -276,11 +276,6 @@ pub(super) fn pooled_size(window: Window, plane: [usize; 2]) -> Result<[usize; 2
 /// The kernel's view of images of shape `images` pooled to shape `pooled`.
 fn pooling(window: Window, layout: Layout, images: &Shape, pooled: &Shape) -> Pooling {
     Pooling { plane: plane(layout, images), output: plane(layout, pooled), window }
-}
-
-/// The channels of images that have them last.
-fn channels(shape: &Shape) -> usize {
-    shape[3]
 }
 
 impl<'g> Var<'g> {
