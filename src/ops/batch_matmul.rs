@@ -25,14 +25,13 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn matmul(self, right: Var<'g>) -> Var<'g> {
         let (a, b) = (self.shape(), right.shape());
-        match (a.len(), b.len()) {
-            (2, 2) => return product(self, false, right, false),
-            (0, _) | (_, 0) => {
-                let problem = Problem::new(format!("it multiplies vectors and matrices, not {a} by {b}"))
-                    .hint("single numbers multiply with `*`");
-                return self.graph().refuse("matmul", &["left", "right"], &[self, right], problem);
-            }
-            _ => {}
+        if [a.len(), b.len()] == [2, 2] {
+            return product(self, false, right, false);
+        }
+        if a.is_empty() || b.is_empty() {
+            let problem = Problem::new(format!("it multiplies vectors and matrices, not {a} by {b}"))
+                .hint("single numbers multiply with `*`");
+            return self.graph().refuse("matmul", &["left", "right"], &[self, right], problem);
         }
         let (k, inner) = (a[a.len() - 1], b[b.len().max(2) - 2]);
         if k != inner {

@@ -173,8 +173,7 @@ impl<'g> Var<'g> {
         }
         match options.reduction {
             Reduction::Mean => loss.sum_all() / weight.sum_all(),
-            Reduction::Sum => loss.sum_all(),
-            Reduction::None => loss,
+            other => other.of(loss),
         }
     }
 }

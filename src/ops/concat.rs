@@ -51,9 +51,8 @@ impl Op for Concat {
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let size = |operand: &Var<'g>| operand.shape()[self.axis] as isize;
         let start: isize = inputs.operands[..argument].iter().map(size).sum();
-        Gradient::Of(
-            inputs.upstream.slice(self.axis as isize, start..start + size(&inputs.operands[argument])),
-        )
+        let end = start + size(&inputs.operands[argument]);
+        Gradient::Of(inputs.upstream.slice(self.axis as isize, start..end))
     }
 
     fn attributes(&self) -> Attributes {

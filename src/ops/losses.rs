@@ -160,10 +160,8 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that do not broadcast, an axis that does not exist, an ε of NaN.
     #[track_caller]
     pub fn cosine_similarity(self, other: Var<'g>, axis: isize, epsilon: f64) -> Var<'g> {
-        let _composite = self.graph().composite(
-            "cosine_similarity",
-            Attributes::new().with("axis", axis as i64).with("epsilon", epsilon),
-        );
+        let attributes = Attributes::new().with("axis", axis as i64).with("epsilon", epsilon);
+        let _composite = self.graph().composite("cosine_similarity", attributes);
         let (x, y) = match self.shape().broadcast(&other.shape()) {
             Some(shape) => (self.broadcast_to(&shape), other.broadcast_to(&shape)),
             None => (self, other), // the product says what is wrong

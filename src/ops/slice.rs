@@ -94,9 +94,8 @@ impl Op for Embed {
     }
 
     fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        Gradient::Of(
-            inputs.upstream.graph().record(Slice { points: self.points.clone() }, &[inputs.upstream]),
-        )
+        let op = Slice { points: self.points.clone() };
+        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {

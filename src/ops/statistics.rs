@@ -198,14 +198,12 @@ impl<'g> Var<'g> {
             return self.graph().refuse("local_response_norm", &["image"], &[self], no_image(shape));
         };
         if channels == 0 || channels > depth.saturating_mul(2) {
-            let problem =
-                Problem::new(format!("{channels} neighbouring channels of {depth} are none, or too many"));
-            return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
+            let text = format!("{channels} neighbouring channels of {depth} are none, or too many");
+            return self.graph().refuse("local_response_norm", &["image"], &[self], Problem::new(text));
         }
-        let _composite = self.graph().composite(
-            "local_response_norm",
-            Attributes::new().with("channels", channels).with("alpha", alpha).with("beta", beta).with("k", k),
-        );
+        let attributes = Attributes::new().with("channels", channels).with("alpha", alpha);
+        let attributes = attributes.with("beta", beta).with("k", k);
+        let _composite = self.graph().composite("local_response_norm", attributes);
         let sides = [[0, 0], [channels / 2, (channels - 1) / 2], [0, 0], [0, 0]];
         let squares = self.powi(2).pad(&sides, 0.0);
         let neighbour = |first: usize| squares.slice(1, first as isize..(first + depth) as isize);

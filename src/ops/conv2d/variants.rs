@@ -33,11 +33,7 @@ impl<'g> Var<'g> {
             return self.graph().refuse("conv1d", &["image", "weight"], &[self, weight], problem);
         };
         let row = self.reshape([batch, channels, 1, length]);
-        let y = row.conv2d(weight.reshape([count, each, 1, taps]), options.of_one_row());
-        match y.shape()[..] {
-            [batch, filters, _, width] => y.reshape([batch, filters, width]),
-            _ => y,
-        }
+        row.conv2d(weight.reshape([count, each, 1, taps]), options.of_one_row()).squeeze(&[2])
     }
 
     /// The transposed convolution of a batch of images `[N, C, H', W']` with weights `[C, O/G, kh, kw]`, giving
@@ -107,10 +103,8 @@ fn transposed(
             .hint("it chooses among the sizes that the stride leads to one; `pad` adds more"));
     }
     let Some(size) = options.image_size(kernel, plane(image), more) else {
-        return Err(Problem::new(
-            "no pixel is left of the result once its padding is taken off, or too many",
-        )
-        .hint("take less padding"));
+        let text = "no pixel is left of the result once its padding is taken off, or too many";
+        return Err(Problem::new(text).hint("take less padding"));
     };
     let window = options.window(kernel, size);
     let op = Conv2d { factor: Factor::InputGrad(size), window, groups: options.groups };
