@@ -177,9 +177,9 @@ impl Kernel for MatmulKernel {
 impl Matmul {
     /// Rows and columns of both factors as they are multiplied.
     fn factors(&self, a: &Shape, b: &Shape) -> [[usize; 2]; 2] {
-        let turned = |shape: &Shape, is_transposed: bool| match &shape[..] {
-            &[.., columns, rows] if is_transposed => [rows, columns],
-            &[.., rows, columns] => [rows, columns],
+        let turned = |shape: &Shape, is_transposed: bool| match shape[..] {
+            [.., columns, rows] if is_transposed => [rows, columns],
+            [.., rows, columns] => [rows, columns],
             _ => unreachable!("the shape rule asks for matrices"),
         };
         [turned(a, self.transpose_a), turned(b, self.transpose_b)]
