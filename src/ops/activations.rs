@@ -4,7 +4,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
-use super::example::{Example, away_from_zero, normal};
+use super::example::{Example, away_from_zero, normal, smooth};
 use crate::graph::{Attributes, Var};
 
 impl<'g> Var<'g> {
@@ -95,7 +95,7 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     let kinked = || [away_from_zero([2, 3, 2])];
-    let smooth = || [normal([2, 3, 2])];
+    let sample = || [normal([2, 3, 2])];
     vec![
         Example::new("clamp", [away_from_zero([13])], |v| (v[0] * v[0]).clamp(0.005, 1.0)),
         Example::new("leaky_relu", kinked(), |v| v[0].leaky_relu(0.3)),
@@ -103,10 +103,10 @@ pub fn examples() -> Vec<Example> {
         Example::new("prelu", [away_from_zero([2, 3, 2, 1]), normal([3, 1, 1])], |v| v[0].prelu(v[1])),
         Example::new("elu", kinked(), |v| v[0].elu(0.7)),
         Example::new("selu", kinked(), |v| v[0].selu()),
-        Example::new("gelu", smooth(), |v| v[0].gelu()).smooth(),
-        Example::new("gelu_tanh", smooth(), |v| v[0].gelu_tanh()).smooth(),
-        Example::new("silu", smooth(), |v| v[0].silu()).smooth(),
-        Example::new("mish", smooth(), |v| v[0].mish()).smooth(),
-        Example::new("hardswish", smooth(), |v| v[0].hardswish()),
+        smooth("gelu", sample(), |v| v[0].gelu()),
+        smooth("gelu_tanh", sample(), |v| v[0].gelu_tanh()),
+        smooth("silu", sample(), |v| v[0].silu()),
+        smooth("mish", sample(), |v| v[0].mish()),
+        Example::new("hardswish", sample(), |v| v[0].hardswish()),
     ]
 }

@@ -2,7 +2,7 @@
 
 use std::ops::{Add, Div, Mul, Sub};
 
-use super::example::{Example, away_from_zero, distinct, normal, positive};
+use super::example::{Example, away_from_zero, distinct, linear, normal, positive, smooth};
 use super::rules;
 use crate::error::Problem;
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
@@ -265,23 +265,21 @@ operator!(Div, div, Divide);
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("a + b", [normal([2, 3]), normal([2, 3])], |v| v[0] + v[1]).linear(),
-        Example::new("a - b broadcast both ways", [normal([2, 1, 4]), normal([3, 1])], |v| v[0] - v[1])
-            .linear(),
-        Example::new("a * b, a scalar", [normal([2, 3]), normal([])], |v| v[0] * v[1]).linear(),
-        Example::new("a / b", [normal([3, 2]), positive([2])], |v| v[0] / v[1]).smooth(),
-        Example::new("the same array twice", [normal([5])], |v| v[0] * v[0] + v[0]).smooth(),
+        linear("a + b", [normal([2, 3]), normal([2, 3])], |v| v[0] + v[1]),
+        linear("a - b broadcast both ways", [normal([2, 1, 4]), normal([3, 1])], |v| v[0] - v[1]),
+        linear("a * b, a scalar", [normal([2, 3]), normal([])], |v| v[0] * v[1]),
+        smooth("a / b", [normal([3, 2]), positive([2])], |v| v[0] / v[1]),
+        smooth("the same array twice", [normal([5])], |v| v[0] * v[0] + v[0]),
         Example::new("a over its own square", [positive([3])], |v| v[0] / (v[0] * v[0])),
-        Example::new("numbers on both sides", [positive([2, 2])], |v| 1.0 - 2.0 / (v[0] * 3.0 + 0.5))
-            .smooth(),
-        Example::new("negation", [normal([4])], |v| -v[0]).linear(),
+        smooth("numbers on both sides", [positive([2, 2])], |v| 1.0 - 2.0 / (v[0] * 3.0 + 0.5)),
+        linear("negation", [normal([4])], |v| -v[0]),
         Example::new("maximum", [distinct([2, 3]), distinct([3])], |v| (v[0] + 0.02).maximum(v[1])),
         Example::new("minimum, of a number", [distinct([2, 3])], |v| v[0].minimum(0.01) * v[0]),
-        Example::new("maximum of itself", [normal([4])], |v| v[0].maximum(v[0]) * v[0]).smooth(),
-        Example::new("a to the b", [positive([2, 3]), normal([3])], |v| v[0].pow(v[1])).smooth(),
-        Example::new("a broken power", [positive([5])], |v| v[0].pow(-2.5)).smooth(),
-        Example::new("a whole power of both signs", [away_from_zero([5])], |v| v[0].pow(3.0)).smooth(),
-        Example::new("no power", [normal([3])], |v| v[0].pow(0.0) + v[0]).linear(),
+        smooth("maximum of itself", [normal([4])], |v| v[0].maximum(v[0]) * v[0]),
+        smooth("a to the b", [positive([2, 3]), normal([3])], |v| v[0].pow(v[1])),
+        smooth("a broken power", [positive([5])], |v| v[0].pow(-2.5)),
+        smooth("a whole power of both signs", [away_from_zero([5])], |v| v[0].pow(3.0)),
+        linear("no power", [normal([3])], |v| v[0].pow(0.0) + v[0]),
         Example::new("gate", [normal([3, 2]), away_from_zero([3, 2])], |v| v[0].gate(v[1])),
         Example::new("comparisons", [distinct([2, 4]), normal([4])], |v| {
             v[1] * (v[0].greater(0.0) + v[0].less_equal(-0.1) * 2.0 + v[0].not_equal(0.03) * 4.0)
@@ -292,7 +290,7 @@ pub fn examples() -> Vec<Example> {
         Example::new("chosen without the NaN of the other", [away_from_zero([9])], |v| {
             v[0].greater(0.0).choose(v[0].ln(), v[0])
         }),
-        Example::new("no elements", [normal([0, 3]), normal([3])], |v| v[0] + v[1]).linear(),
-        Example::new("a size of 1", [normal([1, 1]), normal([1])], |v| v[0] * v[1]).linear(),
+        linear("no elements", [normal([0, 3]), normal([3])], |v| v[0] + v[1]),
+        linear("a size of 1", [normal([1, 1]), normal([1])], |v| v[0] * v[1]),
     ]
 }

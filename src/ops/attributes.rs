@@ -109,12 +109,11 @@ impl Conv2dOptions {
 
     /// The same along rows, for images of one row: what is said of the vertical axis does not count.
     pub(super) fn of_one_row(self) -> Self {
-        let along = |pair: [usize; 2], none: usize| [none, pair[1]];
         let padding = match self.padding {
             Padding::Explicit(sides) => Padding::Explicit([[0; 2], sides[1]]),
             other => other,
         };
-        Self { stride: along(self.stride, 1), padding, dilation: along(self.dilation, 1), ..self }
+        Self { stride: [1, self.stride[1]], padding, dilation: [1, self.dilation[1]], ..self }
     }
 
     /// The image of which a window, so moved, makes an output of this size, with `more` rows and columns at the end that no window
@@ -154,7 +153,7 @@ fn same(window: &Window, axis: usize, size: usize) -> [usize; 2] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool2dOptions {
     window: Window,
-    count_include_pad: bool,
+    pub(super) count_include_pad: bool,
 }
 
 impl Pool2dOptions {
@@ -199,11 +198,6 @@ impl Pool2dOptions {
     pub fn exact(mut self) -> Self {
         self.window.remainder = Remainder::Refused;
         self
-    }
-
-    /// Whether padding counts in a mean.
-    pub(super) fn counts_padding(self) -> bool {
-        self.count_include_pad
     }
 
     /// The window.

@@ -1,80 +1,81 @@
 //! The mean value under a sliding window, or in equal parts of an image.
 
 use super::attributes::Pool2dOptions;
-use super::example::{Example, normal};
-use super::max_pool2d::{image_sizes, pooled_size};
+use super::example::{Example, linear, normal};
+use super::max_pool2d::{plane, plane_read, pooled_size, with_plane};
+use super::operands::image_sizes;
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
-use crate::shape::{Layout, Pair, Shape};
+use crate::shape::{Layout, Pair};
 use dagrad_kernels::pool::{Average, Regions};
 use dagrad_kernels::real::Real;
 
-/// The mean over each region.
+/// The mean over each region, or the adjoint of that: every value spread evenly over its region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AvgPool2d {
     regions: Regions,
-    layout: Layout,
-}
-
-/// Its adjoint: every value spread evenly over its region.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AvgPool2dAdjoint {
-    regions: Regions,
-    plane: [usize; 2],
+    /// Of the adjoint: height and width of the image over which it spreads.
+    spread_over: Option<[usize; 2]>,
     layout: Layout,
 }
 
 impl Op for AvgPool2d {
     fn name(&self) -> &'static str {
-        "avg_pool2d"
+        if self.spread_over.is_some() { "avg_pool2d_adjoint" } else { "avg_pool2d" }
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         image_sizes(operands[0])?;
-        let [batch, channels, height, width] = self.layout.sizes(&operands[0].shape);
-        let output = match self.regions {
-            Regions::Window { window, .. } if window.dilation != [1; 2] => {
-                return Err(Problem::new("a mean is taken of neighbouring pixels, without dilation")
-                    .hint("a depthwise `conv2d` with equal weights takes dilated means"));
-            }
-            Regions::Window { window, .. } => pooled_size(window, [height, width])?,
-            Regions::Equal(output) if output.contains(&0) || height == 0 || width == 0 => {
-                let text = format!("an image of {height}×{width} has no {}×{} parts", output[0], output[1]);
-                return Err(Problem::new(text).hint("there is at least one part, and one pixel in it"));
-            }
-            Regions::Equal(output) => output,
+        let images = &operands[0].shape;
+        let size = match self.spread_over {
+            Some(plane) => plane,
+            None => output_size(self.regions, plane(self.layout, images))?,
         };
-        Ok(TensorType::real(self.layout.shape([batch, channels, output[0], output[1]])))
+        Ok(TensorType::real(with_plane(self.layout, images, size)))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let average = average(self.regions, self.layout, call.operand_shape(0), call.shape);
-        match self.layout {
-            Layout::Nchw => average.mean(call.real(0), call.output, call.workers),
-            Layout::Nhwc => average.mean_nhwc(call.shape[3], call.real(0), call.output, call.workers),
+        let [from, to] = [call.operand_shape(0), call.shape].map(|shape| plane(self.layout, shape));
+        let (values, channels, out, workers) = (call.real(0), call.shape[3], call.output, call.workers);
+        let mean = Average { plane: from, output: to, regions: self.regions };
+        let adjoint = Average { plane: to, output: from, regions: self.regions };
+        match (self.spread_over, self.layout) {
+            (None, Layout::Nchw) => mean.mean(values, out, workers),
+            (None, Layout::Nhwc) => mean.mean_nhwc(channels, values, out, workers),
+            (Some(_), Layout::Nchw) => adjoint.mean_adjoint(values, out, workers),
+            (Some(_), Layout::Nhwc) => adjoint.mean_adjoint_nhwc(channels, values, out, workers),
         }
     }
 
     fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        let image = inputs.operands[0].shape();
-        let op = AvgPool2dAdjoint { regions: self.regions, plane: [image[2], image[3]], layout: self.layout };
-        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
+        let spread_over = self.spread_over.is_none().then(|| plane(self.layout, &inputs.operands[0].shape()));
+        let adjoint = Self { spread_over, ..self.clone() };
+        Gradient::Of(inputs.upstream.graph().record(adjoint, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
-        &["image"]
+        if self.spread_over.is_some() { &["upstream"] } else { &["image"] }
     }
 
     fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        let [rows, columns] = match self.regions {
-            Regions::Window { window, .. } => AxisRead::under(window),
-            Regions::Equal(_) => [AxisRead::All; 2],
+        let read = match (self.spread_over, self.regions) {
+            (None, Regions::Window { window, .. }) => AxisRead::under(window),
+            _ => [AxisRead::All; 2],
         };
-        vec![self.layout.permute([AxisRead::Same, AxisRead::Same, rows, columns]).into()]
+        vec![plane_read(self.layout, read)]
     }
 
     fn attributes(&self) -> Attributes {
-        attributes(self.regions)
+        let attributes = match self.regions {
+            Regions::Window { window, count_include_pad } => {
+                Attributes::new().window(window).unless("count_include_pad", count_include_pad, true)
+            }
+            Regions::Equal(parts) => Attributes::new().with("parts", parts),
+        };
+        match self.spread_over {
+            Some(plane) => attributes.quiet("image", plane),
+            None => attributes,
+        }
     }
 
     fn nhwc(&self) -> Option<Self> {
@@ -82,59 +83,19 @@ impl Op for AvgPool2d {
     }
 }
 
-impl Op for AvgPool2dAdjoint {
-    fn name(&self) -> &'static str {
-        "avg_pool2d_adjoint"
-    }
-
-    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        image_sizes(operands[0])?;
-        let [batch, channels, ..] = self.layout.sizes(&operands[0].shape);
-        Ok(TensorType::real(self.layout.shape([batch, channels, self.plane[0], self.plane[1]])))
-    }
-
-    fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let average = average(self.regions, self.layout, call.shape, call.operand_shape(0));
-        match self.layout {
-            Layout::Nchw => average.mean_adjoint(call.real(0), call.output, call.workers),
-            Layout::Nhwc => average.mean_adjoint_nhwc(call.shape[3], call.real(0), call.output, call.workers),
-        }
-    }
-
-    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        let op = AvgPool2d { regions: self.regions, layout: self.layout };
-        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
-    }
-
-    fn roles(&self) -> &'static [&'static str] {
-        &["upstream"]
-    }
-
-    fn attributes(&self) -> Attributes {
-        attributes(self.regions).quiet("image", self.plane)
-    }
-
-    fn nhwc(&self) -> Option<Self> {
-        Some(Self { layout: Layout::Nhwc, ..self.clone() })
-    }
-
-    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        vec![self.layout.permute([AxisRead::Same, AxisRead::Same, AxisRead::All, AxisRead::All]).into()]
-    }
-}
-
-/// The kernel's view of an image of shape `image` pooled to shape `pooled`.
-fn average(regions: Regions, layout: Layout, image: &Shape, pooled: &Shape) -> Average {
-    let [plane, output] = [image, pooled].map(|shape| layout.plane().map(|axis| shape[axis]));
-    Average { plane, output, regions }
-}
-
-fn attributes(regions: Regions) -> Attributes {
+/// How many regions there are along height and width of an image.
+fn output_size(regions: Regions, [height, width]: [usize; 2]) -> Result<[usize; 2], Problem> {
     match regions {
-        Regions::Window { window, count_include_pad } => {
-            Attributes::new().window(window).unless("count_include_pad", count_include_pad, true)
+        Regions::Window { window, .. } if window.dilation != [1; 2] => {
+            Err(Problem::new("a mean is taken of neighbouring pixels, without dilation")
+                .hint("a depthwise `conv2d` with equal weights takes dilated means"))
         }
-        Regions::Equal(parts) => Attributes::new().with("parts", parts),
+        Regions::Window { window, .. } => pooled_size(window, [height, width]),
+        Regions::Equal(parts) if parts.contains(&0) || height == 0 || width == 0 => {
+            let text = format!("an image of {height}×{width} has no {}×{} parts", parts[0], parts[1]);
+            Err(Problem::new(text).hint("there is at least one part, and one pixel in it"))
+        }
+        Regions::Equal(parts) => Ok(parts),
     }
 }
 
@@ -152,9 +113,8 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn avg_pool2d(self, options: impl Into<Pool2dOptions>) -> Var<'g> {
         let options = options.into();
-        let regions =
-            Regions::Window { window: options.window(), count_include_pad: options.counts_padding() };
-        self.graph().record(AvgPool2d { regions, layout: Layout::Nchw }, &[self])
+        let (window, count_include_pad) = (options.window(), options.count_include_pad);
+        self.mean_of(Regions::Window { window, count_include_pad })
     }
 
     /// The means over H'×W' equal parts of images `[N, C, H, W]`, giving `[N, C, H', W']` whatever H and W are. Parts share
@@ -165,8 +125,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: no image, or one without pixels; no parts.
     #[track_caller]
     pub fn adaptive_avg_pool2d(self, output: impl Into<Pair>) -> Var<'g> {
-        self.graph()
-            .record(AvgPool2d { regions: Regions::Equal(output.into().0), layout: Layout::Nchw }, &[self])
+        self.mean_of(Regions::Equal(output.into().0))
     }
 
     /// The mean of each channel of images `[N, C, H, W]`, giving `[N, C, 1, 1]`.
@@ -177,29 +136,31 @@ impl<'g> Var<'g> {
     pub fn global_avg_pool2d(self) -> Var<'g> {
         self.adaptive_avg_pool2d(1)
     }
+
+    #[track_caller]
+    fn mean_of(self, regions: Regions) -> Var<'g> {
+        self.graph().record(AvgPool2d { regions, spread_over: None, layout: Layout::Nchw }, &[self])
+    }
 }
 
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     let pool = |name: &str, image: [usize; 4], options: Pool2dOptions| {
-        Example::new(name, [normal(image)], move |v| v[0].avg_pool2d(options)).linear()
+        linear(name, [normal(image)], move |v| v[0].avg_pool2d(options))
     };
     let adaptive = |name: &str, image: [usize; 4], output: [usize; 2]| {
-        Example::new(name, [normal(image)], move |v| v[0].adaptive_avg_pool2d(output)).linear()
+        linear(name, [normal(image)], move |v| v[0].adaptive_avg_pool2d(output))
     };
-    let padded = Pool2dOptions::new([3, 2]).stride([2, 1]).padding([1, 1]);
+    let tall = Pool2dOptions::new([3, 2]);
+    let padded = tall.stride([2, 1]).padding([1, 1]);
     vec![
         pool("halving", [2, 3, 4, 6], 2.into()),
         pool("pixels left over", [1, 2, 5, 7], 2.into()),
-        pool("overlapping", [2, 1, 5, 6], Pool2dOptions::new([3, 2]).stride(1)),
+        pool("overlapping", [2, 1, 5, 6], tall.stride(1)),
         pool("padding", [1, 2, 4, 5], padded),
         pool("padding that does not count", [1, 2, 4, 5], padded.count_include_pad(false)),
         pool("stride beyond the window", [1, 1, 7, 8], Pool2dOptions::new([2, 1]).stride([3, 4])),
-        pool(
-            "pixels left over, covered",
-            [1, 2, 6, 7],
-            Pool2dOptions::new([3, 2]).stride([2, 4]).ceil_mode(),
-        ),
+        pool("pixels left over, covered", [1, 2, 6, 7], tall.stride([2, 4]).ceil_mode()),
         pool("covered, beyond the padding", [1, 1, 6, 5], padded.stride([3, 3]).ceil_mode()),
         pool(
             "covered, true pixels",
@@ -212,6 +173,6 @@ pub fn examples() -> Vec<Example> {
         adaptive("equal parts", [2, 3, 4, 6], [2, 3]),
         adaptive("parts that share pixels", [1, 2, 5, 7], [3, 4]),
         adaptive("more parts than pixels", [1, 1, 2, 3], [3, 5]),
-        Example::new("global", [normal([2, 3, 3, 4])], |v| v[0].global_avg_pool2d()).linear(),
+        linear("global", [normal([2, 3, 3, 4])], |v| v[0].global_avg_pool2d()),
     ]
 }

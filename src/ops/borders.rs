@@ -1,6 +1,7 @@
 //! Arrays continued beyond their borders, by their own mirror image or by their last elements.
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
+use super::slice::one_pair_each;
 use crate::error::Problem;
 use crate::graph::Var;
 
@@ -77,10 +78,7 @@ impl<'g> Var<'g> {
 impl Border {
     /// Whether an array of such a shape can be continued so far.
     fn fits(self, shape: &[usize], sides: &[[usize; 2]]) -> Result<(), Problem> {
-        if sides.len() != shape.len() {
-            let text = format!("{} pairs of paddings are given for {} axes", sides.len(), shape.len());
-            return Err(Problem::new(text).hint("give [before, after] for each axis; [0, 0] adds nothing"));
-        }
+        one_pair_each(shape, sides)?;
         for (axis, (&size, &[before, after])) in shape.iter().zip(sides).enumerate() {
             let most = before.max(after);
             if most > 0 && size == 0 {
@@ -99,18 +97,12 @@ impl Border {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("reflected", [normal([2, 3, 4])], |v| v[0].pad_reflect(&[[0, 1], [2, 0], [3, 2]]))
-            .linear(),
-        Example::new("reflected images", [normal([1, 2, 3, 2])], |v| {
+        linear("reflected", [normal([2, 3, 4])], |v| v[0].pad_reflect(&[[0, 1], [2, 0], [3, 2]])),
+        linear("reflected images", [normal([1, 2, 3, 2])], |v| {
             v[0].pad_reflect(&[[0, 0], [0, 0], [2, 1], [1, 1]])
-        })
-        .linear(),
-        Example::new("replicated", [normal([1, 3, 2])], |v| v[0].pad_replicate(&[[2, 1], [0, 3], [1, 0]]))
-            .linear(),
-        Example::new("replicated squares", [normal([2, 3])], |v| {
-            (v[0] * v[0]).pad_replicate(&[[1, 0], [1, 2]])
-        })
-        .smooth(),
-        Example::new("not at all", [normal([0, 2])], |v| v[0].pad_reflect(&[[0, 0], [1, 1]])).linear(),
+        }),
+        linear("replicated", [normal([1, 3, 2])], |v| v[0].pad_replicate(&[[2, 1], [0, 3], [1, 0]])),
+        smooth("replicated squares", [normal([2, 3])], |v| (v[0] * v[0]).pad_replicate(&[[1, 0], [1, 2]])),
+        linear("not at all", [normal([0, 2])], |v| v[0].pad_reflect(&[[0, 0], [1, 1]])),
     ]
 }

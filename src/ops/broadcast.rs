@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::example::{Example, normal, positive};
+use super::example::{Example, linear, normal, positive, smooth};
+use super::operands::all_real;
 use super::rules;
 use crate::error::Problem;
 use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
-use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
@@ -19,7 +20,7 @@ use dagrad_kernels::walk::{self, Walk};
 /// Repeats an array along axes of size 1, and along new leading axes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Broadcast {
-    shape: Shape,
+    pub(super) shape: Shape,
 }
 
 impl Op for Broadcast {
@@ -28,10 +29,8 @@ impl Op for Broadcast {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        all_real(operands)?;
         let x = operands[0];
-        if x.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
         if x.shape.broadcast(&self.shape).as_ref() != Some(&self.shape) {
             return Err(Problem::new(format!("{} does not broadcast to {}", x.shape, self.shape))
                 .hint("axes are aligned at the last one; only axes of size 1 are repeated"));
@@ -78,13 +77,6 @@ fn strides(from: &Shape, to: &Shape) -> SmallVec<[usize; 6]> {
     (0..to.len()).map(stride).collect()
 }
 
-impl Broadcast {
-    /// Repeats to a shape.
-    pub fn to(shape: impl Into<Shape>) -> Self {
-        Self { shape: shape.into() }
-    }
-}
-
 /// Sums over some axes, which disappear.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sum {
@@ -97,10 +89,8 @@ impl Op for Sum {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        all_real(operands)?;
         let x = operands[0];
-        if x.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
         let kept = (0..x.shape.len()).filter(|axis| !self.axes.contains(axis));
         Ok(TensorType::real(kept.map(|axis| x.shape[axis]).collect::<Shape>()))
     }
@@ -112,7 +102,9 @@ impl Op for Sum {
 
     fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let operand = inputs.operands[0].shape();
-        Gradient::Of(inputs.upstream.reshape(keep(&operand, &self.axes)).broadcast_to(&operand))
+        let kept = |axis| if self.axes.contains(&axis) { 1 } else { operand[axis] };
+        let kept: Shape = (0..operand.len()).map(kept).collect();
+        Gradient::Of(inputs.upstream.reshape(kept).broadcast_to(&operand))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -154,11 +146,6 @@ impl Op for Sum {
     }
 }
 
-/// `shape` with size 1 at `axes`.
-fn keep(shape: &Shape, axes: &[usize]) -> Shape {
-    shape.iter().enumerate().map(|(axis, &size)| if axes.contains(&axis) { 1 } else { size }).collect()
-}
-
 impl<'g> Var<'g> {
     /// Repeats the array so that it has `shape`, by NumPy's rule: axes are aligned at the last one; axes of
     /// size 1 and missing leading axes repeat.
@@ -183,9 +170,16 @@ impl<'g> Var<'g> {
     /// Sums over `axes`, which stay with size 1.
     #[track_caller]
     pub fn sum_keep(self, axes: &[isize]) -> Var<'g> {
-        let sum = self.sum(axes);
-        let kept = self.shape().axes(axes).map(|axes| keep(&self.shape(), &axes));
-        if let Ok(kept) = kept { sum.reshape(kept) } else { sum }
+        self.sum(axes).kept(self, axes)
+    }
+
+    /// This, of as many elements as `x` has without `axes`, with these at size 1.
+    #[track_caller]
+    pub(super) fn kept(self, x: Var<'g>, axes: &[isize]) -> Var<'g> {
+        match x.shape().keeping(axes) {
+            Some(kept) if kept.count() == self.shape().count() => self.reshape(kept),
+            _ => self,
+        }
     }
 
     /// The sum of all elements, a single number.
@@ -219,17 +213,17 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("bias over images", [normal([3, 1, 1])], |v| v[0].broadcast_to([2, 3, 4, 5])).linear(),
-        Example::new("one number", [normal([])], |v| v[0].broadcast_to([2, 3])).linear(),
-        Example::new("a size of 1 that stays", [normal([1, 3])], |v| v[0].broadcast_to([2, 1, 3])).linear(),
-        Example::new("sum over the middle", [normal([2, 3, 4])], |v| v[0].sum(&[1])).linear(),
-        Example::new("sum over the ends", [normal([2, 3, 4])], |v| v[0].sum(&[0, -1])).linear(),
-        Example::new("sum that keeps its axes", [normal([2, 3, 4])], |v| v[0].sum_keep(&[-2])).linear(),
-        Example::new("sum of everything", [normal([2, 3])], |v| v[0].sum_all()).linear(),
-        Example::new("sum over no axes", [normal([2, 3])], |v| v[0].sum(&[])).linear(),
-        Example::new("sum of no elements", [normal([0, 3])], |v| v[0].sum(&[0])).linear(),
-        Example::new("mean over channels", [normal([2, 3, 2, 2])], |v| v[0].mean(&[1])).linear(),
-        Example::new("normalised rows", [positive([3, 4])], |v| v[0] / v[0].sum_keep(&[1])).smooth(),
-        Example::new("variance", [normal([6])], |v| (v[0] - v[0].mean_all()).powi(2).mean_all()).smooth(),
+        linear("bias over images", [normal([3, 1, 1])], |v| v[0].broadcast_to([2, 3, 4, 5])),
+        linear("one number", [normal([])], |v| v[0].broadcast_to([2, 3])),
+        linear("a size of 1 that stays", [normal([1, 3])], |v| v[0].broadcast_to([2, 1, 3])),
+        linear("sum over the middle", [normal([2, 3, 4])], |v| v[0].sum(&[1])),
+        linear("sum over the ends", [normal([2, 3, 4])], |v| v[0].sum(&[0, -1])),
+        linear("sum that keeps its axes", [normal([2, 3, 4])], |v| v[0].sum_keep(&[-2])),
+        linear("sum of everything", [normal([2, 3])], |v| v[0].sum_all()),
+        linear("sum over no axes", [normal([2, 3])], |v| v[0].sum(&[])),
+        linear("sum of no elements", [normal([0, 3])], |v| v[0].sum(&[0])),
+        linear("mean over channels", [normal([2, 3, 2, 2])], |v| v[0].mean(&[1])),
+        smooth("normalised rows", [positive([3, 4])], |v| v[0] / v[0].sum_keep(&[1])),
+        smooth("variance", [normal([6])], |v| (v[0] - v[0].mean_all()).powi(2).mean_all()),
     ]
 }

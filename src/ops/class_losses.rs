@@ -1,6 +1,6 @@
 //! Losses of class labels with everything that people ask of them: smoothing, weights, ignored labels, any rank.
 
-use super::example::{Example, distinct, labels, normal, positive};
+use super::example::{Example, distinct, labels, linear, normal, positive, smooth};
 use super::losses::Reduction;
 use crate::error::Problem;
 use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
@@ -160,14 +160,12 @@ impl<'g> Var<'g> {
             at = graph.record(Ignore { label, classes, mask: false }, &[labels]);
             counts = graph.record(Ignore { label, classes, mask: true }, &[labels]);
         }
-        let one_class: Shape =
-            shape.iter().enumerate().map(|(axis, &size)| if axis == 1 { 1 } else { size }).collect();
         let weight = match options.weights {
             Some(weights) => weights.index_select(0, at.reshape([each.count()])).reshape(&each).gate(counts),
             None => counts,
         };
         // What does not count is cut off, not multiplied by 0: it may be infinite.
-        let picked = self.gather(1, at.reshape(one_class)).reshape(&each);
+        let picked = self.gather(1, at.unsqueeze(1)).reshape(&each);
         let mut loss = -(picked.gate(counts) * weight);
         if share > 0.0 {
             let spread = weighted.sum(&[1]).gate(counts);
@@ -175,8 +173,7 @@ impl<'g> Var<'g> {
         }
         match options.reduction {
             Reduction::Mean => loss.sum_all() / weight.sum_all(),
-            Reduction::Sum => loss.sum_all(),
-            Reduction::None => loss,
+            other => other.of(loss),
         }
     }
 }
@@ -190,10 +187,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that do not fit, real numbers for labels, a margin of NaN, a mean over no labels.
     #[track_caller]
     pub fn multi_margin_loss(self, labels: Var<'g>, margin: f64, reduction: Reduction) -> Var<'g> {
-        let _composite = self.graph().composite(
-            "multi_margin_loss",
-            Attributes::new().with("margin", margin).with("reduction", reduction),
-        );
+        let _composite = self.loss("multi_margin_loss", Attributes::new().with("margin", margin), reduction);
         let (graph, own) = (self.graph(), self.pick(labels));
         let &[count, classes] = &self.shape()[..] else {
             return own; // `pick` has said what is wrong
@@ -245,14 +239,12 @@ fn fit(logits: Var<'_>, labels: Var<'_>, options: &CrossEntropy<'_>) -> Result<(
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("smoothed", [normal([3, 4]), labels([3], 4)], |v| {
+        smooth("smoothed", [normal([3, 4]), labels([3], 4)], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().label_smoothing(0.3))
-        })
-        .smooth(),
-        Example::new("weighted and smoothed", [normal([3, 4]), labels([3], 4), positive([4])], |v| {
+        }),
+        smooth("weighted and smoothed", [normal([3, 4]), labels([3], 4), positive([4])], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).label_smoothing(0.2))
-        })
-        .smooth(),
+        }),
         Example::new(
             "of images, one label ignored",
             [normal([2, 3, 2, 4]), labels([2, 2, 4], 3), positive([3])],
@@ -261,14 +253,12 @@ pub fn examples() -> Vec<Example> {
         Example::new("one for each label", [normal([4, 3]), labels([4], 3)], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().ignore(0).reduction(Reduction::None))
         }),
-        Example::new("of probabilities", [normal([2, 3, 4]), positive([2, 3, 4]), positive([3])], |v| {
+        smooth("of probabilities", [normal([2, 3, 4]), positive([2, 3, 4]), positive([3])], |v| {
             v[0].cross_entropy(v[1], CrossEntropy::new().weights(v[2]).label_smoothing(0.2))
-        })
-        .smooth(),
-        Example::new("sum of logarithms", [normal([4, 3]), labels([4], 3)], |v| {
+        }),
+        linear("sum of logarithms", [normal([4, 3]), labels([4], 3)], |v| {
             v[0].nll_loss(v[1], CrossEntropy::new().reduction(Reduction::Sum))
-        })
-        .linear(),
+        }),
         Example::new("margin", [distinct([4, 3]), labels([4], 3)], |v| {
             v[0].multi_margin_loss(v[1], 0.95, Reduction::Mean)
         }),

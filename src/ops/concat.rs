@@ -3,11 +3,11 @@
 use smallvec::SmallVec;
 
 use super::example::{Example, normal};
+use super::operands::all_real;
+use super::reshape::unsqueezed;
 use crate::error::Problem;
-use crate::graph::{
-    Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs,
-};
-use crate::shape::{Layout, Shape};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Graph, Op, TensorType, Var, VjpInputs};
+use crate::shape::Layout;
 use dagrad_kernels::lattice;
 use dagrad_kernels::real::Real;
 
@@ -26,9 +26,7 @@ impl Op for Concat {
         let Some((first, rest)) = operands.split_first() else {
             return Err(Problem::new("there is nothing to join").hint("give at least one array"));
         };
-        if operands.iter().any(|operand| operand.dtype == Dtype::Index) {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
+        all_real(operands)?;
         let mut sizes: SmallVec<[usize; 6]> = SmallVec::from_slice(&first.shape);
         for other in rest {
             let agrees = |axis: usize| axis == self.axis || other.shape[axis] == first.shape[axis];
@@ -53,9 +51,8 @@ impl Op for Concat {
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let size = |operand: &Var<'g>| operand.shape()[self.axis] as isize;
         let start: isize = inputs.operands[..argument].iter().map(size).sum();
-        Gradient::Of(
-            inputs.upstream.slice(self.axis as isize, start..start + size(&inputs.operands[argument])),
-        )
+        let end = start + size(&inputs.operands[argument]);
+        Gradient::Of(inputs.upstream.slice(self.axis as isize, start..end))
     }
 
     fn attributes(&self) -> Attributes {
@@ -102,9 +99,8 @@ impl Graph {
     #[track_caller]
     pub fn stack<'g>(&'g self, arrays: &[Var<'g>], axis: isize) -> Var<'g> {
         let shape = arrays.first().map(|first| first.shape()).unwrap_or_default();
-        let longer: Shape = shape.iter().copied().chain([1]).collect();
-        let axis = match longer.axes(&[axis]) {
-            Ok(axes) => axes[0],
+        let row = match unsqueezed(&shape, axis) {
+            Ok(row) => row,
             Err(problem) => return self.refuse("stack", &[], arrays, problem),
         };
         if let Some(other) = arrays.iter().find(|array| array.shape() != shape) {
@@ -112,13 +108,11 @@ impl Graph {
                 .hint("all arrays that are stacked have one shape");
             return self.refuse("stack", &[], arrays, problem);
         }
-        let mut sizes = shape.to_vec();
-        sizes.insert(axis, 1);
         let mut rows = Vec::with_capacity(arrays.len());
         for array in arrays {
-            rows.push(array.reshape(&sizes[..]));
+            rows.push(array.reshape(&row));
         }
-        self.concat(&rows, axis as isize)
+        self.concat(&rows, axis)
     }
 }
 

@@ -8,12 +8,12 @@
 //! transposed convolution is the input gradient under the name that its users know.
 
 use super::attributes::{Conv2dOptions, Padding};
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal};
 use crate::error::Problem;
 use crate::graph::NodeRef;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
-use crate::shape::Window;
+use crate::shape::{Shape, Window};
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::gemm::Epilogue;
 use dagrad_kernels::real::Real;
@@ -51,7 +51,7 @@ impl Op for Conv2d {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        for (operand, role) in operands.iter().zip(Op::roles(self)).take(2) {
+        for (operand, role) in operands.iter().zip(Op::roles(self)) {
             if operand.dtype == Dtype::Index {
                 return Err(Problem::new(format!("{role} {operand} holds indices, not real numbers")));
             }
@@ -61,7 +61,7 @@ impl Op for Conv2d {
                 ));
             }
         }
-        let form = self.form(operands)?;
+        let form = self.form(&operands[0].shape, &operands[1].shape)?;
         let ([height, width], [out_h, out_w]) = (form.image, form.output);
         let [filters, channels] = [form.filters, form.channels].map(|each| each * form.groups);
         let [rows, columns] = self.window.kernel;
@@ -73,15 +73,12 @@ impl Op for Conv2d {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let types = [0, 1].map(|position| TensorType::real(call.operand_shape(position)));
-        let Ok(form) = self.form(&[&types[0], &types[1]]) else {
+        let Ok(form) = self.form(call.operand_shape(0), call.operand_shape(1)) else {
             unreachable!("the shape rule has accepted these")
         };
-        let (first, second) = (call.real(0), call.real(1));
-        let epilogue = Epilogue::default();
-        let (out, workers) = (call.output, call.workers);
+        let (first, second, out, workers) = (call.real(0), call.real(1), call.output, call.workers);
         match self.factor {
-            Factor::Output => form.forward(first, second, epilogue, out, workers),
+            Factor::Output => form.forward(first, second, Epilogue::default(), out, workers),
             Factor::InputGrad(_) => form.input_grad(first, second, out, workers),
             Factor::WeightGrad => form.weight_grad(first, second, out, workers),
         }
@@ -89,13 +86,14 @@ impl Op for Conv2d {
 
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         let (first, second, upstream) = (inputs.operands[0], inputs.operands[1], inputs.upstream);
+        let solved = |factor, operands| upstream.graph().record(Conv2d { factor, ..*self }, operands);
         Gradient::Of(match (self.factor, argument) {
-            (Factor::Output, 0) => self.input_grad(second, upstream, first),
-            (Factor::Output, _) => self.weight_grad(first, upstream),
-            (Factor::InputGrad(_), 0) => self.weight_grad(upstream, second),
-            (Factor::InputGrad(_), _) => self.output(upstream, first),
-            (Factor::WeightGrad, 0) => self.input_grad(upstream, second, first),
-            (Factor::WeightGrad, _) => self.output(first, upstream),
+            (Factor::Output, 0) => solved(Factor::InputGrad(plane(first)), &[second, upstream]),
+            (Factor::Output, _) => solved(Factor::WeightGrad, &[first, upstream]),
+            (Factor::InputGrad(_), 0) => solved(Factor::WeightGrad, &[upstream, second]),
+            (Factor::InputGrad(_), _) => solved(Factor::Output, &[upstream, first]),
+            (Factor::WeightGrad, 0) => solved(Factor::InputGrad(plane(first)), &[upstream, second]),
+            (Factor::WeightGrad, _) => solved(Factor::Output, &[first, upstream]),
         })
     }
 
@@ -116,7 +114,7 @@ impl Op for Conv2d {
     }
 
     fn macs(&self, operands: &[&TensorType], _: &TensorType) -> usize {
-        self.form(operands).map_or(0, |form| {
+        self.form(&operands[0].shape, &operands[1].shape).map_or(0, |form| {
             let ([height, width], [kh, kw]) = (form.output, self.window.kernel);
             let sizes = [form.batch, form.groups, form.filters, height, width, form.channels, kh, kw];
             sizes.into_iter().fold(1, usize::saturating_mul)
@@ -136,14 +134,15 @@ impl Op for Conv2d {
     }
 
     fn lower(&self, node: NodeRef<'_>, target: Target) -> Option<Lowered> {
-        lower::lower(self, self.form(&node.operand_types()).ok()?, target)
+        let [first, second] = [0, 1].map(|position| &node.operand(position).ty().shape);
+        lower::lower(self, self.form(first, second).ok()?, target)
     }
 }
 
 impl Conv2d {
     /// The sizes of the trilinear form, if the two operands fit each other.
-    fn form(&self, operands: &[&TensorType]) -> Result<Convolution, Problem> {
-        let (a, b, groups) = (&operands[0].shape, &operands[1].shape, self.groups);
+    fn form(&self, a: &Shape, b: &Shape) -> Result<Convolution, Problem> {
+        let groups = self.groups;
         // Of all groups together; a weight has the channels of one.
         let (batch, filters, channels, image) = match self.factor {
             Factor::Output => (a[0], b[0], a[1], [a[2], a[3]]),
@@ -157,14 +156,10 @@ impl Conv2d {
         let output = self.window.output_size(image)?;
         let each = channels / groups;
         let disagreement = match self.factor {
-            Factor::Output if groups == 1 && b[1] != channels => {
-                Some(format!("image has {channels} channels but weight expects {}", b[1]))
-            }
             Factor::Output => (b[1] != each).then(|| {
-                format!(
-                    "image has {channels} channels, {each} in each of {groups} groups, but weight expects {}",
-                    b[1]
-                )
+                let of_groups = format!(", {each} in each of {groups} groups,");
+                let of_groups = if groups == 1 { "" } else { &of_groups };
+                format!("image has {channels} channels{of_groups} but weight expects {}", b[1])
             }),
             Factor::InputGrad(_) => (b[1..] != [filters, output[0], output[1]])
                 .then(|| format!("upstream {b} is not an output of weight {a} over {image:?}")),
@@ -178,23 +173,6 @@ impl Conv2d {
         let (filters, channels) = (filters / groups, each);
         let form = Convolution { batch, groups, channels, filters, image, output, window: self.window };
         disagreement.map_or(Ok(form), |text| Err(Problem::new(text).hint(hint)))
-    }
-
-    #[track_caller]
-    fn output<'g>(&self, image: Var<'g>, weight: Var<'g>) -> Var<'g> {
-        image.graph().record(Conv2d { factor: Factor::Output, ..*self }, &[image, weight])
-    }
-
-    #[track_caller]
-    fn input_grad<'g>(&self, weight: Var<'g>, upstream: Var<'g>, like: Var<'g>) -> Var<'g> {
-        let shape = like.shape();
-        let factor = Factor::InputGrad([shape[2], shape[3]]);
-        weight.graph().record(Conv2d { factor, ..*self }, &[weight, upstream])
-    }
-
-    #[track_caller]
-    fn weight_grad<'g>(&self, image: Var<'g>, upstream: Var<'g>) -> Var<'g> {
-        image.graph().record(Conv2d { factor: Factor::WeightGrad, ..*self }, &[image, upstream])
     }
 }
 
@@ -239,7 +217,7 @@ fn plane(images: Var<'_>) -> [usize; 2] {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     let conv = |name: &str, image: [usize; 4], weight: [usize; 4], options: Conv2dOptions| {
-        Example::new(name, [normal(image), normal(weight)], move |v| v[0].conv2d(v[1], options)).linear()
+        linear(name, [normal(image), normal(weight)], move |v| v[0].conv2d(v[1], options))
     };
     let options = Conv2dOptions::new();
     let mut examples = vec![

@@ -1,6 +1,6 @@
 //! Softmax cross-entropy of rows, and the picking of one class that it rests on.
 
-use super::example::{Example, labels, normal};
+use super::example::{Example, labels, linear, normal, smooth};
 use crate::error::Problem;
 use crate::graph::{Attributes, Dtype, Var};
 
@@ -63,13 +63,11 @@ fn rows(rows: Var<'_>, labels: Var<'_>) -> Result<usize, Problem> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("pick", [normal([3, 4]), labels([3], 4)], |v| v[0].pick(v[1])).linear(),
-        Example::new("classes", [normal([3, 4]), labels([3], 4)], |v| v[0].softmax_cross_entropy(v[1]))
-            .smooth(),
-        Example::new("probabilities", [normal([2, 3]), normal([2, 3])], |v| {
+        linear("pick", [normal([3, 4]), labels([3], 4)], |v| v[0].pick(v[1])),
+        smooth("classes", [normal([3, 4]), labels([3], 4)], |v| v[0].softmax_cross_entropy(v[1])),
+        smooth("probabilities", [normal([2, 3]), normal([2, 3])], |v| {
             v[0].softmax_cross_entropy(v[1].softmax(1))
-        })
-        .smooth(),
+        }),
         Example::new("scaled by what follows", [normal([2, 3]), labels([2], 3)], |v| {
             (v[0].softmax_cross_entropy(v[1]) * 3.0).exp()
         }),

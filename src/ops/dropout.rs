@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
+use super::operands::no_image;
 use crate::error::Problem;
 use crate::graph::NodeRef;
 use crate::graph::kernel::Definition;
@@ -82,8 +83,7 @@ impl<'g> Var<'g> {
     pub fn dropout2d(self, drop: f64) -> Var<'g> {
         let shape = self.shape();
         let &[batch, channels, _, _] = &shape[..] else {
-            let problem = Problem::new(format!("image {shape} is not [batch, channels, height, width]"))
-                .hint("`dropout` takes any shape");
+            let problem = no_image(shape).hint("`dropout` takes any shape");
             return self.graph().refuse("dropout2d", &["image"], &[self], problem);
         };
         self.drop_parts("dropout2d", [batch, channels, 1, 1].into(), drop)
@@ -110,10 +110,10 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("half", [normal([3, 4])], |v| v[0].dropout(0.5)).linear(),
-        Example::new("two masks", [normal([40])], |v| v[0].dropout(0.3) * v[0].dropout(0.3)).smooth(),
-        Example::new("channels", [normal([2, 5, 3, 2])], |v| v[0].dropout2d(0.4)).linear(),
-        Example::new("everything", [normal([3])], |v| v[0].dropout(1.0)).linear(),
-        Example::new("nothing", [normal([3])], |v| v[0].dropout(0.0)).linear(),
+        linear("half", [normal([3, 4])], |v| v[0].dropout(0.5)),
+        smooth("two masks", [normal([40])], |v| v[0].dropout(0.3) * v[0].dropout(0.3)),
+        linear("channels", [normal([2, 5, 3, 2])], |v| v[0].dropout2d(0.4)),
+        linear("everything", [normal([3])], |v| v[0].dropout(1.0)),
+        linear("nothing", [normal([3])], |v| v[0].dropout(0.0)),
     ]
 }

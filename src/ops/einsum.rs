@@ -75,10 +75,7 @@ impl Graph {
 
 impl Equation {
     fn read(text: &str, operands: &[TensorType]) -> Result<Self, Problem> {
-        let (left, right) = match text.split_once("->") {
-            Some((left, right)) => (left, Some(right)),
-            None => (text, None),
-        };
+        let (left, right) = text.split_once("->").map_or((text, None), |(left, right)| (left, Some(right)));
         let terms: Vec<&str> = left.split(',').collect();
         if terms.len() != operands.len() {
             let text = format!("`{text}` is of {} arrays, but {} are given", terms.len(), operands.len());
@@ -113,11 +110,10 @@ impl Equation {
         };
         for (at, label) in result.iter().enumerate() {
             if !read.iter().flatten().any(|other| other == label) {
-                return Err(Problem::new(format!(
-                    "{} of the result of `{text}` is in no operand",
-                    label.name()
-                ))
-                .hint("`broadcast_to` or `tile` repeat an array along a new axis"));
+                let text = format!("{} of the result of `{text}` is in no operand", label.name());
+                return Err(
+                    Problem::new(text).hint("`broadcast_to` or `tile` repeat an array along a new axis")
+                );
             }
             if result[..at].contains(label) {
                 return Err(Problem::new(format!("{} is twice in the result of `{text}`", label.name()))

@@ -105,6 +105,22 @@ impl Example {
     }
 }
 
+/// A [`linear`](Example::linear) example.
+pub(super) fn linear<B, const N: usize>(name: &str, operands: [Sample; N], build: B) -> Example
+where
+    B: for<'g> Fn(&[Var<'g>]) -> Var<'g> + Send + Sync + 'static,
+{
+    Example::new(name, operands, build).linear()
+}
+
+/// A [`smooth`](Example::smooth) example.
+pub(super) fn smooth<B, const N: usize>(name: &str, operands: [Sample; N], build: B) -> Example
+where
+    B: for<'g> Fn(&[Var<'g>]) -> Var<'g> + Send + Sync + 'static,
+{
+    Example::new(name, operands, build).smooth()
+}
+
 impl fmt::Debug for Example {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.name, self.operands)

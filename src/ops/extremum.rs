@@ -2,8 +2,9 @@
 //! follows the same choice.
 
 use super::example::{Example, distinct};
+use super::operands::{all_real, no_image};
 use crate::error::Problem;
-use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::gather;
 use dagrad_kernels::real::Real;
@@ -20,19 +21,15 @@ impl Op for ArgmaxAlong {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        all_real(operands)?;
         let x = operands[0];
-        if x.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
         let size = x.shape[self.axis];
         if size == 0 || size > u32::MAX as usize {
-            return Err(Problem::new(format!(
-                "there is no largest of {size} numbers along axis {}",
-                self.axis
-            ))
-            .hint("there is at least one, and no more than an index counts"));
+            let text = format!("there is no largest of {size} numbers along axis {}", self.axis);
+            return Err(Problem::new(text).hint("there is at least one, and no more than an index counts"));
         }
-        Ok(TensorType::index(without(&x.shape, self.axis)))
+        let kept = (0..x.shape.len()).filter(|&axis| axis != self.axis);
+        Ok(TensorType::index(kept.map(|axis| x.shape[axis]).collect::<Shape>()))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -62,11 +59,6 @@ impl Op for ArgmaxAlong {
     }
 }
 
-/// The shape of an array that has lost an axis.
-fn without(shape: &Shape, axis: usize) -> Shape {
-    shape.iter().enumerate().filter(|(other, _)| *other != axis).map(|(_, &size)| size).collect()
-}
-
 impl<'g> Var<'g> {
     /// The index along `axis`, which disappears, of the largest number: the first of equal ones. NaN is the largest.
     ///
@@ -81,9 +73,7 @@ impl<'g> Var<'g> {
     }
 
     /// The index along `axis`, which disappears, of the smallest number: the first of equal ones. NaN is the smallest.
-    ///
-    /// # Errors
-    /// As [`argmax`](Self::argmax).
+    /// Errors are those of [`argmax`](Self::argmax).
     #[track_caller]
     pub fn argmin(self, axis: isize) -> Var<'g> {
         (-self).argmax(axis)
@@ -113,50 +103,31 @@ impl<'g> Var<'g> {
     }
 
     /// [`max`](Self::max) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`max`](Self::max).
     #[track_caller]
     pub fn max_keep(self, axes: &[isize]) -> Var<'g> {
-        let found = self.max(axes);
-        match self.shape().keeping(axes) {
-            Some(kept) if kept.count() == found.shape().count() => found.reshape(kept),
-            _ => found,
-        }
+        self.max(axes).kept(self, axes)
     }
 
-    /// The smallest number over `axes`, which disappear; ties and NaN as in [`max`](Self::max).
-    ///
-    /// # Errors
-    /// As [`max`](Self::max).
+    /// The smallest number over `axes`, which disappear; ties, NaN and errors as in [`max`](Self::max).
     #[track_caller]
     pub fn min(self, axes: &[isize]) -> Var<'g> {
         -(-self).max(axes)
     }
 
     /// [`min`](Self::min) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`max`](Self::max).
     #[track_caller]
     pub fn min_keep(self, axes: &[isize]) -> Var<'g> {
         -(-self).max_keep(axes)
     }
 
-    /// The largest of all elements, a single number.
-    ///
-    /// # Errors
-    /// As [`max`](Self::max).
+    /// The largest of all elements, a single number: [`max`](Self::max) over all axes.
     #[track_caller]
     pub fn max_all(self) -> Var<'g> {
         let axes: Vec<isize> = (0..self.shape().len() as isize).collect();
         self.max(&axes)
     }
 
-    /// The smallest of all elements, a single number.
-    ///
-    /// # Errors
-    /// As [`max`](Self::max).
+    /// The smallest of all elements, a single number: [`min`](Self::min) over all axes.
     #[track_caller]
     pub fn min_all(self) -> Var<'g> {
         -(-self).max_all()
@@ -169,9 +140,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn global_max_pool2d(self) -> Var<'g> {
         if self.shape().len() != 4 {
-            let problem =
-                Problem::new(format!("image {} is not [batch, channels, height, width]", self.shape()));
-            return self.graph().refuse("global_max_pool2d", &["image"], &[self], problem);
+            return self.graph().refuse("global_max_pool2d", &["image"], &[self], no_image(self.shape()));
         }
         self.max_keep(&[2, 3])
     }

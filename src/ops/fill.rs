@@ -13,8 +13,15 @@ use dagrad_kernels::real::Real;
 /// An array of one number.
 #[derive(Debug, Clone)]
 pub struct Fill {
-    shape: Shape,
-    value: f64,
+    pub(super) shape: Shape,
+    pub(super) value: f64,
+}
+
+/// Equal means equal bits: 0 and −0 must not become one value, because 1/x tells them apart.
+impl PartialEq for Fill {
+    fn eq(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.value.to_bits() == other.value.to_bits()
+    }
 }
 
 impl Op for Fill {
@@ -43,13 +50,6 @@ impl Op for Fill {
     }
 }
 
-impl Fill {
-    /// `value` everywhere.
-    pub fn of(value: f64, shape: &Shape) -> Self {
-        Self { shape: shape.clone(), value }
-    }
-}
-
 /// An array written down.
 #[derive(Debug, Clone)]
 pub struct Constant {
@@ -60,13 +60,6 @@ pub struct Constant {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Indices {
     values: Arc<ArrayD<u32>>,
-}
-
-/// Equal means equal bits: 0 and −0 must not become one value, because 1/x tells them apart.
-impl PartialEq for Fill {
-    fn eq(&self, other: &Self) -> bool {
-        self.shape == other.shape && self.value.to_bits() == other.value.to_bits()
-    }
 }
 
 impl PartialEq for Constant {

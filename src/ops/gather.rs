@@ -1,25 +1,21 @@
 //! Reading along an axis at given indices, and adding back there: each is the other's adjoint.
 
-use super::example::{Example, labels, normal};
+use super::example::{Example, labels, linear, normal, smooth};
+use super::operands::all_real;
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::gather::Gather as Kernel;
 use dagrad_kernels::real::Real;
 
-/// For each index, the element there along an axis. Operands are the array and the indices.
+/// For each index, the element there along an axis; or the adjoint of that, which adds values where they were read.
+/// Operands are the array or the values, and the indices.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gather {
     axis: usize,
     indices: Indices,
-}
-
-/// The adjoint: adds values where they were read, in an array of `size` along the axis.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scatter {
-    axis: usize,
-    indices: Indices,
-    size: usize,
+    /// Of the adjoint: the size along the axis of the array to which it adds.
+    adds_to: Option<usize>,
 }
 
 /// What the indices say.
@@ -38,9 +34,7 @@ impl Indices {
             return Err(Problem::new("the indices are real numbers")
                 .hint("indices are whole numbers: record them with `graph.labels` or `graph.indices`"));
         }
-        if x.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
+        all_real(&[x])?;
         match (self, &indices.shape[..]) {
             (Self::Slices, &[count]) => Ok(x
                 .shape
@@ -71,57 +65,20 @@ impl Indices {
 
 impl Op for Gather {
     fn name(&self) -> &'static str {
-        if self.indices == Indices::Slices { "index_select" } else { "gather" }
-    }
-
-    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        Ok(TensorType::real(self.indices.read(operands[0], operands[1], self.axis)?))
-    }
-
-    fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let kernel = self.indices.kernel(self.axis, call.operand_shape(0), call.shape);
-        kernel.read(call.real(0), call.indices_of(1), call.output, call.workers);
-    }
-
-    fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        if argument == 1 {
-            return Gradient::Constant;
+        match (self.adds_to, self.indices) {
+            (None, Indices::Elements) => "gather",
+            (None, Indices::Slices) => "index_select",
+            (Some(_), Indices::Elements) => "scatter_add",
+            (Some(_), Indices::Slices) => "index_add",
         }
-        let size = inputs.operands[0].shape()[self.axis];
-        let op = Scatter { axis: self.axis, indices: self.indices, size };
-        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream, inputs.operands[1]]))
-    }
-
-    fn roles(&self) -> &'static [&'static str] {
-        &["x", "indices"]
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::new().with("axis", self.axis)
-    }
-
-    fn index_limit(&self, operands: &[&TensorType]) -> Option<usize> {
-        Some(operands[0].shape[self.axis])
-    }
-
-    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
-        let map = AxisMap::same(operands[0].shape.len()).with(self.axis, AxisRead::All);
-        vec![map.clone(), if self.indices == Indices::Slices { AxisMap::whole() } else { map }]
-    }
-
-    fn nhwc(&self) -> Option<Self> {
-        Some(Self { axis: Layout::Nhwc.axis(self.axis), ..self.clone() })
-    }
-}
-
-impl Op for Scatter {
-    fn name(&self) -> &'static str {
-        if self.indices == Indices::Slices { "index_add" } else { "scatter_add" }
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        let Some(size) = self.adds_to else {
+            return Ok(TensorType::real(self.indices.read(operands[0], operands[1], self.axis)?));
+        };
         let mut shape = operands[0].shape.to_vec();
-        shape[self.axis] = self.size;
+        shape[self.axis] = size;
         let whole = TensorType { shape: shape.into(), dtype: operands[0].dtype };
         match self.indices.read(&whole, operands[1], self.axis)? == operands[0].shape {
             true => Ok(whole),
@@ -130,28 +87,37 @@ impl Op for Scatter {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let kernel = self.indices.kernel(self.axis, call.shape, call.operand_shape(0));
-        kernel.add(call.real(0), call.indices_of(1), call.output, call.workers);
+        let (from, to) = (call.operand_shape(0), call.shape);
+        let (values, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
+        match self.adds_to {
+            None => self.indices.kernel(self.axis, from, to).read(values, indices, out, workers),
+            Some(_) => self.indices.kernel(self.axis, to, from).add(values, indices, out, workers),
+        }
     }
 
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
         if argument == 1 {
             return Gradient::Constant;
         }
-        let op = Gather { axis: self.axis, indices: self.indices };
-        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream, inputs.operands[1]]))
+        let adds_to = self.adds_to.is_none().then(|| inputs.operands[0].shape()[self.axis]);
+        let adjoint = Self { adds_to, ..self.clone() };
+        Gradient::Of(inputs.upstream.graph().record(adjoint, &[inputs.upstream, inputs.operands[1]]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
-        &["values", "indices"]
+        if self.adds_to.is_some() { &["values", "indices"] } else { &["x", "indices"] }
     }
 
     fn attributes(&self) -> Attributes {
-        Attributes::new().with("axis", self.axis).quiet("size", self.size)
+        let attributes = Attributes::new().with("axis", self.axis);
+        match self.adds_to {
+            Some(size) => attributes.quiet("size", size),
+            None => attributes,
+        }
     }
 
-    fn index_limit(&self, _: &[&TensorType]) -> Option<usize> {
-        Some(self.size)
+    fn index_limit(&self, operands: &[&TensorType]) -> Option<usize> {
+        Some(self.adds_to.unwrap_or_else(|| operands[0].shape[self.axis]))
     }
 
     fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
@@ -174,7 +140,7 @@ impl<'g> Var<'g> {
     /// that is out of range is an error when it is given.
     #[track_caller]
     pub fn gather(self, axis: isize, indices: Var<'g>) -> Var<'g> {
-        self.gathered("gather", axis, indices, Indices::Elements)
+        self.gathered(axis, indices, Indices::Elements, None)
     }
 
     /// The slices across `axis` at a list of indices, in its order; they may repeat (`torch.index_select`). Rows of a table
@@ -192,7 +158,7 @@ impl<'g> Var<'g> {
     /// As [`gather`](Self::gather); indices that are no list.
     #[track_caller]
     pub fn index_select(self, axis: isize, indices: Var<'g>) -> Var<'g> {
-        self.gathered("index_select", axis, indices, Indices::Slices)
+        self.gathered(axis, indices, Indices::Slices, None)
     }
 
     /// The adjoint of [`gather`](Self::gather): an array of `size` along `axis`, zero but for these values added at their
@@ -202,15 +168,7 @@ impl<'g> Var<'g> {
     /// As [`gather`](Self::gather); indices of another shape than the values.
     #[track_caller]
     pub fn scatter_add(self, axis: isize, indices: Var<'g>, size: usize) -> Var<'g> {
-        match self.shape().axes(&[axis]) {
-            Ok(axes) => {
-                let op = Scatter { axis: axes[0], indices: Indices::Elements, size };
-                self.graph().record(op, &[self, indices])
-            }
-            Err(problem) => {
-                self.graph().refuse("scatter_add", &["values", "indices"], &[self, indices], problem)
-            }
-        }
+        self.gathered(axis, indices, Indices::Elements, Some(size))
     }
 
     /// Classes as rows: indices `[..]` give real numbers `[.., classes]`, 1 at the index and 0 elsewhere.
@@ -235,10 +193,11 @@ impl<'g> Var<'g> {
     }
 
     #[track_caller]
-    fn gathered(self, name: &str, axis: isize, indices: Var<'g>, kind: Indices) -> Var<'g> {
+    fn gathered(self, axis: isize, at: Var<'g>, indices: Indices, adds_to: Option<usize>) -> Var<'g> {
+        let along = |axis| Gather { axis, indices, adds_to };
         match self.shape().axes(&[axis]) {
-            Ok(axes) => self.graph().record(Gather { axis: axes[0], indices: kind }, &[self, indices]),
-            Err(problem) => self.graph().refuse(name, &["x", "indices"], &[self, indices], problem),
+            Ok(axes) => self.graph().record(along(axes[0]), &[self, at]),
+            Err(problem) => self.graph().refuse(along(0).name(), along(0).roles(), &[self, at], problem),
         }
     }
 }
@@ -246,31 +205,19 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("along the middle", [normal([2, 3, 2]), labels([2, 4, 2], 3)], |v| v[0].gather(1, v[1]))
-            .linear(),
-        Example::new("along the first", [normal([3, 2]), labels([5, 2], 3)], |v| v[0].gather(0, v[1]))
-            .linear(),
-        Example::new("along the last", [normal([3, 4]), labels([3, 1], 4)], |v| v[0].gather(-1, v[1]))
-            .linear(),
-        Example::new("of a product", [normal([3, 4]), labels([3, 2], 4)], |v| (v[0] * v[0]).gather(1, v[1]))
-            .smooth(),
-        Example::new("rows of a table", [normal([4, 3]), labels([7], 4)], |v| v[0].index_select(0, v[1]))
-            .linear(),
-        Example::new("channels", [normal([2, 3, 2, 2]), labels([4], 3)], |v| v[0].index_select(1, v[1]))
-            .linear(),
-        Example::new("columns", [normal([2, 3]), labels([5], 3)], |v| v[0].index_select(-1, v[1])).linear(),
-        Example::new("scattered", [normal([2, 5, 3]), labels([2, 5, 3], 4)], |v| {
-            v[0].scatter_add(1, v[1], 4)
-        })
-        .linear(),
-        Example::new("scattered along the last", [normal([2, 5]), labels([2, 5], 3)], |v| {
+        linear("along the middle", [normal([2, 3, 2]), labels([2, 4, 2], 3)], |v| v[0].gather(1, v[1])),
+        linear("along the first", [normal([3, 2]), labels([5, 2], 3)], |v| v[0].gather(0, v[1])),
+        linear("along the last", [normal([3, 4]), labels([3, 1], 4)], |v| v[0].gather(-1, v[1])),
+        smooth("of a product", [normal([3, 4]), labels([3, 2], 4)], |v| (v[0] * v[0]).gather(1, v[1])),
+        linear("rows of a table", [normal([4, 3]), labels([7], 4)], |v| v[0].index_select(0, v[1])),
+        linear("channels", [normal([2, 3, 2, 2]), labels([4], 3)], |v| v[0].index_select(1, v[1])),
+        linear("columns", [normal([2, 3]), labels([5], 3)], |v| v[0].index_select(-1, v[1])),
+        linear("scattered", [normal([2, 5, 3]), labels([2, 5, 3], 4)], |v| v[0].scatter_add(1, v[1], 4)),
+        linear("scattered along the last", [normal([2, 5]), labels([2, 5], 3)], |v| {
             v[0].scatter_add(-1, v[1], 3)
-        })
-        .linear(),
-        Example::new("one-hot rows", [normal([2, 3, 4]), labels([2, 3], 4)], |v| v[0] * v[1].one_hot(4))
-            .linear(),
-        Example::new("no rows", [normal([4, 3]), labels([0], 4)], |v| v[0].index_select(0, v[1])).linear(),
-        Example::new("an empty batch", [normal([0, 3]), labels([0, 2], 3)], |v| v[0].gather(1, v[1]))
-            .linear(),
+        }),
+        linear("one-hot rows", [normal([2, 3, 4]), labels([2, 3], 4)], |v| v[0] * v[1].one_hot(4)),
+        linear("no rows", [normal([4, 3]), labels([0], 4)], |v| v[0].index_select(0, v[1])),
+        linear("an empty batch", [normal([0, 3]), labels([0, 2], 3)], |v| v[0].gather(1, v[1])),
     ]
 }

@@ -6,97 +6,76 @@
 use ndarray::{Array2, Array4, ArrayView2, ArrayView4};
 
 use super::attributes::Pool2dOptions;
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal};
+use super::operands::{all_real, no_image};
 use crate::error::{Error, Problem, Result};
-use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Shape, Window};
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::real::Real;
 use dagrad_kernels::workers::Workers;
 
-/// `[N, C, H, W]` → `[N·H'·W', C·kh·kw]`: one row for each position of the window.
+/// `[N, C, H, W]` → `[N·H'·W', C·kh·kw]`: one row for each position of the window. Or the adjoint of that, which adds the
+/// rows back to where they were read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Im2col {
     window: Window,
-}
-
-/// The adjoint: adds the rows back to where they were read, in an image of the given shape.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Col2im {
-    window: Window,
-    image: Shape,
+    /// Of the adjoint: the shape of the image to which it adds.
+    adds_to: Option<Shape>,
 }
 
 impl Op for Im2col {
     fn name(&self) -> &'static str {
-        "im2col"
+        if self.adds_to.is_some() { "col2im" } else { "im2col" }
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        if operands[0].dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
-        Ok(TensorType::real(matrix(&patches(&operands[0].shape, self.window)?)))
-    }
-
-    fn forward<T: Real>(&self, call: Call<'_, T>) {
-        if let Ok(form) = patches(call.operand_shape(0), self.window) {
-            form.im2col(call.real(0), call.output, call.workers);
-        }
-    }
-
-    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        let op = Col2im { window: self.window, image: inputs.operands[0].shape() };
-        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
-    }
-
-    fn roles(&self) -> &'static [&'static str] {
-        &["image"]
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::new().window(self.window)
-    }
-}
-
-impl Op for Col2im {
-    fn name(&self) -> &'static str {
-        "col2im"
-    }
-
-    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        let expected = TensorType::real(matrix(&patches(&self.image, self.window)?));
+        let Some(image) = &self.adds_to else {
+            all_real(operands)?;
+            return Ok(TensorType::real(matrix(&patches(&operands[0].shape, self.window)?)));
+        };
+        let expected = TensorType::real(matrix(&patches(image, self.window)?));
         if *operands[0] != expected {
-            let text =
-                format!("columns {} are not the patches {expected} of an image {}", operands[0], self.image);
+            let text = format!("columns {} are not the patches {expected} of an image {image}", operands[0]);
             return Err(Problem::new(text).hint("there is one row for each position of the window"));
         }
-        Ok(TensorType::real(&self.image))
+        Ok(TensorType::real(image))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        if let Ok(form) = patches(&self.image, self.window) {
-            form.col2im(call.real(0), call.output, call.workers);
+        let image = self.adds_to.as_ref().unwrap_or(call.operand_shape(0));
+        let Ok(form) = patches(image, self.window) else {
+            unreachable!("the shape rule has accepted the image")
+        };
+        match self.adds_to {
+            None => form.im2col(call.real(0), call.output, call.workers),
+            Some(_) => form.col2im(call.real(0), call.output, call.workers),
         }
     }
 
     fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        Gradient::Of(inputs.upstream.graph().record(Im2col { window: self.window }, &[inputs.upstream]))
+        let adds_to = self.adds_to.is_none().then(|| inputs.operands[0].shape());
+        let adjoint = Self { window: self.window, adds_to };
+        Gradient::Of(inputs.upstream.graph().record(adjoint, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
-        &["columns"]
+        if self.adds_to.is_some() { &["columns"] } else { &["image"] }
     }
 
     fn attributes(&self) -> Attributes {
-        Attributes::new().window(self.window).quiet("image", &self.image)
+        let attributes = Attributes::new().window(self.window);
+        match &self.adds_to {
+            Some(image) => attributes.quiet("image", image),
+            None => attributes,
+        }
     }
 }
 
 /// The patches of an image as a convolution sees them.
 fn patches(image: &Shape, window: Window) -> Result<Convolution, Problem> {
     let &[batch, channels, height, width] = &image[..] else {
-        return Err(Problem::new(format!("image {image} is not [batch, channels, height, width]")));
+        return Err(no_image(image));
     };
     let image = [height, width];
     let output = window.output_size(image)?;
@@ -119,14 +98,15 @@ impl<'g> Var<'g> {
     /// image and position; within a row in the order of channel, row and column. Padding reads as 0.
     #[track_caller]
     pub fn im2col(self, window: impl Into<Pool2dOptions>) -> Var<'g> {
-        self.graph().record(Im2col { window: window.into().window() }, &[self])
+        self.graph().record(Im2col { window: window.into().window(), adds_to: None }, &[self])
     }
 
     /// The adjoint of [`im2col`](Self::im2col) for images of shape `image`: patches are added where they
     /// overlap.
     #[track_caller]
     pub fn col2im(self, image: impl Into<Shape>, window: impl Into<Pool2dOptions>) -> Var<'g> {
-        self.graph().record(Col2im { window: window.into().window(), image: image.into() }, &[self])
+        let op = Im2col { window: window.into().window(), adds_to: Some(image.into()) };
+        self.graph().record(op, &[self])
     }
 }
 
@@ -194,12 +174,10 @@ fn setting(name: &'static str) -> impl Fn(Problem) -> Error {
 pub fn examples() -> Vec<Example> {
     let window = Pool2dOptions::new([2, 3]);
     vec![
-        Example::new("overlapping", [normal([2, 3, 4, 5])], move |v| v[0].im2col(window.stride(1))).linear(),
-        Example::new("stride and padding", [normal([1, 2, 5, 4])], move |v| {
+        linear("overlapping", [normal([2, 3, 4, 5])], move |v| v[0].im2col(window.stride(1))),
+        linear("stride and padding", [normal([1, 2, 5, 4])], move |v| {
             v[0].im2col(window.stride([2, 1]).padding([1, 1]))
-        })
-        .linear(),
-        Example::new("back", [normal([12, 12])], move |v| v[0].col2im([1, 2, 4, 6], window.stride(1)))
-            .linear(),
+        }),
+        linear("back", [normal([12, 12])], move |v| v[0].col2im([1, 2, 4, 6], window.stride(1))),
     ]
 }

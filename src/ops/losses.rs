@@ -1,9 +1,9 @@
 //! Losses of real numbers, composed of other operations.
 
 use super::arithmetic::Other;
-use super::example::{Example, away_from_zero, distinct, normal, positive};
+use super::example::{Example, away_from_zero, distinct, normal, positive, smooth};
 use crate::error::Problem;
-use crate::graph::{Attribute, Attributes, Var};
+use crate::graph::{Attribute, Attributes, Layer, Var};
 
 /// What becomes of the losses of single elements.
 ///
@@ -56,15 +56,15 @@ impl<'g> Var<'g> {
     /// Recorded on the graph, by this and by the other losses: targets of another shape, a mean of no elements.
     #[track_caller]
     pub fn mse_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _composite = self.graph().composite("mse_loss", Attributes::new().with("reduction", reduction));
-        reduction.of(self.gap(target, "mse_loss").powi(2))
+        let _composite = self.loss("mse_loss", Attributes::new(), reduction);
+        reduction.of((self - self.target("mse_loss", target)).powi(2))
     }
 
     /// The absolute error |x − t| to targets of the same shape; the gradient at 0 is 0.
     #[track_caller]
     pub fn l1_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _composite = self.graph().composite("l1_loss", Attributes::new().with("reduction", reduction));
-        reduction.of(self.gap(target, "l1_loss").abs())
+        let _composite = self.loss("l1_loss", Attributes::new(), reduction);
+        reduction.of((self - self.target("l1_loss", target)).abs())
     }
 
     /// Huber's loss: ½ (x − t)² for errors up to δ, and δ (|x − t| − δ/2) for larger ones.
@@ -73,15 +73,13 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that differ, a δ that is not positive.
     #[track_caller]
     pub fn huber_loss(self, target: Var<'g>, delta: f64, reduction: Reduction) -> Var<'g> {
-        let _composite = self
-            .graph()
-            .composite("huber_loss", Attributes::new().with("delta", delta).with("reduction", reduction));
+        let _composite = self.loss("huber_loss", Attributes::new().with("delta", delta), reduction);
         if delta.is_nan() || delta <= 0.0 {
             let problem = Problem::new(format!("a δ of {delta} is not positive"))
                 .hint("errors up to δ are squared, larger ones count by their size");
             return self.refuse_loss("huber_loss", target, problem);
         }
-        let gap = self.gap(target, "huber_loss").abs();
+        let gap = (self - self.target("huber_loss", target)).abs();
         // With m = min(|x − t|, δ): m · (|x − t| − m/2) is both branches.
         let near = gap.minimum(delta);
         reduction.of(near * (gap - near * 0.5))
@@ -94,15 +92,13 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that differ, a β that is negative or NaN.
     #[track_caller]
     pub fn smooth_l1_loss(self, target: Var<'g>, beta: f64, reduction: Reduction) -> Var<'g> {
-        let _composite = self
-            .graph()
-            .composite("smooth_l1_loss", Attributes::new().with("beta", beta).with("reduction", reduction));
+        let _composite = self.loss("smooth_l1_loss", Attributes::new().with("beta", beta), reduction);
         if beta.is_nan() || beta < 0.0 {
             let problem = Problem::new(format!("a β of {beta} is negative, or no number"))
                 .hint("errors up to β are squared, larger ones count by their size");
             return self.refuse_loss("smooth_l1_loss", target, problem);
         }
-        let gap = self.gap(target, "smooth_l1_loss").abs();
+        let gap = (self - self.target("smooth_l1_loss", target)).abs();
         if beta == 0.0 {
             return reduction.of(gap);
         }
@@ -130,13 +126,9 @@ impl<'g> Var<'g> {
         weight: impl Other<'g>,
         reduction: Reduction,
     ) -> Var<'g> {
-        let _composite = self
-            .graph()
-            .composite("binary_cross_entropy_with_logits", Attributes::new().with("reduction", reduction));
         const NAME: &str = "binary_cross_entropy_with_logits";
-        if let Some(refused) = self.unlike(target, NAME) {
-            return refused;
-        }
+        let _composite = self.loss(NAME, Attributes::new(), reduction);
+        let target = self.target(NAME, target);
         let (weight, shape) = (weight.beside(self), self.shape());
         if weight.shape().broadcast(&shape).as_ref() != Some(&shape) {
             let text = format!("weights {} do not broadcast to logits {shape}", weight.shape());
@@ -155,11 +147,8 @@ impl<'g> Var<'g> {
     /// At t = 0, where t ln t falls infinitely steeply and PyTorch's gradient in t is NaN, the gradient of t ln t counts as 0.
     #[track_caller]
     pub fn kl_divergence(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _composite =
-            self.graph().composite("kl_divergence", Attributes::new().with("reduction", reduction));
-        if let Some(refused) = self.unlike(target, "kl_divergence") {
-            return refused;
-        }
+        let _composite = self.loss("kl_divergence", Attributes::new(), reduction);
+        let target = self.target("kl_divergence", target);
         let logarithm = target.equal(0.0).choose(1.0, target).ln();
         reduction.of(target * logarithm - target * self)
     }
@@ -171,10 +160,8 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that do not broadcast, an axis that does not exist, an ε of NaN.
     #[track_caller]
     pub fn cosine_similarity(self, other: Var<'g>, axis: isize, epsilon: f64) -> Var<'g> {
-        let _composite = self.graph().composite(
-            "cosine_similarity",
-            Attributes::new().with("axis", axis as i64).with("epsilon", epsilon),
-        );
+        let attributes = Attributes::new().with("axis", axis as i64).with("epsilon", epsilon);
+        let _composite = self.graph().composite("cosine_similarity", attributes);
         let (x, y) = match self.shape().broadcast(&other.shape()) {
             Some(shape) => (self.broadcast_to(&shape), other.broadcast_to(&shape)),
             None => (self, other), // the product says what is wrong
@@ -197,14 +184,10 @@ impl<'g> Var<'g> {
         margin: f64,
         reduction: Reduction,
     ) -> Var<'g> {
-        let _composite = self.graph().composite(
-            "cosine_embedding_loss",
-            Attributes::new().with("margin", margin).with("reduction", reduction),
-        );
+        let _composite =
+            self.loss("cosine_embedding_loss", Attributes::new().with("margin", margin), reduction);
         let cosine = self.cosine_similarity(other, -1, 1e-6);
-        if let Some(refused) = cosine.unlike(target, "cosine_embedding_loss") {
-            return refused;
-        }
+        let target = cosine.target("cosine_embedding_loss", target);
         if margin.is_nan() {
             return cosine.refuse_loss("cosine_embedding_loss", target, Problem::new("the margin is NaN"));
         }
@@ -215,31 +198,24 @@ impl<'g> Var<'g> {
     /// The hinge max(0, 1 − x t) for targets ±1. Its derivative where x t = 1 is 0.
     #[track_caller]
     pub fn hinge_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
-        let _composite = self.graph().composite("hinge_loss", Attributes::new().with("reduction", reduction));
-        if let Some(refused) = self.unlike(target, "hinge_loss") {
-            return refused;
-        }
-        reduction.of((1.0 - self * target).relu())
+        let _composite = self.loss("hinge_loss", Attributes::new(), reduction);
+        reduction.of((1.0 - self * self.target("hinge_loss", target)).relu())
     }
 
-    /// x − t. Targets are not broadcast: `[N, 1]` beside `[N]` is a mistake.
-    #[track_caller]
-    fn gap(self, target: Var<'g>, loss: &str) -> Var<'g> {
-        match self.unlike(target, loss) {
-            Some(refused) => refused,
-            None => self - target,
-        }
+    /// Begins the composition of a loss.
+    pub(super) fn loss(self, name: &'static str, attributes: Attributes, reduction: Reduction) -> Layer<'g> {
+        self.graph().composite(name, attributes.with("reduction", reduction))
     }
 
-    /// Refuses targets of another shape.
+    /// The targets, unless they have another shape. They are not broadcast: `[N, 1]` beside `[N]` is a mistake.
     #[track_caller]
-    fn unlike(self, target: Var<'g>, loss: &str) -> Option<Var<'g>> {
+    fn target(self, loss: &str, target: Var<'g>) -> Var<'g> {
         if self.ty() == target.ty() {
-            return None;
+            return target;
         }
         let problem = Problem::new(format!("targets {} do not fit {}", target.ty(), self.ty()))
             .hint("targets are real numbers of the same shape; they are not broadcast");
-        Some(self.refuse_loss(loss, target, problem))
+        self.refuse_loss(loss, target, problem)
     }
 
     #[track_caller]
@@ -253,32 +229,28 @@ pub fn examples() -> Vec<Example> {
     use Reduction::{Mean, None, Sum};
     let pair = || [normal([2, 3]), normal([2, 3])];
     vec![
-        Example::new("mse", pair(), |v| v[0].mse_loss(v[1], Mean)).smooth(),
-        Example::new("mse of each", pair(), |v| v[0].mse_loss(v[1], None)).smooth(),
+        smooth("mse", pair(), |v| v[0].mse_loss(v[1], Mean)),
+        smooth("mse of each", pair(), |v| v[0].mse_loss(v[1], None)),
         Example::new("l1", [away_from_zero([2, 3])], |v| v[0].l1_loss(v[0] * 2.0, Sum)),
         Example::new("huber", [distinct([3, 7])], |v| v[0].huber_loss(v[0] * 0.5, 0.256, Mean)),
         Example::new("smooth l1", [distinct([3, 7])], |v| v[0].smooth_l1_loss(v[0] * 0.5, 0.256, Sum)),
         Example::new("smooth l1 without a bound", [away_from_zero([5])], |v| {
             v[0].smooth_l1_loss(v[0] * 3.0, 0.0, None)
         }),
-        Example::new("binary cross entropy", pair(), |v| {
+        smooth("binary cross entropy", pair(), |v| {
             v[0].binary_cross_entropy_with_logits(v[1].sigmoid(), Mean)
-        })
-        .smooth(),
-        Example::new("weighted", [normal([2, 3]), normal([2, 3]), positive([3])], |v| {
+        }),
+        smooth("weighted", [normal([2, 3]), normal([2, 3]), positive([3])], |v| {
             v[0].weighted_binary_cross_entropy_with_logits(v[1].sigmoid(), v[2], Sum)
-        })
-        .smooth(),
-        Example::new("divergence", [normal([2, 3]), positive([2, 3])], |v| v[0].kl_divergence(v[1], Sum))
-            .smooth(),
-        Example::new("cosine", pair(), |v| v[0].cosine_similarity(v[1], 1, 1e-8)).smooth(),
+        }),
+        smooth("divergence", [normal([2, 3]), positive([2, 3])], |v| v[0].kl_divergence(v[1], Sum)),
+        smooth("cosine", pair(), |v| v[0].cosine_similarity(v[1], 1, 1e-8)),
         Example::new("cosine of itself", [normal([2, 3, 2])], |v| {
             v[0].cosine_similarity(v[0], -2, 1e-8) * v[0].sum(&[1])
         }),
-        Example::new("every cosine of two sets", [normal([2, 1, 3]), normal([4, 3])], |v| {
+        smooth("every cosine of two sets", [normal([2, 1, 3]), normal([4, 3])], |v| {
             v[0].cosine_similarity(v[1], 2, 1e-8)
-        })
-        .smooth(),
+        }),
         Example::new("cosine of one number and many", [positive([2, 1]), normal([2, 3])], |v| {
             v[0].cosine_similarity(v[1], 1, 1e-8)
         }),

@@ -1,52 +1,65 @@
-//! The product of two matrices. (`Var::matmul`, which knows vectors and batches as well, is beside that of batches.)
+//! The product of two matrices, or of two batches of them. (`Var::matmul`, which knows vectors as well, is in `batch_matmul.rs`.)
 
 use std::sync::Arc;
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
+use super::operands::all_real;
 use super::rules;
 use crate::error::Problem;
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
-use crate::graph::{Attributes, AxisMap, Call, Dtype, Gradient, Op, Precision, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, Call, Gradient, Op, Precision, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
+use crate::shape::Shape;
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::{Epilogue, Gemm};
 use dagrad_kernels::real::Real;
 
-/// `op(A) · op(B)`, where op transposes or does nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+/// `op(A) · op(B)`, where op transposes or does nothing: of two matrices, or of each pair of matrices of two batches
+/// `[N, M, K]` and `[N, K, L]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Matmul {
     pub(super) transpose_a: bool,
     pub(super) transpose_b: bool,
+    of_batches: bool,
 }
 
 impl Op for Matmul {
     fn name(&self) -> &'static str {
-        "matmul"
+        if self.of_batches { "batch_matmul" } else { "matmul" }
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        let (a, b) = (operands[0], operands[1]);
-        if a.dtype == Dtype::Index || b.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
+        all_real(operands)?;
+        let (a, b) = (&operands[0].shape, &operands[1].shape);
+        match (self.of_batches, &a[..], &b[..]) {
+            (false, [_, _], [_, _]) => {}
+            (true, [count, _, _], [other, _, _]) if count == other => {}
+            (false, ..) => {
+                return Err(Problem::new(format!("it multiplies matrices, not {a} by {b}")).hint(
+                    "images become rows by `flatten`; a vector becomes a row or a column by `reshape`",
+                ));
+            }
+            (true, ..) => {
+                return Err(Problem::new(format!("{a} and {b} are not two batches of as many matrices")));
+            }
         }
-        if a.shape.len() != 2 || b.shape.len() != 2 {
-            return Err(Problem::new(format!("it multiplies matrices, not {} by {}", a.shape, b.shape))
-                .hint("images become rows by `flatten`; a vector becomes a row or a column by `reshape`"));
-        }
-        let gemm = self.gemm(operands);
-        let inner = b.shape[usize::from(self.transpose_b)];
-        if gemm.k != inner {
-            return Err(Problem::new(format!("left has {} columns but right has {inner} rows", gemm.k))
+        let [[m, k], [inner, n]] = self.factors(a, b);
+        if k != inner {
+            return Err(Problem::new(format!("left has {k} columns but right has {inner} rows"))
                 .hint("the columns of the left matrix meet the rows of the right one"));
         }
-        Ok(TensorType::real([gemm.m, gemm.n]))
+        Ok(TensorType::real(a[..a.len() - 2].iter().copied().chain([m, n]).collect::<Shape>()))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let types = [0, 1].map(|i| TensorType::real(call.operand_shape(i)));
-        let gemm = self.gemm(&[&types[0], &types[1]]);
-        gemm.run(call.real(0), call.real(1), Epilogue::default(), call.output, call.scratch, call.workers);
+        let gemm = self.gemm(call.operand_shape(0), call.operand_shape(1));
+        let (a, b) = (call.real(0), call.real(1));
+        if self.of_batches {
+            gemm.run_batch(call.shape[0], a, b, call.output, call.scratch, call.workers);
+        } else {
+            gemm.run(a, b, Epilogue::default(), call.output, call.scratch, call.workers);
+        }
     }
 
     /// With C = A·B and upstream U: dA = U·Bᵀ and dB = Aᵀ·U, transposed where A or B is.
@@ -70,12 +83,11 @@ impl Op for Matmul {
     }
 
     fn scratch(&self, operands: &[&TensorType]) -> usize {
-        self.gemm(operands).scratch()
+        self.gemm(&operands[0].shape, &operands[1].shape).scratch()
     }
 
-    fn macs(&self, operands: &[&TensorType], _: &TensorType) -> usize {
-        let Gemm { m, n, k, .. } = self.gemm(operands);
-        m.saturating_mul(n).saturating_mul(k)
+    fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize {
+        output.shape.count().saturating_mul(self.gemm(&operands[0].shape, &operands[1].shape).k)
     }
 
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> {
@@ -85,6 +97,9 @@ impl Op for Matmul {
     }
 
     fn lower(&self, _: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        if self.of_batches {
+            return None;
+        }
         let kernel = MatmulKernel { product: *self, bias: false, relu: false };
         let layouts = [OperandLayout::Keep, OperandLayout::Keep];
         Some(Lowered {
@@ -95,6 +110,9 @@ impl Op for Matmul {
     }
 
     fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        if self.of_batches {
+            return vec![];
+        }
         vec![if self.transpose_a { AxisMap::whole() } else { AxisMap::sample() }, AxisMap::whole()]
     }
 }
@@ -113,13 +131,12 @@ impl Kernel for MatmulKernel {
     }
 
     fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
-        let Gemm { m, n, .. } = self.product.gemm(operands);
+        let Gemm { m, n, .. } = self.product.gemm(&operands[0].shape, &operands[1].shape);
         vec![TensorType::real([m, n])]
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
-        let types = [0, 1].map(|i| TensorType::real(call.operand_shape(i)));
-        let gemm = self.product.gemm(&[&types[0], &types[1]]);
+        let gemm = self.product.gemm(call.operand_shape(0), call.operand_shape(1));
         let epilogue = Epilogue { bias: self.bias.then(|| call.real(2)), relu: self.relu };
         gemm.run(call.real(0), call.real(1), epilogue, call.output, call.scratch, call.workers);
         Ok(())
@@ -142,7 +159,7 @@ impl Kernel for MatmulKernel {
 
     /// Rows of a matrix that meet a vector are dealt with one by one. (Those that meet a matrix are better off together.)
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        let Gemm { m, n, .. } = self.product.gemm(operands);
+        let Gemm { m, n, .. } = self.product.gemm(&operands[0].shape, &operands[1].shape);
         (n == 1 && !self.product.transpose_a).then(|| BatchSplit::each(m, &[true, false, false]))
     }
 
@@ -158,35 +175,41 @@ impl Kernel for MatmulKernel {
 }
 
 impl Matmul {
-    fn gemm(&self, operands: &[&TensorType]) -> Gemm {
-        let (a, b) = (&operands[0].shape, &operands[1].shape);
-        let (transpose_a, transpose_b) = (self.transpose_a, self.transpose_b);
-        let [m, k] = if transpose_a { [a[1], a[0]] } else { [a[0], a[1]] };
-        let n = if transpose_b { b[0] } else { b[1] };
-        Gemm { m, n, k, transpose_a, transpose_b }
+    /// Rows and columns of both factors as they are multiplied.
+    fn factors(&self, a: &Shape, b: &Shape) -> [[usize; 2]; 2] {
+        let turned = |shape: &Shape, is_transposed: bool| match shape[..] {
+            [.., columns, rows] if is_transposed => [rows, columns],
+            [.., rows, columns] => [rows, columns],
+            _ => unreachable!("the shape rule asks for matrices"),
+        };
+        [turned(a, self.transpose_a), turned(b, self.transpose_b)]
+    }
+
+    fn gemm(&self, a: &Shape, b: &Shape) -> Gemm {
+        let [[m, k], [_, n]] = self.factors(a, b);
+        Gemm { m, n, k, transpose_a: self.transpose_a, transpose_b: self.transpose_b }
     }
 }
 
-/// Records it.
+/// Records the product of two matrices, or of two batches of as many.
 #[track_caller]
 pub(super) fn product<'g>(a: Var<'g>, transpose_a: bool, b: Var<'g>, transpose_b: bool) -> Var<'g> {
-    a.graph().record(Matmul { transpose_a, transpose_b }, &[a, b])
+    let of_batches = a.shape().len() == 3;
+    a.graph().record(Matmul { transpose_a, transpose_b, of_batches }, &[a, b])
 }
 
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("A · B", [normal([2, 3]), normal([3, 4])], |v| v[0].matmul(v[1])).linear(),
-        Example::new("Aᵀ · B", [normal([3, 2]), normal([3, 4])], |v| v[0].transpose().matmul(v[1])).linear(),
-        Example::new("A · Bᵀ", [normal([2, 3]), normal([4, 3])], |v| v[0].matmul(v[1].transpose())).linear(),
-        Example::new("Aᵀ · Bᵀ", [normal([3, 2]), normal([4, 3])], |v| product(v[0], true, v[1], true))
-            .linear(),
-        Example::new("A · A", [normal([3, 3])], |v| v[0].matmul(v[0])).smooth(),
-        Example::new("A · Aᵀ", [normal([3, 2])], |v| v[0].matmul(v[0].transpose())).smooth(),
-        Example::new("one row", [normal([1, 5]), normal([5, 1])], |v| v[0].matmul(v[1])).linear(),
-        Example::new("no inner axis", [normal([2, 0]), normal([0, 3])], |v| v[0].matmul(v[1])).linear(),
-        Example::new("an empty batch", [normal([0, 3]), normal([3, 2])], |v| v[0].matmul(v[1])).linear(),
-        Example::new("larger than a tile", [normal([19, 7]), normal([7, 37])], |v| v[0].matmul(v[1]))
-            .linear(),
+        linear("A · B", [normal([2, 3]), normal([3, 4])], |v| v[0].matmul(v[1])),
+        linear("Aᵀ · B", [normal([3, 2]), normal([3, 4])], |v| v[0].transpose().matmul(v[1])),
+        linear("A · Bᵀ", [normal([2, 3]), normal([4, 3])], |v| v[0].matmul(v[1].transpose())),
+        linear("Aᵀ · Bᵀ", [normal([3, 2]), normal([4, 3])], |v| product(v[0], true, v[1], true)),
+        smooth("A · A", [normal([3, 3])], |v| v[0].matmul(v[0])),
+        smooth("A · Aᵀ", [normal([3, 2])], |v| v[0].matmul(v[0].transpose())),
+        linear("one row", [normal([1, 5]), normal([5, 1])], |v| v[0].matmul(v[1])),
+        linear("no inner axis", [normal([2, 0]), normal([0, 3])], |v| v[0].matmul(v[1])),
+        linear("an empty batch", [normal([0, 3]), normal([3, 2])], |v| v[0].matmul(v[1])),
+        linear("larger than a tile", [normal([19, 7]), normal([7, 37])], |v| v[0].matmul(v[1])),
     ]
 }

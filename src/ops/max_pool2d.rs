@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use super::attributes::Pool2dOptions;
 use super::example::{Example, distinct};
+use super::operands::image_sizes;
 use crate::error::Problem;
 use crate::graph::NodeRef;
 use crate::graph::kernel::{BatchSplit, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::{
-    Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, OutputSlot, Precision, TensorType, Var,
-    VjpInputs,
+    Attributes, AxisMap, AxisRead, Call, Gradient, Op, OutputSlot, Precision, TensorType, Var, VjpInputs,
 };
 use crate::shape::{Layout, Shape, Window};
 use dagrad_kernels::pool::Pooling;
@@ -24,7 +24,6 @@ use dagrad_kernels::real::Real;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Argmax {
     window: Window,
-    layout: Layout,
 }
 
 /// The values at the indices.
@@ -45,7 +44,7 @@ pub(crate) struct MaxPool {
 pub struct Put {
     window: Window,
     plane: [usize; 2],
-    layout: Layout,
+    pub(super) layout: Layout,
 }
 
 impl Op for Argmax {
@@ -54,24 +53,19 @@ impl Op for Argmax {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        image_sizes(operands[0])?;
-        let [batch, channels, height, width] = self.layout.sizes(&operands[0].shape);
+        let [batch, channels, height, width] = image_sizes(operands[0])?;
         let out = pooled_size(self.window, [height, width])?;
         if height.saturating_mul(width) > u32::MAX as usize {
             return Err(Problem::new(format!(
                 "a plane of {height}×{width} has more pixels than an index counts"
             )));
         }
-        Ok(TensorType::index(self.layout.shape([batch, channels, out[0], out[1]])))
+        Ok(TensorType::index([batch, channels, out[0], out[1]]))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let pooling = pooling(self.window, self.layout, call.operand_shape(0), call.shape);
-        let (image, indices, workers) = (call.real(0), call.indices, call.workers);
-        match self.layout {
-            Layout::Nchw => pooling.argmax(image, indices, workers),
-            Layout::Nhwc => pooling.argmax_nhwc(channels(call.shape), image, indices, workers),
-        }
+        let pooling = pooling(self.window, Layout::Nchw, call.operand_shape(0), call.shape);
+        pooling.argmax(call.real(0), call.indices, call.workers);
     }
 
     fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
@@ -92,7 +86,7 @@ impl Op for Argmax {
     }
 
     fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        vec![windows(self.window, self.layout)]
+        vec![plane_read(Layout::Nchw, AxisRead::under(self.window))]
     }
 }
 
@@ -110,19 +104,17 @@ impl Op for Take {
         let (image, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
         match self.layout {
             Layout::Nchw => pooling.take(image, indices, out, workers),
-            Layout::Nhwc => pooling.take_nhwc(channels(call.shape), image, indices, out, workers),
+            Layout::Nhwc => pooling.take_nhwc(call.shape[3], image, indices, out, workers),
         }
     }
 
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        let (image, indices) = (inputs.operands[0].shape(), inputs.operands[1]);
-        match argument {
-            0 => {
-                let op = Put { window: self.window, plane: [image[2], image[3]], layout: self.layout };
-                Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream, indices]))
-            }
-            _ => Gradient::Constant,
+        if argument == 1 {
+            return Gradient::Constant;
         }
+        let plane = plane(self.layout, &inputs.operands[0].shape());
+        let op = Put { window: self.window, plane, layout: self.layout };
+        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream, inputs.operands[1]]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -134,13 +126,13 @@ impl Op for Take {
     }
 
     fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        vec![windows(self.window, self.layout), AxisMap::same(4)]
+        vec![plane_read(self.layout, AxisRead::under(self.window)), AxisMap::same(4)]
     }
 
     /// What lies where the maximum is, is the maximum.
     fn lower(&self, node: NodeRef<'_>, _: Target) -> Option<Lowered> {
         let argmax = node.operand(1);
-        let is_maximum = argmax.op() == Some(&Argmax { window: self.window, layout: self.layout })
+        let is_maximum = argmax.op() == Some(&Argmax { window: self.window })
             && argmax.operand(0).id == node.operand(0).id;
         is_maximum.then(|| MaxPool { window: self.window }.lowered(0)).flatten()
     }
@@ -156,11 +148,11 @@ impl Kernel for MaxPool {
     }
 
     fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
-        let [batch, channels, height, width] = Layout::Nhwc.sizes(&operands[0].shape);
-        let Ok([out_h, out_w]) = pooled_size(self.window, [height, width]) else {
+        let images = &operands[0].shape;
+        let Ok(size) = pooled_size(self.window, plane(Layout::Nhwc, images)) else {
             unreachable!("the shape rule has accepted the window")
         };
-        let shape = Layout::Nhwc.shape([batch, channels, out_h, out_w]);
+        let shape = with_plane(Layout::Nhwc, images, size);
         vec![TensorType::real(&shape), TensorType::index(&shape)]
     }
 
@@ -168,7 +160,7 @@ impl Kernel for MaxPool {
         let pooling = pooling(self.window, Layout::Nhwc, call.operand_shape(0), call.shape);
         let image = call.real(0);
         let positions = call.further_outputs.into_iter().next().and_then(OutputSlot::index);
-        pooling.max_nhwc(channels(call.shape), image, call.output, positions, call.workers);
+        pooling.max_nhwc(call.shape[3], image, call.output, positions, call.workers);
         Ok(())
     }
 
@@ -195,13 +187,6 @@ impl MaxPool {
     }
 }
 
-impl Put {
-    /// The axes along which values are put: all others are those of the values.
-    pub fn axes(&self) -> [usize; 2] {
-        self.layout.plane()
-    }
-}
-
 impl Op for Put {
     fn name(&self) -> &'static str {
         "max_pool2d_put"
@@ -209,8 +194,7 @@ impl Op for Put {
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
         image_sizes(operands[0])?;
-        let [batch, channels, ..] = self.layout.sizes(&operands[0].shape);
-        Ok(TensorType::real(self.layout.shape([batch, channels, self.plane[0], self.plane[1]])))
+        Ok(TensorType::real(with_plane(self.layout, &operands[0].shape, self.plane)))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
@@ -218,17 +202,16 @@ impl Op for Put {
         let (values, indices, out, workers) = (call.real(0), call.indices_of(1), call.output, call.workers);
         match self.layout {
             Layout::Nchw => pooling.put(values, indices, out, workers),
-            Layout::Nhwc => pooling.put_nhwc(channels(call.shape), values, indices, out, workers),
+            Layout::Nhwc => pooling.put_nhwc(call.shape[3], values, indices, out, workers),
         }
     }
 
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        match argument {
-            0 => Gradient::Of(
-                inputs.upstream.graph().record(self.adjoint(), &[inputs.upstream, inputs.operands[1]]),
-            ),
-            _ => Gradient::Constant,
+        if argument == 1 {
+            return Gradient::Constant;
         }
+        let (upstream, indices) = (inputs.upstream, inputs.operands[1]);
+        Gradient::Of(upstream.graph().record(self.adjoint(), &[upstream, indices]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -244,15 +227,8 @@ impl Op for Put {
     }
 
     fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        let [all, same] = [AxisRead::All, AxisRead::Same];
-        vec![self.layout.permute([same, same, all, all]).into(); 2]
+        vec![plane_read(self.layout, [AxisRead::All; 2]); 2]
     }
-}
-
-/// What each output pixel reads of the image.
-fn windows(window: Window, layout: Layout) -> AxisMap {
-    let [rows, columns] = AxisRead::under(window);
-    layout.permute([AxisRead::Same, AxisRead::Same, rows, columns]).into()
 }
 
 impl Put {
@@ -262,17 +238,25 @@ impl Put {
     }
 }
 
-/// The sizes of an operand that poolings accept.
-pub(crate) fn image_sizes(ty: &TensorType) -> Result<[usize; 4], Problem> {
-    match (&ty.shape[..], ty.dtype) {
-        (&[batch, channels, height, width], Dtype::Real) => Ok([batch, channels, height, width]),
-        _ => Err(Problem::new(format!("image {ty} is not [batch, channels, height, width]"))),
-    }
+/// What an operation reads that deals with each plane by itself: this along height and width.
+pub(super) fn plane_read(layout: Layout, [rows, columns]: [AxisRead; 2]) -> AxisMap {
+    layout.permute([AxisRead::Same, AxisRead::Same, rows, columns]).into()
+}
+
+/// Height and width of images.
+pub(super) fn plane(layout: Layout, images: &Shape) -> [usize; 2] {
+    layout.plane().map(|axis| images[axis])
+}
+
+/// The shape of as many images and channels, of another height and width.
+pub(super) fn with_plane(layout: Layout, images: &Shape, [height, width]: [usize; 2]) -> Shape {
+    let [batch, channels, ..] = layout.sizes(images);
+    layout.shape([batch, channels, height, width])
 }
 
 /// The output size of a pooling. Padding of more than half the window, or pixels further apart than the image is
 /// large, would leave windows without a single pixel.
-pub(crate) fn pooled_size(window: Window, plane: [usize; 2]) -> Result<[usize; 2], Problem> {
+pub(super) fn pooled_size(window: Window, plane: [usize; 2]) -> Result<[usize; 2], Problem> {
     let (extent, hint) = (window.extent(), "some windows would lie in the padding alone");
     if let Some(axis) = (0..2).find(|&axis| window.padding[axis] > extent[axis] / 2) {
         let (padding, extent) = (window.padding[axis], extent[axis]);
@@ -289,15 +273,9 @@ pub(crate) fn pooled_size(window: Window, plane: [usize; 2]) -> Result<[usize; 2
     Ok(out)
 }
 
-/// The kernel's view of an image of shape `image` pooled to shape `pooled`.
-pub(crate) fn pooling(window: Window, layout: Layout, image: &Shape, pooled: &Shape) -> Pooling {
-    let ([_, _, height, width], [_, _, out_h, out_w]) = (layout.sizes(image), layout.sizes(pooled));
-    Pooling { plane: [height, width], output: [out_h, out_w], window }
-}
-
-/// The channels of images that have them last.
-fn channels(shape: &Shape) -> usize {
-    shape[3]
+/// The kernel's view of images of shape `images` pooled to shape `pooled`.
+fn pooling(window: Window, layout: Layout, images: &Shape, pooled: &Shape) -> Pooling {
+    Pooling { plane: plane(layout, images), output: plane(layout, pooled), window }
 }
 
 impl<'g> Var<'g> {
@@ -319,7 +297,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn max_pool2d(self, options: impl Into<Pool2dOptions>) -> Var<'g> {
         let window = options.into().window();
-        let argmax = Argmax { window, layout: Layout::Nchw };
+        let argmax = Argmax { window };
         if let Err(problem) = argmax.infer(&[&self.ty()]) {
             return self.graph().refuse("max_pool2d", &["image"], &[self], problem);
         }
@@ -334,25 +312,18 @@ pub fn examples() -> Vec<Example> {
     let pool = |name: &str, image: [usize; 4], options: Pool2dOptions| {
         Example::new(name, [distinct(image)], move |v| v[0].max_pool2d(options))
     };
+    let tall = Pool2dOptions::new([3, 2]);
     vec![
         pool("halving", [2, 3, 4, 6], 2.into()),
         pool("pixels left over", [1, 2, 5, 7], 2.into()),
-        pool("overlapping", [2, 1, 5, 6], Pool2dOptions::new([3, 2]).stride([1, 1])),
-        pool("padding", [1, 2, 4, 5], Pool2dOptions::new([3, 2]).stride([2, 1]).padding([1, 1])),
+        pool("overlapping", [2, 1, 5, 6], tall.stride([1, 1])),
+        pool("padding", [1, 2, 4, 5], tall.stride([2, 1]).padding([1, 1])),
         pool("stride beyond the window", [1, 1, 7, 8], Pool2dOptions::new([2, 1]).stride([3, 4])),
         pool("window as large as the image", [2, 2, 3, 4], [3, 4].into()),
         pool("one pixel", [1, 1, 1, 1], 1.into()),
         pool("an empty batch", [0, 2, 4, 4], 2.into()),
-        pool(
-            "dilation",
-            [1, 2, 7, 9],
-            Pool2dOptions::new([3, 2]).stride([1, 2]).dilation([2, 3]).padding([2, 1]),
-        ),
-        pool(
-            "pixels left over, covered",
-            [2, 1, 6, 7],
-            Pool2dOptions::new([3, 2]).stride([2, 4]).ceil_mode(),
-        ),
+        pool("dilation", [1, 2, 7, 9], tall.stride([1, 2]).dilation([2, 3]).padding([2, 1])),
+        pool("pixels left over, covered", [2, 1, 6, 7], tall.stride([2, 4]).ceil_mode()),
         pool("the last window would see padding", [1, 1, 5, 4], Pool2dOptions::new(2).padding(1).ceil_mode()),
         Example::new("of a square", [distinct([1, 2, 4, 4])], |v| (v[0] * v[0]).max_pool2d(2)),
     ]

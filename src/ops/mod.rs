@@ -24,6 +24,7 @@ mod im2col;
 mod losses;
 mod matmul;
 mod max_pool2d;
+mod operands;
 mod pixel_shuffle;
 mod pointwise;
 mod repeat;

@@ -1,6 +1,6 @@
 //! Channels spread over pixels, and the way back: two reshapes with a permutation between.
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use crate::error::Problem;
 use crate::graph::{Attributes, Var};
 
@@ -31,12 +31,10 @@ impl<'g> Var<'g> {
                 parts.permute(&[0, 1, 4, 2, 5, 3]).reshape([n, c / block, h, w])
             }
             _ => {
-                let problem = Problem::new(format!(
-                    "image {shape} has no pixels of {factor}×{factor} channels"
-                ))
-                .hint(
-                    "images are [batch, channels, height, width], channels a multiple of the factor's square",
-                );
+                let text = format!("image {shape} has no pixels of {factor}×{factor} channels");
+                let hint =
+                    "images are [batch, channels, height, width], channels a multiple of the factor's square";
+                let problem = Problem::new(text).hint(hint);
                 self.graph().refuse("pixel_shuffle", &["image"], &[self], problem)
             }
         }
@@ -59,12 +57,10 @@ impl<'g> Var<'g> {
                 parts.permute(&[0, 1, 3, 5, 2, 4]).reshape([n, channels, h, w])
             }
             _ => {
-                let problem = Problem::new(format!(
-                    "image {shape} does not consist of blocks {factor}×{factor}"
-                ))
-                .hint(
-                    "images are [batch, channels, height, width], height and width multiples of the factor",
-                );
+                let text = format!("image {shape} does not consist of blocks {factor}×{factor}");
+                let hint =
+                    "images are [batch, channels, height, width], height and width multiples of the factor";
+                let problem = Problem::new(text).hint(hint);
                 self.graph().refuse("pixel_unshuffle", &["image"], &[self], problem)
             }
         }
@@ -74,14 +70,12 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("channels to pixels", [normal([2, 8, 3, 1])], |v| v[0].pixel_shuffle(2)).linear(),
-        Example::new("pixels to channels", [normal([1, 2, 3, 6])], |v| v[0].pixel_unshuffle(3)).linear(),
-        Example::new("there and back", [normal([1, 4, 2, 3])], |v| v[0].pixel_shuffle(2).pixel_unshuffle(2))
-            .linear(),
-        Example::new("beside itself", [normal([1, 4, 1, 2])], |v| {
+        linear("channels to pixels", [normal([2, 8, 3, 1])], |v| v[0].pixel_shuffle(2)),
+        linear("pixels to channels", [normal([1, 2, 3, 6])], |v| v[0].pixel_unshuffle(3)),
+        linear("there and back", [normal([1, 4, 2, 3])], |v| v[0].pixel_shuffle(2).pixel_unshuffle(2)),
+        smooth("beside itself", [normal([1, 4, 1, 2])], |v| {
             v[0].pixel_shuffle(2) * v[0].pixel_shuffle(2).exp()
-        })
-        .smooth(),
-        Example::new("an empty batch", [normal([0, 4, 2, 3])], |v| v[0].pixel_shuffle(2)).linear(),
+        }),
+        linear("an empty batch", [normal([0, 4, 2, 3])], |v| v[0].pixel_shuffle(2)),
     ]
 }

@@ -4,7 +4,7 @@ use std::f64::consts::FRAC_2_SQRT_PI;
 use std::ops::Neg;
 
 use super::arithmetic::same_shape;
-use super::example::{Example, away_from_zero, normal, positive};
+use super::example::{Example, away_from_zero, linear, normal, positive, smooth};
 use crate::error::Problem;
 use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
@@ -108,123 +108,84 @@ impl<'g> Neg for Var<'g> {
     }
 }
 
-impl<'g> Var<'g> {
+/// A method for each function; all of them record [`Unary`].
+macro_rules! methods {
+    ($($(#[$doc:meta])* $visible:vis fn $name:ident($($parameter:ident: $of:ty)?) => $function:expr;)*) => {
+        impl<'g> Var<'g> {
+            $(
+                $(#[$doc])*
+                #[track_caller]
+                $visible fn $name(self $(, $parameter: $of)?) -> Var<'g> {
+                    self.graph().record(Unary($function), &[self])
+                }
+            )*
+        }
+    };
+}
+
+methods! {
     /// The rectifier max(x, 0) of each element.
     ///
     /// The derivative at 0 is 0, as in PyTorch and JAX; NaN stays NaN, so a diverging network shows.
-    #[track_caller]
-    pub fn relu(self) -> Var<'g> {
-        self.graph().record(Unary(Relu), &[self])
-    }
+    pub fn relu() => Relu;
 
     /// eˣ for each element.
-    #[track_caller]
-    pub fn exp(self) -> Var<'g> {
-        self.graph().record(Unary(Exp), &[self])
-    }
+    pub fn exp() => Exp;
 
     /// The natural logarithm of each element: NaN below 0, −∞ at 0.
-    #[track_caller]
-    pub fn ln(self) -> Var<'g> {
-        self.graph().record(Unary(Ln), &[self])
-    }
+    pub fn ln() => Ln;
 
     /// The square root of each element: NaN below 0; the derivative at 0 is infinite.
-    #[track_caller]
-    pub fn sqrt(self) -> Var<'g> {
-        self.graph().record(Unary(Sqrt), &[self])
-    }
+    pub fn sqrt() => Sqrt;
 
     /// Each element to a whole power, which may be negative; x⁰ is 1 everywhere.
-    #[track_caller]
-    pub fn powi(self, power: i32) -> Var<'g> {
-        self.graph().record(Unary(Power(power)), &[self])
-    }
+    pub fn powi(power: i32) => Power(power);
 
     /// The logistic function 1 / (1 + e⁻ˣ) of each element.
-    #[track_caller]
-    pub fn sigmoid(self) -> Var<'g> {
-        self.graph().record(Unary(Sigmoid), &[self])
-    }
+    pub fn sigmoid() => Sigmoid;
 
     /// The hyperbolic tangent of each element.
-    #[track_caller]
-    pub fn tanh(self) -> Var<'g> {
-        self.graph().record(Unary(Tanh), &[self])
-    }
+    pub fn tanh() => Tanh;
 
     /// The absolute value of each element; the derivative at 0 is 0.
-    #[track_caller]
-    pub fn abs(self) -> Var<'g> {
-        self.graph().record(Unary(Abs), &[self])
-    }
+    pub fn abs() => Abs;
 
     /// −1, 0 or 1 by the sign of each element; NaN stays NaN. The derivative is 0.
-    #[track_caller]
-    pub fn sign(self) -> Var<'g> {
-        self.graph().record(Unary(Sign), &[self])
-    }
+    pub fn sign() => Sign;
 
     /// ln(1 + x) for each element, with all digits near 0: NaN below −1, −∞ at −1.
-    #[track_caller]
-    pub fn ln_1p(self) -> Var<'g> {
-        self.graph().record(Unary(Ln1p), &[self])
-    }
+    pub fn ln_1p() => Ln1p;
 
     /// eˣ − 1 for each element, with all digits near 0.
-    #[track_caller]
-    pub fn exp_m1(self) -> Var<'g> {
-        self.graph().record(Unary(ExpM1), &[self])
-    }
+    pub fn exp_m1() => ExpM1;
 
     /// The sine of each element, in radians.
-    #[track_caller]
-    pub fn sin(self) -> Var<'g> {
-        self.graph().record(Unary(Sin), &[self])
-    }
+    pub fn sin() => Sin;
 
     /// The cosine of each element, in radians.
-    #[track_caller]
-    pub fn cos(self) -> Var<'g> {
-        self.graph().record(Unary(Cos), &[self])
-    }
+    pub fn cos() => Cos;
 
     /// The error function 2/√π ∫₀ˣ e^(−t²) dt of each element.
-    #[track_caller]
-    pub fn erf(self) -> Var<'g> {
-        self.graph().record(Unary(Erf), &[self])
-    }
+    pub fn erf() => Erf;
 
     /// ln(1 + eˣ) for each element, a smooth [`relu`](Self::relu); nothing overflows.
-    #[track_caller]
-    pub fn softplus(self) -> Var<'g> {
-        self.graph().record(Unary(Softplus), &[self])
-    }
+    pub fn softplus() => Softplus;
 
     /// The larger of each element and `bound`; NaN stays NaN. The derivative at the bound is 0, as in PyTorch.
     ///
     /// # Errors
     /// Recorded on the graph: a bound of NaN.
-    #[track_caller]
-    pub fn at_least(self, bound: f64) -> Var<'g> {
-        self.graph().record(Unary(AtLeast(bound)), &[self])
-    }
+    pub fn at_least(bound: f64) => AtLeast(bound);
 
     /// The smaller of each element and `bound`; NaN stays NaN. The derivative at the bound is 0, as in PyTorch.
     ///
     /// # Errors
     /// Recorded on the graph: a bound of NaN.
-    #[track_caller]
-    pub fn at_most(self, bound: f64) -> Var<'g> {
-        self.graph().record(Unary(AtMost(bound)), &[self])
-    }
+    pub fn at_most(bound: f64) => AtMost(bound);
 
     /// The smaller of each element and 0; NaN stays NaN. Unlike that of `at_most(0.0)`, the derivative at 0 is 1, so that
     /// with [`relu`](Self::relu) it adds up to x and to its gradient.
-    #[track_caller]
-    pub(super) fn min_zero(self) -> Var<'g> {
-        self.graph().record(Unary(MinZero), &[self])
-    }
+    pub(super) fn min_zero() => MinZero;
 }
 
 /// What the family's checks are made from.
@@ -232,26 +193,26 @@ pub fn examples() -> Vec<Example> {
     vec![
         Example::new("relu", [away_from_zero([2, 3, 4])], |v| v[0].relu()),
         Example::new("relu of a product", [away_from_zero([5])], |v| (v[0] * v[0] * v[0]).relu()),
-        Example::new("exp", [normal([2, 3])], |v| v[0].exp()).smooth(),
-        Example::new("ln", [positive([2, 3])], |v| v[0].ln()).smooth(),
-        Example::new("sqrt", [positive([2, 3])], |v| v[0].sqrt()).smooth(),
-        Example::new("sigmoid", [normal([2, 3])], |v| v[0].sigmoid()).smooth(),
-        Example::new("tanh", [normal([2, 3])], |v| v[0].tanh()).smooth(),
-        Example::new("cube", [normal([7])], |v| v[0].powi(3)).smooth(),
-        Example::new("inverse square", [away_from_zero([7])], |v| (v[0] * 2.0).powi(-2)).smooth(),
-        Example::new("power 1", [normal([3])], |v| v[0].powi(1)).linear(),
-        Example::new("power 0 beside x", [normal([3])], |v| v[0].powi(0) + v[0]).linear(),
+        smooth("exp", [normal([2, 3])], |v| v[0].exp()),
+        smooth("ln", [positive([2, 3])], |v| v[0].ln()),
+        smooth("sqrt", [positive([2, 3])], |v| v[0].sqrt()),
+        smooth("sigmoid", [normal([2, 3])], |v| v[0].sigmoid()),
+        smooth("tanh", [normal([2, 3])], |v| v[0].tanh()),
+        smooth("cube", [normal([7])], |v| v[0].powi(3)),
+        smooth("inverse square", [away_from_zero([7])], |v| (v[0] * 2.0).powi(-2)),
+        linear("power 1", [normal([3])], |v| v[0].powi(1)),
+        linear("power 0 beside x", [normal([3])], |v| v[0].powi(0) + v[0]),
         Example::new("abs", [away_from_zero([2, 3])], |v| v[0].abs()),
         Example::new("sign times x", [away_from_zero([5])], |v| v[0].sign() * v[0]),
-        Example::new("ln_1p", [positive([2, 3])], |v| v[0].ln_1p()).smooth(),
-        Example::new("exp_m1", [normal([2, 3])], |v| v[0].exp_m1()).smooth(),
-        Example::new("sin", [normal([2, 3])], |v| v[0].sin()).smooth(),
-        Example::new("cos", [normal([2, 3])], |v| v[0].cos()).smooth(),
-        Example::new("erf", [normal([2, 3])], |v| v[0].erf()).smooth(),
-        Example::new("softplus", [normal([2, 3])], |v| v[0].softplus()).smooth(),
+        smooth("ln_1p", [positive([2, 3])], |v| v[0].ln_1p()),
+        smooth("exp_m1", [normal([2, 3])], |v| v[0].exp_m1()),
+        smooth("sin", [normal([2, 3])], |v| v[0].sin()),
+        smooth("cos", [normal([2, 3])], |v| v[0].cos()),
+        smooth("erf", [normal([2, 3])], |v| v[0].erf()),
+        smooth("softplus", [normal([2, 3])], |v| v[0].softplus()),
         Example::new("at_least", [away_from_zero([9])], |v| (v[0] + 0.5).at_least(0.5) * v[0]),
         Example::new("at_most", [away_from_zero([9])], |v| (v[0] - 1.0).at_most(-1.0) * v[0]),
         Example::new("min_zero", [away_from_zero([3, 2])], |v| v[0].min_zero() * v[0]),
-        Example::new("a chain", [normal([2, 2])], |v| (-v[0].tanh()).exp().sqrt().ln()).smooth(),
+        smooth("a chain", [normal([2, 2])], |v| (-v[0].tanh()).exp().sqrt().ln()),
     ]
 }

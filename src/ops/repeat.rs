@@ -1,6 +1,6 @@
 //! Arrays made of an array's own elements, several times or in turn. Composed of other operations.
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use crate::error::Problem;
 use crate::graph::Var;
 use crate::shape::Shape;
@@ -87,13 +87,13 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("tile", [normal([2, 3])], |v| v[0].tile(&[3, 2])).linear(),
-        Example::new("tile of more axes", [normal([2, 1])], |v| v[0].tile(&[2, 1, 3])).linear(),
-        Example::new("tile of fewer axes", [normal([2, 3])], |v| v[0].tile(&[2]) * v[0].tile(&[2])).smooth(),
-        Example::new("tile to nothing", [normal([2, 3])], |v| v[0].tile(&[0, 2])).linear(),
-        Example::new("each element", [normal([2, 3, 2])], |v| v[0].repeat_interleave(-2, 3)).linear(),
-        Example::new("roll", [normal([2, 5])], |v| v[0].roll(1, 2)).linear(),
-        Example::new("roll back beyond the whole", [normal([5, 2])], |v| v[0].roll(0, -7) * v[0]).smooth(),
-        Example::new("roll of nothing", [normal([0, 2])], |v| v[0].roll(0, 1)).linear(),
+        linear("tile", [normal([2, 3])], |v| v[0].tile(&[3, 2])),
+        linear("tile of more axes", [normal([2, 1])], |v| v[0].tile(&[2, 1, 3])),
+        smooth("tile of fewer axes", [normal([2, 3])], |v| v[0].tile(&[2]) * v[0].tile(&[2])),
+        linear("tile to nothing", [normal([2, 3])], |v| v[0].tile(&[0, 2])),
+        linear("each element", [normal([2, 3, 2])], |v| v[0].repeat_interleave(-2, 3)),
+        linear("roll", [normal([2, 5])], |v| v[0].roll(1, 2)),
+        smooth("roll back beyond the whole", [normal([5, 2])], |v| v[0].roll(0, -7) * v[0]),
+        linear("roll of nothing", [normal([0, 2])], |v| v[0].roll(0, 1)),
     ]
 }

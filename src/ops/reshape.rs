@@ -1,6 +1,6 @@
 //! The same numbers under another shape. In a plan this costs nothing: both share their memory.
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
@@ -10,7 +10,7 @@ use dagrad_kernels::real::Real;
 /// The same elements in the same order, under another shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reshape {
-    shape: Shape,
+    pub(super) shape: Shape,
 }
 
 impl Op for Reshape {
@@ -68,13 +68,6 @@ impl Op for Reshape {
     }
 }
 
-impl Reshape {
-    /// The same elements under a shape.
-    pub fn to(shape: impl Into<Shape>) -> Self {
-        Self { shape: shape.into() }
-    }
-}
-
 impl<'g> Var<'g> {
     /// The same elements in row-major order under another shape of as many elements.
     #[track_caller]
@@ -99,10 +92,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: several sizes left open, other negative sizes, a size that does not follow.
     #[track_caller]
     pub fn reshape_inferred(self, sizes: &[isize]) -> Var<'g> {
-        match inferred(sizes, self.shape().count()) {
-            Ok(shape) => self.reshape(shape),
-            Err(problem) => self.graph().refuse("reshape_inferred", &["x"], &[self], problem),
-        }
+        self.reshape_if("reshape_inferred", inferred(sizes, self.shape().count()))
     }
 
     /// Joins all axes but the first: a batch of images `[N, C, H, W]` becomes rows `[N, C·H·W]`.
@@ -121,21 +111,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist, or in the other order.
     #[track_caller]
     pub fn flatten_axes(self, first: isize, last: isize) -> Var<'g> {
-        let shape = self.shape();
-        let found = shape.axes(&[first]).and_then(|first| Ok((first[0], shape.axes(&[last])?[0])));
-        match found {
-            Ok((first, last)) if first <= last => {
-                let joined = shape[first..=last].iter().product();
-                let sizes =
-                    shape[..first].iter().copied().chain([joined]).chain(shape[last + 1..].iter().copied());
-                self.reshape(sizes.collect::<Shape>())
-            }
-            Ok(_) => {
-                let problem = Problem::new(format!("axis {last} does not come after axis {first}"));
-                self.graph().refuse("flatten_axes", &["x"], &[self], problem)
-            }
-            Err(problem) => self.graph().refuse("flatten_axes", &["x"], &[self], problem),
-        }
+        self.reshape_if("flatten_axes", joined(&self.shape(), first, last))
     }
 
     /// Takes away axes of size 1.
@@ -144,18 +120,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist, or of another size.
     #[track_caller]
     pub fn squeeze(self, axes: &[isize]) -> Var<'g> {
-        let shape = self.shape();
-        let found = match shape.axes(axes) {
-            Ok(found) => found,
-            Err(problem) => return self.graph().refuse("squeeze", &["x"], &[self], problem),
-        };
-        if let Some(&axis) = found.iter().find(|&&axis| shape[axis] != 1) {
-            let problem = Problem::new(format!("axis {axis} of {shape} has size {}, not 1", shape[axis]))
-                .hint("only axes of size 1 can go without their elements");
-            return self.graph().refuse("squeeze", &["x"], &[self], problem);
-        }
-        let kept = shape.iter().enumerate().filter(|(axis, _)| !found.contains(axis)).map(|(_, &size)| size);
-        self.reshape(kept.collect::<Shape>())
+        self.reshape_if("squeeze", squeezed(&self.shape(), axes))
     }
 
     /// Adds an axis of size 1, which becomes axis `axis` of the result.
@@ -164,16 +129,15 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: an axis that the result does not have.
     #[track_caller]
     pub fn unsqueeze(self, axis: isize) -> Var<'g> {
-        let shape = self.shape();
-        let longer: Shape = shape.iter().copied().chain([1]).collect();
-        match longer.axes(&[axis]) {
-            Ok(axes) => {
-                let (before, after) = shape.split_at(axes[0]);
-                self.reshape(
-                    before.iter().copied().chain([1]).chain(after.iter().copied()).collect::<Shape>(),
-                )
-            }
-            Err(problem) => self.graph().refuse("unsqueeze", &["x"], &[self], problem),
+        self.reshape_if("unsqueeze", unsqueezed(&self.shape(), axis))
+    }
+
+    /// [`reshape`](Self::reshape) to a shape, or the refusal by the method `name`.
+    #[track_caller]
+    fn reshape_if(self, name: &str, shape: Result<Shape, Problem>) -> Var<'g> {
+        match shape {
+            Ok(shape) => self.reshape(shape),
+            Err(problem) => self.graph().refuse(name, &["x"], &[self], problem),
         }
     }
 }
@@ -202,18 +166,45 @@ fn inferred(sizes: &[isize], count: usize) -> Result<Shape, Problem> {
     }
 }
 
+/// A shape with its axes from `first` to `last` as one.
+fn joined(shape: &Shape, first: isize, last: isize) -> Result<Shape, Problem> {
+    let [start, end] = [shape.axes(&[first])?[0], shape.axes(&[last])?[0]];
+    if start > end {
+        return Err(Problem::new(format!("axis {last} does not come after axis {first}")));
+    }
+    let size = shape[start..=end].iter().product();
+    Ok([&shape[..start], &[size], &shape[end + 1..]].concat().into())
+}
+
+/// A shape without some of its axes, which have size 1.
+fn squeezed(shape: &Shape, axes: &[isize]) -> Result<Shape, Problem> {
+    let gone = shape.axes(axes)?;
+    if let Some(&axis) = gone.iter().find(|&&axis| shape[axis] != 1) {
+        return Err(Problem::new(format!("axis {axis} of {shape} has size {}, not 1", shape[axis]))
+            .hint("only axes of size 1 can go without their elements"));
+    }
+    Ok((0..shape.len()).filter(|axis| !gone.contains(axis)).map(|axis| shape[axis]).collect())
+}
+
+/// A shape with one more axis, of size 1.
+pub(super) fn unsqueezed(shape: &Shape, axis: isize) -> Result<Shape, Problem> {
+    let longer: Shape = shape.iter().copied().chain([1]).collect();
+    let mut sizes = shape.to_vec();
+    sizes.insert(longer.axes(&[axis])?[0], 1);
+    Ok(sizes.into())
+}
+
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("reshape", [normal([2, 3, 4])], |v| v[0].reshape([4, 6])).linear(),
-        Example::new("flatten", [normal([2, 3, 1, 2])], |v| v[0].flatten()).linear(),
-        Example::new("there and back", [normal([6])], |v| v[0].reshape([2, 3]).reshape([6])).linear(),
-        Example::new("beside itself", [normal([4])], |v| v[0].reshape([2, 2]) * v[0].reshape([2, 2]))
-            .smooth(),
-        Example::new("two axes joined", [normal([2, 3, 4])], |v| v[0].flatten_axes(-2, 2)).linear(),
-        Example::new("a size inferred", [normal([2, 3, 4])], |v| v[0].reshape_inferred(&[3, -1])).linear(),
-        Example::new("axes taken away", [normal([1, 3, 1, 2])], |v| v[0].squeeze(&[0, -2])).linear(),
-        Example::new("an axis added", [normal([2, 3])], |v| v[0].unsqueeze(1) * v[0].unsqueeze(-1)).smooth(),
-        Example::new("no elements", [normal([0, 3])], |v| v[0].reshape([3, 0])).linear(),
+        linear("reshape", [normal([2, 3, 4])], |v| v[0].reshape([4, 6])),
+        linear("flatten", [normal([2, 3, 1, 2])], |v| v[0].flatten()),
+        linear("there and back", [normal([6])], |v| v[0].reshape([2, 3]).reshape([6])),
+        smooth("beside itself", [normal([4])], |v| v[0].reshape([2, 2]) * v[0].reshape([2, 2])),
+        linear("two axes joined", [normal([2, 3, 4])], |v| v[0].flatten_axes(-2, 2)),
+        linear("a size inferred", [normal([2, 3, 4])], |v| v[0].reshape_inferred(&[3, -1])),
+        linear("axes taken away", [normal([1, 3, 1, 2])], |v| v[0].squeeze(&[0, -2])),
+        smooth("an axis added", [normal([2, 3])], |v| v[0].unsqueeze(1) * v[0].unsqueeze(-1)),
+        linear("no elements", [normal([0, 3])], |v| v[0].reshape([3, 0])),
     ]
 }

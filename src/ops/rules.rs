@@ -21,13 +21,14 @@ pub fn power_of_constant(node: NodeRef<'_>) -> Option<Rewrite> {
 
 /// broadcast(k) = fill(k).
 pub fn broadcast_of_constant(node: NodeRef<'_>) -> Option<Rewrite> {
-    Some(Rewrite::op(Fill::of(node.operand(0).constant()?, &node.ty().shape), []))
+    let value = node.operand(0).constant()?;
+    Some(Rewrite::op(Fill { shape: node.ty().shape.clone(), value }, []))
 }
 
 /// sum(put(u, i)) = sum(u), where whole planes are summed.
 pub fn sum_of_put(sum: &Sum, node: NodeRef<'_>) -> Option<Rewrite> {
     let put = node.operand(0);
-    let is_of_planes = put.op::<Put>()?.axes().iter().all(|axis| sum.axes.contains(axis));
+    let is_of_planes = put.op::<Put>()?.layout.plane().iter().all(|axis| sum.axes.contains(axis));
     is_of_planes.then(|| Rewrite::op_on(sum.clone(), [put.operand(0).id]))
 }
 
@@ -46,8 +47,8 @@ pub fn gate_of_put(node: NodeRef<'_>) -> Option<Rewrite> {
 pub fn column_by_row(product: &Matmul, node: NodeRef<'_>) -> Option<Rewrite> {
     let &[m, n] = &node.ty().shape[..] else { return None };
     let repeated = |position: usize, shape: [usize; 2]| {
-        let vector = Rewrite::op_on(Reshape::to(shape), [node.operand(position).id]);
-        Rewrite::op(Broadcast::to([m, n]), [vector])
+        let vector = Rewrite::op_on(Reshape { shape: shape.into() }, [node.operand(position).id]);
+        Rewrite::op(Broadcast { shape: [m, n].into() }, [vector])
     };
     let is_outer = node.operand(0).ty().shape[usize::from(!product.transpose_a)] == 1;
     is_outer.then(|| Rewrite::op(Binary(Function::Multiply), [repeated(0, [m, 1]), repeated(1, [1, n])]))
@@ -58,7 +59,8 @@ pub fn row_by_rows(product: &Matmul, node: NodeRef<'_>) -> Option<Rewrite> {
     let [row, matrix] = [0, 1].map(|position| node.operand(position).id);
     let is_row = matches!(node.ty().shape[..], [1, columns] if columns > 1);
     let is_row = is_row && product.transpose_b && !product.transpose_a;
-    is_row.then(|| Rewrite::op(Reshape::to(&node.ty().shape), [Rewrite::op_on(*product, [matrix, row])]))
+    let as_row = Reshape { shape: node.ty().shape.clone() };
+    is_row.then(|| Rewrite::op(as_row, [Rewrite::op_on(*product, [matrix, row])]))
 }
 
 /// permute(A) · B = Aᵀ · B, and so for B: a transposed operand is read transposed.

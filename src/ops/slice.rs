@@ -4,9 +4,10 @@ use std::ops::{Bound, RangeBounds};
 
 use smallvec::SmallVec;
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
+use super::operands::all_real;
 use crate::error::Problem;
-use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::lattice::{Lattice, Points};
@@ -32,14 +33,12 @@ impl Op for Slice {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
-        if operands[0].dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
+        all_real(operands)?;
         Ok(TensorType::real(part(&self.points)))
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let lattice = Lattice::new(call.operand_shape(0), &with_rows(&self.points, call.shape[..].first()));
+        let lattice = Lattice::new(call.operand_shape(0), &with_rows(&self.points, call.shape));
         lattice.read(call.real(0), call.output, call.workers);
     }
 
@@ -90,14 +89,13 @@ impl Op for Embed {
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
-        let points = with_rows(&self.points, call.operand_shape(0)[..].first());
+        let points = with_rows(&self.points, call.operand_shape(0));
         Lattice::new(call.shape, &points).write(call.real(0), T::of(self.value), call.output, call.workers);
     }
 
     fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        Gradient::Of(
-            inputs.upstream.graph().record(Slice { points: self.points.clone() }, &[inputs.upstream]),
-        )
+        let op = Slice { points: self.points.clone() };
+        Gradient::Of(inputs.upstream.graph().record(op, &[inputs.upstream]))
     }
 
     fn roles(&self) -> &'static [&'static str] {
@@ -130,13 +128,13 @@ fn nhwc(points: &[Points]) -> Option<SmallVec<[Points; 6]>> {
     Some(Layout::Nhwc.permute([samples, channels, rows, columns]).into_iter().collect())
 }
 
-/// The points where there are so many rows: fewer than recorded if a few samples are dealt with at a time.
-fn with_rows(points: &[Points], rows: Option<&usize>) -> SmallVec<[Points; 6]> {
+/// The points of which `part` is read or written: it has fewer rows than recorded if a few samples are dealt with at a time.
+fn with_rows(points: &[Points], part: &Shape) -> SmallVec<[Points; 6]> {
     let mut points: SmallVec<[Points; 6]> = SmallVec::from_slice(points);
-    if let (Some(first), Some(&rows)) = (points.first_mut(), rows)
-        && first.count != rows
+    if let Some(first) = points.first_mut()
+        && first.count != part[0]
     {
-        *first = Points::all(rows);
+        *first = Points::all(part[0]);
     }
     points
 }
@@ -226,13 +224,10 @@ impl<'g> Var<'g> {
     pub fn split(self, axis: isize, sizes: &[usize]) -> Vec<Var<'g>> {
         let shape = self.shape();
         let total = sizes.iter().try_fold(0_usize, |total, &size| total.checked_add(size));
-        let found = shape.axes(&[axis]).and_then(|axes| match total {
-            Some(total) if total == shape[axes[0]] => Ok(()),
-            _ => {
-                let text = format!(
-                    "parts of {sizes:?} do not make up the {} elements of axis {axis}",
-                    shape[axes[0]]
-                );
+        let found = shape.axes(&[axis]).and_then(|axes| match shape[axes[0]] {
+            size if total == Some(size) => Ok(()),
+            size => {
+                let text = format!("parts of {sizes:?} do not make up the {size} elements of axis {axis}");
                 Err(Problem::new(text).hint("the sizes of the parts add up to the size of the axis"))
             }
         });
@@ -265,9 +260,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn pad(self, sides: &[[usize; 2]], value: f64) -> Var<'g> {
         let shape = self.shape();
-        if sides.len() != shape.len() {
-            let text = format!("{} pairs of paddings are given for {} axes", sides.len(), shape.len());
-            let problem = Problem::new(text).hint("give [before, after] for each axis; [0, 0] adds nothing");
+        if let Err(problem) = one_pair_each(&shape, sides) {
             return self.graph().refuse("pad", &["x"], &[self], problem);
         }
         let point = |(&size, &[start, _]): (&usize, &[usize; 2])| Points { start, step: 1, count: size };
@@ -278,6 +271,15 @@ impl<'g> Var<'g> {
         let op = Embed { shape: shape.iter().zip(sides).map(larger).collect(), points, value };
         self.graph().record(op, &[self])
     }
+}
+
+/// Whether there are two sides for each axis.
+pub(super) fn one_pair_each(shape: &[usize], sides: &[[usize; 2]]) -> Result<(), Problem> {
+    if sides.len() == shape.len() {
+        return Ok(());
+    }
+    let text = format!("{} pairs of paddings are given for {} axes", sides.len(), shape.len());
+    Err(Problem::new(text).hint("give [before, after] for each axis; [0, 0] adds nothing"))
 }
 
 /// A range as Python's slices understand it: from and up to which of `size` elements.
@@ -305,22 +307,20 @@ fn within(range: &impl RangeBounds<isize>, size: usize) -> (usize, usize) {
 #[allow(clippy::reversed_empty_ranges)] // `2..-1` ends before the last element
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("a middle part", [normal([2, 7, 3])], |v| v[0].slice(1, 2..-1)).linear(),
-        Example::new("every second", [normal([3, 7])], |v| v[0].slice_step(-1, 1.., 2)).linear(),
-        Example::new("backwards in steps", [normal([8, 2])], |v| v[0].slice_step(0, ..-1, -3)).linear(),
-        Example::new("of two axes", [normal([4, 5, 2])], |v| v[0].slice(0, 1..3).slice_step(1, .., 2))
-            .linear(),
-        Example::new("nothing", [normal([3, 4])], |v| v[0].slice(1, 3..1)).linear(),
-        Example::new("everything", [normal([3, 4])], |v| v[0].slice(0, ..)).linear(),
-        Example::new("flip", [normal([2, 3, 4])], |v| v[0].flip(&[0, -1])).linear(),
-        Example::new("neighbours", [normal([5])], |v| v[0].slice(0, 1..) * v[0].slice(0, ..-1)).smooth(),
-        Example::new("split", [normal([2, 5])], |v| {
+        linear("a middle part", [normal([2, 7, 3])], |v| v[0].slice(1, 2..-1)),
+        linear("every second", [normal([3, 7])], |v| v[0].slice_step(-1, 1.., 2)),
+        linear("backwards in steps", [normal([8, 2])], |v| v[0].slice_step(0, ..-1, -3)),
+        linear("of two axes", [normal([4, 5, 2])], |v| v[0].slice(0, 1..3).slice_step(1, .., 2)),
+        linear("nothing", [normal([3, 4])], |v| v[0].slice(1, 3..1)),
+        linear("everything", [normal([3, 4])], |v| v[0].slice(0, ..)),
+        linear("flip", [normal([2, 3, 4])], |v| v[0].flip(&[0, -1])),
+        smooth("neighbours", [normal([5])], |v| v[0].slice(0, 1..) * v[0].slice(0, ..-1)),
+        smooth("split", [normal([2, 5])], |v| {
             let parts = v[0].split(1, &[2, 0, 3]);
             parts[0].sum(&[1]) * parts[2].sum(&[1]) + parts[1].sum(&[1])
-        })
-        .smooth(),
-        Example::new("pad", [normal([2, 3, 2])], |v| v[0].pad(&[[1, 0], [0, 2], [3, 1]], 0.0)).linear(),
-        Example::new("pad with a number", [normal([3, 2])], |v| v[0].pad(&[[0, 1], [2, 0]], -1.5)).smooth(),
-        Example::new("pad no elements", [normal([0, 2])], |v| v[0].pad(&[[1, 1], [0, 0]], 0.0)).linear(),
+        }),
+        linear("pad", [normal([2, 3, 2])], |v| v[0].pad(&[[1, 0], [0, 2], [3, 1]], 0.0)),
+        smooth("pad with a number", [normal([3, 2])], |v| v[0].pad(&[[0, 1], [2, 0]], -1.5)),
+        linear("pad no elements", [normal([0, 2])], |v| v[0].pad(&[[1, 1], [0, 0]], 0.0)),
     ]
 }

@@ -1,7 +1,7 @@
 //! Softmax and its logarithm.
 
 use super::arithmetic::same_shape;
-use super::example::{Example, normal};
+use super::example::{Example, normal, smooth};
 use crate::error::Problem;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Layout;
@@ -82,11 +82,11 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("rows", [normal([3, 4])], |v| v[0].softmax(1)).smooth(),
-        Example::new("a middle axis", [normal([2, 3, 4])], |v| v[0].softmax(1)).smooth(),
-        Example::new("logarithm, rows", [normal([3, 4])], |v| v[0].log_softmax(-1)).smooth(),
-        Example::new("logarithm, first axis", [normal([3, 2])], |v| v[0].log_softmax(0)).smooth(),
-        Example::new("one class", [normal([3, 1])], |v| v[0].softmax(1)).smooth(),
+        smooth("rows", [normal([3, 4])], |v| v[0].softmax(1)),
+        smooth("a middle axis", [normal([2, 3, 4])], |v| v[0].softmax(1)),
+        smooth("logarithm, rows", [normal([3, 4])], |v| v[0].log_softmax(-1)),
+        smooth("logarithm, first axis", [normal([3, 2])], |v| v[0].log_softmax(0)),
+        smooth("one class", [normal([3, 1])], |v| v[0].softmax(1)),
         Example::new("no rows", [normal([0, 3])], |v| v[0].softmax(1)),
         Example::new("large logits", [normal([2, 3])], |v| (v[0] * 5.0 + 1e4).log_softmax(1)),
     ]

@@ -1,6 +1,7 @@
 //! Variance, norms, lengths and products over axes, and what is made of them: arrays of mean 0 and variance 1.
 
-use super::example::{Example, away_from_zero, normal};
+use super::example::{Example, away_from_zero, linear, normal, smooth};
+use super::operands::no_image;
 use crate::error::Problem;
 use crate::graph::{Attributes, Var};
 use crate::shape::Shape;
@@ -32,9 +33,6 @@ impl<'g> Var<'g> {
     }
 
     /// [`variance`](Self::variance) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`variance`](Self::variance).
     #[track_caller]
     pub fn variance_keep(self, axes: &[isize], correction: usize) -> Var<'g> {
         self.variance(axes, correction).kept(self, axes)
@@ -50,9 +48,6 @@ impl<'g> Var<'g> {
     }
 
     /// [`std_dev`](Self::std_dev) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`variance`](Self::variance).
     #[track_caller]
     pub fn std_dev_keep(self, axes: &[isize], correction: usize) -> Var<'g> {
         self.std_dev(axes, correction).kept(self, axes)
@@ -69,9 +64,6 @@ impl<'g> Var<'g> {
     }
 
     /// [`norm`](Self::norm) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`norm`](Self::norm).
     #[track_caller]
     pub fn norm_keep(self, axes: &[isize]) -> Var<'g> {
         self.norm(axes).kept(self, axes)
@@ -99,9 +91,6 @@ impl<'g> Var<'g> {
     }
 
     /// [`log_sum_exp`](Self::log_sum_exp) over `axes`, which stay with size 1.
-    ///
-    /// # Errors
-    /// As [`log_sum_exp`](Self::log_sum_exp).
     #[track_caller]
     pub fn log_sum_exp_keep(self, axes: &[isize]) -> Var<'g> {
         self.log_sum_exp(axes).kept(self, axes)
@@ -206,32 +195,20 @@ impl<'g> Var<'g> {
     pub fn local_response_norm(self, channels: usize, alpha: f64, beta: f64, k: f64) -> Var<'g> {
         let shape = self.shape();
         let &[_, depth, _, _] = &shape[..] else {
-            let problem = Problem::new(format!("image {shape} is not [batch, channels, height, width]"));
-            return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
+            return self.graph().refuse("local_response_norm", &["image"], &[self], no_image(shape));
         };
         if channels == 0 || channels > depth.saturating_mul(2) {
-            let problem =
-                Problem::new(format!("{channels} neighbouring channels of {depth} are none, or too many"));
-            return self.graph().refuse("local_response_norm", &["image"], &[self], problem);
+            let text = format!("{channels} neighbouring channels of {depth} are none, or too many");
+            return self.graph().refuse("local_response_norm", &["image"], &[self], Problem::new(text));
         }
-        let _composite = self.graph().composite(
-            "local_response_norm",
-            Attributes::new().with("channels", channels).with("alpha", alpha).with("beta", beta).with("k", k),
-        );
+        let attributes = Attributes::new().with("channels", channels).with("alpha", alpha);
+        let attributes = attributes.with("beta", beta).with("k", k);
+        let _composite = self.graph().composite("local_response_norm", attributes);
         let sides = [[0, 0], [channels / 2, (channels - 1) / 2], [0, 0], [0, 0]];
         let squares = self.powi(2).pad(&sides, 0.0);
         let neighbour = |first: usize| squares.slice(1, first as isize..(first + depth) as isize);
         let sum = (1..channels).fold(neighbour(0), |sum, first| sum + neighbour(first));
         self / (sum * (alpha / channels as f64) + k).pow(beta)
-    }
-
-    /// This, of as many elements as `x` has without `axes`, with these at size 1.
-    #[track_caller]
-    fn kept(self, x: Var<'g>, axes: &[isize]) -> Var<'g> {
-        match x.shape().keeping(axes) {
-            Some(kept) if kept.count() == self.shape().count() => self.reshape(kept),
-            _ => self,
-        }
     }
 }
 
@@ -243,35 +220,26 @@ fn last(axes: usize) -> Vec<isize> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("mean that keeps its axes", [normal([2, 3, 2])], |v| v[0].mean_keep(&[0, 2])).linear(),
-        Example::new("variance", [normal([2, 3, 4])], |v| v[0].variance(&[0, -1], 1)).smooth(),
-        Example::new("standard deviation", [normal([3, 5])], |v| v[0].std_dev(&[1], 0)).smooth(),
-        Example::new("variance that keeps its axes", [normal([2, 3])], |v| {
-            v[0] / v[0].variance_keep(&[-1], 0)
-        })
-        .smooth(),
-        Example::new("deviation that keeps its axes", [normal([3, 2, 4])], |v| v[0].std_dev_keep(&[0, 2], 1))
-            .smooth(),
-        Example::new("length", [normal([2, 3, 4])], |v| v[0].norm(&[0, -1])).smooth(),
-        Example::new("directions", [normal([3, 4])], |v| v[0] / v[0].norm_keep(&[1])).smooth(),
+        linear("mean that keeps its axes", [normal([2, 3, 2])], |v| v[0].mean_keep(&[0, 2])),
+        smooth("variance", [normal([2, 3, 4])], |v| v[0].variance(&[0, -1], 1)),
+        smooth("standard deviation", [normal([3, 5])], |v| v[0].std_dev(&[1], 0)),
+        smooth("variance that keeps its axes", [normal([2, 3])], |v| v[0] / v[0].variance_keep(&[-1], 0)),
+        smooth("deviation that keeps its axes", [normal([3, 2, 4])], |v| v[0].std_dev_keep(&[0, 2], 1)),
+        smooth("length", [normal([2, 3, 4])], |v| v[0].norm(&[0, -1])),
+        smooth("directions", [normal([3, 4])], |v| v[0] / v[0].norm_keep(&[1])),
         Example::new("length of nothing", [normal([2, 0])], |v| v[0].norm(&[1])),
-        Example::new("log sum exp that keeps its axes", [normal([2, 3])], |v| {
-            v[0] - v[0].log_sum_exp_keep(&[1])
-        })
-        .smooth(),
-        Example::new("log sum exp", [normal([2, 3, 2])], |v| v[0].log_sum_exp(&[1])).smooth(),
-        Example::new("log sum exp of all", [normal([2, 3])], |v| (v[0] * 3.0).log_sum_exp(&[0, 1])).smooth(),
-        Example::new("product", [normal([2, 5, 3])], |v| v[0].prod(&[1])).smooth(),
-        Example::new("product with zeros", [away_from_zero([7])], |v| (v[0] * v[0].greater(0.5)).prod(&[0]))
-            .smooth(),
-        Example::new("normalised", [normal([2, 3, 4])], |v| v[0].normalise(&[0, 2], 0.1)).smooth(),
-        Example::new("layer norm", [normal([2, 3, 2])], |v| v[0].layer_norm(2, 1e-2)).smooth(),
-        Example::new("rms norm", [normal([2, 3, 2])], |v| v[0].rms_norm(1, 1e-2)).smooth(),
-        Example::new("group norm", [normal([2, 6, 2, 1])], |v| v[0].group_norm(2, 1e-2)).smooth(),
-        Example::new("local response norm", [normal([2, 5, 2, 1])], |v| {
+        smooth("log sum exp that keeps its axes", [normal([2, 3])], |v| v[0] - v[0].log_sum_exp_keep(&[1])),
+        smooth("log sum exp", [normal([2, 3, 2])], |v| v[0].log_sum_exp(&[1])),
+        smooth("log sum exp of all", [normal([2, 3])], |v| (v[0] * 3.0).log_sum_exp(&[0, 1])),
+        smooth("product", [normal([2, 5, 3])], |v| v[0].prod(&[1])),
+        smooth("product with zeros", [away_from_zero([7])], |v| (v[0] * v[0].greater(0.5)).prod(&[0])),
+        smooth("normalised", [normal([2, 3, 4])], |v| v[0].normalise(&[0, 2], 0.1)),
+        smooth("layer norm", [normal([2, 3, 2])], |v| v[0].layer_norm(2, 1e-2)),
+        smooth("rms norm", [normal([2, 3, 2])], |v| v[0].rms_norm(1, 1e-2)),
+        smooth("group norm", [normal([2, 6, 2, 1])], |v| v[0].group_norm(2, 1e-2)),
+        smooth("local response norm", [normal([2, 5, 2, 1])], |v| {
             v[0].local_response_norm(3, 0.7, 0.75, 1.5)
-        })
-        .smooth(),
+        }),
         Example::new("of an even window", [normal([1, 5, 1, 2])], |v| {
             v[0].local_response_norm(4, 0.7, 0.5, 2.0)
         }),

@@ -1,6 +1,6 @@
 //! A value that counts as a constant.
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal};
 use crate::error::Problem;
 use crate::graph::{AxisMap, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
@@ -71,10 +71,9 @@ pub fn examples() -> Vec<Example> {
             v[0] * graph.fill([2, 3], 1.5).stop_gradient()
         })
         .linear(),
-        Example::new("that takes itself away", [normal([4])], |v| {
+        linear("that takes itself away", [normal([4])], |v| {
             // x + (s − s) for a stopped s: its value and its gradient are those of x.
             v[0] + (v[0].sin().stop_gradient() - v[0].sin().stop_gradient())
-        })
-        .linear(),
+        }),
     ]
 }

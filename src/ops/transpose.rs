@@ -2,9 +2,10 @@
 
 use smallvec::SmallVec;
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
+use super::operands::all_real;
 use crate::error::Problem;
-use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
@@ -22,10 +23,8 @@ impl Op for Permute {
     }
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        all_real(operands)?;
         let x = operands[0];
-        if x.dtype == Dtype::Index {
-            return Err(Problem::new("it takes real numbers, not indices"));
-        }
         if self.axes.len() != x.shape.len() {
             let (given, rank) = (self.axes.len(), x.shape.len());
             return Err(Problem::new(format!("{given} axes are named, but the array has {rank}"))
@@ -110,12 +109,10 @@ impl<'g> Var<'g> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
-        Example::new("a matrix", [normal([3, 4])], |v| v[0].transpose()).linear(),
-        Example::new("a cycle of axes", [normal([2, 3, 4])], |v| v[0].permute(&[2, 0, 1])).linear(),
-        Example::new("images to channels last", [normal([2, 3, 4, 5])], |v| v[0].permute(&[0, 2, 3, 1]))
-            .linear(),
-        Example::new("twice", [normal([2, 3, 4])], |v| v[0].permute(&[1, 2, 0]).permute(&[-1, 0, 1]))
-            .linear(),
-        Example::new("x · xᵀ element by element", [normal([3, 3])], |v| v[0] * v[0].transpose()).smooth(),
+        linear("a matrix", [normal([3, 4])], |v| v[0].transpose()),
+        linear("a cycle of axes", [normal([2, 3, 4])], |v| v[0].permute(&[2, 0, 1])),
+        linear("images to channels last", [normal([2, 3, 4, 5])], |v| v[0].permute(&[0, 2, 3, 1])),
+        linear("twice", [normal([2, 3, 4])], |v| v[0].permute(&[1, 2, 0]).permute(&[-1, 0, 1])),
+        smooth("x · xᵀ element by element", [normal([3, 3])], |v| v[0] * v[0].transpose()),
     ]
 }

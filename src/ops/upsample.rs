@@ -2,9 +2,10 @@
 //!
 //! Which pixels those are, and how much of each, follows from the sizes alone; reading them is `index_select`.
 
-use super::example::{Example, normal};
+use super::example::{Example, linear, normal, smooth};
+use super::operands::image_sizes;
 use crate::error::Problem;
-use crate::graph::{Attributes, Call, Dtype, Gradient, Graph, Op, TensorType, Var, VjpInputs};
+use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Pair;
 use dagrad_kernels::real::Real;
 
@@ -14,6 +15,8 @@ pub struct Positions {
     from: usize,
     to: usize,
     rule: Rule,
+    /// Whether the corner pixels' centres lie on one another, or else their outer edges.
+    align_corners: bool,
 }
 
 /// What is asked about a pixel's position.
@@ -22,11 +25,11 @@ enum Rule {
     /// The pixel that covers it.
     Nearest,
     /// The pixel before it.
-    Before { align_corners: bool },
+    Before,
     /// The pixel after it.
-    After { align_corners: bool },
+    After,
     /// How far it is from the pixel before to the one after, between 0 and 1.
-    Share { align_corners: bool },
+    Share,
 }
 
 impl Op for Positions {
@@ -35,26 +38,24 @@ impl Op for Positions {
     }
 
     fn infer(&self, _: &[&TensorType]) -> Result<TensorType, Problem> {
-        let dtype = if matches!(self.rule, Rule::Share { .. }) { Dtype::Real } else { Dtype::Index };
+        let dtype = if self.rule == Rule::Share { Dtype::Real } else { Dtype::Index };
         Ok(TensorType { shape: [self.to].into(), dtype })
     }
 
     fn forward<T: Real>(&self, call: Call<'_, T>) {
         let last = self.from - 1;
-        let before = |align_corners, i| (self.source_position(align_corners, i) as usize).min(last);
-        let indices = call.indices.iter_mut().enumerate();
-        match self.rule {
-            Rule::Nearest => indices.for_each(|(i, index)| *index = self.covering(i)),
-            Rule::Before { align_corners } => {
-                indices.for_each(|(i, index)| *index = before(align_corners, i) as u32)
-            }
-            Rule::After { align_corners } => {
-                indices.for_each(|(i, index)| *index = (before(align_corners, i) + 1).min(last) as u32)
-            }
-            Rule::Share { align_corners } => call.output.iter_mut().enumerate().for_each(|(i, share)| {
-                let distance = self.source_position(align_corners, i) - before(align_corners, i) as f64;
-                *share = T::of(distance.clamp(0.0, 1.0));
-            }),
+        let before = |i| (self.source_position(i) as usize).min(last);
+        // One of the two is empty.
+        for (i, index) in call.indices.iter_mut().enumerate() {
+            *index = match self.rule {
+                Rule::Nearest => self.covering(i),
+                Rule::Before => before(i) as u32,
+                Rule::After | Rule::Share => (before(i) + 1).min(last) as u32,
+            };
+        }
+        for (i, share) in call.output.iter_mut().enumerate() {
+            let distance = self.source_position(i) - before(i) as f64;
+            *share = T::of(distance.clamp(0.0, 1.0));
         }
     }
 
@@ -63,16 +64,16 @@ impl Op for Positions {
     }
 
     fn attributes(&self) -> Attributes {
-        let (rule, align_corners) = match self.rule {
-            Rule::Nearest => ("nearest", None),
-            Rule::Before { align_corners } => ("before", Some(align_corners)),
-            Rule::After { align_corners } => ("after", Some(align_corners)),
-            Rule::Share { align_corners } => ("share", Some(align_corners)),
+        let rule = match self.rule {
+            Rule::Nearest => "nearest",
+            Rule::Before => "before",
+            Rule::After => "after",
+            Rule::Share => "share",
         };
         let attributes = Attributes::new().with("rule", rule).with("from", self.from).quiet("to", self.to);
-        match align_corners {
-            Some(align_corners) => attributes.unless("align_corners", align_corners, false),
-            None => attributes,
+        match self.rule {
+            Rule::Nearest => attributes,
+            _ => attributes.unless("align_corners", self.align_corners, false),
         }
     }
 
@@ -87,11 +88,10 @@ impl Positions {
         (i as u128 * self.from as u128 / self.to as u128) as u32
     }
 
-    /// Where pixel i lies, in pixels from the first one's centre: the corner pixels' centres lie on one another, or
-    /// else their outer edges.
-    fn source_position(&self, align_corners: bool, i: usize) -> f64 {
+    /// Where pixel i lies, in pixels from the first one's centre.
+    fn source_position(&self, i: usize) -> f64 {
         let (from, to, i) = (self.from as f64, self.to as f64, i as f64);
-        match align_corners {
+        match self.align_corners {
             true if self.to == 1 => 0.0,
             true => i * ((from - 1.0) / (to - 1.0)),
             false => ((i + 0.5) * (from / to) - 0.5).max(0.0),
@@ -128,16 +128,11 @@ impl<'g> Var<'g> {
     }
 
     /// [`upsample_nearest`](Self::upsample_nearest) to so many times the size: each pixel becomes a block.
-    ///
-    /// # Errors
-    /// As [`upsample_nearest`](Self::upsample_nearest).
     #[track_caller]
     pub fn upsample_nearest_by(self, factor: impl Into<Pair>) -> Var<'g> {
         let factor = factor.into().0;
         match image_size(self, factor) {
-            Ok([height, width]) => {
-                self.upsample_nearest([height.saturating_mul(factor[0]), width.saturating_mul(factor[1])])
-            }
+            Ok(sizes) => self.upsample_nearest([0, 1].map(|axis| sizes[axis].saturating_mul(factor[axis]))),
             Err(problem) => self.graph().refuse("upsample_nearest", &["image"], &[self], problem),
         }
     }
@@ -166,31 +161,25 @@ impl<'g> Var<'g> {
     /// The nearest of `from` pixels along an axis, for each of `to`.
     #[track_caller]
     fn at_nearest(self, axis: isize, from: usize, to: usize) -> Var<'g> {
-        self.index_select(axis, positions(self.graph(), from, to, Rule::Nearest))
+        let nearest = Positions { from, to, rule: Rule::Nearest, align_corners: false };
+        self.index_select(axis, self.graph().record(nearest, &[]))
     }
 
     /// Mixed of the two neighbours among `from` pixels along axis 2 or 3, for each of `to`.
     #[track_caller]
     fn between(self, axis: isize, from: usize, to: usize, align_corners: bool) -> Var<'g> {
-        let graph = self.graph();
-        let before = self.index_select(axis, positions(graph, from, to, Rule::Before { align_corners }));
-        let after = self.index_select(axis, positions(graph, from, to, Rule::After { align_corners }));
-        let share = positions(graph, from, to, Rule::Share { align_corners });
+        let (graph, asked) = (self.graph(), |rule| Positions { from, to, rule, align_corners });
+        let before = self.index_select(axis, graph.record(asked(Rule::Before), &[]));
+        let after = self.index_select(axis, graph.record(asked(Rule::After), &[]));
+        let share = graph.record(asked(Rule::Share), &[]);
         let share = if axis == 2 { share.reshape([to, 1]) } else { share };
         before * (1.0 - share) + after * share
     }
 }
 
-#[track_caller]
-fn positions(graph: &Graph, from: usize, to: usize, rule: Rule) -> Var<'_> {
-    graph.record(Positions { from, to, rule }, &[])
-}
-
 /// Height and width of an image that can become one of `size`.
 fn image_size(image: Var<'_>, size: [usize; 2]) -> Result<[usize; 2], Problem> {
-    let (&[_, _, height, width], Dtype::Real) = (&image.shape()[..], image.ty().dtype) else {
-        return Err(Problem::new(format!("image {} is not [batch, channels, height, width]", image.ty())));
-    };
+    let [_, _, height, width] = image_sizes(&image.ty())?;
     if height.min(width).min(size[0]).min(size[1]) == 0 {
         let text = format!("{height}×{width} pixels cannot become {}×{}", size[0], size[1]);
         return Err(Problem::new(text).hint("there is at least one pixel before, and one after"));
@@ -204,20 +193,18 @@ fn image_size(image: Var<'_>, size: [usize; 2]) -> Result<[usize; 2], Problem> {
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     let bilinear = |name: &str, image: [usize; 4], size: [usize; 2], align_corners: bool| {
-        Example::new(name, [normal(image)], move |v| v[0].upsample_bilinear(size, align_corners)).linear()
+        linear(name, [normal(image)], move |v| v[0].upsample_bilinear(size, align_corners))
     };
     vec![
-        Example::new("nearest", [normal([2, 3, 2, 4])], |v| v[0].upsample_nearest([3, 7])).linear(),
-        Example::new("nearest of fewer", [normal([1, 2, 5, 4])], |v| v[0].upsample_nearest([2, 3])).linear(),
-        Example::new("blocks", [normal([1, 2, 2, 3])], |v| v[0].upsample_nearest_by([3, 2])).linear(),
-        Example::new("nearest of an empty batch", [normal([0, 2, 2, 3])], |v| v[0].upsample_nearest(4))
-            .linear(),
+        linear("nearest", [normal([2, 3, 2, 4])], |v| v[0].upsample_nearest([3, 7])),
+        linear("nearest of fewer", [normal([1, 2, 5, 4])], |v| v[0].upsample_nearest([2, 3])),
+        linear("blocks", [normal([1, 2, 2, 3])], |v| v[0].upsample_nearest_by([3, 2])),
+        linear("nearest of an empty batch", [normal([0, 2, 2, 3])], |v| v[0].upsample_nearest(4)),
         bilinear("bilinear", [2, 1, 2, 3], [5, 4], false),
         bilinear("bilinear with aligned corners", [1, 2, 3, 2], [4, 5], true),
         bilinear("bilinear of fewer", [1, 2, 5, 4], [2, 3], false),
         bilinear("bilinear of one pixel", [1, 2, 1, 1], [2, 3], true),
         bilinear("bilinear to one pixel", [1, 2, 3, 4], [1, 1], true),
-        Example::new("of a square", [normal([1, 1, 2, 3])], |v| (v[0] * v[0]).upsample_bilinear(4, false))
-            .smooth(),
+        smooth("of a square", [normal([1, 1, 2, 3])], |v| (v[0] * v[0]).upsample_bilinear(4, false)),
     ]
 }

@@ -64,6 +64,16 @@ enum Method {
     Winograd(Winograd),
 }
 
+/// The same call by either method.
+macro_rules! either {
+    ($method:expr, $by:ident => $call:expr) => {
+        match $method {
+            Method::Direct($by) => $call,
+            Method::Winograd($by) => $call,
+        }
+    };
+}
+
 /// How a plan does `conv`.
 pub fn lower(conv: &Conv2d, sizes: Convolution, target: Target) -> Option<Lowered> {
     let winograd = match target.algorithm {
@@ -129,8 +139,10 @@ impl Kernel for ConvKernel {
         let filters = groups * self.sizes.filters;
         let batch = |position: usize| operands[position].shape[0];
         let output = match self.part {
-            Part::Weights => TensorType::real([self.prepared(false)]),
-            Part::InputGradWeights => TensorType::real([self.prepared(true)]),
+            Part::Weights => TensorType::real([either!(&self.method, by => by.prepared())]),
+            Part::InputGradWeights => {
+                TensorType::real([either!(&self.method, by => by.prepared_input_grad())])
+            }
             Part::Output if self.pool => {
                 let maxima = [batch(0), output[0] / 2, output[1] / 2, filters];
                 return vec![TensorType::real(maxima), TensorType::index(maxima)];
@@ -160,37 +172,21 @@ impl Kernel for ConvKernel {
         let (bias, gate) = (self.bias.then(|| real(2)), self.gate.then(|| real(2)));
         let epilogue = Epilogue { bias, relu: self.relu };
         let (out, workers) = (call.output, call.workers);
-        match (self.part, self.method.of(&sizes)) {
-            (Part::WeightGrad { rows }, _) => finish_weight_grad(&self.sizes, rows, real(0), out, workers),
-            (Part::Weights, Method::Direct(direct)) => direct.prepare(real(0), out, workers),
-            (Part::Weights, Method::Winograd(winograd)) => winograd.prepare(real(0), out, workers),
-            (Part::InputGradWeights, Method::Direct(direct)) => {
-                direct.prepare_input_grad(real(0), out, workers)
-            }
-            (Part::InputGradWeights, Method::Winograd(winograd)) => {
-                winograd.prepare_input_grad(real(0), out, workers)
-            }
-            (Part::Output, Method::Direct(direct)) if self.pool => {
-                let positions = call.further_outputs.into_iter().next().and_then(OutputSlot::index);
-                direct.forward_pooled(real(0), real(1), epilogue, out, positions, workers);
-            }
-            (Part::Output, Method::Direct(direct)) => {
-                direct.forward(real(0), real(1), epilogue, out, workers)
-            }
-            (Part::Output, Method::Winograd(winograd)) => {
-                winograd.forward(real(0), real(1), epilogue, out, workers);
-            }
-            (Part::InputGrad, Method::Direct(direct)) => {
-                direct.input_grad(real(0), real(1), gate, out, workers)
-            }
-            (Part::InputGrad, Method::Winograd(winograd)) => {
-                winograd.input_grad(real(0), real(1), gate, out, workers);
-            }
-            (Part::WeightGradSums { samples_per_row }, Method::Direct(direct)) => {
-                direct.weight_grad_sums(real(0), real(1), samples_per_row, out, workers);
-            }
-            (Part::WeightGradSums { samples_per_row }, Method::Winograd(winograd)) => {
-                winograd.weight_grad_sums(real(0), real(1), samples_per_row, out, workers);
+        let method = self.method.of(&sizes);
+        match self.part {
+            Part::WeightGrad { rows } => finish_weight_grad(&self.sizes, rows, real(0), out, workers),
+            Part::Weights => either!(method, by => by.prepare(real(0), out, workers)),
+            Part::InputGradWeights => either!(method, by => by.prepare_input_grad(real(0), out, workers)),
+            Part::Output => match method {
+                Method::Direct(direct) if self.pool => {
+                    let positions = call.further_outputs.into_iter().next().and_then(OutputSlot::index);
+                    direct.forward_pooled(real(0), real(1), epilogue, out, positions, workers);
+                }
+                method => either!(method, by => by.forward(real(0), real(1), epilogue, out, workers)),
+            },
+            Part::InputGrad => either!(method, by => by.input_grad(real(0), real(1), gate, out, workers)),
+            Part::WeightGradSums { samples_per_row } => {
+                either!(method, by => by.weight_grad_sums(real(0), real(1), samples_per_row, out, workers))
             }
         }
         Ok(())
@@ -258,18 +254,6 @@ impl Kernel for ConvKernel {
             _ => return None,
         };
         Some(Arc::new(kernel))
-    }
-}
-
-impl ConvKernel {
-    /// How many numbers the prepared weights have.
-    fn prepared(&self, adjoint: bool) -> usize {
-        match (&self.method, adjoint) {
-            (Method::Direct(direct), false) => direct.prepared(),
-            (Method::Direct(direct), true) => direct.prepared_input_grad(),
-            (Method::Winograd(winograd), false) => winograd.prepared(),
-            (Method::Winograd(winograd), true) => winograd.prepared_input_grad(),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::error::Problem;
 use crate::graph::Op;
 use crate::graph::Var;
 use crate::ops::attributes::{Conv2dOptions, Padding};
-use crate::ops::example::{Example, normal};
+use crate::ops::example::{Example, linear, normal};
 use crate::shape::Pair;
 
 impl<'g> Var<'g> {
@@ -33,11 +33,7 @@ impl<'g> Var<'g> {
             return self.graph().refuse("conv1d", &["image", "weight"], &[self, weight], problem);
         };
         let row = self.reshape([batch, channels, 1, length]);
-        let y = row.conv2d(weight.reshape([count, each, 1, taps]), options.of_one_row());
-        match y.shape()[..] {
-            [batch, filters, _, width] => y.reshape([batch, filters, width]),
-            _ => y,
-        }
+        row.conv2d(weight.reshape([count, each, 1, taps]), options.of_one_row()).squeeze(&[2])
     }
 
     /// The transposed convolution of a batch of images `[N, C, H', W']` with weights `[C, O/G, kh, kw]`, giving
@@ -107,10 +103,8 @@ fn transposed(
             .hint("it chooses among the sizes that the stride leads to one; `pad` adds more"));
     }
     let Some(size) = options.image_size(kernel, plane(image), more) else {
-        return Err(Problem::new(
-            "no pixel is left of the result once its padding is taken off, or too many",
-        )
-        .hint("take less padding"));
+        let text = "no pixel is left of the result once its padding is taken off, or too many";
+        return Err(Problem::new(text).hint("take less padding"));
     };
     let window = options.window(kernel, size);
     let op = Conv2d { factor: Factor::InputGrad(size), window, groups: options.groups };
@@ -121,54 +115,28 @@ fn transposed(
 /// What the family's checks are made from, as far as they are about these names.
 pub(super) fn examples() -> Vec<Example> {
     let options = Conv2dOptions::new();
-    let transposed =
+    let adjoint =
         |name: &str, image: [usize; 4], weight: [usize; 4], options: Conv2dOptions, more: [usize; 2]| {
-            Example::new(name, [normal(image), normal(weight)], move |v| {
+            linear(&format!("transposed, {name}"), [normal(image), normal(weight)], move |v| {
                 v[0].conv_transpose2d(v[1], options, more)
             })
-            .linear()
         };
     vec![
-        transposed("transposed", [2, 3, 4, 5], [3, 2, 3, 2], options, [0, 0]),
-        transposed(
-            "transposed, stride and padding",
-            [1, 2, 3, 4],
-            [2, 3, 4, 3],
-            options.stride([2, 3]).padding(1),
-            [0, 0],
-        ),
-        transposed(
-            "transposed, output padding",
-            [1, 2, 4, 3],
-            [2, 3, 3, 3],
-            options.stride([2, 3]).padding([1, 0]),
-            [1, 2],
-        ),
-        transposed(
-            "transposed, groups and dilation",
+        adjoint("plain", [2, 3, 4, 5], [3, 2, 3, 2], options, [0, 0]),
+        adjoint("stride and padding", [1, 2, 3, 4], [2, 3, 4, 3], options.stride([2, 3]).padding(1), [0, 0]),
+        adjoint("output padding", [1, 2, 4, 3], [2, 3, 3, 3], options.stride([2, 3]).padding([1, 0]), [1, 2]),
+        adjoint(
+            "groups and dilation",
             [2, 4, 3, 4],
             [4, 3, 2, 3],
             options.groups(2).dilation([3, 2]),
             [0, 0],
         ),
-        transposed(
-            "transposed, same",
-            [1, 2, 3, 2],
-            [2, 1, 3, 4],
-            options.stride(2).padding(Padding::Same),
-            [0, 0],
-        ),
-        transposed(
-            "transposed, stride beyond the window",
-            [1, 1, 3, 2],
-            [1, 2, 2, 1],
-            options.stride(3),
-            [0, 1],
-        ),
-        transposed("transposed, an empty batch", [0, 2, 3, 3], [2, 1, 2, 2], options, [0, 0]),
-        Example::new("along one axis", [normal([2, 4, 9]), normal([6, 2, 3])], |v| {
+        adjoint("same", [1, 2, 3, 2], [2, 1, 3, 4], options.stride(2).padding(Padding::Same), [0, 0]),
+        adjoint("stride beyond the window", [1, 1, 3, 2], [1, 2, 2, 1], options.stride(3), [0, 1]),
+        adjoint("an empty batch", [0, 2, 3, 3], [2, 1, 2, 2], options, [0, 0]),
+        linear("along one axis", [normal([2, 4, 9]), normal([6, 2, 3])], |v| {
             v[0].conv1d(v[1], Conv2dOptions::new().groups(2).stride(2).padding([7, 1]).dilation([9, 2]))
-        })
-        .linear(),
+        }),
     ]
 }
