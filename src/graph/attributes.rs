@@ -1,5 +1,6 @@
 //! The parameters of an operation: names with typed values, which listings print and exporters read.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ pub enum Attribute {
     Pair([usize; 2]),
     /// A real number.
     Float(f64),
-    /// One of a few words.
-    Text(&'static str),
+    /// A word or a line.
+    Text(Cow<'static, str>),
     /// An array of real numbers.
     Reals(Arc<ArrayD<f64>>),
     /// An array of indices.
@@ -60,7 +61,8 @@ values! {
     u64: value => Self::Int(value as i64);
     usize: value => Self::Int(value as i64);
     f64: value => Self::Float(value);
-    &'static str: value => Self::Text(value);
+    &'static str: value => Self::Text(value.into());
+    String: value => Self::Text(value.into());
     [usize; 2]: value => Self::Pair(value);
     Vec<i64>: values => Self::Ints(values);
     &[isize]: values => Self::Ints(values.iter().map(|&value| value as i64).collect());

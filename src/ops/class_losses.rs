@@ -150,10 +150,13 @@ impl<'g> Var<'g> {
         let (classes, each, share) = (shape[1], labels.shape(), options.label_smoothing);
         let mut sides = vec![1; shape.len() - 1];
         sides[0] = classes;
-        let weighted = options.weights.map_or(self, |weights| self * weights.reshape(sides));
+        let weighted = match options.weights {
+            Some(weights) => weights.reshape(sides).weigh(self),
+            None => self,
+        };
         if labels.ty().dtype == Dtype::Real {
             let smoothed = labels * (1.0 - share) + share / classes as f64;
-            return options.reduction.of(-(smoothed * weighted).sum(&[1]));
+            return options.reduction.of(-smoothed.weigh(weighted).sum(&[1]));
         }
         let (mut at, mut counts) = (labels, graph.fill(&each, 1.0));
         if let Some(label) = options.ignored {
@@ -166,7 +169,7 @@ impl<'g> Var<'g> {
         };
         // What does not count is cut off, not multiplied by 0: it may be infinite.
         let picked = self.gather(1, at.unsqueeze(1)).reshape(&each);
-        let mut loss = -(picked.gate(counts) * weight);
+        let mut loss = -weight.weigh(picked.gate(counts));
         if share > 0.0 {
             let spread = weighted.sum(&[1]).gate(counts);
             loss = loss * (1.0 - share) - spread * (share / classes as f64);

@@ -22,7 +22,7 @@ impl<'g> Var<'g> {
     ///
     /// Logits are `[N, C]`; labels are either classes `[N]` from [`Graph::labels`](crate::Graph::labels),
     /// or a weight for each class `[N, C]` (one-hot or probabilities; then the row's loss is
-    /// −Σ weight · ln softmax, differentiable in the weights too). Which one it is follows from the labels'
+    /// −Σ weight · ln softmax, differentiable in the weights too; 0 · ∞ counts as 0). Which one it is follows from the labels'
     /// type, never from their shape. The gradient in the logits is (softmax − one-hot) / N times the
     /// upstream gradient.
     ///
@@ -39,7 +39,7 @@ impl<'g> Var<'g> {
                     Problem::new(text).hint("give a weight for each class, or classes from `graph.labels`");
                 self.graph().refuse("softmax_cross_entropy", &["logits", "labels"], &[self, labels], problem)
             }
-            Dtype::Real => (labels * log_probabilities).sum(&[-1]),
+            Dtype::Real => labels.weigh(log_probabilities).sum(&[-1]),
         };
         -each.mean_all()
     }
@@ -56,7 +56,8 @@ fn rows(rows: Var<'_>, labels: Var<'_>) -> Result<usize, Problem> {
         [count, _] if labels.shape[..] == [count] => Ok(count),
         [_, _] => Err(Problem::new(format!("{} labels do not fit {shape} rows", labels.shape))
             .hint("there is one label for each row")),
-        _ => Err(Problem::new(format!("{shape} is not [batch, classes]")).hint("use `flatten`")),
+        _ => Err(Problem::new(format!("{shape} is not [batch, classes]"))
+            .hint("`cross_entropy` takes a label for each pixel of [batch, classes, ..]; `flatten` makes rows of features")),
     }
 }
 

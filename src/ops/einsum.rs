@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::example::{Example, normal};
 use crate::error::Problem;
-use crate::graph::{Dtype, Graph, TensorType, Var};
+use crate::graph::{Attributes, Dtype, Graph, TensorType, Var};
 
 /// What stands for an axis in an equation. In the order of the result if the equation does not name one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,9 @@ struct Equation {
     result: Vec<Label>,
 }
 
+/// How many terms, the first ones, a pair is sought among.
+const MOST_TERMS: usize = 32;
+
 /// An array whose axes have labels, each once. None has size 1: such an axis would only repeat, and is left out.
 #[derive(Clone)]
 struct Labelled<'g> {
@@ -33,8 +36,9 @@ impl Graph {
     ///
     /// A letter that an operand has twice takes its diagonal. `...` stands for axes without names, which are aligned at
     /// the last one. Axes of size 1 broadcast. Without `->`, the result has the axes of `...` and then the letters that
-    /// occur once, by the alphabet (NumPy's rules). Operands are multiplied from left to right, as matrices wherever
-    /// they share a summed axis.
+    /// occur once, by the alphabet (NumPy's rules). Operands are multiplied in pairs, as matrices wherever they share a
+    /// summed axis, and next always the pair whose product grows least; listings print this `path`, in which a product
+    /// is the last term.
     ///
     /// ```
     /// use dagrad::Graph;
@@ -55,22 +59,58 @@ impl Graph {
             Ok(read) => read,
             Err(problem) => return self.refuse("einsum", &[], operands, problem),
         };
-        let mut product: Option<Labelled<'g>> = None;
-        for (at, (&operand, own)) in operands.iter().zip(&labels).enumerate() {
-            let needed: Vec<Label> = labels[at + 1..].iter().flatten().chain(&result).copied().collect();
-            let next = Labelled::new(operand, own);
-            product = Some(match product {
-                Some(product) => product.times(next, &needed, &sizes),
-                None => next.sum_but(&needed),
-            });
+        let path = path(&labels, &result, &sizes);
+        let order: Vec<String> = path.iter().map(|[left, right]| format!("{left}·{right}")).collect();
+        let attributes =
+            Attributes::new().with("equation", equation.to_owned()).with("path", order.join(", "));
+        let _composite = self.composite("einsum", attributes);
+        let mut terms = Vec::with_capacity(operands.len());
+        for (&operand, own) in operands.iter().zip(&labels) {
+            terms.push(Labelled::new(operand, own)); // a closure would not know whose line it is
         }
-        let product = product.unwrap_or(Labelled { value: self.fill([], 1.0), labels: Vec::new() });
+        for [left, right] in path {
+            let (right, left) = (terms.remove(right), terms.remove(left));
+            let needed: Vec<Label> =
+                terms.iter().flat_map(|term| &term.labels).chain(&result).copied().collect();
+            terms.push(left.times(right, &needed, &sizes));
+        }
+        let product = terms.pop().unwrap_or(Labelled { value: self.fill([], 1.0), labels: Vec::new() });
         let present: Vec<Label> =
             result.iter().filter(|label| product.labels.contains(label)).copied().collect();
         let size = |label: &Label| if present.contains(label) { sizes[label] } else { 1 };
         let found = product.arranged(&present).reshape(result.iter().map(size).collect::<Vec<_>>());
         found.broadcast_to(result.iter().map(|label| sizes[label]).collect::<Vec<_>>())
     }
+}
+
+/// Which two of the remaining terms are multiplied in each step; their product becomes the last term. It is the pair that
+/// makes least of most: whose product has the fewest elements more than the two have (the greedy order of
+/// Smith and Gray, *opt_einsum*, 2018).
+fn path(terms: &[Vec<Label>], result: &[Label], sizes: &BTreeMap<Label, usize>) -> Vec<[usize; 2]> {
+    let count = |labels: &[Label]| labels.iter().map(|label| sizes[label] as f64).product::<f64>();
+    let mut terms = terms.to_vec();
+    let mut path = Vec::new();
+    while terms.len() > 1 {
+        let product = |[left, right]: [usize; 2]| {
+            let others = terms.iter().enumerate().filter(|(at, _)| *at != left && *at != right);
+            let needed: Vec<&Label> = others.flat_map(|(_, term)| term).chain(result).collect();
+            let mut labels: Vec<Label> = [&terms[left][..], &terms[right]].concat();
+            labels.sort_unstable();
+            labels.dedup();
+            labels.retain(|label| needed.contains(&label));
+            labels
+        };
+        let more = |pair: [usize; 2]| count(&product(pair)) - count(&terms[pair[0]]) - count(&terms[pair[1]]);
+        let near = terms.len().min(MOST_TERMS);
+        let pairs = (1..near).flat_map(|right| (0..right).map(move |left| [left, right]));
+        let Some(best) = pairs.min_by(|a, b| more(*a).total_cmp(&more(*b))) else { break };
+        let next = product(best);
+        terms.remove(best[1]);
+        terms.remove(best[0]);
+        terms.push(next);
+        path.push(best);
+    }
+    path
 }
 
 impl Equation {
@@ -234,7 +274,10 @@ impl<'g> Labelled<'g> {
             both.into_iter().partition(|label| needed.contains(label));
         let columns: Vec<Label> =
             right.labels.iter().filter(|label| !left.labels.contains(label)).copied().collect();
-        let size = |labels: &Vec<Label>| labels.iter().map(|label| sizes[label]).product::<usize>();
+        // What overflows is refused with its shape where it is recorded.
+        let size = |labels: &Vec<Label>| {
+            labels.iter().fold(1_usize, |count, label| count.saturating_mul(sizes[label]))
+        };
         let matrices = |value: Self, order: [&Vec<Label>; 3]| {
             value.arranged(&order.map(|labels| &labels[..]).concat()).reshape(order.map(size))
         };
@@ -263,6 +306,7 @@ pub fn examples() -> Vec<Example> {
         einsum("three", &[&[2, 3], &[3, 4], &[4, 2]], "ij,jk,ki->j"),
         einsum("transposed", &[&[2, 3, 4]], "abc->cab"),
         einsum("sum", &[&[2, 3, 4]], "abc->b"),
+        einsum("the second and the last first", &[&[2, 3], &[3, 4], &[4, 2], &[3, 4]], "ij,jk,kl,jk->il"),
         einsum("trace", &[&[3, 3]], "ii"),
         einsum("diagonal of three axes", &[&[2, 3, 2, 2]], "ijii->ji"),
         einsum("unnamed axes", &[&[2, 1, 3, 4], &[5, 4, 2]], "...ij,...jk->...ik"),

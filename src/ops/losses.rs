@@ -41,11 +41,12 @@ impl Reduction {
 
 impl From<Reduction> for Attribute {
     fn from(reduction: Reduction) -> Self {
-        Self::Text(match reduction {
+        let word = match reduction {
             Reduction::Mean => "mean",
             Reduction::Sum => "sum",
             Reduction::None => "none",
-        })
+        };
+        word.into()
     }
 }
 
@@ -137,7 +138,8 @@ impl<'g> Var<'g> {
             return self.graph().refuse(NAME, &["logits", "weights"], &[self, weight], problem);
         }
         // −ln σ(x) = softplus(−x). The shorter softplus(x) − x t would be a small difference of large numbers.
-        reduction.of(target * weight * (-self).softplus() + (1.0 - target) * self.softplus())
+        let (yes, no) = (target * weight, 1.0 - target);
+        reduction.of(yes.weigh((-self).softplus()) + no.weigh(self.softplus()))
     }
 
     /// The divergence of Kullback and Leibler from targets t to probabilities whose logarithms these are: t (ln t − x),
@@ -150,7 +152,7 @@ impl<'g> Var<'g> {
         let _composite = self.loss("kl_divergence", Attributes::new(), reduction);
         let target = self.target("kl_divergence", target);
         let logarithm = target.equal(0.0).choose(1.0, target).ln();
-        reduction.of(target * logarithm - target * self)
+        reduction.of(target * logarithm - target.weigh(self))
     }
 
     /// The cosine of the angle between vectors along an axis, which disappears: x·y / (max(‖x‖, ε) max(‖y‖, ε)). The arrays
@@ -200,6 +202,13 @@ impl<'g> Var<'g> {
     pub fn hinge_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         let _composite = self.loss("hinge_loss", Attributes::new(), reduction);
         reduction.of((1.0 - self * self.target("hinge_loss", target)).relu())
+    }
+
+    /// The product with a loss of which this is the share, where 0 · ∞ counts as 0: what does not happen costs nothing.
+    #[track_caller]
+    pub(super) fn weigh(self, loss: Var<'g>) -> Var<'g> {
+        let never = self.equal(0.0) * loss.abs().equal(f64::INFINITY);
+        self * never.choose(0.0, loss)
     }
 
     /// Begins the composition of a loss.

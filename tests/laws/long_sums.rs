@@ -44,7 +44,10 @@ fn weight_grad<'g>(x: Var<'g>, weight: [usize; 4], groups: usize) -> Var<'g> {
 }
 
 /// The results on an array of a tenth everywhere.
-fn results<T: Precision + dagrad::Element>(&(_, shape, record): &Case, workspace: &mut Workspace) -> Vec<f64> {
+fn results<T: Precision + dagrad::Element>(
+    &(_, shape, record): &Case,
+    workspace: &mut Workspace,
+) -> Vec<f64> {
     let graph = Graph::new();
     let x = graph.input("x", shape);
     let plan = Plan::<T>::compile(&graph, &[record(x)]).unwrap();

@@ -4,7 +4,7 @@
 mod common;
 mod equations;
 mod graphs;
+mod long_sums;
 mod properties;
 mod shapes;
 mod windows;
-mod long_sums;

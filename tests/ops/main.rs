@@ -9,6 +9,7 @@ mod common;
 mod conv2d;
 mod conventions;
 mod examples;
+mod extremes;
 mod gather;
 mod losses;
 mod misuse;
