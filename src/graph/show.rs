@@ -1,6 +1,7 @@
 //! Graphs for the eye: a typed listing, and Graphviz.
 
 use std::fmt;
+use std::sync::Arc;
 
 use petgraph::dot::{Config, Dot};
 use petgraph::graph::NodeIndex;
@@ -25,7 +26,8 @@ impl Node {
 }
 
 impl Dag {
-    /// One node as a line of the listing: `%7 = relu %6 : [100, 30, 24, 24]  # net.rs:12`.
+    /// One node as a line of the listing: `%7 = relu %6 : [100, 30, 24, 24]  # net.rs:12`. Where a composed operation
+    /// begins, its name and attributes follow.
     pub fn line(&self, id: NodeId) -> String {
         let node = self.node(id);
         let mut text = format!("%{} = {}", id.index(), node.source());
@@ -37,11 +39,23 @@ impl Dag {
             Kind::Input | Kind::Poison => {}
         }
         let gradient = node.gradient_of.map_or(String::new(), |of| format!(", gradient of %{}", of.index()));
-        format!("{text} : {}  # {}{gradient}", node.ty, node.site)
+        format!("{text} : {}  # {}{gradient}{}", node.ty, node.site, self.composite(id))
     }
 }
 
 impl Dag {
+    /// The composed operation that begins with a node, if one does.
+    fn composite(&self, id: NodeId) -> String {
+        let composite = self.node(id).composite.as_ref();
+        let before = id.index().checked_sub(1).map(NodeId::new);
+        let before = before.and_then(|before| self.node(before).composite.as_ref());
+        match composite.filter(|own| !before.is_some_and(|before| Arc::ptr_eq(own, before))) {
+            Some(new) if new.attributes.iter().next().is_none() => format!(", in {}", new.name),
+            Some(new) => format!(", in {} ({})", new.name, new.attributes),
+            None => String::new(),
+        }
+    }
+
     /// The operands of a node that is computed, its attributes and its label.
     fn call(&self, id: NodeId, attributes: &str) -> String {
         let mut text: String =

@@ -1,6 +1,6 @@
 //! Products and sums of arrays as Einstein wrote them: by naming axes. Composed of matrix products.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::example::{Example, normal};
 use crate::error::Problem;
@@ -87,28 +87,32 @@ impl Graph {
 /// makes least of most: whose product has the fewest elements more than the two have (the greedy order of
 /// Smith and Gray, *opt_einsum*, 2018).
 fn path(terms: &[Vec<Label>], result: &[Label], sizes: &BTreeMap<Label, usize>) -> Vec<[usize; 2]> {
-    let count = |labels: &[Label]| labels.iter().map(|label| sizes[label] as f64).product::<f64>();
-    let mut terms = terms.to_vec();
+    type Labels = BTreeSet<Label>;
+    let count = |labels: &Labels| labels.iter().map(|label| sizes[label] as f64).product::<f64>();
+    let mut terms: Vec<Labels> = terms.iter().map(|term| term.iter().copied().collect()).collect();
+    // How many terms have a label; the result counts as one.
+    let mut times = BTreeMap::new();
+    terms.iter().flatten().chain(result).for_each(|label| *times.entry(*label).or_insert(0) += 1);
     let mut path = Vec::new();
     while terms.len() > 1 {
-        let product = |[left, right]: [usize; 2]| {
-            let others = terms.iter().enumerate().filter(|(at, _)| *at != left && *at != right);
-            let needed: Vec<&Label> = others.flat_map(|(_, term)| term).chain(result).collect();
-            let mut labels: Vec<Label> = [&terms[left][..], &terms[right]].concat();
-            labels.sort_unstable();
-            labels.dedup();
-            labels.retain(|label| needed.contains(&label));
-            labels
+        let product = |left: &Labels, right: &Labels| -> Labels {
+            let own = |label: &Label| usize::from(left.contains(label)) + usize::from(right.contains(label));
+            left.union(right).filter(|label| times[*label] > own(label)).copied().collect()
         };
-        let more = |pair: [usize; 2]| count(&product(pair)) - count(&terms[pair[0]]) - count(&terms[pair[1]]);
+        let growth = |[left, right]: [usize; 2]| {
+            let (left, right) = (&terms[left], &terms[right]);
+            count(&product(left, right)) - count(left) - count(right)
+        };
         let near = terms.len().min(MOST_TERMS);
         let pairs = (1..near).flat_map(|right| (0..right).map(move |left| [left, right]));
-        let Some(best) = pairs.min_by(|a, b| more(*a).total_cmp(&more(*b))) else { break };
-        let next = product(best);
-        terms.remove(best[1]);
-        terms.remove(best[0]);
+        let pairs = pairs.map(|pair| (growth(pair), pair));
+        let Some((_, [left, right])) = pairs.min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
+        let next = product(&terms[left], &terms[right]);
+        let gone = [terms.remove(right), terms.remove(left)];
+        gone.iter().flatten().for_each(|label| *times.entry(*label).or_insert(1) -= 1);
+        next.iter().for_each(|label| *times.entry(*label).or_insert(0) += 1);
         terms.push(next);
-        path.push(best);
+        path.push([left, right]);
     }
     path
 }

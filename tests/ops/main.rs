@@ -8,6 +8,7 @@ mod class_losses;
 mod common;
 mod conv2d;
 mod conventions;
+mod einsum;
 mod examples;
 mod extremes;
 mod gather;
