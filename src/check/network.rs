@@ -49,11 +49,8 @@ pub fn network(
 
     // The gradient along a random direction is a function again.
     let mut generator = samples::generator(Purpose::Directions);
-    let mut along = graph.fill([], 0.0);
-    for (parameter, gradient) in parameters.iter().zip(first) {
-        let direction = graph.constant(samples::normal(&parameter.shape(), &mut generator));
-        along = along + (gradient * direction).sum_all();
-    }
+    let directions = samples::directions(graph, &parameters, &mut generator);
+    let along = samples::inner_products(graph, first.into_iter().zip(directions));
     let second = vjp(&[(along, graph.fill([], 1.0))], &parameters)?;
     let reached = parameters.iter().zip(second).filter_map(|(parameter, found)| Some((*parameter, found?)));
     let (reached, second): (Vec<_>, Vec<_>) = reached.unzip();
