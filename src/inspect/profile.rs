@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::json;
-use super::table::{Table, count};
+use super::table::{Table, count, shortened};
 use crate::compile::{Location, Plan, PlanStep};
 use crate::error::Result;
 use crate::graph::Precision;
@@ -14,8 +14,10 @@ use dagrad_kernels::limits;
 
 /// How many runs are timed; the median of each step counts.
 const RUNS: usize = 9;
-/// How many steps are printed.
+/// How many steps are printed,
 const PRINTED: usize = 12;
+/// and as many letters of their titles.
+const ROOM: usize = 56;
 
 /// The time of each step of a plan. It prints as tables.
 ///
@@ -382,7 +384,7 @@ impl fmt::Display for Profile {
         let mut table = Table::new(3, heading);
         for step in self.longest(PRINTED) {
             table.row([
-                shortened(&step.title),
+                shortened(&step.title, ROOM),
                 step.output.clone(),
                 step.layer.clone().unwrap_or_default(),
                 format!("{:.1}", step.microseconds),
@@ -395,13 +397,4 @@ impl fmt::Display for Profile {
         }
         write!(f, "{table}")
     }
-}
-
-/// As much of a title as a row has room for.
-fn shortened(title: &str) -> String {
-    const ROOM: usize = 56;
-    if title.chars().count() <= ROOM {
-        return title.to_string();
-    }
-    title.chars().take(ROOM - 1).chain(['…']).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::field::{Dependence, ReceptiveField, dependences};
-use super::table::{Table, count};
+use super::table::{Table, count, shortened};
 use crate::autodiff::vjp;
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, TensorType, Var};
@@ -206,15 +206,11 @@ impl fmt::Display for Summary {
             ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"];
         let mut table = Table::new(3, heading);
         for layer in &self.layers {
-            let mut operations = layer.operations.clone();
-            if operations.chars().count() > ROOM {
-                operations = operations.chars().take(ROOM - 1).chain(['…']).collect();
-            }
             let field = layer.receptive_field.map_or(String::new(), |field| field.to_string());
             let [parameters, macs, kept] = [layer.parameters, layer.macs, layer.kept].map(count);
             table.row([
                 layer.name.clone(),
-                operations,
+                shortened(&layer.operations, ROOM),
                 layer.output.to_string(),
                 parameters,
                 macs,

@@ -50,3 +50,11 @@ pub fn grouped(number: usize, between: &str) -> String {
 pub fn count(number: usize) -> String {
     if number == 0 { String::new() } else { grouped(number, ",") }
 }
+
+/// As much of a text as there is room for.
+pub fn shortened(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_string();
+    }
+    text.chars().take(room - 1).chain(['…']).collect()
+}

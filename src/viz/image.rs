@@ -10,6 +10,7 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use super::tiles::failed;
 use crate::error::{Error, Result};
 
 /// The most pixels of an image that is read,
@@ -73,8 +74,7 @@ pub fn read_image(path: impl AsRef<Path>, channels: usize) -> Result<Array3<f32>
     if !matches!(channels, 1 | 3) {
         return Err(Error::setting("channels", format!("{channels} is neither 1 (grey) nor 3 (colours)")));
     }
-    let decoded = decode(path).map_err(|message| Error::Data { path: path.to_path_buf(), message })?;
-    Ok(decoded.upright(channels))
+    Ok(decode(path).map_err(|message| failed(path, &message))?.upright(channels))
 }
 
 /// What a file holds.

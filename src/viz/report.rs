@@ -52,7 +52,8 @@ use crate::train::Epoch;
 pub struct Report {
     title: String,
     runs: Vec<Run>,
-    tables: Vec<Table>,
+    /// The finished section of each table.
+    tables: Vec<Markup>,
     /// The name and the finished section of each network.
     networks: Vec<(String, Markup)>,
 }
@@ -62,13 +63,6 @@ pub struct Report {
 struct Run {
     name: String,
     epochs: Vec<Epoch>,
-}
-
-#[derive(Debug)]
-struct Table {
-    caption: String,
-    columns: Vec<String>,
-    rows: Vec<Vec<String>>,
 }
 
 impl Report {
@@ -85,10 +79,18 @@ impl Report {
 
     /// Adds a table. Missing cells stay empty.
     pub fn table(&mut self, caption: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        self.tables.push(Table {
-            caption: caption.to_string(),
-            columns: columns.iter().map(|column| column.to_string()).collect(),
-            rows: rows.into_iter().collect(),
+        self.tables.push(html! {
+            section {
+                h2 { (caption) }
+                div.wide {
+                    table {
+                        (heading(columns))
+                        tbody {
+                            @for row in rows { tr { @for cell in row { td { (cell) } } } }
+                        }
+                    }
+                }
+            }
         });
     }
 
@@ -133,10 +135,16 @@ impl Report {
                 }
                 body {
                     h1 { (self.title) }
-                    (self.contents())
+                    @if self.networks.len() > 1 {
+                        nav {
+                            @for (number, (name, _)) in self.networks.iter().enumerate() {
+                                a href=(format!("#network{number}")) { (name) }
+                            }
+                        }
+                    }
                     main {
                         (curves)
-                        @for table in &self.tables { (table.markup()) }
+                        @for section in &self.tables { (section) }
                         @for (_, section) in &self.networks { (section) }
                     }
                     footer { "Made by dagrad " (env!("CARGO_PKG_VERSION")) "." }
@@ -145,19 +153,6 @@ impl Report {
             }
         };
         Ok(page.into_string())
-    }
-
-    /// Links to the networks, if there are several.
-    fn contents(&self) -> Markup {
-        html! {
-            @if self.networks.len() > 1 {
-                nav {
-                    @for (number, (name, _)) in self.networks.iter().enumerate() {
-                        a href=(format!("#network{number}")) { (name) }
-                    }
-                }
-            }
-        }
     }
 
     /// Writes the report to a file. Folders on the way are made.
@@ -169,22 +164,9 @@ impl Report {
     }
 }
 
-impl Table {
-    fn markup(&self) -> Markup {
-        html! {
-            section {
-                h2 { (self.caption) }
-                div.wide {
-                    table {
-                        thead { tr { @for column in &self.columns { th { (column) } } } }
-                        tbody {
-                            @for row in &self.rows { tr { @for cell in row { td { (cell) } } } }
-                        }
-                    }
-                }
-            }
-        }
-    }
+/// The heading of a table.
+fn heading(columns: &[&str]) -> Markup {
+    html! { thead { tr { @for column in columns { th { (column) } } } } }
 }
 
 /// A part of a network's section, under a heading. `about` explains it.

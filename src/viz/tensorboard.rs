@@ -9,8 +9,9 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::tiles::failed;
 use super::{Tiles, filter_names, filters};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::run::Store;
 use crate::train::{Epoch, Observer, TrainStep};
 
@@ -54,9 +55,8 @@ impl TensorBoard {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
         let name = format!("events.out.tfevents.{}.dagrad.{}.{now}", now / 1_000_000_000, std::process::id());
         let path = folder.as_ref().join(name);
-        let fail = |error: std::io::Error| Error::Data { path: path.clone(), message: error.to_string() };
-        fs::create_dir_all(folder.as_ref()).map_err(fail)?;
-        let file = BufWriter::new(File::create_new(&path).map_err(fail)?);
+        let file = fs::create_dir_all(folder.as_ref()).and_then(|()| File::create_new(&path));
+        let file = BufWriter::new(file.map_err(|error| failed(&path, &error))?);
         let mut log = Self { path, file };
         log.write(Message::default().bytes(event::FILE_VERSION, b"brain.Event:2"))?;
         Ok(log)
@@ -106,15 +106,7 @@ impl TensorBoard {
         let content = event.double(event::WALL_TIME, wall_time).0;
         let length = (content.len() as u64).to_le_bytes();
         let record = [&length[..], &checksum(&length), &content, &checksum(&content)].concat();
-        self.file.write_all(&record).map_err(|error| self.failed(&error))
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.file.flush().map_err(|error| self.failed(&error))
-    }
-
-    fn failed(&self, error: &std::io::Error) -> Error {
-        Error::Data { path: self.path.clone(), message: error.to_string() }
+        self.file.write_all(&record).map_err(|error| failed(&self.path, &error))
     }
 }
 
@@ -138,7 +130,7 @@ impl Observer for TensorBoard {
         if let Some(name) = filter_names(store).first() {
             self.image(&format!("filters/{name}"), number, &filters(store, name)?.zoom(ZOOM))?;
         }
-        self.flush()
+        self.file.flush().map_err(|error| failed(&self.path, &error))
     }
 }
 

@@ -35,15 +35,6 @@ const CHARTS: [Chart; 2] = [
     },
 ];
 
-impl Chart {
-    /// Says if there is nothing to draw, as when training diverged from the start.
-    fn caption(&self, runs: &[Run]) -> String {
-        let mut epochs = runs.iter().flat_map(|run| &run.epochs);
-        let is_empty = !epochs.any(|epoch| self.values.iter().any(|value| value(epoch).is_finite()));
-        format!("{}{}", self.caption, if is_empty { ": no finite number" } else { "" })
-    }
-}
-
 /// For one epoch of several runs: its number, and the least, the mean and the most.
 struct Point {
     epoch: f64,
@@ -62,8 +53,6 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
             names.push(&run.name);
         }
     }
-    let charts = CHARTS.iter().map(|chart| Ok((chart.caption(runs), draw(chart, runs, &names)?)));
-    let charts = charts.collect::<Result<Vec<_>>>()?;
     Ok(html! {
         section.curves {
             h2 { "Learning" }
@@ -75,22 +64,23 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
                 "Solid: training samples; dashed: test samples; bands: from the least to the most of several runs."
             }
             div.columns {
-                @for (caption, svg) in &charts {
-                    figure.chart { figcaption { (caption) } (PreEscaped(svg)) }
-                }
+                @for chart in &CHARTS { (draw(chart, runs, &names)?) }
             }
         }
     })
 }
 
-fn draw(chart: &Chart, runs: &[Run], names: &[&str]) -> Result<String> {
+/// A chart. Its caption says if there is nothing to draw, as when training diverged from the start.
+fn draw(chart: &Chart, runs: &[Run], names: &[&str]) -> Result<Markup> {
     let lines: Vec<[Vec<Point>; 2]> =
         names.iter().map(|name| chart.values.map(|value| points(runs, name, value))).collect();
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
     plot(&area, &lines).map_err(|error| Error::setting("report", format!("{}: {error}", chart.caption)))?;
     drop(area);
-    Ok(svg)
+    let is_empty = lines.iter().flatten().all(Vec::is_empty);
+    let caption = format!("{}{}", chart.caption, if is_empty { ": no finite number" } else { "" });
+    Ok(html! { figure.chart { figcaption { (caption) } (PreEscaped(svg)) } })
 }
 
 /// The values of all runs of a name, epoch by epoch. What is no finite number is left out.

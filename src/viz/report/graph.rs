@@ -4,10 +4,10 @@ use maud::{Markup, html};
 use ndarray::{Array4, Axis};
 
 use super::drawing::{draw_layers, draw_operations};
-use super::{count, part};
+use super::{count, heading, part};
 use crate::autodiff::gradients;
 use crate::error::Result;
-use crate::graph::{Graph, Mode, Var};
+use crate::graph::{Graph, Mode};
 use crate::inspect::Summary;
 use crate::nn::{LABELS, Model, Network};
 use crate::viz::tiles::Tiles;
@@ -16,7 +16,8 @@ use crate::viz::tiles::Tiles;
 #[track_caller]
 pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<[Markup; 2]> {
     let graph = Graph::with_mode(Mode::Train);
-    let (input, loss) = record(model, &graph);
+    let (input, logits) = model.record(&graph, 1);
+    let loss = logits.softmax_cross_entropy(graph.labels(LABELS, [1]));
     graph.check()?;
     let summary = graph.summary();
     let (layers, operations) = (draw_layers(&graph, &summary, input), draw_operations(&graph, input));
@@ -29,13 +30,6 @@ pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<
     ])
 }
 
-/// The loss on one image.
-#[track_caller]
-fn record<'g, N: Network>(model: &Model<N>, graph: &'g Graph) -> (Var<'g>, Var<'g>) {
-    let (input, logits) = model.record(graph, 1);
-    (input, logits.softmax_cross_entropy(graph.labels(LABELS, [1])))
-}
-
 fn layers_part(summary: &Summary) -> Markup {
     let about = "For one image: trainable numbers, multiplications with their additions, bytes that are kept for the backward \
                  pass, and receptive fields.";
@@ -45,7 +39,7 @@ fn layers_part(summary: &Summary) -> Markup {
         html! {
             div.wide {
                 table.three-words {
-                    thead { tr { @for name in ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"] { th { (name) } } } }
+                    (heading(&["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"]))
                     tbody {
                         @for layer in &summary.layers {
                             tr {

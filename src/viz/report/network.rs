@@ -1,7 +1,7 @@
 //! The section of one trained network.
 
 use maud::{Markup, html};
-use ndarray::{Array1, Array4, ArrayD, Axis};
+use ndarray::{Array1, Array4, Axis};
 
 use super::classes::Predictions;
 use super::graph::graph_parts;
@@ -11,7 +11,7 @@ use super::time::time_part;
 use crate::compile::Plan;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Mode};
+use crate::graph::{Graph, Mode, Var};
 use crate::nn::{IMAGES, LABELS, Model, Network};
 use crate::optim::{Optimizer, minimize};
 use crate::run::Feed;
@@ -34,7 +34,7 @@ const IMAGE_WIDTH: usize = 224;
 /// A network's first filters before training.
 #[derive(Debug, Clone)]
 pub struct Start {
-    filters: Option<(String, ArrayD<f32>)>,
+    filters: Option<(String, Array4<f32>)>,
 }
 
 impl Start {
@@ -43,13 +43,13 @@ impl Start {
         let graph = Graph::with_mode(Mode::Evaluate);
         model.record(&graph, 1);
         let first = graph.parameters().into_iter().find(|parameter| parameter.shape().len() == 4);
-        let filters = first.and_then(|parameter| {
-            let name = parameter.name();
-            let values = model.store().get(&name)?.to_owned();
-            Some((name, values))
-        });
-        Self { filters }
+        let named = |parameter: Var<'_>| Some((parameter.name(), filters(model, &parameter.name())?));
+        Self { filters: first.and_then(named) }
     }
+}
+
+fn filters<N: Network>(model: &Model<N>, name: &str) -> Option<Array4<f32>> {
+    Some(model.store().get(name)?.into_dimensionality().ok()?.to_owned())
 }
 
 #[track_caller]
@@ -87,24 +87,22 @@ pub fn section<N: Network>(
 
 fn filters_part<N: Network>(start: &Start, model: &Model<N>) -> Result<Markup> {
     let Some((name, before)) = &start.filters else { return Ok(html! {}) };
-    let Some(after) = model.store().get(name).map(|values| values.to_owned()) else { return Ok(html! {}) };
-    let show = |values: &ArrayD<f32>| -> Result<(String, u32)> {
-        let (tiles, width) = filter_tiles(values).columns(8).first(MAPS).fitted(FILTERS_WIDTH)?;
-        Ok((tiles.data_url()?, width))
-    };
-    let shown = [("before training", show(before)?), ("after training", show(&after)?)];
+    let Some(after) = filters(model, name) else { return Ok(html! {}) };
     let about = format!("{name}, the first filters, each from black (least weight) to white (greatest).");
-    Ok(part(
-        "Filters",
-        &about,
-        html! {
-            div.gallery {
-                @for (when, (url, width)) in &shown {
-                    figure { img src=(url) width=(width) alt=(format!("filters {when}")); figcaption { (when) } }
-                }
-            }
-        },
-    ))
+    let shown = |when: &str, values: &Array4<f32>| {
+        let tiles = filter_tiles(values.view()).columns(8).first(MAPS);
+        figure(tiles, FILTERS_WIDTH, &format!("filters {when}"), when)
+    };
+    let figures = html! { (shown("before training", before)?) (shown("after training", &after)?) };
+    Ok(part("Filters", &about, html! { div.gallery { (figures) } }))
+}
+
+/// Tiles as large as fits a width, with a text in their place and a caption.
+fn figure(tiles: Tiles, most: usize, text: &str, caption: &str) -> Result<Markup> {
+    let (tiles, width) = tiles.fitted(most)?;
+    Ok(html! {
+        figure { img src=(tiles.data_url()?) width=(width) alt=(text); figcaption { (caption) } }
+    })
 }
 
 /// The feature maps of each layer.
@@ -119,23 +117,13 @@ fn maps_part<N: Network>(model: &mut Model<N>, image: &Array4<f32>) -> Result<Ma
             "The output of the first {LAYERS} of {count} layers for the first test image, at most 32 channels."
         ),
     };
-    let (image, width) = Tiles::of_image(image.index_axis(Axis(0), 0)).fitted(IMAGE_WIDTH)?;
-    let mut figures = vec![(image.data_url()?, width, "the image".to_string())];
+    let image = Tiles::of_image(image.index_axis(Axis(0), 0));
+    let mut figures = vec![figure(image, IMAGE_WIDTH, "the image", "the image")?];
     for FeatureMaps { name, shape, tiles } in maps.into_iter().take(LAYERS) {
-        let (tiles, width) = tiles.first(MAPS).fitted(MAPS_WIDTH)?;
-        figures.push((tiles.data_url()?, width, format!("{name} {shape}")));
+        let name = format!("{name} {shape}");
+        figures.push(figure(tiles.first(MAPS), MAPS_WIDTH, &name, &name)?);
     }
-    Ok(part(
-        "Feature maps",
-        &about,
-        html! {
-            div.gallery {
-                @for (url, width, name) in &figures {
-                    figure { img src=(url) width=(width) alt=(name); figcaption { (name) } }
-                }
-            }
-        },
-    ))
+    Ok(part("Feature maps", &about, html! { div.gallery { @for figure in figures { (figure) } } }))
 }
 
 /// Saliency, in three ways.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::part;
+use super::{heading, part};
 use crate::inspect::{Phase, Profile};
 
 /// How many steps of the plan are listed.
@@ -36,11 +36,7 @@ pub fn time_part(profile: &Profile, batch: usize) -> Markup {
         html! {
             div.wide {
                 table {
-                    thead { tr {
-                        @for name in ["operation", "forward, µs", "backward, µs", "update, µs", "GFLOP/s", "% of peak", "GB/s", "share", ""] {
-                            th { (name) }
-                        }
-                    } }
+                    (heading(&["operation", "forward, µs", "backward, µs", "update, µs", "GFLOP/s", "% of peak", "GB/s", "share", ""]))
                     tbody {
                         @for family in profile.families() {
                             tr {
@@ -56,9 +52,7 @@ pub fn time_part(profile: &Profile, batch: usize) -> Markup {
             h4 { "The longest steps" }
             div.wide {
                 table.two-words {
-                    thead { tr {
-                        @for name in ["step", "layer", "µs", "GFLOP/s", "% of peak", "GB/s", "share", ""] { th { (name) } }
-                    } }
+                    (heading(&["step", "layer", "µs", "GFLOP/s", "% of peak", "GB/s", "share", ""]))
                     tbody {
                         @for step in profile.longest(LISTED) {
                             tr {
