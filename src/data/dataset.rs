@@ -169,24 +169,28 @@ impl Dataset {
     /// memory.
     pub fn batch(&self, samples: &[usize]) -> Result<(Array4<f32>, Array1<u32>)> {
         self.check_samples(samples)?;
-        let mut pixels = Vec::new();
-        reserve_batch(&mut pixels, samples.len(), self.image_len)?;
-        pixels.resize(samples.len() * self.image_len, 0.0);
+        let length = samples.len().saturating_mul(self.image_len);
+        let mut pixels = reserved(length, "a batch")?;
+        pixels.resize(length, 0.0);
+        self.batch_in(samples, pixels)
+    }
+
+    /// A batch of samples that exist, in memory for its pixels.
+    pub(super) fn batch_in(
+        &self,
+        samples: &[usize],
+        mut pixels: Vec<f32>,
+    ) -> Result<(Array4<f32>, Array1<u32>)> {
         let mut labels = vec![0; samples.len()];
         self.gather(samples, &mut pixels, &mut labels);
-        let images = Array4::from_shape_vec(self.batch_shape(samples.len()), pixels)
+        let [channels, height, width] = self.image_shape;
+        let images = Array4::from_shape_vec([samples.len(), channels, height, width], pixels)
             .map_err(|error| Error::setting("samples", error.to_string()))?;
         Ok((images, Array1::from_vec(labels)))
     }
 
-    /// The shape of a batch of so many samples.
-    pub(super) fn batch_shape(&self, samples: usize) -> [usize; 4] {
-        let [channels, height, width] = self.image_shape;
-        [samples, channels, height, width]
-    }
-
     /// Copies what the caller has checked: that every sample exists and that the lengths agree.
-    pub(super) fn gather(&self, samples: &[usize], images: &mut [f32], labels: &mut [u32]) {
+    fn gather(&self, samples: &[usize], images: &mut [f32], labels: &mut [u32]) {
         let targets = images.chunks_exact_mut(self.image_len).zip(labels);
         for (&sample, (image, label)) in samples.iter().zip(targets) {
             *label = self.labels[sample];
@@ -242,10 +246,10 @@ fn image_len(image_shape: [usize; 3]) -> Result<usize> {
     }
 }
 
-/// Asks for the memory of a batch, so that a refusal is an error and not the end of the program.
-fn reserve_batch(pixels: &mut Vec<f32>, samples: usize, image_len: usize) -> Result<()> {
-    let length = samples.saturating_mul(image_len);
-    pixels
-        .try_reserve_exact(length)
-        .map_err(|_| Error::Memory { bytes: length.saturating_mul(size_of::<f32>()), what: "a batch" })
+/// Asks for the memory of so many elements, so that a refusal is an error and not the end of the program.
+pub(super) fn reserved<T>(length: usize, what: &'static str) -> Result<Vec<T>> {
+    let mut elements = Vec::new();
+    let refused = |_| Error::Memory { bytes: length.saturating_mul(size_of::<T>()), what };
+    elements.try_reserve_exact(length).map_err(refused)?;
+    Ok(elements)
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array3;
 
-use super::dataset::stray_label;
+use super::dataset::{reserved, stray_label};
 use super::stream::Stream;
 use super::{Dataset, Split};
 use crate::error::{Error, Result};
@@ -139,19 +139,11 @@ pub(super) fn assemble(mut images: Stream, mut labels: Stream, classes: usize) -
             format!("sample {sample} has label {label} at {byte}, but the classes are 0 to {}", classes - 1);
         return Err(labels.error(message));
     }
-    let (pixels, _) = pixels.into_raw_vec_and_offset();
-    Dataset::new(pixels, [1, height, width], widened(&bytes)?, classes)
-}
-
-/// Labels as the dataset keeps them, which takes four times the memory.
-fn widened(bytes: &[u8]) -> Result<Vec<u32>> {
-    let mut labels = Vec::new();
-    labels.try_reserve_exact(bytes.len()).map_err(|_| Error::Memory {
-        bytes: bytes.len().saturating_mul(size_of::<u32>()),
-        what: "the labels of a dataset",
-    })?;
+    // Labels take four times the memory in the dataset.
+    let mut labels = reserved(bytes.len(), "the labels of a dataset")?;
     labels.extend(bytes.iter().copied().map(u32::from));
-    Ok(labels)
+    let (pixels, _) = pixels.into_raw_vec_and_offset();
+    Dataset::new(pixels, [1, height, width], labels, classes)
 }
 
 fn images_from(stream: &mut Stream) -> Result<Array3<u8>> {
@@ -260,7 +252,9 @@ fn find_files(folder: &Path) -> Result<[PathBuf; 4]> {
     if !metadata.is_dir() {
         return Err(error("is not a folder".to_owned()));
     }
-    let found = FILES.map(|(_, stem, kind)| find_file(folder, stem, kind));
+    // Folders are passed over: some distributions have one by the name of the file.
+    let path = |name: String| Some(folder.join(name)).filter(|path| path.is_file());
+    let found = FILES.map(|(_, stem, kind)| spellings(stem, kind).into_iter().find_map(path));
     if let [Some(train_images), Some(train_labels), Some(test_images), Some(test_labels)] = found {
         return Ok([train_images, train_labels, test_images, test_labels]);
     }
@@ -271,12 +265,6 @@ fn find_files(folder: &Path) -> Result<[PathBuf; 4]> {
         .map(|((what, stem, kind), _)| format!("no {what} ({})", spellings(stem, kind).join(", ")))
         .collect();
     Err(error(missing.join("; ")))
-}
-
-/// The first spelling under which a file is in the folder. Folders are passed over: some distributions have
-/// one by the name of the file.
-fn find_file(folder: &Path, stem: &str, kind: &str) -> Option<PathBuf> {
-    spellings(stem, kind).into_iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
 /// The names under which a file is distributed.

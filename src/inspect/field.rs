@@ -37,7 +37,8 @@ impl ReceptiveField {
     /// ```
     pub fn of_pixel(&self, pixel: [usize; 2]) -> [Range<isize>; 2] {
         [0, 1].map(|axis| {
-            let start = self.start[axis].saturating_add(product(pixel[axis], self.stride[axis]));
+            let offset = pixel[axis].saturating_mul(self.stride[axis]);
+            let start = self.start[axis].saturating_add_unsigned(offset);
             start..start.saturating_add_unsigned(self.size[axis])
         })
     }
@@ -70,10 +71,6 @@ impl fmt::Display for ReceptiveField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}×{}", self.size[0], self.size[1])
     }
-}
-
-fn product(a: usize, b: usize) -> isize {
-    isize::try_from(a.saturating_mul(b)).unwrap_or(isize::MAX)
 }
 
 /// The receptive field in `image` of a pixel of `value`: a window of size k adds (k − 1) times the product of the strides

@@ -1,6 +1,5 @@
 //! The time of each step of a plan.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -78,12 +77,6 @@ pub struct StepProfile {
     pub bytes: usize,
 }
 
-impl StepProfile {
-    fn layer_as_json(&self) -> String {
-        self.layer.as_deref().map_or("null".to_string(), json::text)
-    }
-}
-
 /// The parts of a training step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -102,6 +95,17 @@ impl Phase {
             Self::Forward => "forward",
             Self::Backward => "backward",
             Self::Update => "update",
+        }
+    }
+
+    /// An update writes to a parameter, or serves one that does.
+    fn of(step: &PlanStep) -> Self {
+        let writes = step.outputs().any(|made| matches!(made.source.location, Location::Parameter(_)));
+        match step.layer.as_deref() {
+            _ if writes => Self::Update,
+            _ if step.is_gradient => Self::Backward,
+            Some("update") => Self::Update,
+            _ => Self::Forward,
         }
     }
 }
@@ -179,18 +183,9 @@ impl StepProfile {
     pub fn gigabytes_per_second(&self) -> Option<f64> {
         rate(self.bytes, self.microseconds)
     }
-}
 
-impl Phase {
-    /// An update writes to a parameter, or serves one that does.
-    fn of(step: &PlanStep) -> Self {
-        let writes = step.outputs().any(|made| matches!(made.source.location, Location::Parameter(_)));
-        match step.layer.as_deref() {
-            _ if writes => Self::Update,
-            _ if step.is_gradient => Self::Backward,
-            Some("update") => Self::Update,
-            _ => Self::Forward,
-        }
+    fn layer_as_json(&self) -> String {
+        self.layer.as_deref().map_or("null".to_string(), json::text)
     }
 }
 
@@ -231,11 +226,10 @@ impl Profile {
     /// All operations, the one that takes longest first.
     pub fn families(&self) -> Vec<Family> {
         let mut found: Vec<Family> = Vec::new();
-        let mut rows: HashMap<&str, usize> = HashMap::new();
         for step in &self.steps {
-            let row = *rows.entry(step.operation).or_insert(found.len());
+            let name = step.operation;
+            let row = found.iter().position(|family| family.name == name).unwrap_or(found.len());
             if row == found.len() {
-                let name = step.operation;
                 found.push(Family { name, steps: 0, microseconds: [0.0; 3], macs: 0, bytes: 0 });
             }
             let family = &mut found[row];

@@ -130,10 +130,11 @@ impl<'a> Listing<'a> {
             let node = dag.node(*id);
             matches!(node.kind, Kind::Input) && node.ty.shape.len() == 4 && node.ty.dtype == Dtype::Real
         };
+        let forward = forward_nodes(dag);
         Self {
             dag,
-            forward: forward_nodes(dag),
-            kept: kept_nodes(graph),
+            kept: kept_nodes(graph, dag, &forward),
+            forward,
             dependences: dag.ids().find(is_image).map_or(Vec::new(), |image| dependences(dag, image)),
             layers: Vec::new(),
             named: HashMap::new(),
@@ -257,23 +258,17 @@ fn own_parameters(dag: &Dag, id: NodeId, forward: &HashSet<NodeId>) -> Vec<NodeI
 }
 
 /// The computed values that the parameters' gradients read.
-fn kept_nodes(graph: &Graph) -> HashSet<NodeId> {
+fn kept_nodes(graph: &Graph, dag: &Dag, forward: &HashSet<NodeId>) -> HashSet<NodeId> {
     let copy = graph.copy();
-    let first_gradient = copy.dag().len();
-    let ends: Vec<NodeId> = {
-        let dag = copy.dag();
-        let forward = forward_nodes(&dag);
-        let is_end = |id: &NodeId| {
-            let is_read = dag.consumers(*id).any(|reader| forward.contains(&reader));
-            dag.op(*id).is_some() && dag.node(*id).ty.dtype == Dtype::Real && !is_read
-        };
-        forward.iter().copied().filter(is_end).collect()
+    let is_end = |id: &NodeId| {
+        let is_read = dag.consumers(*id).any(|reader| forward.contains(&reader));
+        dag.op(*id).is_some() && dag.node(*id).ty.dtype == Dtype::Real && !is_read
     };
+    let ends = forward.iter().copied().filter(is_end).map(|id| copy.var(id));
     // Which numbers flow back does not matter.
-    let pairs: Vec<_> =
-        ends.iter().map(|&end| (copy.var(end), copy.fill(copy.var(end).shape(), 1.0))).collect();
+    let pairs: Vec<_> = ends.map(|end| (end, copy.fill(end.shape(), 1.0))).collect();
     let Ok(found) = vjp(&pairs, &copy.parameters()) else { return HashSet::new() };
-    let dag = copy.dag();
+    let (first_gradient, dag) = (dag.len(), copy.dag());
     let needed = ancestors(&dag, found.into_iter().flatten().map(|gradient| gradient.id()));
     let gradients = needed.into_iter().filter(|id| id.index() >= first_gradient);
     let read = gradients.flat_map(|id| dag.operands(id)).filter(|id| id.index() < first_gradient);

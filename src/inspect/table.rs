@@ -26,14 +26,10 @@ impl fmt::Display for Table {
         let widest = |column: usize| self.rows.iter().map(|row| length(&row[column])).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(widest).collect();
         for row in &self.rows {
-            let mut line = String::new();
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let gap = if column == 0 { "" } else { "  " };
-                line += gap;
-                line +=
-                    &if column < self.words { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
-            }
-            writeln!(f, "{}", line.trim_end())?;
+            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+                if column < self.words { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
+            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         Ok(())
     }

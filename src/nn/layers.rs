@@ -116,10 +116,8 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
     let init = init.unwrap_or_else(|| Init::he(channels.saturating_mul(height).saturating_mul(width)));
     let weight = graph.param(&format!("{name}.weight"), [count, channels, height, width], init);
     let y = image.conv2d(weight, options);
-    if !bias {
-        return y;
-    }
-    y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS).reshape([count, 1, 1])
+    let shift = || graph.param(&format!("{name}.bias"), [count], Init::ZEROS).reshape([count, 1, 1]);
+    if bias { y + shift() } else { y }
 }
 
 /// A fully connected layer x · W + b with parameters `{name}.weight` `[inputs, units]` and `{name}.bias`
@@ -144,8 +142,5 @@ pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g>
     let Units { count, init, bias } = units.into();
     let init = init.unwrap_or_else(|| Init::he(inputs));
     let y = rows.matmul(graph.param(&format!("{name}.weight"), [inputs, count], init));
-    if !bias {
-        return y;
-    }
-    y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS)
+    if bias { y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS) } else { y }
 }

@@ -9,15 +9,14 @@ use crate::autodiff::gradients;
 use crate::error::Result;
 use crate::graph::{Graph, Mode};
 use crate::inspect::Summary;
-use crate::nn::{LABELS, Model, Network};
+use crate::nn::{Model, Network};
 use crate::viz::tiles::Tiles;
 
 /// The network layer by layer, and its graph on one image: layers, operations, and on demand with the gradients.
 #[track_caller]
 pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<[Markup; 2]> {
     let graph = Graph::with_mode(Mode::Train);
-    let (input, logits) = model.record(&graph, 1);
-    let loss = logits.softmax_cross_entropy(graph.labels(LABELS, [1]));
+    let (input, _, loss) = model.record_loss(&graph, 1);
     graph.check()?;
     let summary = graph.summary();
     let (layers, operations) = (draw_layers(&graph, &summary, input), draw_operations(&graph, input));

@@ -184,8 +184,7 @@ fn cost_parts<N: Network>(
     let samples: Vec<usize> = (0..batch).collect();
     let (images, labels) = test.batch(&samples)?;
     let graph = Graph::with_mode(Mode::Train);
-    let (_, logits) = model.record(&graph, batch);
-    let loss = logits.softmax_cross_entropy(graph.labels(LABELS, [batch]));
+    let (.., loss) = model.record_loss(&graph, batch);
     minimize(loss, optimizer)?;
     let plan = Plan::compile(&graph, &[loss])?;
     let feeds = [Feed::new(IMAGES, &images), Feed::new(LABELS, &labels)];
