@@ -205,24 +205,21 @@ fn check_axes(
     let (shape, types) = (&dag.node(id).ty.shape, dag.operand_types(id));
     let (maps, value) = (op.axes(&types), value.to_real());
     for (axis, &size) in shape.iter().enumerate() {
-        let reads: Vec<AxisRead> = (maps.iter().zip(&types))
-            .map(
-                |(map, ty)| {
-                    if axis == 0 || ty.shape.len() == shape.len() { map.along(axis) } else { AxisRead::All }
-                },
-            )
-            .collect();
+        let read = |(number, ty): (usize, &&TensorType)| match maps.get(number) {
+            Some(map) if axis == 0 || ty.shape.len() == shape.len() => map.along(axis),
+            _ => AxisRead::All,
+        };
+        let reads: Vec<AxisRead> = types.iter().enumerate().map(read).collect();
         if reads.iter().all(|&read| read == AxisRead::All) {
             continue;
         }
         for position in [0, size / 2, size.saturating_sub(1)].into_iter().filter(|&position| position < size)
         {
-            let alone: Vec<Value> = (operands.iter().zip(&types).enumerate())
-                .map(|(number, (&operand, ty))| match reads.get(number) {
-                    None | Some(AxisRead::All) => operand.clone(),
-                    Some(read) => operand.clone().only(axis, &read.positions(position, ty.shape[axis])),
-                })
-                .collect();
+            let alone = |((&operand, ty), read): ((&&Value, &&TensorType), &AxisRead)| match read {
+                AxisRead::All => operand.clone(),
+                read => operand.clone().only(axis, &read.positions(position, ty.shape[axis])),
+            };
+            let alone: Vec<Value> = operands.iter().zip(&types).zip(&reads).map(alone).collect();
             let found = call(example, dag, id, op, &alone.iter().collect::<Vec<_>>())?.to_real();
             let [found, expected] = [&found, &value].map(|all| all.index_axis(Axis(axis), position));
             let mut pairs = found.iter().zip(expected);

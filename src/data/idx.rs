@@ -130,7 +130,7 @@ pub(super) fn assemble(mut images: Stream, mut labels: Stream, classes: usize) -
     let bytes = labels_from(&mut labels)?;
     let (count, height, width) = pixels.dim();
     if count != bytes.len() {
-        let message = format!("{count} images, but {} labels in {}", bytes.len(), labels.path().display());
+        let message = format!("{count} images, but {} labels in {}", bytes.len(), labels.path.display());
         return Err(images.error(message));
     }
     if let Some((sample, label)) = stray_label(bytes.iter().copied().map(u32::from), classes) {
@@ -207,7 +207,7 @@ fn check_magic(stream: &Stream, magic: u32, extents: usize) -> Result<()> {
 
 /// Reads as many values as the extents call for, and makes sure that the file ends there.
 fn read_values(stream: &mut Stream, extents: &[u32]) -> Result<Vec<u8>> {
-    let start = stream.position();
+    let start = stream.position;
     let size = claimed_size(extents).filter(|&size| size <= MAX_BYTES).ok_or_else(|| {
         let message =
             format!("the header claims {}, more than the {MAX_BYTES} bytes allowed", claim(extents));
@@ -215,16 +215,17 @@ fn read_values(stream: &mut Stream, extents: &[u32]) -> Result<Vec<u8>> {
     })?;
     let values = stream.read_up_to(size)?;
     let end = start + size;
-    if stream.position() < end {
+    if stream.position < end {
         let sample = values.len() as u64 / claimed_size(&extents[1..]).unwrap_or(1).max(1);
-        let location = stream.location(stream.position());
+        let location = stream.location(stream.position);
         let message = format!(
             "ends at {location}, within sample {sample}, but the header claims {}, which end at byte {end}",
             claim(extents)
         );
         return Err(stream.error(message));
     }
-    if !stream.at_end()? {
+    // This reads one byte at most, and has gzip's checksum verified.
+    if !stream.read_up_to(1)?.is_empty() {
         let location = stream.location(end);
         return Err(stream.error(format!("goes on after {}, which end at {location}", claim(extents))));
     }
@@ -252,19 +253,17 @@ fn find_files(folder: &Path) -> Result<[PathBuf; 4]> {
     if !metadata.is_dir() {
         return Err(error("is not a folder".to_owned()));
     }
-    // Folders are passed over: some distributions have one by the name of the file.
-    let path = |name: String| Some(folder.join(name)).filter(|path| path.is_file());
-    let found = FILES.map(|(_, stem, kind)| spellings(stem, kind).into_iter().find_map(path));
-    if let [Some(train_images), Some(train_labels), Some(test_images), Some(test_labels)] = found {
-        return Ok([train_images, train_labels, test_images, test_labels]);
-    }
-    let missing: Vec<String> = FILES
-        .iter()
-        .zip(&found)
-        .filter(|(_, path)| path.is_none())
-        .map(|((what, stem, kind), _)| format!("no {what} ({})", spellings(stem, kind).join(", ")))
-        .collect();
-    Err(error(missing.join("; ")))
+    let mut missing = Vec::new();
+    let found = FILES.map(|(what, stem, kind)| {
+        let names = spellings(stem, kind);
+        // Folders are passed over: some distributions have one by the name of the file.
+        let path = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+        path.unwrap_or_else(|| {
+            missing.push(format!("no {what} ({})", names.join(", ")));
+            PathBuf::new()
+        })
+    });
+    if missing.is_empty() { Ok(found) } else { Err(error(missing.join("; "))) }
 }
 
 /// The names under which a file is distributed.

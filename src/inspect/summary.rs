@@ -207,17 +207,10 @@ impl fmt::Display for Summary {
             ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"];
         let mut table = Table::new(3, heading);
         for layer in &self.layers {
-            let field = layer.receptive_field.map_or(String::new(), |field| field.to_string());
+            let (name, operations) = (layer.name.clone(), shortened(&layer.operations, ROOM));
             let [parameters, macs, kept] = [layer.parameters, layer.macs, layer.kept].map(count);
-            table.row([
-                layer.name.clone(),
-                shortened(&layer.operations, ROOM),
-                layer.output.to_string(),
-                parameters,
-                macs,
-                kept,
-                field,
-            ]);
+            let field = layer.receptive_field.map_or(String::new(), |field| field.to_string());
+            table.row([name, operations, layer.output.to_string(), parameters, macs, kept, field]);
         }
         let [parameters, macs, kept] = [self.parameters, self.macs, self.kept].map(count);
         table.row(["total".into(), String::new(), String::new(), parameters, macs, kept, String::new()]);

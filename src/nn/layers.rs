@@ -116,8 +116,10 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
     let init = init.unwrap_or_else(|| Init::he(channels.saturating_mul(height).saturating_mul(width)));
     let weight = graph.param(&format!("{name}.weight"), [count, channels, height, width], init);
     let y = image.conv2d(weight, options);
-    let shift = || graph.param(&format!("{name}.bias"), [count], Init::ZEROS).reshape([count, 1, 1]);
-    if bias { y + shift() } else { y }
+    if !bias {
+        return y;
+    }
+    y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS).reshape([count, 1, 1])
 }
 
 /// A fully connected layer x · W + b with parameters `{name}.weight` `[inputs, units]` and `{name}.bias`

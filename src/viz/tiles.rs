@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ndarray::{Array3, ArrayView3, ArrayView4, Axis};
+use ndarray::{Array3, ArrayView3, ArrayView4, Axis, indices};
 
 use super::image::Image;
 use crate::error::{Error, Result};
@@ -133,12 +133,12 @@ impl Tiles {
                 Scale::Between(black, white) => (black, white),
             };
             let (channels, rows, columns) = tile.dim();
-            for (y, x) in grid(rows, columns) {
+            for (y, x) in indices((rows, columns)) {
                 let [red, green, blue] =
                     [0, 1, 2].map(|channel| shade(tile[[channel.min(channels - 1), y, x]], low, high));
                 let pixel: &[u8] = if has_colours { &[red, green, blue, 255] } else { &[red, 255] };
                 let (left, top) = (corner[0] + x * self.zoom, corner[1] + y * self.zoom);
-                for (line, dot) in grid(self.zoom, self.zoom) {
+                for (line, dot) in indices((self.zoom, self.zoom)) {
                     let start = ((top + line) * width as usize + left + dot) * pixel_bytes;
                     bytes[start..][..pixel_bytes].copy_from_slice(pixel);
                 }
@@ -199,11 +199,6 @@ impl Tiles {
         let [width, _] = tiles.size()?;
         Ok((tiles, width))
     }
-}
-
-/// All rows and columns of a grid, row by row.
-fn grid(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..rows).flat_map(move |row| (0..columns).map(move |column| (row, column)))
 }
 
 /// The least and the greatest finite number.

@@ -65,53 +65,47 @@ impl Predictions {
         let about =
             format!("Rows: labels; columns: predictions. {correct} of {} are correct.", self.labels.len());
         let shade = |row: &[usize], count: usize| count as f64 / row.iter().sum::<usize>().max(1) as f64;
-        part(
-            "Confusion",
-            &about,
-            html! {
-                div.wide {
-                    table.matrix {
-                        thead { tr { th {} @for class in 0..self.classes { th { (class) } } } }
-                        tbody {
-                            @for (label, row) in counts.iter().enumerate() {
-                                tr {
-                                    th { (label) }
-                                    @for (predicted, &count) in row.iter().enumerate() {
-                                        td class=(if label == predicted { "correct" } else { "wrong" })
-                                            style=(format!("--share: {:.3}", shade(row, count)))
-                                            title=(format!("{label} predicted as {predicted}: {count}")) {
-                                            @if count > 0 { (count) }
-                                        }
+        let content = html! {
+            div.wide {
+                table.matrix {
+                    thead { tr { th {} @for class in 0..self.classes { th { (class) } } } }
+                    tbody {
+                        @for (label, row) in counts.iter().enumerate() {
+                            tr {
+                                th { (label) }
+                                @for (predicted, &count) in row.iter().enumerate() {
+                                    td class=(if label == predicted { "correct" } else { "wrong" })
+                                        style=(format!("--share: {:.3}", shade(row, count)))
+                                        title=(format!("{label} predicted as {predicted}: {count}")) {
+                                        @if count > 0 { (count) }
                                     }
                                 }
                             }
                         }
                     }
                 }
-            },
-        )
+            }
+        };
+        part("Confusion", &about, content)
     }
 
     /// The worst samples with their probabilities; `image` yields the `data:` URL of a sample's image.
     pub fn worst_part(&self, image: impl Fn(usize) -> Result<String>) -> Result<Markup> {
-        Ok(part(
-            "Worst",
-            "The images whose label is least probable.",
-            html! {
-                div.gallery {
-                    @for sample in self.worst() {
-                        figure {
-                            img src=(image(sample)?) alt=(format!("test image {sample}")) width="84";
-                            figcaption {
-                                "label " b { (self.labels[sample]) } " (" (percent(self.own(sample))) ")" br;
-                                "predicted " (self.predicted(sample)) " ("
-                                (percent(self.probabilities[sample][self.predicted(sample)])) ")"
-                            }
+        let content = html! {
+            div.gallery {
+                @for sample in self.worst() {
+                    figure {
+                        img src=(image(sample)?) alt=(format!("test image {sample}")) width="84";
+                        figcaption {
+                            "label " b { (self.labels[sample]) } " (" (percent(self.own(sample))) ")" br;
+                            "predicted " (self.predicted(sample)) " ("
+                            (percent(self.probabilities[sample][self.predicted(sample)])) ")"
                         }
                     }
                 }
-            },
-        ))
+            }
+        };
+        Ok(part("Worst", "The images whose label is least probable.", content))
     }
 }
 

@@ -21,18 +21,10 @@ const COLOURS: [RGBColor; 6] = [
 ];
 const SIZE: (u32, u32) = (520, 320);
 
-/// What a chart shows of an epoch: on training samples, and on test samples.
-struct Chart {
-    caption: &'static str,
-    values: [fn(&Epoch) -> f64; 2],
-}
-
-const CHARTS: [Chart; 2] = [
-    Chart { caption: "Loss", values: [|epoch| epoch.loss, |epoch| epoch.test_loss] },
-    Chart {
-        caption: "Accuracy, %",
-        values: [|epoch| 100.0 * epoch.train_accuracy, |epoch| 100.0 * epoch.test_accuracy],
-    },
+/// Captions, and what a chart shows of an epoch: on training samples, and on test samples.
+const CHARTS: [(&str, [fn(&Epoch) -> f64; 2]); 2] = [
+    ("Loss", [|epoch| epoch.loss, |epoch| epoch.test_loss]),
+    ("Accuracy, %", [|epoch| 100.0 * epoch.train_accuracy, |epoch| 100.0 * epoch.test_accuracy]),
 ];
 
 /// For one epoch of several runs: its number, and the least, the mean and the most.
@@ -64,23 +56,24 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
                 "Solid: training samples; dashed: test samples; bands: from the least to the most of several runs."
             }
             div.columns {
-                @for chart in &CHARTS { (draw(chart, runs, &names)?) }
+                @for (caption, values) in CHARTS { (draw(caption, values, runs, &names)?) }
             }
         }
     })
 }
 
 /// A chart. Its caption says if there is nothing to draw, as when training diverged from the start.
-fn draw(chart: &Chart, runs: &[Run], names: &[&str]) -> Result<Markup> {
+fn draw(caption: &str, values: [fn(&Epoch) -> f64; 2], runs: &[Run], names: &[&str]) -> Result<Markup> {
     let lines: Vec<[Vec<Point>; 2]> =
-        names.iter().map(|name| chart.values.map(|value| points(runs, name, value))).collect();
+        names.iter().map(|name| values.map(|value| points(runs, name, value))).collect();
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-    plot(&area, &lines).map_err(|error| Error::setting("report", format!("{}: {error}", chart.caption)))?;
+    plot(&area, &lines).map_err(|error| Error::setting("report", format!("{caption}: {error}")))?;
     drop(area);
     let is_empty = lines.iter().flatten().all(Vec::is_empty);
-    let caption = format!("{}{}", chart.caption, if is_empty { ": no finite number" } else { "" });
-    Ok(html! { figure.chart { figcaption { (caption) } (PreEscaped(svg)) } })
+    Ok(html! {
+        figure.chart { figcaption { (caption) @if is_empty { ": no finite number" } } (PreEscaped(svg)) }
+    })
 }
 
 /// The values of all runs of a name, epoch by epoch. What is no finite number is left out.

@@ -6,7 +6,7 @@ use rust_sugiyama::configure::Config;
 use super::{count, grouped};
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, TensorType, Var};
-use crate::inspect::{Dependence, Layer, Origin, ReceptiveField, Summary, dependences, shortened};
+use crate::inspect::{Dependence, Layer, Origin, Summary, dependences, shortened};
 
 /// Width and height of a node's box.
 const BOX: (f64, f64) = (156.0, 44.0);
@@ -156,15 +156,13 @@ impl Node {
 
     /// The receptive field of its middle pixel, for the page's script: column, row, width and height, or a word.
     fn field(&self) -> String {
-        let frame = |field: ReceptiveField| {
-            let &[_, _, height, width] = &self.ty.shape[..] else { return "all".to_string() };
-            let [rows, columns] = field.of_pixel([height / 2, width / 2]);
-            format!("{} {} {} {}", columns.start, rows.start, columns.len(), rows.len())
-        };
-        match self.dependence {
-            Dependence::None => "none".to_string(),
-            Dependence::Pixels(field) => frame(field),
-            Dependence::Statistic | Dependence::Unknown => "all".to_string(),
+        match (self.dependence, &self.ty.shape[..]) {
+            (Dependence::None, _) => "none".to_string(),
+            (Dependence::Pixels(field), &[_, _, height, width]) => {
+                let [rows, columns] = field.of_pixel([height / 2, width / 2]);
+                format!("{} {} {} {}", columns.start, rows.start, columns.len(), rows.len())
+            }
+            _ => "all".to_string(),
         }
     }
 }

@@ -51,46 +51,38 @@ pub(super) fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
         }
     };
     let buffers = buffers(plan);
-    part(
-        "Memory",
-        &about(plan, &buffers, own),
-        html! {
-            figure.memory {
-                svg viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) preserveAspectRatio="none" role="img" {
-                    @for scratch in scratch(plan) { (shape("scratch", None, &scratch)) }
-                    @for (number, buffer) in buffers.iter().enumerate() {
-                        (shape("buffer", Some(number * 47 % 360), buffer))
-                    }
-                    @if own > 0 { line x1="0" x2=(SIZE.0) y1=(y(arena)) y2=(y(arena)) {} }
+    let content = html! {
+        figure.memory {
+            svg viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) preserveAspectRatio="none" role="img" {
+                @for scratch in scratch(plan) { (shape("scratch", None, &scratch)) }
+                @for (number, buffer) in buffers.iter().enumerate() {
+                    (shape("buffer", Some(number * 47 % 360), buffer))
                 }
-                figcaption { "Choose a value to see what it is." }
+                @if own > 0 { line x1="0" x2=(SIZE.0) y1=(y(arena)) y2=(y(arena)) {} }
             }
-        },
-    )
+            figcaption { "Choose a value to see what it is." }
+        }
+    };
+    part("Memory", &about(plan, &buffers, own), content)
 }
 
 fn about<T: Real>(plan: &Plan<T>, buffers: &[Buffer], own: usize) -> String {
     let kib = |bytes: usize| grouped(bytes.div_ceil(1024));
     let alone: usize = buffers.iter().map(|buffer| buffer.bytes).sum();
-    let mut about = format!(
+    let below = format!(
+        " Below the line: {} KiB of each thread's own, for steps that take a few samples at a time.",
+        kib(own)
+    );
+    format!(
         "From left to right the {} steps of a training step; from top to bottom the arena's {} KiB, of which {} KiB are scratch \
-         memory at the bottom (grey).",
+         memory at the bottom (grey).{} The {} values would take {} KiB if each had memory of its own.",
         plan.steps().len(),
         kib(plan.arena_bytes()),
         kib(plan.arena_bytes() - plan.scratch_offset()),
-    );
-    if own > 0 {
-        about += &format!(
-            " Below the line: {} KiB of each thread's own, for steps that take a few samples at a time.",
-            kib(own)
-        );
-    }
-    about
-        + &format!(
-            " The {} values would take {} KiB if each had memory of its own.",
-            buffers.len(),
-            kib(alone)
-        )
+        if own > 0 { &below } else { "" },
+        buffers.len(),
+        kib(alone)
+    )
 }
 
 /// Scratch memory: that of the arena, and that of each group of steps in a thread's own memory.

@@ -66,21 +66,17 @@ pub fn section<N: Network>(
     }
     let predictions = Predictions::of(model, test)?;
     let (image, _) = test.batch(&[0])?;
-    let parts = [
-        filters_part(start, model)?,
-        maps_part(model, &image)?,
-        saliency_part(model, test, &predictions)?,
-        predictions.confusion_part(),
-        predictions.worst_part(|sample| {
-            Tiles::of_image(test.batch(&[sample])?.0.index_axis(Axis(0), 0)).data_url()
-        })?,
-    ];
-    let parts =
-        parts.into_iter().chain(graph_parts(model, &image)?).chain(cost_parts(model, optimizer, test)?);
+    let image_of = |sample| Tiles::of_image(test.batch(&[sample])?.0.index_axis(Axis(0), 0)).data_url();
     Ok(html! {
         section.network id=(format!("network{number}")) {
             h2 { (name) }
-            @for part in parts { (part) }
+            (filters_part(start, model)?)
+            (maps_part(model, &image)?)
+            (saliency_part(model, test, &predictions)?)
+            (predictions.confusion_part())
+            (predictions.worst_part(image_of)?)
+            (graph_parts(model, &image)?)
+            (cost_parts(model, optimizer, test)?)
         }
     })
 }
@@ -140,15 +136,27 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, all: &Predict
     ];
     // A network without maps has no Grad-CAM.
     heats.extend(grad_cam(model, &images, &classes, None).ok().map(|heat| ("Grad-CAM", heat)));
-    let mut rows = Vec::new();
-    for (position, image) in images.outer_iter().enumerate() {
-        let mut shown = vec![("image", Tiles::of_image(image).data_url()?)];
-        for (name, heat) in &heats {
-            let laid = overlay(image, heat.index_axis(Axis(0), position))?;
-            shown.push((*name, Tiles::new([laid]).between(0.0, 1.0).data_url()?));
+    let names =
+        ["image"].into_iter().chain(heats.iter().map(|(name, _)| *name)).collect::<Vec<_>>().join(", ");
+    let picture = |name: &str, tiles: Tiles| -> Result<Markup> {
+        Ok(html! { img src=(tiles.data_url()?) width="84" alt=(name) title=(name); })
+    };
+    let content = html! {
+        div.gallery {
+            @for (position, image) in images.outer_iter().enumerate() {
+                figure {
+                    div.row {
+                        (picture("image", Tiles::of_image(image))?)
+                        @for (name, heat) in &heats {
+                            @let laid = overlay(image, heat.index_axis(Axis(0), position))?;
+                            (picture(name, Tiles::new([laid]).between(0.0, 1.0))?)
+                        }
+                    }
+                    figcaption { "predicted " (classes[position]) ": " (names) }
+                }
+            }
         }
-        rows.push((shown, classes[position]));
-    }
+    };
     let about = format!(
         "Which pixels support the predicted class, hot where they matter most: the gradient of its logit in each pixel \
          (gradient), how far the logit falls when a patch of {0}×{0} pixels is covered (occlusion), and the feature maps \
@@ -156,30 +164,11 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, all: &Predict
          are against the class). Three first and three worst images.",
         cover.patch
     );
-    Ok(part(
-        "Saliency",
-        &about,
-        html! {
-            div.gallery {
-                @for (shown, class) in &rows {
-                    figure {
-                        div.row {
-                            @for (name, url) in shown { img src=(url) width="84" alt=(name) title=(name); }
-                        }
-                        figcaption { "predicted " (class) ": " (shown.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")) }
-                    }
-                }
-            }
-        },
-    ))
+    Ok(part("Saliency", &about, content))
 }
 
 /// Time and memory of a training step.
-fn cost_parts<N: Network>(
-    model: &mut Model<N>,
-    optimizer: &dyn Optimizer,
-    test: &Dataset,
-) -> Result<[Markup; 2]> {
+fn cost_parts<N: Network>(model: &mut Model<N>, optimizer: &dyn Optimizer, test: &Dataset) -> Result<Markup> {
     let batch = test.len().min(BATCH);
     let samples: Vec<usize> = (0..batch).collect();
     let (images, labels) = test.batch(&samples)?;
@@ -190,5 +179,5 @@ fn cost_parts<N: Network>(
     let feeds = [Feed::new(IMAGES, &images), Feed::new(LABELS, &labels)];
     let (store, workspace) = model.parts();
     let time = time_part(&plan.profile(store, workspace, &feeds)?, batch);
-    Ok([time, memory_part(&plan)])
+    Ok(html! { (time) (memory_part(&plan)) })
 }

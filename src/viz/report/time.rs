@@ -30,44 +30,41 @@ pub fn time_part(profile: &Profile, batch: usize) -> Markup {
             td { (number(gigabytes)) }
         }
     };
-    part(
-        "Time",
-        &about,
-        html! {
-            div.wide {
-                table {
-                    (heading(&["operation", "forward, µs", "backward, µs", "update, µs", "GFLOP/s", "% of peak", "GB/s", "share", ""]))
-                    tbody {
-                        @for family in profile.families() {
-                            tr {
-                                td { (family.name) }
-                                @for time in family.microseconds { td { (if time > 0.0 { format!("{time:.1}") } else { String::new() }) } }
-                                (rates(family.gflops(), family.gigabytes_per_second()))
-                                (share(family.total() / whole))
-                            }
+    let content = html! {
+        div.wide {
+            table {
+                (heading(&["operation", "forward, µs", "backward, µs", "update, µs", "GFLOP/s", "% of peak", "GB/s", "share", ""]))
+                tbody {
+                    @for family in profile.families() {
+                        tr {
+                            td { (family.name) }
+                            @for time in family.microseconds { td { (if time > 0.0 { format!("{time:.1}") } else { String::new() }) } }
+                            (rates(family.gflops(), family.gigabytes_per_second()))
+                            (share(family.total() / whole))
                         }
                     }
                 }
             }
-            h4 { "The longest steps" }
-            div.wide {
-                table.two-words {
-                    (heading(&["step", "layer", "µs", "GFLOP/s", "% of peak", "GB/s", "share", ""]))
-                    tbody {
-                        @for step in profile.longest(LISTED) {
-                            tr {
-                                td { (step.title) " " (step.output) }
-                                td { (step.layer.as_deref().unwrap_or_default()) }
-                                td { (format!("{:.1}", step.microseconds)) }
-                                (rates(step.gflops(), step.gigabytes_per_second()))
-                                (share(step.microseconds / whole))
-                            }
+        }
+        h4 { "The longest steps" }
+        div.wide {
+            table.two-words {
+                (heading(&["step", "layer", "µs", "GFLOP/s", "% of peak", "GB/s", "share", ""]))
+                tbody {
+                    @for step in profile.longest(LISTED) {
+                        tr {
+                            td { (step.title) " " (step.output) }
+                            td { (step.layer.as_deref().unwrap_or_default()) }
+                            td { (format!("{:.1}", step.microseconds)) }
+                            (rates(step.gflops(), step.gigabytes_per_second()))
+                            (share(step.microseconds / whole))
                         }
                     }
                 }
             }
-        },
-    )
+        }
+    };
+    part("Time", &about, content)
 }
 
 fn number(value: Option<f64>) -> String {
