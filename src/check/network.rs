@@ -101,25 +101,19 @@ impl Checker<'_, '_> {
                 // A short step: thousands of rectifiers have their kinks close by.
                 let expected = derivative(&mut at, 1e-5, false)?;
                 let tolerated = 1e-6 * expected.abs().max(0.01 * largest) + 1e-9 * size.max(1.0);
-                self.note(order, name, element, (found, expected), tolerated);
+                self.compared += 1;
+                let error = (found - expected).abs() / tolerated;
+                let error = if error.is_nan() { f64::INFINITY } else { error };
+                if self.worst.as_ref().is_none_or(|(worst, _)| error > *worst) {
+                    let (example, check) = ("network".into(), format!("derivative of order {order}"));
+                    let (of, element) = (name, element.to_vec());
+                    self.worst = Some((error, Mismatch { example, check, of, element, found, expected }));
+                }
             }
         }
         match &self.worst {
             Some((error, mismatch)) if *error > 1.0 => Err(Box::new(mismatch.clone()).into()),
             _ => Ok(()),
-        }
-    }
-
-    /// Keeps a comparison if it is the worst.
-    fn note(&mut self, order: usize, of: String, element: &[usize], values: (f64, f64), tolerated: f64) {
-        self.compared += 1;
-        let (found, expected) = values;
-        let error = (found - expected).abs() / tolerated;
-        let error = if error.is_nan() { f64::INFINITY } else { error };
-        if self.worst.as_ref().is_none_or(|(worst, _)| error > *worst) {
-            let (example, check) = ("network".into(), format!("derivative of order {order}"));
-            self.worst =
-                Some((error, Mismatch { example, check, of, element: element.to_vec(), found, expected }));
         }
     }
 }

@@ -40,10 +40,8 @@ pub fn shuffle(seed: u64, epoch: u64, order: &mut [usize]) {
 #[derive(Debug, Clone)]
 pub struct Batches<'a> {
     dataset: &'a Dataset,
-    /// The samples of the epoch, each once.
-    order: Vec<usize>,
-    /// How many of them have been handed out.
-    done: usize,
+    /// The samples that are left of the epoch, each once.
+    order: std::vec::IntoIter<usize>,
     batch_size: usize,
 }
 
@@ -84,7 +82,7 @@ impl Dataset {
         }
         let mut order = Vec::new();
         self.epoch_order(seed, epoch, &mut order);
-        Ok(Batches { dataset: self, order, done: 0, batch_size })
+        Ok(Batches { dataset: self, order: order.into_iter(), batch_size })
     }
 }
 
@@ -92,18 +90,16 @@ impl Iterator for Batches<'_> {
     type Item = (Array4<f32>, Array1<u32>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = &self.order[self.done..];
-        let samples = &rest[..rest.len().min(self.batch_size)];
+        let samples: Vec<usize> = self.order.by_ref().take(self.batch_size).collect();
         if samples.is_empty() {
             return None;
         }
-        self.done += samples.len();
         let pixels = vec![0.0; samples.len() * self.dataset.image_len()];
-        self.dataset.batch_in(samples, pixels).ok()
+        self.dataset.batch_in(&samples, pixels).ok()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = (self.order.len() - self.done).div_ceil(self.batch_size);
+        let left = self.order.len().div_ceil(self.batch_size);
         (left, Some(left))
     }
 }

@@ -154,9 +154,7 @@ pub(crate) fn dependences(dag: &Dag, image: NodeId) -> Vec<Dependence> {
 
 /// Whether no more than one number is left of each plane of a node's first operand.
 fn sums_planes(dag: &Dag, id: NodeId) -> bool {
-    let planes = dag.operand_types(id).first().and_then(|ty| match ty.shape[..] {
-        [samples, channels, ..] if ty.shape.len() == 4 => Some(samples * channels),
-        _ => None,
-    });
-    planes.is_some_and(|planes| dag.node(id).ty.shape.count() <= planes)
+    let (types, count) = (dag.operand_types(id), dag.node(id).ty.shape.count());
+    let operand = types.first().map(|ty| &ty.shape[..]);
+    matches!(operand, Some(&[samples, channels, _, _]) if count <= samples * channels)
 }

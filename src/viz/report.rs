@@ -79,19 +79,8 @@ impl Report {
 
     /// Adds a table. Missing cells stay empty.
     pub fn table(&mut self, caption: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        self.tables.push(html! {
-            section {
-                h2 { (caption) }
-                div.wide {
-                    table {
-                        (heading(columns))
-                        tbody {
-                            @for row in rows { tr { @for cell in row { td { (cell) } } } }
-                        }
-                    }
-                }
-            }
-        });
+        let rows = html! { @for row in rows { tr { @for cell in row { td { (cell) } } } } };
+        self.tables.push(html! { section { h2 { (caption) } (table("", columns, &rows)) } });
     }
 
     /// Adds all about a trained network: its first filters before and after, feature maps, saliency, confusion
@@ -164,9 +153,16 @@ impl Report {
     }
 }
 
-/// The heading of a table.
-fn heading(columns: &[&str]) -> Markup {
-    html! { thead { tr { @for column in columns { th { (column) } } } } }
+/// A table of a class, with a heading over its rows.
+fn table(class: &str, columns: &[&str], rows: &Markup) -> Markup {
+    html! {
+        div.wide {
+            table class=[Some(class).filter(|class| !class.is_empty())] {
+                thead { tr { @for column in columns { th { (column) } } } }
+                tbody { (rows) }
+            }
+        }
+    }
 }
 
 /// A part of a network's section, under a heading. `about` explains it.

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use ndarray::{Array4, Axis};
 
 use super::drawing::{draw_layers, draw_operations};
-use super::{count, heading, part};
+use super::{count, part, table};
 use crate::autodiff::gradients;
 use crate::error::Result;
 use crate::graph::{Graph, Mode};
@@ -30,34 +30,28 @@ pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<
 fn layers_part(summary: &Summary) -> Markup {
     let about = "For one image: trainable numbers, multiplications with their additions, bytes that are kept for the backward \
                  pass, and receptive fields.";
-    let content = html! {
-        div.wide {
-            table.three-words {
-                (heading(&["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"]))
-                tbody {
-                    @for layer in &summary.layers {
-                        tr {
-                            td { (layer.name) }
-                            td.long { (layer.operations) }
-                            td { (layer.output.to_string()) }
-                            td { (count(layer.parameters)) }
-                            td { (count(layer.macs)) }
-                            td { (count(layer.kept)) }
-                            td { @if let Some(field) = layer.receptive_field { (field.to_string()) } }
-                        }
-                    }
-                    tr {
-                        th { "total" } td {} td {}
-                        th { (count(summary.parameters)) }
-                        th { (count(summary.macs)) }
-                        th { (count(summary.kept)) }
-                        td {}
-                    }
-                }
+    let rows = html! {
+        @for layer in &summary.layers {
+            tr {
+                td { (layer.name) }
+                td.long { (layer.operations) }
+                td { (layer.output.to_string()) }
+                td { (count(layer.parameters)) }
+                td { (count(layer.macs)) }
+                td { (count(layer.kept)) }
+                td { @if let Some(field) = layer.receptive_field { (field.to_string()) } }
             }
         }
+        tr {
+            th { "total" } td {} td {}
+            th { (count(summary.parameters)) }
+            th { (count(summary.macs)) }
+            th { (count(summary.kept)) }
+            td {}
+        }
     };
-    part("Layers", about, content)
+    let columns = ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"];
+    part("Layers", about, table("three-words", &columns, &rows))
 }
 
 /// Drawings, one of which is visible, and the panel that shows the facts of a node.
