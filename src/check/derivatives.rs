@@ -50,9 +50,10 @@ pub(super) fn check_forward_mode(example: &Example) -> Result<()> {
     let reverse = vjp(&[(y, upstream)], &points)?.into_iter().zip(along);
     let reverse = reverse.filter_map(|(gradient, along)| Some((gradient?, along)));
     let reverse = inner_products(&graph, reverse);
-    let results = Runner::new()?.all(&Plan::compile(&graph, &[forward, reverse])?, &feeds(&values))?;
+    let plan = Plan::compile(&graph, &[forward, reverse])?;
+    let found = results(&plan, &mut Store::new(1), &mut Workspace::new(1)?, &feeds(&values))?;
     let (check, of) = ("forward mode against reverse mode", "⟨J v, u⟩");
-    Subject { example, check, of }.compare(&results[0], &results[1], ROUNDING)
+    Subject { example, check, of }.compare(&found[0], &found[1], ROUNDING)
 }
 
 /// An example's result, and its operands with their values.
@@ -82,8 +83,8 @@ fn check_order(
     let existing: Vec<Var<'_>> = found.iter().copied().flatten().collect();
     let derivatives = Plan::compile(scalar.graph(), &existing)?;
     let plan = Plan::compile(scalar.graph(), &[scalar])?;
-    let mut run = Runner::new()?;
-    let mut computed = run.all(&derivatives, &feeds(values))?.into_iter();
+    let (mut store, mut workspace) = (Store::new(1), Workspace::new(1)?);
+    let mut computed = results(&derivatives, &mut store, &mut workspace, &feeds(values))?.into_iter();
     let mut found = found.iter();
     for (position, (variable, value)) in values.iter().enumerate() {
         let Value::Real(value) = value else { continue };
@@ -97,7 +98,7 @@ fn check_order(
                 moved[&element] += offset;
                 let mut feeds = feeds(values);
                 feeds[position] = variable.feed(&moved);
-                Ok(run.all(&plan, &feeds)?[0].sum())
+                Ok(results(&plan, &mut store, &mut workspace, &feeds)?[0].sum())
             };
             *numeric = derivative(&mut at, 1e-3, example.linear)?;
         }
@@ -108,22 +109,15 @@ fn check_order(
     Ok(())
 }
 
-/// Runs plans with changing inputs.
-struct Runner {
-    store: Store<f64>,
-    workspace: Workspace,
-}
-
-impl Runner {
-    fn new() -> Result<Self> {
-        Ok(Self { store: Store::new(1), workspace: Workspace::new(1)? })
-    }
-
-    /// All results of a plan.
-    fn all(&mut self, plan: &Plan<f64>, feeds: &[Feed<'_>]) -> Result<Vec<ArrayD<f64>>> {
-        let outputs = plan.run(&mut self.store, &mut self.workspace, feeds)?;
-        Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect())
-    }
+/// All results of a plan.
+pub(super) fn results(
+    plan: &Plan<f64>,
+    store: &mut Store<f64>,
+    workspace: &mut Workspace,
+    feeds: &[Feed<'_>],
+) -> Result<Vec<ArrayD<f64>>> {
+    let outputs = plan.run(store, workspace, feeds)?;
+    Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect())
 }
 
 /// The derivative at 0 by central differences: of two points, exact for linear functions, or of five points,

@@ -1,8 +1,8 @@
 //! The gradients of a whole network's loss in its parameters.
 
-use ndarray::{ArrayD, Dimension};
+use ndarray::Dimension;
 
-use super::derivatives::derivative;
+use super::derivatives::{derivative, results};
 use super::samples::Purpose;
 use super::{Mismatch, samples};
 use crate::autodiff::{gradients, vjp};
@@ -81,9 +81,7 @@ impl Checker<'_, '_> {
     ) -> Result<()> {
         let options = Options::new().without_assignments();
         let analytic = options.compile::<f64>(scalar.graph(), derivatives)?;
-        let outputs = analytic.run(self.store, &mut self.workspace, self.feeds)?;
-        let views = (0..outputs.len()).filter_map(|i| outputs.at(i));
-        let analytic: Vec<ArrayD<f64>> = views.map(|view| view.to_owned()).collect();
+        let analytic = results(&analytic, self.store, &mut self.workspace, self.feeds)?;
         let plan = options.compile::<f64>(scalar.graph(), &[scalar])?;
         let size = plan.run(self.store, &mut self.workspace, self.feeds)?.scalar(0).map_or(1.0, f64::abs);
         for (parameter, analytic) in parameters.iter().zip(&analytic) {

@@ -208,14 +208,12 @@ impl Dataset {
     }
 
     fn check_samples(&self, samples: &[usize]) -> Result<()> {
-        match samples.iter().enumerate().find(|&(_, &sample)| sample >= self.len()) {
-            None => Ok(()),
-            Some((position, sample)) => {
-                let message =
-                    format!("position {position} asks for sample {sample}, but there are {}", self.len());
-                Err(Error::setting("samples", message))
-            }
-        }
+        let stray = samples.iter().enumerate().find(|&(_, &sample)| sample >= self.len());
+        stray.map_or(Ok(()), |(position, sample)| {
+            let message =
+                format!("position {position} asks for sample {sample}, but there are {}", self.len());
+            Err(Error::setting("samples", message))
+        })
     }
 }
 

@@ -170,8 +170,7 @@ fn read_header<const EXTENTS: usize>(stream: &mut Stream) -> Result<[u32; EXTENT
     if bytes.is_empty() {
         return Err(stream.error("is empty"));
     }
-    let (words, _) = bytes.as_chunks::<4>();
-    let words: Vec<u32> = words.iter().map(|&word| u32::from_be_bytes(word)).collect();
+    let words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|&word| u32::from_be_bytes(word)).collect();
     if let Some(&magic) = words.first() {
         check_magic(stream, magic, EXTENTS)?;
     }

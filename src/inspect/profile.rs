@@ -331,8 +331,7 @@ impl fmt::Display for Profile {
         let whole = self.total().max(f64::MIN_POSITIVE);
         let percent = |part: f64| format!("{:.1}", 100.0 * part);
         let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.1}"));
-        let of_peak =
-            |value: Option<f64>| value.map_or(String::new(), |value| percent(value / self.peak_gflops));
+        let of_peak = |value: Option<f64>| number(value.map(|value| 100.0 * (value / self.peak_gflops)));
         writeln!(
             f,
             "{whole:.0} µs: forward {} %, backward {} %, update {} %; median of {} runs, {} threads, peak {:.0} GFLOP/s\n",
@@ -359,7 +358,7 @@ impl fmt::Display for Profile {
         let megabytes = |bytes: usize| format!("{:.2}", 1e-6 * bytes as f64);
         for family in self.families() {
             let [forward, backward, update] =
-                family.microseconds.map(|time| if time > 0.0 { format!("{time:.1}") } else { String::new() });
+                family.microseconds.map(|time| number(Some(time).filter(|&time| time > 0.0)));
             table.row([
                 family.name.to_string(),
                 count(family.steps),

@@ -79,16 +79,14 @@ pub enum Origin {
 impl Graph {
     /// What is recorded on the graph and computed from its inputs, layer by layer. Gradients and updates are left out.
     pub fn summary(&self) -> Summary {
-        let dag = self.dag();
-        Summary::over(self, dag.ids().collect())
+        Summary::over(self, self.dag().ids().collect())
     }
 }
 
 impl Summary {
     /// The layers that a value is computed from.
     pub fn of(value: Var<'_>) -> Self {
-        let ancestors = ancestors(&value.graph().dag(), [value.id()]);
-        Self::over(value.graph(), ancestors)
+        Self::over(value.graph(), ancestors(&value.graph().dag(), [value.id()]))
     }
 
     /// The layers among these nodes.

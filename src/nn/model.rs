@@ -256,9 +256,8 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         let batch = images.dim().0;
         self.compile(purpose, batch)?;
         let plan = &self.plans[&(purpose, batch)];
-        let images = [Feed::new(IMAGES, images)];
-        let labels = labels.map(|labels| Feed::new(LABELS, labels));
-        let feeds: Vec<Feed<'_>> = images.into_iter().chain(labels).collect();
+        let mut feeds = vec![Feed::new(IMAGES, images)];
+        feeds.extend(labels.map(|labels| Feed::new(LABELS, labels)));
         let outputs = plan.run(&mut self.store, &mut self.workspace, &feeds)?;
         Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect())
     }

@@ -110,7 +110,6 @@ impl Report {
     /// # Errors
     /// A chart that cannot be drawn.
     pub fn to_html(&self) -> Result<String> {
-        let curves = curves::section(&self.runs)?;
         let page = html! {
             (DOCTYPE)
             html lang="en" {
@@ -132,7 +131,7 @@ impl Report {
                         }
                     }
                     main {
-                        (curves)
+                        (curves::section(&self.runs)?)
                         @for section in &self.tables { (section) }
                         @for (_, section) in &self.networks { (section) }
                     }

@@ -2,9 +2,7 @@
 //!
 //! Each function returns an array `[N, H, W]`: for each pixel of each image, how much it matters for the logit of a class.
 
-use ndarray::{
-    Array, Array1, Array2, Array3, Array4, ArrayView1, ArrayView2, ArrayView3, Axis, Dimension, Zip, s,
-};
+use ndarray::{Array, Array1, Array2, Array3, Array4, ArrayView2, ArrayView3, Axis, Dimension, Zip, s};
 
 use super::maps::{map_name, maps};
 use super::tiles::extremes;
@@ -188,8 +186,7 @@ pub fn occlusion<N: Network>(
         let mut covers = Array2::<f32>::zeros((height, width));
         let mut logit = |covered: &Array4<f32>| -> Result<Vec<f32>> {
             let logits = model.predict(covered)?;
-            let at = |row: ArrayView1<'_, f32>| row.get(class as usize).copied();
-            let found: Option<Vec<f32>> = logits.outer_iter().map(at).collect();
+            let found = logits.columns().into_iter().nth(class as usize).map(|column| column.to_vec());
             found.ok_or_else(|| Error::setting("classes", format!("there is no class {class}")))
         };
         let whole = logit(&image.to_owned().insert_axis(Axis(0)))?[0];
@@ -229,10 +226,8 @@ pub fn occlusion<N: Network>(
 pub fn overlay(image: ArrayView3<'_, f32>, heat: ArrayView2<'_, f32>) -> Result<Array3<f32>> {
     let (_, height, width) = image.dim();
     if heat.dim() != (height, width) {
-        return Err(Error::setting(
-            "overlay",
-            format!("heat {:?} does not fit {:?}", heat.shape(), image.shape()),
-        ));
+        let message = format!("heat {:?} does not fit {:?}", heat.shape(), image.shape());
+        return Err(Error::setting("overlay", message));
     }
     let grey = image.mean_axis(Axis(0)).unwrap_or_else(|| Array2::zeros((height, width)));
     let (black, white) = extremes(&grey);

@@ -93,12 +93,10 @@ fn points(runs: &[Run], name: &str, value: fn(&Epoch) -> f64) -> Vec<Point> {
     (0..longest).filter_map(point).collect()
 }
 
-type Failure = Box<dyn std::error::Error>;
-
 fn plot(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     lines: &[[Vec<Point>; 2]],
-) -> std::result::Result<(), Failure> {
+) -> Result<(), Box<dyn std::error::Error>> {
     let all = || lines.iter().flatten().flatten();
     let last = all().map(|point| point.epoch).fold(1.0, f64::max);
     let text = ("sans-serif", 15);

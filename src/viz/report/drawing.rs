@@ -170,23 +170,21 @@ impl Node {
 /// Facts about a node of the graph.
 fn facts(dag: &Dag, id: NodeId) -> Vec<(&'static str, String)> {
     let node = dag.node(id);
-    let mut facts = vec![("shape", node.ty.to_string())];
-    match &node.kind {
-        Kind::Op(op) => {
-            facts.push(("operation", op.name().to_string()));
-            facts.push(("attributes", op.attributes().to_string()));
-            facts.push(("MACs", count(op.macs(&dag.operand_types(id), &node.ty))));
-        }
-        Kind::Parameter { trainable, init } => {
-            facts.push(("parameters", count(if *trainable { node.ty.shape.count() } else { 0 })));
-            facts.push(("starts from", init.to_string()));
-        }
-        Kind::Input | Kind::Kernel(_) | Kind::Output(_) | Kind::Poison => {}
-    }
-    facts.push(("bytes", bytes(&node.ty)));
-    facts.push(("layer", node.layer.as_deref().unwrap_or_default().to_string()));
-    facts.push(("line", node.site.to_string()));
-    facts
+    let own = match &node.kind {
+        Kind::Op(op) => vec![
+            ("operation", op.name().to_string()),
+            ("attributes", op.attributes().to_string()),
+            ("MACs", count(op.macs(&dag.operand_types(id), &node.ty))),
+        ],
+        Kind::Parameter { trainable, init } => vec![
+            ("parameters", count(if *trainable { node.ty.shape.count() } else { 0 })),
+            ("starts from", init.to_string()),
+        ],
+        Kind::Input | Kind::Kernel(_) | Kind::Output(_) | Kind::Poison => vec![],
+    };
+    let layer = node.layer.as_deref().unwrap_or_default().to_string();
+    let rest = [("bytes", bytes(&node.ty)), ("layer", layer), ("line", node.site.to_string())];
+    [("shape", node.ty.to_string())].into_iter().chain(own).chain(rest).collect()
 }
 
 fn bytes(ty: &TensorType) -> String {
