@@ -30,7 +30,6 @@ impl Value {
 
 /// What numbers are drawn for. Each has a stream of its own: an upstream gradient that equals an operand would
 /// let a rule pass that takes one for the other.
-#[derive(Debug, Clone, Copy)]
 pub(super) enum Purpose {
     Operands,
     Directions,

@@ -29,8 +29,6 @@ pub struct Dataset {
     images: Vec<u8>,
     /// Channels, height, width; none of them zero.
     image_shape: [usize; 3],
-    /// The product of `image_shape`.
-    image_len: usize,
     /// One for each image, each below `classes`.
     labels: Vec<u32>,
     classes: usize,
@@ -66,7 +64,7 @@ impl Dataset {
                 format!("sample {sample} has label {label}, but the classes are 0 to {}", classes - 1);
             return Err(Error::setting("labels", message));
         }
-        Ok(Self { images, image_shape, image_len, labels, classes })
+        Ok(Self { images, image_shape, labels, classes })
     }
 
     /// The number of samples.
@@ -87,7 +85,7 @@ impl Dataset {
     /// The number of bytes of one image, and of floats of one sample in a batch: the product of
     /// [`image_shape`](Self::image_shape).
     pub fn image_len(&self) -> usize {
-        self.image_len
+        self.image_shape.iter().product()
     }
 
     /// The number of classes, whether or not each has a sample.
@@ -103,7 +101,7 @@ impl Dataset {
     /// The image of one sample as bytes, in the order channel, row, column; `None` past the last sample.
     pub fn pixels(&self, sample: usize) -> Option<&[u8]> {
         // No overflow: a sample below the length starts within the vector.
-        (sample < self.len()).then(|| &self.images[sample * self.image_len..][..self.image_len])
+        (sample < self.len()).then(|| &self.images[sample * self.image_len()..][..self.image_len()])
     }
 
     /// The first `samples` samples, or all if there are fewer.
@@ -117,7 +115,7 @@ impl Dataset {
         let samples = samples.min(self.len());
         self.labels.truncate(samples);
         self.labels.shrink_to_fit();
-        self.images.truncate(samples * self.image_len);
+        self.images.truncate(samples * self.image_len());
         self.images.shrink_to_fit();
         self
     }
@@ -146,13 +144,13 @@ impl Dataset {
             let message = format!("room for {} labels, but the batch has {}", labels.len(), samples.len());
             return Err(Error::setting("labels", message));
         }
-        if samples.len().checked_mul(self.image_len) != Some(images.len()) {
+        if samples.len().checked_mul(self.image_len()) != Some(images.len()) {
             let [channels, height, width] = self.image_shape;
             let message = format!(
                 "room for {} floats, but the batch is {} images of {channels}x{height}x{width} = {} floats",
                 images.len(),
                 samples.len(),
-                self.image_len
+                self.image_len()
             );
             return Err(Error::setting("images", message));
         }
@@ -169,7 +167,7 @@ impl Dataset {
     /// memory.
     pub fn batch(&self, samples: &[usize]) -> Result<(Array4<f32>, Array1<u32>)> {
         self.check_samples(samples)?;
-        let length = samples.len().saturating_mul(self.image_len);
+        let length = samples.len().saturating_mul(self.image_len());
         let mut pixels = reserved(length, "a batch")?;
         pixels.resize(length, 0.0);
         self.batch_in(samples, pixels)
@@ -191,10 +189,11 @@ impl Dataset {
 
     /// Copies what the caller has checked: that every sample exists and that the lengths agree.
     fn gather(&self, samples: &[usize], images: &mut [f32], labels: &mut [u32]) {
-        let targets = images.chunks_exact_mut(self.image_len).zip(labels);
+        let image_len = self.image_len();
+        let targets = images.chunks_exact_mut(image_len).zip(labels);
         for (&sample, (image, label)) in samples.iter().zip(targets) {
             *label = self.labels[sample];
-            let source = &self.images[sample * self.image_len..][..self.image_len];
+            let source = &self.images[sample * image_len..][..image_len];
             vectorize(
                 #[inline(always)]
                 || {

@@ -171,14 +171,24 @@ fn read_header<const EXTENTS: usize>(stream: &mut Stream) -> Result<[u32; EXTENT
         return Err(stream.error("is empty"));
     }
     let words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|&word| u32::from_be_bytes(word)).collect();
-    if let Some(&magic) = words.first() {
-        check_magic(stream, magic, EXTENTS)?;
+    let expected = UNSIGNED_BYTES + EXTENTS as u32;
+    if let Some(&magic) = words.first()
+        && magic != expected
+    {
+        let found = match magic.checked_sub(UNSIGNED_BYTES) {
+            Some(1) => " (labels)",
+            Some(3) => " (images)",
+            _ => "",
+        };
+        let wanted = if EXTENTS == 1 { "labels" } else { "images" };
+        let location = stream.location(0);
+        let message =
+            format!("magic number {magic:#010x}{found} at {location}, not {expected:#010x} ({wanted})");
+        return Err(stream.error(message));
     }
     let Some(extents) = words.get(1..).and_then(|rest| <[u32; EXTENTS]>::try_from(rest).ok()) else {
-        let location = stream.location(bytes.len() as u64);
-        return Err(
-            stream.error(format!("ends at {location}, within the header of {} bytes", header_len(EXTENTS)))
-        );
+        let (location, length) = (stream.location(bytes.len() as u64), header_len(EXTENTS));
+        return Err(stream.error(format!("ends at {location}, within the header of {length} bytes")));
     };
     if let Some(zero) = extents.iter().position(|&extent| extent == 0) {
         let message =
@@ -186,22 +196,6 @@ fn read_header<const EXTENTS: usize>(stream: &mut Stream) -> Result<[u32; EXTENT
         return Err(stream.error(message));
     }
     Ok(extents)
-}
-
-fn check_magic(stream: &Stream, magic: u32, extents: usize) -> Result<()> {
-    let expected = UNSIGNED_BYTES + extents as u32;
-    if magic == expected {
-        return Ok(());
-    }
-    let found = match magic.checked_sub(UNSIGNED_BYTES) {
-        Some(1) => " (labels)",
-        Some(3) => " (images)",
-        _ => "",
-    };
-    let wanted = if extents == 1 { "labels" } else { "images" };
-    let location = stream.location(0);
-    Err(stream
-        .error(format!("magic number {magic:#010x}{found} at {location}, not {expected:#010x} ({wanted})")))
 }
 
 /// Reads as many values as the extents call for, and makes sure that the file ends there.

@@ -21,10 +21,9 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows[0].len();
         let length = |cell: &String| cell.chars().count();
         let widest = |column: usize| self.rows.iter().map(|row| length(&row[column])).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(widest).collect();
+        let widths: Vec<usize> = (0..self.rows[0].len()).map(widest).collect();
         for row in &self.rows {
             let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
                 if column < self.words { format!("{cell:<width$}") } else { format!("{cell:>width$}") }

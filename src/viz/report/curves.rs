@@ -21,8 +21,10 @@ const COLOURS: [RGBColor; 6] = [
 ];
 const SIZE: (u32, u32) = (520, 320);
 
-/// Captions, and what a chart shows of an epoch: on training samples, and on test samples.
-const CHARTS: [(&str, [fn(&Epoch) -> f64; 2]); 2] = [
+/// What a chart shows of an epoch: on training samples, and on test samples.
+type Values = [fn(&Epoch) -> f64; 2];
+
+const CHARTS: [(&str, Values); 2] = [
     ("Loss", [|epoch| epoch.loss, |epoch| epoch.test_loss]),
     ("Accuracy, %", [|epoch| 100.0 * epoch.train_accuracy, |epoch| 100.0 * epoch.test_accuracy]),
 ];
@@ -63,7 +65,7 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
 }
 
 /// A chart. Its caption says if there is nothing to draw, as when training diverged from the start.
-fn draw(caption: &str, values: [fn(&Epoch) -> f64; 2], runs: &[Run], names: &[&str]) -> Result<Markup> {
+fn draw(caption: &str, values: Values, runs: &[Run], names: &[&str]) -> Result<Markup> {
     let lines: Vec<[Vec<Point>; 2]> =
         names.iter().map(|name| values.map(|value| points(runs, name, value))).collect();
     let mut svg = String::new();
@@ -132,8 +134,7 @@ fn plot(
             }
         }
     }
-    area.present()?;
-    Ok(())
+    Ok(area.present()?)
 }
 
 /// From the least to the most, with room for a line that is flat.

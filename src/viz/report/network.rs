@@ -107,12 +107,11 @@ fn maps_part<N: Network>(model: &mut Model<N>, image: &Array4<f32>) -> Result<Ma
     if maps.is_empty() {
         return Ok(html! {});
     }
-    let about = match maps.len() {
-        ..=LAYERS => "The output of each layer for the first test image, at most 32 channels.".to_string(),
-        count => format!(
-            "The output of the first {LAYERS} of {count} layers for the first test image, at most 32 channels."
-        ),
+    let layers = match maps.len() {
+        ..=LAYERS => "each layer".to_string(),
+        count => format!("the first {LAYERS} of {count} layers"),
     };
+    let about = format!("The output of {layers} for the first test image, at most {MAPS} channels.");
     let image = Tiles::of_image(image.index_axis(Axis(0), 0));
     let mut figures = vec![figure(image, IMAGE_WIDTH, "the image", "the image")?];
     for FeatureMaps { name, shape, tiles } in maps.into_iter().take(LAYERS) {
