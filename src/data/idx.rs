@@ -172,9 +172,7 @@ fn read_header<const EXTENTS: usize>(stream: &mut Stream) -> Result<[u32; EXTENT
     }
     let words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|&word| u32::from_be_bytes(word)).collect();
     let expected = UNSIGNED_BYTES + EXTENTS as u32;
-    if let Some(&magic) = words.first()
-        && magic != expected
-    {
+    if let Some(&magic) = words.first().filter(|&&magic| magic != expected) {
         let found = match magic.checked_sub(UNSIGNED_BYTES) {
             Some(1) => " (labels)",
             Some(3) => " (images)",

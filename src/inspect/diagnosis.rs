@@ -147,8 +147,7 @@ impl UnitHealth {
         let dead = pairs.filter(|(given, made)| varies(given.view()) && !varies(made.view())).count();
         let after = before.layer.as_deref().map_or_else(|| before.source(), str::to_string);
         let operation = dag.op(result.id()).map_or("", |op| op.name());
-        let site = dag.node(result.id()).site;
-        Some(Self { operation, after, site, dead, of: made.len_of(Axis(1)) })
+        Some(Self { operation, after, site: dag.node(result.id()).site, dead, of: made.len_of(Axis(1)) })
     }
 
     fn finding(&self) -> Option<String> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ndarray::{Array3, ArrayView3, ArrayView4, Axis, indices};
+use ndarray::{Array3, ArrayView3, ArrayView4, Axis};
 
 use super::image::Image;
 use crate::error::{Error, Result};
@@ -133,14 +133,17 @@ impl Tiles {
                 Scale::Between(black, white) => (black, white),
             };
             let (channels, rows, columns) = tile.dim();
-            for (y, x) in indices((rows, columns)) {
-                let [red, green, blue] =
-                    [0, 1, 2].map(|channel| shade(tile[[channel.min(channels - 1), y, x]], low, high));
-                let pixel: &[u8] = if has_colours { &[red, green, blue, 255] } else { &[red, 255] };
-                let (left, top) = (corner[0] + x * self.zoom, corner[1] + y * self.zoom);
-                for (line, dot) in indices((self.zoom, self.zoom)) {
-                    let start = ((top + line) * width as usize + left + dot) * pixel_bytes;
-                    bytes[start..][..pixel_bytes].copy_from_slice(pixel);
+            for y in 0..rows {
+                for x in 0..columns {
+                    let [red, green, blue] =
+                        [0, 1, 2].map(|channel| shade(tile[[channel.min(channels - 1), y, x]], low, high));
+                    let pixel: &[u8] = if has_colours { &[red, green, blue, 255] } else { &[red, 255] };
+                    let (left, top) = (corner[0] + x * self.zoom, corner[1] + y * self.zoom);
+                    for line in top..top + self.zoom {
+                        let start = (line * width as usize + left) * pixel_bytes;
+                        let dots = bytes[start..][..self.zoom * pixel_bytes].chunks_exact_mut(pixel_bytes);
+                        dots.for_each(|dot| dot.copy_from_slice(pixel));
+                    }
                 }
             }
         }
