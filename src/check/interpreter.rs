@@ -2,20 +2,20 @@
 
 use std::ops::Range;
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Axis, Dimension};
 use smallvec::SmallVec;
 
-use super::samples::{self, Drawn, Purpose, feed, inputs};
-use super::{Mismatch, Tolerance, compare};
+use super::samples::{self, Purpose, Value, feeds, inputs};
+use super::{Subject, Tolerance};
+use crate::autodiff::vjp;
 use crate::compile::{Options, Plan, Program};
 use crate::error::{Error, Result};
 use crate::graph::call::{Call, Operand, Random};
-use crate::graph::dag::{Dag, Kind, Node, NodeId};
+use crate::graph::dag::{Dag, NodeId};
 use crate::graph::op::AnyOp;
 use crate::graph::{AxisRead, Dtype, Graph, Precision, TensorType, Var};
 use crate::ops::{Conv2dOptions, Example};
-use crate::run::{Feed, Store, Workspace};
-use crate::shape::Shape;
+use crate::run::{Store, Workspace};
 use dagrad_kernels::workers::Workers;
 
 /// Elements around an output that nobody may touch.
@@ -24,35 +24,29 @@ const MARGIN: usize = 17;
 const CANARY: f64 = 123.5;
 /// Bits must agree.
 const EXACT: Tolerance = Tolerance { relative: 0.0, absolute: 0.0 };
+/// Sums may be rounded in another order.
+const ROUNDING: Tolerance = Tolerance { relative: 1e-12, absolute: 1e-12 };
 /// The seed of the random operations' masks.
 const SEED: u64 = 1;
 
-/// A computed value: real numbers, or indices.
-enum Computed {
-    Real(Vec<f64>),
-    Index(Vec<u32>),
-}
-
 /// Runs an example and its gradient one operation at a time. Each output starts as NaN between canaries.
 pub(super) fn check_kernels(example: &Example) -> Result<()> {
-    with_gradient(example, |graph, outputs, values| {
+    record(example, Variant::Plain, |graph, outputs, values| {
         let reference = interpret(example, &Program::from_graph(graph, outputs, &[])?, values)?;
         all_numbers(example, &reference)?;
         let plan = Options::default().compile::<f64>(graph, outputs)?;
         let results = run(example, &plan, values, 1)?;
-        let tolerance = Tolerance { relative: 1e-12, absolute: 1e-12 };
-        agree(example, "a plan against one operation at a time", &results, &reference, tolerance)
+        agree(example, "a plan against one operation at a time", &results, &reference, ROUNDING)
     })
 }
 
 /// Compares plans with and without passes, for different threads, and repeated.
 pub(super) fn check_plans(example: &Example) -> Result<()> {
-    with_gradient(example, |graph, outputs, values| {
+    record(example, Variant::Plain, |graph, outputs, values| {
         let plan = Options::default().compile::<f64>(graph, outputs)?;
         let once = run(example, &plan, values, 1)?;
         let plain = run(example, &Options::plain().compile::<f64>(graph, outputs)?, values, 1)?;
-        let rounding = Tolerance { relative: 1e-12, absolute: 1e-12 };
-        agree(example, "all passes against none", &once, &plain, rounding)?;
+        agree(example, "all passes against none", &once, &plain, ROUNDING)?;
         agree(example, "2 threads against 1", &run(example, &plan, values, 2)?, &once, EXACT)?;
         agree(example, "3 threads against 1", &run(example, &plan, values, 3)?, &once, EXACT)?;
         let single = Options::default().compile::<f32>(graph, outputs)?;
@@ -66,40 +60,22 @@ pub(super) fn check_layout(example: &Example) -> Result<()> {
     record(example, Variant::OfConvolutions, |graph, outputs, values| {
         let found = run(example, &Options::default().compile::<f64>(graph, outputs)?, values, 1)?;
         let plain = run(example, &Options::plain().compile::<f64>(graph, outputs)?, values, 1)?;
-        let rounding = Tolerance { relative: 1e-12, absolute: 1e-12 };
-        agree(example, "images NHWC against NCHW", &found, &plain, rounding)
+        agree(example, "images NHWC against NCHW", &found, &plain, ROUNDING)
     })
 }
 
 /// Compares the example with the same as a block that its gradient computes again.
 pub(super) fn check_checkpoint(example: &Example) -> Result<()> {
-    let results = |variant: Variant| -> Result<Vec<ArrayD<f64>>> {
-        let mut results = Vec::new();
+    let results = |variant: Variant| {
         record(example, variant, |graph, outputs, values| {
-            results = run(example, &Options::default().compile::<f64>(graph, outputs)?, values, 1)?;
-            Ok(())
-        })?;
-        Ok(results)
+            run(example, &Options::default().compile::<f64>(graph, outputs)?, values, 1)
+        })
     };
-    agree(
-        example,
-        "as a checkpoint against kept",
-        &results(Variant::Block)?,
-        &results(Variant::Plain)?,
-        EXACT,
-    )
-}
-
-/// Records an example with random upstream and its gradients, and hands all of it on.
-fn with_gradient(
-    example: &Example,
-    check: impl FnOnce(&Graph, &[Var<'_>], &[(Var<'_>, Drawn)]) -> Result<()>,
-) -> Result<()> {
-    record(example, Variant::Plain, check)
+    let (block, plain) = (results(Variant::Block)?, results(Variant::Plain)?);
+    agree(example, "as a checkpoint against kept", &block, &plain, EXACT)
 }
 
 /// How an example is recorded.
-#[derive(Clone, Copy, PartialEq)]
 enum Variant {
     /// As it is.
     Plain,
@@ -115,33 +91,32 @@ fn convolved<'g>(graph: &'g Graph, x: Var<'g>) -> Var<'g> {
     if dtype == Dtype::Index || shape.len() != 4 || shape.contains(&0) {
         return x;
     }
-    let channels = shape[1];
-    let same = ndarray::Array2::<f64>::eye(channels);
-    x.conv2d(graph.constant(same).reshape([channels, channels, 1, 1]), Conv2dOptions::new())
+    let same = graph.constant(ndarray::Array2::<f64>::eye(shape[1]));
+    x.conv2d(same.reshape([shape[1], shape[1], 1, 1]), Conv2dOptions::new())
 }
 
-/// The same, recorded in some way.
-fn record(
+/// Records an example with random upstream and its gradients, and hands all of it on.
+fn record<R>(
     example: &Example,
     variant: Variant,
-    check: impl FnOnce(&Graph, &[Var<'_>], &[(Var<'_>, Drawn)]) -> Result<()>,
-) -> Result<()> {
+    check: impl FnOnce(&Graph, &[Var<'_>], &[(Var<'_>, Value)]) -> Result<R>,
+) -> Result<R> {
     let graph = Graph::new();
-    let (operands, drawn) = inputs(&graph, &example.operands)?;
-    let images: Vec<Var<'_>> = match variant {
-        Variant::OfConvolutions => operands.iter().map(|&operand| convolved(&graph, operand)).collect(),
-        _ => operands.clone(),
-    };
-    let y = match operands.first() {
-        Some(first) if variant == Variant::Block => first.checkpoint(|_| (example.build)(&graph, &operands)),
-        _ => (example.build)(&graph, &images),
+    let values = inputs(&graph, &example.operands)?;
+    let operands: Vec<Var<'_>> = values.iter().map(|(operand, _)| *operand).collect();
+    let y = match (variant, operands.first()) {
+        (Variant::Block, Some(first)) => first.checkpoint(|_| (example.build)(&graph, &operands)),
+        (Variant::OfConvolutions, _) => {
+            let images: Vec<Var<'_>> = operands.iter().map(|&operand| convolved(&graph, operand)).collect();
+            (example.build)(&graph, &images)
+        }
+        _ => (example.build)(&graph, &operands),
     };
     graph.check()?;
-    let real: Vec<Var<'_>> = operands.iter().copied().filter(|var| var.ty().dtype == Dtype::Real).collect();
+    let real: Vec<Var<'_>> = operands.into_iter().filter(|var| var.ty().dtype == Dtype::Real).collect();
     let upstream = graph.constant(samples::normal(&y.shape(), &mut samples::generator(Purpose::Directions)));
-    let gradients = crate::autodiff::vjp(&[(y, upstream)], &real)?;
+    let gradients = vjp(&[(y, upstream)], &real)?;
     let outputs: Vec<Var<'_>> = [y].into_iter().chain(gradients.into_iter().flatten()).collect();
-    let values: Vec<(Var<'_>, Drawn)> = operands.into_iter().zip(drawn).collect();
     check(&graph, &outputs, &values)
 }
 
@@ -149,11 +124,11 @@ fn record(
 fn run<T: Precision>(
     example: &Example,
     plan: &Plan<T>,
-    values: &[(Var<'_>, Drawn)],
+    values: &[(Var<'_>, Value)],
     threads: usize,
 ) -> Result<Vec<ArrayD<f64>>> {
     let mut workspace = Workspace::new(threads)?;
-    let feeds: Vec<Feed<'_>> = values.iter().map(|(var, value)| feed(*var, value)).collect();
+    let feeds = feeds(values);
     let mut once = || -> Result<Vec<ArrayD<f64>>> {
         let mut store = Store::new(SEED);
         let outputs = plan.run(&mut store, &mut workspace, &feeds)?;
@@ -171,31 +146,23 @@ fn agree(
     expected: &[ArrayD<f64>],
     tolerance: Tolerance,
 ) -> Result<()> {
-    let blame = |result: usize| {
-        move |element: Vec<usize>, found: f64, expected: f64| Mismatch {
-            example: example.name.clone(),
-            check: check.to_string(),
-            of: name_of(result),
-            element,
-            found,
-            expected,
-        }
-    };
     if found.len() != expected.len() {
-        return Err(Box::new(blame(0)(vec![], found.len() as f64, expected.len() as f64)).into());
+        let subject = Subject { example, check, of: &name_of(0) };
+        return Err(subject.mismatch(&[], found.len() as f64, expected.len() as f64));
     }
-    let pairs = found.iter().zip(expected).enumerate();
-    pairs.into_iter().try_for_each(|(result, (a, b))| compare(a, b, tolerance, blame(result)))
+    let mut pairs = found.iter().zip(expected).enumerate();
+    pairs.try_for_each(|(result, (found, expected))| {
+        Subject { example, check, of: &name_of(result) }.compare(found, expected, tolerance)
+    })
 }
 
 /// Finds a NaN: an element that a kernel forgot, or a result that no comparison can prove right.
 fn all_numbers(example: &Example, results: &[ArrayD<f64>]) -> Result<()> {
     for (result, array) in results.iter().enumerate() {
         if let Some((element, &found)) = array.indexed_iter().find(|(_, value)| value.is_nan()) {
-            let (name, element) = (example.name.clone(), ndarray::Dimension::slice(&element).to_vec());
-            let check = "every element written, with a number".into();
-            let of = name_of(result);
-            return Err(Box::new(Mismatch { example: name, check, of, element, found, expected: 0.0 }).into());
+            let check = "every element written, with a number";
+            let subject = Subject { example, check, of: &name_of(result) };
+            return Err(subject.mismatch(element.slice(), found, 0.0));
         }
     }
     Ok(())
@@ -206,42 +173,23 @@ fn name_of(result: usize) -> String {
 }
 
 /// Computes the program's outputs without a plan.
-fn interpret(example: &Example, program: &Program, values: &[(Var<'_>, Drawn)]) -> Result<Vec<ArrayD<f64>>> {
+fn interpret(example: &Example, program: &Program, values: &[(Var<'_>, Value)]) -> Result<Vec<ArrayD<f64>>> {
     let dag = &program.dag;
-    let workers = Workers::alone();
-    let mut computed: Vec<Computed> = Vec::with_capacity(dag.len());
+    let mut computed: Vec<Value> = Vec::with_capacity(dag.len());
     for id in dag.ids() {
         let node = dag.node(id);
-        let value = match &node.kind {
-            Kind::Op(op) => {
-                let operands: Vec<&Computed> =
-                    dag.operands(id).iter().map(|id| &computed[id.index()]).collect();
-                let value = call(example, dag, id, op.as_ref(), &operands, &workers)?;
-                check_axes(example, dag, id, op.as_ref(), &operands, &value)?;
-                value
-            }
-            _ => given(node, values),
+        let value = if let Some(op) = dag.op(id) {
+            let operands: Vec<&Value> = dag.operands(id).iter().map(|id| &computed[id.index()]).collect();
+            let value = call(example, dag, id, op, &operands)?;
+            check_axes(example, dag, id, op, &operands, &value)?;
+            value
+        } else {
+            let given = values.iter().find(|(var, _)| Some(&*var.name()) == node.label.as_deref());
+            given.map_or_else(|| Value::Real(ArrayD::zeros(&node.ty.shape[..])), |(_, value)| value.clone())
         };
         computed.push(value);
     }
-    let results = program.outputs.iter().map(|&output| {
-        let values = match &computed[output.index()] {
-            Computed::Real(values) => values.clone(),
-            Computed::Index(values) => values.iter().map(|&index| f64::from(index)).collect(),
-        };
-        ArrayD::from_shape_vec(&dag.node(output).ty.shape[..], values)
-            .map_err(|error| Error::setting("check", error.to_string()))
-    });
-    results.collect()
-}
-
-/// The value of a leaf.
-fn given(node: &Node, values: &[(Var<'_>, Drawn)]) -> Computed {
-    match values.iter().find(|(var, _)| Some(&*var.name()) == node.label.as_deref()) {
-        Some((_, Drawn::Real(array))) => Computed::Real(array.iter().copied().collect()),
-        Some((_, Drawn::Index(array))) => Computed::Index(array.iter().copied().collect()),
-        None => Computed::Real(vec![0.0; node.ty.shape.count()]),
-    }
+    Ok(program.outputs.iter().map(|output| computed[output.index()].to_real()).collect())
 }
 
 /// Computes an operation once more for some positions along each axis, from operands that hold only what these read
@@ -251,75 +199,53 @@ fn check_axes(
     dag: &Dag,
     id: NodeId,
     op: &dyn AnyOp,
-    operands: &[&Computed],
-    value: &Computed,
+    operands: &[&Value],
+    value: &Value,
 ) -> Result<()> {
     let (shape, types) = (&dag.node(id).ty.shape, dag.operand_types(id));
-    let maps = op.axes(&types);
+    let (maps, value) = (op.axes(&types), value.to_real());
     for (axis, &size) in shape.iter().enumerate() {
-        let reads: Vec<AxisRead> = (maps.iter().zip(&types))
-            .map(
-                |(map, ty)| {
-                    if axis == 0 || ty.shape.len() == shape.len() { map.along(axis) } else { AxisRead::All }
-                },
-            )
-            .collect();
+        let read = |(number, ty): (usize, &&TensorType)| match maps.get(number) {
+            Some(map) if axis == 0 || ty.shape.len() == shape.len() => map.along(axis),
+            _ => AxisRead::All,
+        };
+        let reads: Vec<AxisRead> = types.iter().enumerate().map(read).collect();
         if reads.iter().all(|&read| read == AxisRead::All) {
             continue;
         }
         for position in [0, size / 2, size.saturating_sub(1)].into_iter().filter(|&position| position < size)
         {
-            let alone: Vec<Computed> = (operands.iter().zip(&types).enumerate())
-                .map(|(number, (operand, ty))| match reads.get(number) {
-                    None | Some(AxisRead::All) => operand.only(&ty.shape, 0, 0..usize::MAX),
-                    Some(read) => operand.only(&ty.shape, axis, read.positions(position, ty.shape[axis])),
-                })
-                .collect();
-            let found = call(example, dag, id, op, &alone.iter().collect::<Vec<_>>(), &Workers::alone())?;
-            let pairs = found.at(shape, axis, position).into_iter().zip(value.at(shape, axis, position));
-            if let Some((found, expected)) = pairs.into_iter().find(|(a, b)| a.to_bits() != b.to_bits()) {
-                let (example, of) = (example.name.clone(), op.name().into());
+            let alone = |((&operand, ty), read): ((&&Value, &&TensorType), &AxisRead)| match read {
+                AxisRead::All => operand.clone(),
+                read => operand.clone().only(axis, &read.positions(position, ty.shape[axis])),
+            };
+            let alone: Vec<Value> = operands.iter().zip(&types).zip(&reads).map(alone).collect();
+            let found = call(example, dag, id, op, &alone.iter().collect::<Vec<_>>())?.to_real();
+            let [found, expected] = [&found, &value].map(|all| all.index_axis(Axis(axis), position));
+            let mut pairs = found.iter().zip(expected);
+            if let Some((&found, &expected)) = pairs.find(|(a, b)| a.to_bits() != b.to_bits()) {
                 let check = format!("position {position} of axis {axis} from what `axes` says that it reads");
-                return Err(
-                    Box::new(Mismatch { example, check, of, element: vec![], found, expected }).into()
-                );
+                let subject = Subject { example, check: &check, of: op.name() };
+                return Err(subject.mismatch(&[], found, expected));
             }
         }
     }
     Ok(())
 }
 
-impl Computed {
+impl Value {
     /// What lies at some positions along an axis, and NaN or 0 everywhere else.
-    fn only(&self, shape: &Shape, axis: usize, positions: Range<usize>) -> Self {
-        let keeps = |element: usize| positions.contains(&position(shape, axis, element));
-        match self {
-            Self::Real(values) => {
-                let values = values.iter().enumerate();
-                Self::Real(values.map(|(i, &value)| if keeps(i) { value } else { f64::NAN }).collect())
-            }
-            Self::Index(values) => {
-                let values = values.iter().enumerate();
-                Self::Index(values.map(|(i, &value)| if keeps(i) { value } else { 0 }).collect())
-            }
+    fn only(mut self, axis: usize, positions: &Range<usize>) -> Self {
+        fn clear<T: Copy>(array: &mut ArrayD<T>, axis: usize, positions: &Range<usize>, nothing: T) {
+            let parts = array.axis_iter_mut(Axis(axis)).enumerate();
+            parts.filter(|(at, _)| !positions.contains(at)).for_each(|(_, mut part)| part.fill(nothing));
         }
+        match &mut self {
+            Self::Real(array) => clear(array, axis, positions, f64::NAN),
+            Self::Index(array) => clear(array, axis, positions, 0),
+        }
+        self
     }
-
-    /// The elements at one position along an axis.
-    fn at(&self, shape: &Shape, axis: usize, wanted: usize) -> Vec<f64> {
-        let value = |element: usize| match self {
-            Self::Real(values) => values[element],
-            Self::Index(values) => f64::from(values[element]),
-        };
-        let elements = (0..shape.count()).filter(|&element| position(shape, axis, element) == wanted);
-        elements.map(value).collect()
-    }
-}
-
-/// Where along an axis an element lies.
-fn position(shape: &Shape, axis: usize, element: usize) -> usize {
-    let inner: usize = shape.iter().skip(axis + 1).product();
-    element / inner % shape.get(axis).copied().unwrap_or(1)
 }
 
 /// Calls one kernel. Its output starts as NaN, its scratch too, and canaries stand around the output.
@@ -328,13 +254,12 @@ fn call<'a>(
     dag: &'a Dag,
     id: NodeId,
     op: &dyn AnyOp,
-    operands: &'a [&'a Computed],
-    workers: &Workers,
-) -> Result<Computed> {
+    operands: &[&'a Value],
+) -> Result<Value> {
     let TensorType { shape, dtype } = &dag.node(id).ty;
-    let operand = |(operand, ty): (&&'a Computed, &'a TensorType)| match operand {
-        Computed::Real(values) => Operand::Real(&ty.shape, &values[..]),
-        Computed::Index(values) => Operand::Index(&ty.shape, &values[..]),
+    let operand = |(operand, ty): (&&'a Value, &'a TensorType)| match operand {
+        Value::Real(array) => Operand::Real(&ty.shape, array.as_slice().unwrap_or_default()),
+        Value::Index(array) => Operand::Index(&ty.shape, array.as_slice().unwrap_or_default()),
     };
     let [reals, indices] = if *dtype == Dtype::Real { [shape.count(), 0] } else { [0, shape.count()] };
     let mut output = vec![CANARY; reals + 2 * MARGIN];
@@ -347,19 +272,19 @@ fn call<'a>(
         further_outputs: SmallVec::new(),
         shape,
         scratch: &mut vec![f64::NAN; op.scratch(&dag.operand_types(id))],
-        workers,
+        workers: &Workers::alone(),
         random: Random { seed: SEED, step: 0 },
     });
     let mut canaries = output[..MARGIN].iter().chain(&output[MARGIN + reals..]);
     if let Some(&found) = canaries.find(|&&canary| canary != CANARY) {
-        let check = "memory beside the output".into();
-        let (example, of) = (example.name.clone(), op.name().into());
-        return Err(
-            Box::new(Mismatch { example, check, of, element: vec![], found, expected: CANARY }).into()
-        );
+        let subject = Subject { example, check: "memory beside the output", of: op.name() };
+        return Err(subject.mismatch(&[], found, CANARY));
     }
-    Ok(match dtype {
-        Dtype::Real => Computed::Real(output[MARGIN..MARGIN + reals].to_vec()),
-        Dtype::Index => Computed::Index(indices),
-    })
+    let value = match dtype {
+        Dtype::Real => {
+            ArrayD::from_shape_vec(&shape[..], output[MARGIN..MARGIN + reals].to_vec()).map(Value::Real)
+        }
+        Dtype::Index => ArrayD::from_shape_vec(&shape[..], indices).map(Value::Index),
+    };
+    value.map_err(|error| Error::setting("check", error.to_string()))
 }

@@ -27,6 +27,8 @@ mod samples;
 
 pub use network::{NetworkCheck, network};
 
+use ndarray::{ArrayD, Dimension};
+
 pub use crate::error::Mismatch;
 use crate::error::{Error, Result};
 use crate::ops::Example;
@@ -64,23 +66,32 @@ struct Tolerance {
     absolute: f64,
 }
 
-/// Compares two arrays element by element and names the worst.
-fn compare(
-    found: &ndarray::ArrayD<f64>,
-    expected: &ndarray::ArrayD<f64>,
-    tolerance: Tolerance,
-    blame: impl Fn(Vec<usize>, f64, f64) -> Mismatch,
-) -> Result<()> {
-    let is_close = |a: f64, b: f64| {
-        a.is_nan() && b.is_nan()
-            || approx::relative_eq!(a, b, epsilon = tolerance.absolute, max_relative = tolerance.relative)
-    };
-    let wrong = found.indexed_iter().zip(expected).filter(|((_, a), b)| !is_close(**a, **b));
-    let gap = |a: f64, b: f64| if (a - b).is_nan() { f64::INFINITY } else { (a - b).abs() };
-    match wrong.max_by(|((_, a), b), ((_, c), d)| gap(**a, **b).total_cmp(&gap(**c, **d))) {
-        None => Ok(()),
-        Some(((element, &a), &b)) => {
-            Err(Error::from(Box::new(blame(ndarray::Dimension::slice(&element).to_vec(), a, b))))
+/// What is checked.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    example: &'a Example,
+    check: &'a str,
+    of: &'a str,
+}
+
+impl Subject<'_> {
+    /// The error about one element.
+    fn mismatch(self, element: &[usize], found: f64, expected: f64) -> Error {
+        let (example, check, of) = (self.example.name.clone(), self.check.into(), self.of.into());
+        Box::new(Mismatch { example, check, of, element: element.to_vec(), found, expected }).into()
+    }
+
+    /// Compares two arrays element by element and names the worst.
+    fn compare(self, found: &ArrayD<f64>, expected: &ArrayD<f64>, tolerance: Tolerance) -> Result<()> {
+        let is_close = |a: f64, b: f64| {
+            a.is_nan() && b.is_nan()
+                || approx::relative_eq!(a, b, epsilon = tolerance.absolute, max_relative = tolerance.relative)
+        };
+        let wrong = found.indexed_iter().zip(expected).filter(|((_, a), b)| !is_close(**a, **b));
+        let gap = |a: f64, b: f64| if (a - b).is_nan() { f64::INFINITY } else { (a - b).abs() };
+        match wrong.max_by(|((_, a), b), ((_, c), d)| gap(**a, **b).total_cmp(&gap(**c, **d))) {
+            None => Ok(()),
+            Some(((element, &a), &b)) => Err(self.mismatch(element.slice(), a, b)),
         }
     }
 }

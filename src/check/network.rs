@@ -1,8 +1,8 @@
 //! The gradients of a whole network's loss in its parameters.
 
-use ndarray::{ArrayD, Dimension};
+use ndarray::Dimension;
 
-use super::derivatives::derivative;
+use super::derivatives::{derivative, results};
 use super::samples::Purpose;
 use super::{Mismatch, samples};
 use crate::autodiff::{gradients, vjp};
@@ -49,11 +49,8 @@ pub fn network(
 
     // The gradient along a random direction is a function again.
     let mut generator = samples::generator(Purpose::Directions);
-    let mut along = graph.fill([], 0.0);
-    for (parameter, gradient) in parameters.iter().zip(first) {
-        let direction = graph.constant(samples::normal(&parameter.shape(), &mut generator));
-        along = along + (gradient * direction).sum_all();
-    }
+    let directions = samples::directions(graph, &parameters, &mut generator);
+    let along = samples::inner_products(graph, first.into_iter().zip(directions));
     let second = vjp(&[(along, graph.fill([], 1.0))], &parameters)?;
     let reached = parameters.iter().zip(second).filter_map(|(parameter, found)| Some((*parameter, found?)));
     let (reached, second): (Vec<_>, Vec<_>) = reached.unzip();
@@ -84,9 +81,7 @@ impl Checker<'_, '_> {
     ) -> Result<()> {
         let options = Options::new().without_assignments();
         let analytic = options.compile::<f64>(scalar.graph(), derivatives)?;
-        let outputs = analytic.run(self.store, &mut self.workspace, self.feeds)?;
-        let views = (0..outputs.len()).filter_map(|i| outputs.at(i));
-        let analytic: Vec<ArrayD<f64>> = views.map(|view| view.to_owned()).collect();
+        let analytic = results(&analytic, self.store, &mut self.workspace, self.feeds)?;
         let plan = options.compile::<f64>(scalar.graph(), &[scalar])?;
         let size = plan.run(self.store, &mut self.workspace, self.feeds)?.scalar(0).map_or(1.0, f64::abs);
         for (parameter, analytic) in parameters.iter().zip(&analytic) {
@@ -104,25 +99,19 @@ impl Checker<'_, '_> {
                 // A short step: thousands of rectifiers have their kinks close by.
                 let expected = derivative(&mut at, 1e-5, false)?;
                 let tolerated = 1e-6 * expected.abs().max(0.01 * largest) + 1e-9 * size.max(1.0);
-                self.note(order, name, element, (found, expected), tolerated);
+                self.compared += 1;
+                let error = (found - expected).abs() / tolerated;
+                let error = if error.is_nan() { f64::INFINITY } else { error };
+                if self.worst.as_ref().is_none_or(|(worst, _)| error > *worst) {
+                    let (example, check) = ("network".into(), format!("derivative of order {order}"));
+                    let (of, element) = (name, element.to_vec());
+                    self.worst = Some((error, Mismatch { example, check, of, element, found, expected }));
+                }
             }
         }
         match &self.worst {
             Some((error, mismatch)) if *error > 1.0 => Err(Box::new(mismatch.clone()).into()),
             _ => Ok(()),
-        }
-    }
-
-    /// Keeps a comparison if it is the worst.
-    fn note(&mut self, order: usize, of: String, element: &[usize], values: (f64, f64), tolerated: f64) {
-        self.compared += 1;
-        let (found, expected) = values;
-        let error = (found - expected).abs() / tolerated;
-        let error = if error.is_nan() { f64::INFINITY } else { error };
-        if self.worst.as_ref().is_none_or(|(worst, _)| error > *worst) {
-            let (example, check) = ("network".into(), format!("derivative of order {order}"));
-            self.worst =
-                Some((error, Mismatch { example, check, of, element: element.to_vec(), found, expected }));
         }
     }
 }

@@ -29,8 +29,6 @@ pub struct Dataset {
     images: Vec<u8>,
     /// Channels, height, width; none of them zero.
     image_shape: [usize; 3],
-    /// The product of `image_shape`.
-    image_len: usize,
     /// One for each image, each below `classes`.
     labels: Vec<u32>,
     classes: usize,
@@ -66,7 +64,7 @@ impl Dataset {
                 format!("sample {sample} has label {label}, but the classes are 0 to {}", classes - 1);
             return Err(Error::setting("labels", message));
         }
-        Ok(Self { images, image_shape, image_len, labels, classes })
+        Ok(Self { images, image_shape, labels, classes })
     }
 
     /// The number of samples.
@@ -87,7 +85,7 @@ impl Dataset {
     /// The number of bytes of one image, and of floats of one sample in a batch: the product of
     /// [`image_shape`](Self::image_shape).
     pub fn image_len(&self) -> usize {
-        self.image_len
+        self.image_shape.iter().product()
     }
 
     /// The number of classes, whether or not each has a sample.
@@ -103,7 +101,7 @@ impl Dataset {
     /// The image of one sample as bytes, in the order channel, row, column; `None` past the last sample.
     pub fn pixels(&self, sample: usize) -> Option<&[u8]> {
         // No overflow: a sample below the length starts within the vector.
-        (sample < self.len()).then(|| &self.images[sample * self.image_len..][..self.image_len])
+        (sample < self.len()).then(|| &self.images[sample * self.image_len()..][..self.image_len()])
     }
 
     /// The first `samples` samples, or all if there are fewer.
@@ -117,7 +115,7 @@ impl Dataset {
         let samples = samples.min(self.len());
         self.labels.truncate(samples);
         self.labels.shrink_to_fit();
-        self.images.truncate(samples * self.image_len);
+        self.images.truncate(samples * self.image_len());
         self.images.shrink_to_fit();
         self
     }
@@ -146,13 +144,13 @@ impl Dataset {
             let message = format!("room for {} labels, but the batch has {}", labels.len(), samples.len());
             return Err(Error::setting("labels", message));
         }
-        if samples.len().checked_mul(self.image_len) != Some(images.len()) {
+        if samples.len().checked_mul(self.image_len()) != Some(images.len()) {
             let [channels, height, width] = self.image_shape;
             let message = format!(
                 "room for {} floats, but the batch is {} images of {channels}x{height}x{width} = {} floats",
                 images.len(),
                 samples.len(),
-                self.image_len
+                self.image_len()
             );
             return Err(Error::setting("images", message));
         }
@@ -169,28 +167,33 @@ impl Dataset {
     /// memory.
     pub fn batch(&self, samples: &[usize]) -> Result<(Array4<f32>, Array1<u32>)> {
         self.check_samples(samples)?;
-        let mut pixels = Vec::new();
-        reserve_batch(&mut pixels, samples.len(), self.image_len)?;
-        pixels.resize(samples.len() * self.image_len, 0.0);
+        let length = samples.len().saturating_mul(self.image_len());
+        let mut pixels = reserved(length, "a batch")?;
+        pixels.resize(length, 0.0);
+        self.batch_in(samples, pixels)
+    }
+
+    /// A batch of samples that exist, in memory for its pixels.
+    pub(super) fn batch_in(
+        &self,
+        samples: &[usize],
+        mut pixels: Vec<f32>,
+    ) -> Result<(Array4<f32>, Array1<u32>)> {
         let mut labels = vec![0; samples.len()];
         self.gather(samples, &mut pixels, &mut labels);
-        let images = Array4::from_shape_vec(self.batch_shape(samples.len()), pixels)
+        let [channels, height, width] = self.image_shape;
+        let images = Array4::from_shape_vec([samples.len(), channels, height, width], pixels)
             .map_err(|error| Error::setting("samples", error.to_string()))?;
         Ok((images, Array1::from_vec(labels)))
     }
 
-    /// The shape of a batch of so many samples.
-    pub(super) fn batch_shape(&self, samples: usize) -> [usize; 4] {
-        let [channels, height, width] = self.image_shape;
-        [samples, channels, height, width]
-    }
-
     /// Copies what the caller has checked: that every sample exists and that the lengths agree.
-    pub(super) fn gather(&self, samples: &[usize], images: &mut [f32], labels: &mut [u32]) {
-        let targets = images.chunks_exact_mut(self.image_len).zip(labels);
+    fn gather(&self, samples: &[usize], images: &mut [f32], labels: &mut [u32]) {
+        let image_len = self.image_len();
+        let targets = images.chunks_exact_mut(image_len).zip(labels);
         for (&sample, (image, label)) in samples.iter().zip(targets) {
             *label = self.labels[sample];
-            let source = &self.images[sample * self.image_len..][..self.image_len];
+            let source = &self.images[sample * image_len..][..image_len];
             vectorize(
                 #[inline(always)]
                 || {
@@ -204,14 +207,12 @@ impl Dataset {
     }
 
     fn check_samples(&self, samples: &[usize]) -> Result<()> {
-        match samples.iter().enumerate().find(|&(_, &sample)| sample >= self.len()) {
-            None => Ok(()),
-            Some((position, sample)) => {
-                let message =
-                    format!("position {position} asks for sample {sample}, but there are {}", self.len());
-                Err(Error::setting("samples", message))
-            }
-        }
+        let stray = samples.iter().enumerate().find(|&(_, &sample)| sample >= self.len());
+        stray.map_or(Ok(()), |(position, sample)| {
+            let message =
+                format!("position {position} asks for sample {sample}, but there are {}", self.len());
+            Err(Error::setting("samples", message))
+        })
     }
 }
 
@@ -242,10 +243,10 @@ fn image_len(image_shape: [usize; 3]) -> Result<usize> {
     }
 }
 
-/// Asks for the memory of a batch, so that a refusal is an error and not the end of the program.
-fn reserve_batch(pixels: &mut Vec<f32>, samples: usize, image_len: usize) -> Result<()> {
-    let length = samples.saturating_mul(image_len);
-    pixels
-        .try_reserve_exact(length)
-        .map_err(|_| Error::Memory { bytes: length.saturating_mul(size_of::<f32>()), what: "a batch" })
+/// Asks for the memory of so many elements, so that a refusal is an error and not the end of the program.
+pub(super) fn reserved<T>(length: usize, what: &'static str) -> Result<Vec<T>> {
+    let mut elements = Vec::new();
+    let refused = |_| Error::Memory { bytes: length.saturating_mul(size_of::<T>()), what };
+    elements.try_reserve_exact(length).map_err(refused)?;
+    Ok(elements)
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array3;
 
-use super::dataset::stray_label;
+use super::dataset::{reserved, stray_label};
 use super::stream::Stream;
 use super::{Dataset, Split};
 use crate::error::{Error, Result};
@@ -130,7 +130,7 @@ pub(super) fn assemble(mut images: Stream, mut labels: Stream, classes: usize) -
     let bytes = labels_from(&mut labels)?;
     let (count, height, width) = pixels.dim();
     if count != bytes.len() {
-        let message = format!("{count} images, but {} labels in {}", bytes.len(), labels.path().display());
+        let message = format!("{count} images, but {} labels in {}", bytes.len(), labels.path.display());
         return Err(images.error(message));
     }
     if let Some((sample, label)) = stray_label(bytes.iter().copied().map(u32::from), classes) {
@@ -139,19 +139,11 @@ pub(super) fn assemble(mut images: Stream, mut labels: Stream, classes: usize) -
             format!("sample {sample} has label {label} at {byte}, but the classes are 0 to {}", classes - 1);
         return Err(labels.error(message));
     }
-    let (pixels, _) = pixels.into_raw_vec_and_offset();
-    Dataset::new(pixels, [1, height, width], widened(&bytes)?, classes)
-}
-
-/// Labels as the dataset keeps them, which takes four times the memory.
-fn widened(bytes: &[u8]) -> Result<Vec<u32>> {
-    let mut labels = Vec::new();
-    labels.try_reserve_exact(bytes.len()).map_err(|_| Error::Memory {
-        bytes: bytes.len().saturating_mul(size_of::<u32>()),
-        what: "the labels of a dataset",
-    })?;
+    // Labels take four times the memory in the dataset.
+    let mut labels = reserved(bytes.len(), "the labels of a dataset")?;
     labels.extend(bytes.iter().copied().map(u32::from));
-    Ok(labels)
+    let (pixels, _) = pixels.into_raw_vec_and_offset();
+    Dataset::new(pixels, [1, height, width], labels, classes)
 }
 
 fn images_from(stream: &mut Stream) -> Result<Array3<u8>> {
@@ -178,16 +170,23 @@ fn read_header<const EXTENTS: usize>(stream: &mut Stream) -> Result<[u32; EXTENT
     if bytes.is_empty() {
         return Err(stream.error("is empty"));
     }
-    let (words, _) = bytes.as_chunks::<4>();
-    let words: Vec<u32> = words.iter().map(|&word| u32::from_be_bytes(word)).collect();
-    if let Some(&magic) = words.first() {
-        check_magic(stream, magic, EXTENTS)?;
+    let words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|&word| u32::from_be_bytes(word)).collect();
+    let expected = UNSIGNED_BYTES + EXTENTS as u32;
+    if let Some(&magic) = words.first().filter(|&&magic| magic != expected) {
+        let found = match magic.checked_sub(UNSIGNED_BYTES) {
+            Some(1) => " (labels)",
+            Some(3) => " (images)",
+            _ => "",
+        };
+        let wanted = if EXTENTS == 1 { "labels" } else { "images" };
+        let location = stream.location(0);
+        let message =
+            format!("magic number {magic:#010x}{found} at {location}, not {expected:#010x} ({wanted})");
+        return Err(stream.error(message));
     }
     let Some(extents) = words.get(1..).and_then(|rest| <[u32; EXTENTS]>::try_from(rest).ok()) else {
-        let location = stream.location(bytes.len() as u64);
-        return Err(
-            stream.error(format!("ends at {location}, within the header of {} bytes", header_len(EXTENTS)))
-        );
+        let (location, length) = (stream.location(bytes.len() as u64), header_len(EXTENTS));
+        return Err(stream.error(format!("ends at {location}, within the header of {length} bytes")));
     };
     if let Some(zero) = extents.iter().position(|&extent| extent == 0) {
         let message =
@@ -197,25 +196,9 @@ fn read_header<const EXTENTS: usize>(stream: &mut Stream) -> Result<[u32; EXTENT
     Ok(extents)
 }
 
-fn check_magic(stream: &Stream, magic: u32, extents: usize) -> Result<()> {
-    let expected = UNSIGNED_BYTES + extents as u32;
-    if magic == expected {
-        return Ok(());
-    }
-    let found = match magic.checked_sub(UNSIGNED_BYTES) {
-        Some(1) => " (labels)",
-        Some(3) => " (images)",
-        _ => "",
-    };
-    let wanted = if extents == 1 { "labels" } else { "images" };
-    let location = stream.location(0);
-    Err(stream
-        .error(format!("magic number {magic:#010x}{found} at {location}, not {expected:#010x} ({wanted})")))
-}
-
 /// Reads as many values as the extents call for, and makes sure that the file ends there.
 fn read_values(stream: &mut Stream, extents: &[u32]) -> Result<Vec<u8>> {
-    let start = stream.position();
+    let start = stream.position;
     let size = claimed_size(extents).filter(|&size| size <= MAX_BYTES).ok_or_else(|| {
         let message =
             format!("the header claims {}, more than the {MAX_BYTES} bytes allowed", claim(extents));
@@ -223,16 +206,17 @@ fn read_values(stream: &mut Stream, extents: &[u32]) -> Result<Vec<u8>> {
     })?;
     let values = stream.read_up_to(size)?;
     let end = start + size;
-    if stream.position() < end {
+    if stream.position < end {
         let sample = values.len() as u64 / claimed_size(&extents[1..]).unwrap_or(1).max(1);
-        let location = stream.location(stream.position());
+        let location = stream.location(stream.position);
         let message = format!(
             "ends at {location}, within sample {sample}, but the header claims {}, which end at byte {end}",
             claim(extents)
         );
         return Err(stream.error(message));
     }
-    if !stream.at_end()? {
+    // This reads one byte at most, and has gzip's checksum verified.
+    if !stream.read_up_to(1)?.is_empty() {
         let location = stream.location(end);
         return Err(stream.error(format!("goes on after {}, which end at {location}", claim(extents))));
     }
@@ -260,23 +244,17 @@ fn find_files(folder: &Path) -> Result<[PathBuf; 4]> {
     if !metadata.is_dir() {
         return Err(error("is not a folder".to_owned()));
     }
-    let found = FILES.map(|(_, stem, kind)| find_file(folder, stem, kind));
-    if let [Some(train_images), Some(train_labels), Some(test_images), Some(test_labels)] = found {
-        return Ok([train_images, train_labels, test_images, test_labels]);
-    }
-    let missing: Vec<String> = FILES
-        .iter()
-        .zip(&found)
-        .filter(|(_, path)| path.is_none())
-        .map(|((what, stem, kind), _)| format!("no {what} ({})", spellings(stem, kind).join(", ")))
-        .collect();
-    Err(error(missing.join("; ")))
-}
-
-/// The first spelling under which a file is in the folder. Folders are passed over: some distributions have
-/// one by the name of the file.
-fn find_file(folder: &Path, stem: &str, kind: &str) -> Option<PathBuf> {
-    spellings(stem, kind).into_iter().map(|name| folder.join(name)).find(|path| path.is_file())
+    let mut missing = Vec::new();
+    let found = FILES.map(|(what, stem, kind)| {
+        let names = spellings(stem, kind);
+        // Folders are passed over: some distributions have one by the name of the file.
+        let path = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+        path.unwrap_or_else(|| {
+            missing.push(format!("no {what} ({})", names.join(", ")));
+            PathBuf::new()
+        })
+    });
+    if missing.is_empty() { Ok(found) } else { Err(error(missing.join("; "))) }
 }
 
 /// The names under which a file is distributed.

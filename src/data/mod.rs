@@ -38,9 +38,9 @@ pub struct Split {
 /// Names a file of `mnist-5k/` and its bytes, which are part of the compiled crate.
 macro_rules! embedded {
     ($name:literal) => {
-        Stream::embedded(
+        Stream::new(
             Path::new(concat!("<embedded mnist-5k>/", $name)),
-            include_bytes!(concat!("mnist-5k/", $name)),
+            &include_bytes!(concat!("mnist-5k/", $name))[..],
         )
     };
 }
@@ -69,15 +69,8 @@ macro_rules! embedded {
 /// # Ok::<(), dagrad::Error>(())
 /// ```
 pub fn mnist_5k() -> Result<Split> {
-    let train = idx::assemble(
-        embedded!("train-images-idx3-ubyte.gz")?,
-        embedded!("train-labels-idx1-ubyte.gz")?,
-        idx::CLASSES,
-    )?;
-    let test = idx::assemble(
-        embedded!("t10k-images-idx3-ubyte.gz")?,
-        embedded!("t10k-labels-idx1-ubyte.gz")?,
-        idx::CLASSES,
-    )?;
+    let part = |images: Result<Stream>, labels: Result<Stream>| idx::assemble(images?, labels?, idx::CLASSES);
+    let train = part(embedded!("train-images-idx3-ubyte.gz"), embedded!("train-labels-idx1-ubyte.gz"))?;
+    let test = part(embedded!("t10k-images-idx3-ubyte.gz"), embedded!("t10k-labels-idx1-ubyte.gz"))?;
     Ok(Split { train, test })
 }

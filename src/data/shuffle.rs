@@ -40,10 +40,8 @@ pub fn shuffle(seed: u64, epoch: u64, order: &mut [usize]) {
 #[derive(Debug, Clone)]
 pub struct Batches<'a> {
     dataset: &'a Dataset,
-    /// The samples of the epoch, each once.
-    order: Vec<usize>,
-    /// How many of them have been handed out.
-    done: usize,
+    /// The samples that are left of the epoch, each once.
+    order: std::vec::IntoIter<usize>,
     batch_size: usize,
 }
 
@@ -75,22 +73,16 @@ impl Dataset {
         if batch_size == 0 {
             return Err(Error::setting("batch_size", "a batch needs at least one sample"));
         }
-        self.check_addressable(batch_size.min(self.len()))?;
-        let mut order = Vec::new();
-        self.epoch_order(seed, epoch, &mut order);
-        Ok(Batches { dataset: self, order, done: 0, batch_size })
-    }
-
-    /// An error where the floats of a batch would exceed what an allocation may have at most.
-    ///
-    /// A pixel takes four times the memory in a batch that it takes in the dataset, so that a dataset in
-    /// memory may have a batch that is not possible, on a 32-bit machine.
-    fn check_addressable(&self, samples: usize) -> Result<()> {
-        let bytes = samples.saturating_mul(self.image_len()).saturating_mul(size_of::<f32>());
+        // A pixel takes four times the memory in a batch that it takes in the dataset, so that a dataset in memory may
+        // have a batch that is not possible, on a 32-bit machine.
+        let pixels = batch_size.min(self.len()).saturating_mul(self.image_len());
+        let bytes = pixels.saturating_mul(size_of::<f32>());
         if isize::try_from(bytes).is_err() {
             return Err(Error::Memory { bytes, what: "a batch" });
         }
-        Ok(())
+        let mut order = Vec::new();
+        self.epoch_order(seed, epoch, &mut order);
+        Ok(Batches { dataset: self, order: order.into_iter(), batch_size })
     }
 }
 
@@ -98,23 +90,16 @@ impl Iterator for Batches<'_> {
     type Item = (Array4<f32>, Array1<u32>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = &self.order[self.done..];
-        let samples = &rest[..rest.len().min(self.batch_size)];
+        let samples: Vec<usize> = self.order.by_ref().take(self.batch_size).collect();
         if samples.is_empty() {
             return None;
         }
-        self.done += samples.len();
-        let mut images = Array4::zeros(self.dataset.batch_shape(samples.len()));
-        let mut labels = vec![0; samples.len()];
-        // A fresh array is contiguous, so the slice is always there.
-        if let Some(pixels) = images.as_slice_mut() {
-            self.dataset.gather(samples, pixels, &mut labels);
-        }
-        Some((images, Array1::from_vec(labels)))
+        let pixels = vec![0.0; samples.len() * self.dataset.image_len()];
+        self.dataset.batch_in(&samples, pixels).ok()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = (self.order.len() - self.done).div_ceil(self.batch_size);
+        let left = self.order.len().div_ceil(self.batch_size);
         (left, Some(left))
     }
 }

@@ -13,10 +13,10 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// The content of a file, uncompressed where need be, read from front to back.
 pub(super) struct Stream {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     reader: Box<dyn Read>,
     /// How many uncompressed bytes have been read.
-    position: u64,
+    pub(super) position: u64,
     compressed: bool,
 }
 
@@ -34,26 +34,13 @@ impl Stream {
         Self::new(path, BufReader::new(file))
     }
 
-    /// Reads a file that is part of the program; `name` stands for it in errors.
-    pub(super) fn embedded(name: &Path, bytes: &'static [u8]) -> Result<Self> {
-        Self::new(name, bytes)
-    }
-
-    fn new(path: &Path, mut source: impl BufRead + 'static) -> Result<Self> {
+    /// Reads a source; `path` stands for it in errors.
+    pub(super) fn new(path: &Path, mut source: impl BufRead + 'static) -> Result<Self> {
         let start = source.fill_buf().map_err(|error| unreadable(path, &error))?;
         let compressed = start.starts_with(&GZIP_MAGIC);
         let reader: Box<dyn Read> =
             if compressed { Box::new(MultiGzDecoder::new(source)) } else { Box::new(source) };
         Ok(Self { path: path.to_owned(), reader, position: 0, compressed })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// How many uncompressed bytes have been read.
-    pub(super) fn position(&self) -> u64 {
-        self.position
     }
 
     /// The next `limit` bytes, or fewer where the file ends.
@@ -66,11 +53,6 @@ impl Stream {
         outcome.map_err(|error| self.interrupted(&error))?;
         bytes.shrink_to_fit();
         Ok(bytes)
-    }
-
-    /// Whether nothing is left. Reads one byte at most, and has gzip's checksum verified.
-    pub(super) fn at_end(&mut self) -> Result<bool> {
-        Ok(self.read_up_to(1)?.is_empty())
     }
 
     /// An error in this file.

@@ -10,7 +10,7 @@ use crate::compile::Options;
 use crate::error::{Error, Result, SourceLine};
 use crate::graph::dag::NodeId;
 use crate::graph::{Dtype, Graph, Precision, Var};
-use crate::run::{Feed, Store, Workspace};
+use crate::run::{Feed, Outputs, Store, Workspace};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -100,43 +100,35 @@ pub fn diagnose<T: Precision>(
     let parameters = graph.parameters();
     let gradients = vjp(&[(loss, graph.fill(loss.shape(), 1.0))], &parameters)?;
     let reached = gradients.iter().flatten().copied();
-    let watched = units.iter().flat_map(|&unit| [unit, argument(&graph, unit)]);
+    let watched = units.iter().flatten().copied();
     // The parameters too, so that those without a path are in the store.
     let all = parameters.iter().copied();
     let outputs: Vec<Var<'_>> = [loss].into_iter().chain(reached).chain(watched).chain(all).collect();
     let plan = Options::new().without_assignments().compile::<T>(&graph, &outputs)?;
     let found = plan.run(store, workspace, feeds)?;
-    let health = |unit: Var<'_>| {
-        let (given, made) = (found.get(argument(&graph, unit))?, found.get(unit)?);
-        Some(UnitHealth::of(&graph, unit, given, made))
-    };
-    let units = units.iter().filter_map(|&unit| health(unit)).collect();
-    let gradients =
-        gradients.iter().map(|gradient| gradient.and_then(|gradient| found.get(gradient)).map(norm));
-    let norms: Vec<Option<f64>> = gradients.collect();
-    let loss = found.scalar(0).map_or(f64::NAN, Real::into_f64);
-    let parameters = parameters.iter().zip(norms).map(|(parameter, gradient)| ParameterHealth {
+    let parameters = parameters.iter().zip(gradients).map(|(parameter, gradient)| ParameterHealth {
         name: parameter.name(),
         shape: parameter.shape(),
         norm: store.get(&parameter.name()).map_or(f64::NAN, norm),
-        gradient,
+        gradient: gradient.and_then(|gradient| found.get(gradient)).map(norm),
     });
-    Ok(Diagnosis { loss, parameters: parameters.collect(), units })
+    Ok(Diagnosis {
+        loss: found.scalar(0).map_or(f64::NAN, Real::into_f64),
+        parameters: parameters.collect(),
+        units: units.iter().filter_map(|unit| UnitHealth::of(&found, unit)).collect(),
+    })
 }
 
-/// What the loss is computed from by functions of one argument, with units along axis 1.
-fn activations<'g>(graph: &'g Graph, loss: Var<'g>) -> Vec<Var<'g>> {
+/// The functions of one argument that the loss is computed from, with units along axis 1: their arguments and results.
+fn activations<'g>(graph: &'g Graph, loss: Var<'g>) -> Vec<[Var<'g>; 2]> {
     let dag = graph.dag();
     let is_activation = |id: &NodeId| {
         let node = dag.node(*id);
         let is_function = dag.op(*id).is_some_and(|op| op.elementwise().is_some());
         is_function && dag.operands(*id).len() == 1 && node.ty.shape.len() > 1 && node.gradient_of.is_none()
     };
-    dag.ids().take_while(|id| *id <= loss.id()).filter(is_activation).map(|id| graph.var(id)).collect()
-}
-
-fn argument<'g>(graph: &'g Graph, function: Var<'_>) -> Var<'g> {
-    graph.var(graph.dag().operand(function.id(), 0))
+    let found = dag.ids().take_while(|id| *id <= loss.id()).filter(is_activation);
+    found.map(|id| [dag.operand(id, 0), id].map(|id| graph.var(id))).collect()
 }
 
 /// √Σx².
@@ -145,20 +137,24 @@ fn norm<T: Precision>(values: ArrayViewD<'_, T>) -> f64 {
 }
 
 impl UnitHealth {
-    fn of<T: Precision>(
-        graph: &Graph,
-        unit: Var<'_>,
-        given: ArrayViewD<'_, T>,
-        made: ArrayViewD<'_, T>,
-    ) -> Self {
-        let dag = graph.dag();
-        let (node, before) = (dag.node(unit.id()), dag.node(dag.operand(unit.id(), 0)));
+    /// Of an activation's argument and result.
+    fn of<T: Precision>(found: &Outputs<'_, T>, &[argument, result]: &[Var<'_>; 2]) -> Option<Self> {
+        let (given, made) = (found.get(argument)?, found.get(result)?);
+        let dag = result.graph().dag();
+        let before = dag.node(argument.id());
         let varies = |values: ArrayViewD<'_, T>| values.iter().any(|value| Some(value) != values.first());
         let pairs = given.axis_iter(Axis(1)).zip(made.axis_iter(Axis(1)));
         let dead = pairs.filter(|(given, made)| varies(given.view()) && !varies(made.view())).count();
         let after = before.layer.as_deref().map_or_else(|| before.source(), str::to_string);
-        let operation = dag.op(unit.id()).map_or("", |op| op.name());
-        Self { operation, after, site: node.site, dead, of: made.len_of(Axis(1)) }
+        let operation = dag.op(result.id()).map_or("", |op| op.name());
+        Some(Self { operation, after, site: dag.node(result.id()).site, dead, of: made.len_of(Axis(1)) })
+    }
+
+    fn finding(&self) -> Option<String> {
+        let Self { operation, after, site, dead, of } = self;
+        let text =
+            format!("{dead} of {of} units of {operation} after {after} are dead on this batch ({site})");
+        (*dead > 0).then_some(text)
     }
 }
 
@@ -188,24 +184,11 @@ impl ParameterHealth {
     }
 }
 
-impl UnitHealth {
-    fn finding(&self) -> Option<String> {
-        let Self { operation, after, site, dead, of } = self;
-        let text =
-            format!("{dead} of {of} units of {operation} after {after} are dead on this batch ({site})");
-        (*dead > 0).then_some(text)
-    }
-}
-
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let findings = self.findings();
-        if findings.is_empty() {
-            writeln!(f, "nothing is wrong; loss {:.4}\n", self.loss)?;
-        }
-        findings.iter().try_for_each(|finding| writeln!(f, "! {finding}"))?;
-        if !findings.is_empty() {
-            writeln!(f)?;
+        match &self.findings()[..] {
+            [] => writeln!(f, "nothing is wrong; loss {:.4}\n", self.loss)?,
+            findings => writeln!(f, "! {}\n", findings.join("\n! "))?,
         }
         let mut table = Table::new(2, ["parameter", "shape", "norm", "gradient's norm", "ratio"]);
         for ParameterHealth { name, shape, norm, gradient } in &self.parameters {

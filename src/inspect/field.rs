@@ -37,7 +37,8 @@ impl ReceptiveField {
     /// ```
     pub fn of_pixel(&self, pixel: [usize; 2]) -> [Range<isize>; 2] {
         [0, 1].map(|axis| {
-            let start = self.start[axis].saturating_add(product(pixel[axis], self.stride[axis]));
+            let offset = pixel[axis].saturating_mul(self.stride[axis]);
+            let start = self.start[axis].saturating_add_unsigned(offset);
             start..start.saturating_add_unsigned(self.size[axis])
         })
     }
@@ -70,10 +71,6 @@ impl fmt::Display for ReceptiveField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}×{}", self.size[0], self.size[1])
     }
-}
-
-fn product(a: usize, b: usize) -> isize {
-    isize::try_from(a.saturating_mul(b)).unwrap_or(isize::MAX)
 }
 
 /// The receptive field in `image` of a pixel of `value`: a window of size k adds (k − 1) times the product of the strides
@@ -157,9 +154,7 @@ pub(crate) fn dependences(dag: &Dag, image: NodeId) -> Vec<Dependence> {
 
 /// Whether no more than one number is left of each plane of a node's first operand.
 fn sums_planes(dag: &Dag, id: NodeId) -> bool {
-    let planes = dag.operand_types(id).first().and_then(|ty| match ty.shape[..] {
-        [samples, channels, ..] if ty.shape.len() == 4 => Some(samples * channels),
-        _ => None,
-    });
-    planes.is_some_and(|planes| dag.node(id).ty.shape.count() <= planes)
+    let (types, count) = (dag.operand_types(id), dag.node(id).ty.shape.count());
+    let operand = types.first().map(|ty| &ty.shape[..]);
+    matches!(operand, Some(&[samples, channels, _, _]) if count <= samples * channels)
 }

@@ -8,8 +8,7 @@ pub fn object<const N: usize>(fields: [(&str, String); N]) -> String {
 
 /// An array, an element on each line.
 pub fn array(elements: impl Iterator<Item = String>) -> String {
-    let elements: Vec<String> = elements.collect();
-    format!("[\n{}\n]", elements.join(",\n"))
+    format!("[\n{}\n]", elements.collect::<Vec<_>>().join(",\n"))
 }
 
 /// A number; null where there is none, or none that JSON can write.

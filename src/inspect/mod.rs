@@ -20,4 +20,4 @@ pub use summary::{Layer, Origin, Summary};
 
 pub use crate::run::KernelCall;
 #[cfg(feature = "viz")]
-pub(crate) use table::grouped;
+pub(crate) use table::{grouped, shortened};

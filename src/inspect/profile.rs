@@ -1,11 +1,10 @@
 //! The time of each step of a plan.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use super::json;
-use super::table::{Table, count};
+use super::table::{Table, count, shortened};
 use crate::compile::{Location, Plan, PlanStep};
 use crate::error::Result;
 use crate::graph::Precision;
@@ -14,8 +13,10 @@ use dagrad_kernels::limits;
 
 /// How many runs are timed; the median of each step counts.
 const RUNS: usize = 9;
-/// How many steps are printed.
+/// How many steps are printed,
 const PRINTED: usize = 12;
+/// and as many letters of their titles.
+const ROOM: usize = 56;
 
 /// The time of each step of a plan. It prints as tables.
 ///
@@ -76,12 +77,6 @@ pub struct StepProfile {
     pub bytes: usize,
 }
 
-impl StepProfile {
-    fn layer_as_json(&self) -> String {
-        self.layer.as_deref().map_or("null".to_string(), json::text)
-    }
-}
-
 /// The parts of a training step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -100,6 +95,17 @@ impl Phase {
             Self::Forward => "forward",
             Self::Backward => "backward",
             Self::Update => "update",
+        }
+    }
+
+    /// An update writes to a parameter, or serves one that does.
+    fn of(step: &PlanStep) -> Self {
+        let writes = step.outputs().any(|made| matches!(made.source.location, Location::Parameter(_)));
+        match step.layer.as_deref() {
+            _ if writes => Self::Update,
+            _ if step.is_gradient => Self::Backward,
+            Some("update") => Self::Update,
+            _ => Self::Forward,
         }
     }
 }
@@ -177,18 +183,9 @@ impl StepProfile {
     pub fn gigabytes_per_second(&self) -> Option<f64> {
         rate(self.bytes, self.microseconds)
     }
-}
 
-impl Phase {
-    /// An update writes to a parameter, or serves one that does.
-    fn of(step: &PlanStep) -> Self {
-        let writes = step.outputs().any(|made| matches!(made.source.location, Location::Parameter(_)));
-        match step.layer.as_deref() {
-            _ if writes => Self::Update,
-            _ if step.is_gradient => Self::Backward,
-            Some("update") => Self::Update,
-            _ => Self::Forward,
-        }
+    fn layer_as_json(&self) -> String {
+        self.layer.as_deref().map_or("null".to_string(), json::text)
     }
 }
 
@@ -229,11 +226,10 @@ impl Profile {
     /// All operations, the one that takes longest first.
     pub fn families(&self) -> Vec<Family> {
         let mut found: Vec<Family> = Vec::new();
-        let mut rows: HashMap<&str, usize> = HashMap::new();
         for step in &self.steps {
-            let row = *rows.entry(step.operation).or_insert(found.len());
+            let name = step.operation;
+            let row = found.iter().position(|family| family.name == name).unwrap_or(found.len());
             if row == found.len() {
-                let name = step.operation;
                 found.push(Family { name, steps: 0, microseconds: [0.0; 3], macs: 0, bytes: 0 });
             }
             let family = &mut found[row];
@@ -335,8 +331,7 @@ impl fmt::Display for Profile {
         let whole = self.total().max(f64::MIN_POSITIVE);
         let percent = |part: f64| format!("{:.1}", 100.0 * part);
         let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.1}"));
-        let of_peak =
-            |value: Option<f64>| value.map_or(String::new(), |value| percent(value / self.peak_gflops));
+        let of_peak = |value: Option<f64>| number(value.map(|value| 100.0 * (value / self.peak_gflops)));
         writeln!(
             f,
             "{whole:.0} µs: forward {} %, backward {} %, update {} %; median of {} runs, {} threads, peak {:.0} GFLOP/s\n",
@@ -363,7 +358,7 @@ impl fmt::Display for Profile {
         let megabytes = |bytes: usize| format!("{:.2}", 1e-6 * bytes as f64);
         for family in self.families() {
             let [forward, backward, update] =
-                family.microseconds.map(|time| if time > 0.0 { format!("{time:.1}") } else { String::new() });
+                family.microseconds.map(|time| number(Some(time).filter(|&time| time > 0.0)));
             table.row([
                 family.name.to_string(),
                 count(family.steps),
@@ -382,7 +377,7 @@ impl fmt::Display for Profile {
         let mut table = Table::new(3, heading);
         for step in self.longest(PRINTED) {
             table.row([
-                shortened(&step.title),
+                shortened(&step.title, ROOM),
                 step.output.clone(),
                 step.layer.clone().unwrap_or_default(),
                 format!("{:.1}", step.microseconds),
@@ -395,13 +390,4 @@ impl fmt::Display for Profile {
         }
         write!(f, "{table}")
     }
-}
-
-/// As much of a title as a row has room for.
-fn shortened(title: &str) -> String {
-    const ROOM: usize = 56;
-    if title.chars().count() <= ROOM {
-        return title.to_string();
-    }
-    title.chars().take(ROOM - 1).chain(['…']).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::field::{Dependence, ReceptiveField, dependences};
-use super::table::{Table, count};
+use super::table::{Table, count, shortened};
 use crate::autodiff::vjp;
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, TensorType, Var};
@@ -79,16 +79,14 @@ pub enum Origin {
 impl Graph {
     /// What is recorded on the graph and computed from its inputs, layer by layer. Gradients and updates are left out.
     pub fn summary(&self) -> Summary {
-        let dag = self.dag();
-        Summary::over(self, dag.ids().collect())
+        Summary::over(self, self.dag().ids().collect())
     }
 }
 
 impl Summary {
     /// The layers that a value is computed from.
     pub fn of(value: Var<'_>) -> Self {
-        let ancestors = ancestors(&value.graph().dag(), [value.id()]);
-        Self::over(value.graph(), ancestors)
+        Self::over(value.graph(), ancestors(&value.graph().dag(), [value.id()]))
     }
 
     /// The layers among these nodes.
@@ -130,10 +128,11 @@ impl<'a> Listing<'a> {
             let node = dag.node(*id);
             matches!(node.kind, Kind::Input) && node.ty.shape.len() == 4 && node.ty.dtype == Dtype::Real
         };
+        let forward = forward_nodes(dag);
         Self {
             dag,
-            forward: forward_nodes(dag),
-            kept: kept_nodes(graph),
+            kept: kept_nodes(graph, dag, &forward),
+            forward,
             dependences: dag.ids().find(is_image).map_or(Vec::new(), |image| dependences(dag, image)),
             layers: Vec::new(),
             named: HashMap::new(),
@@ -206,21 +205,10 @@ impl fmt::Display for Summary {
             ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"];
         let mut table = Table::new(3, heading);
         for layer in &self.layers {
-            let mut operations = layer.operations.clone();
-            if operations.chars().count() > ROOM {
-                operations = operations.chars().take(ROOM - 1).chain(['…']).collect();
-            }
-            let field = layer.receptive_field.map_or(String::new(), |field| field.to_string());
+            let (name, operations) = (layer.name.clone(), shortened(&layer.operations, ROOM));
             let [parameters, macs, kept] = [layer.parameters, layer.macs, layer.kept].map(count);
-            table.row([
-                layer.name.clone(),
-                operations,
-                layer.output.to_string(),
-                parameters,
-                macs,
-                kept,
-                field,
-            ]);
+            let field = layer.receptive_field.map_or(String::new(), |field| field.to_string());
+            table.row([name, operations, layer.output.to_string(), parameters, macs, kept, field]);
         }
         let [parameters, macs, kept] = [self.parameters, self.macs, self.kept].map(count);
         table.row(["total".into(), String::new(), String::new(), parameters, macs, kept, String::new()]);
@@ -261,23 +249,17 @@ fn own_parameters(dag: &Dag, id: NodeId, forward: &HashSet<NodeId>) -> Vec<NodeI
 }
 
 /// The computed values that the parameters' gradients read.
-fn kept_nodes(graph: &Graph) -> HashSet<NodeId> {
+fn kept_nodes(graph: &Graph, dag: &Dag, forward: &HashSet<NodeId>) -> HashSet<NodeId> {
     let copy = graph.copy();
-    let first_gradient = copy.dag().len();
-    let ends: Vec<NodeId> = {
-        let dag = copy.dag();
-        let forward = forward_nodes(&dag);
-        let is_end = |id: &NodeId| {
-            let is_read = dag.consumers(*id).any(|reader| forward.contains(&reader));
-            dag.op(*id).is_some() && dag.node(*id).ty.dtype == Dtype::Real && !is_read
-        };
-        forward.iter().copied().filter(is_end).collect()
+    let is_end = |id: &NodeId| {
+        let is_read = dag.consumers(*id).any(|reader| forward.contains(&reader));
+        dag.op(*id).is_some() && dag.node(*id).ty.dtype == Dtype::Real && !is_read
     };
+    let ends = forward.iter().copied().filter(is_end).map(|id| copy.var(id));
     // Which numbers flow back does not matter.
-    let pairs: Vec<_> =
-        ends.iter().map(|&end| (copy.var(end), copy.fill(copy.var(end).shape(), 1.0))).collect();
+    let pairs: Vec<_> = ends.map(|end| (end, copy.fill(end.shape(), 1.0))).collect();
     let Ok(found) = vjp(&pairs, &copy.parameters()) else { return HashSet::new() };
-    let dag = copy.dag();
+    let (first_gradient, dag) = (dag.len(), copy.dag());
     let needed = ancestors(&dag, found.into_iter().flatten().map(|gradient| gradient.id()));
     let gradients = needed.into_iter().filter(|id| id.index() >= first_gradient);
     let read = gradients.flat_map(|id| dag.operands(id)).filter(|id| id.index() < first_gradient);

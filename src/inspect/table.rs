@@ -21,19 +21,14 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows[0].len();
         let length = |cell: &String| cell.chars().count();
         let widest = |column: usize| self.rows.iter().map(|row| length(&row[column])).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(widest).collect();
+        let widths: Vec<usize> = (0..self.rows[0].len()).map(widest).collect();
         for row in &self.rows {
-            let mut line = String::new();
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let gap = if column == 0 { "" } else { "  " };
-                line += gap;
-                line +=
-                    &if column < self.words { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
-            }
-            writeln!(f, "{}", line.trim_end())?;
+            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+                if column < self.words { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
+            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         Ok(())
     }
@@ -49,4 +44,12 @@ pub fn grouped(number: usize, between: &str) -> String {
 /// A number with commas between thousands; nothing for 0.
 pub fn count(number: usize) -> String {
     if number == 0 { String::new() } else { grouped(number, ",") }
+}
+
+/// As much of a text as there is room for.
+pub fn shortened(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_string();
+    }
+    text.chars().take(room - 1).chain(['…']).collect()
 }

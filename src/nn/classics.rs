@@ -100,12 +100,8 @@ impl Network for Vgg {
         let mut h = images;
         for (stack, &[filters, layers]) in self.stacks.iter().enumerate() {
             for layer in 0..layers {
-                h = conv2d(
-                    h,
-                    &format!("conv{}_{}", stack + 1, layer + 1),
-                    Filters::new(filters, 3).padding(1),
-                )
-                .relu();
+                let name = format!("conv{}_{}", stack + 1, layer + 1);
+                h = conv2d(h, &name, Filters::new(filters, 3).padding(1)).relu();
             }
             h = h.max_pool2d(2);
         }

@@ -144,8 +144,5 @@ pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g>
     let Units { count, init, bias } = units.into();
     let init = init.unwrap_or_else(|| Init::he(inputs));
     let y = rows.matmul(graph.param(&format!("{name}.weight"), [inputs, count], init));
-    if !bias {
-        return y;
-    }
-    y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS)
+    if bias { y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS) } else { y }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ndarray::{Array1, Array2, Array4, ArrayD, Dimension};
+use ndarray::{Array1, Array2, Array4, ArrayD};
 
 use crate::autodiff::gradients;
 use crate::compile::{Options, Plan};
@@ -175,34 +175,24 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         let mut found = BTreeMap::new();
         for name in names {
             let Some(mut gradient) = self.store.get(&name).map(|values| values.to_owned()) else { continue };
+            let step = T::of(1e-4);
             for (element, derivative) in gradient.indexed_iter_mut() {
-                *derivative = self.central_difference(&name, element.slice(), images, labels)?;
+                let original = *derivative; // still the parameter's copy
+                let set = |model: &mut Self, value: T| {
+                    if let Some(mut values) = model.store.get_mut(&name) {
+                        values[&element] = value;
+                    }
+                };
+                set(self, original + step);
+                let above = self.loss(images, labels);
+                set(self, original - step);
+                let below = self.loss(images, labels);
+                set(self, original);
+                *derivative = (above? - below?) / (step + step);
             }
             found.insert(name, gradient);
         }
         Ok(found)
-    }
-
-    fn central_difference(
-        &mut self,
-        name: &str,
-        element: &[usize],
-        images: &Array4<T>,
-        labels: &Array1<u32>,
-    ) -> Result<T> {
-        let step = T::of(1e-4);
-        let original = self.store.get(name).map_or(T::zero(), |values| values[element]);
-        let set = |model: &mut Self, value: T| {
-            if let Some(mut values) = model.store.get_mut(name) {
-                values[element] = value;
-            }
-        };
-        set(self, original + step);
-        let above = self.loss(images, labels);
-        set(self, original - step);
-        let below = self.loss(images, labels);
-        set(self, original);
-        Ok((above? - below?) / (step + step))
     }
 
     /// What keeps the network from learning, seen on a batch in training mode: parameters without a path, gradients that are
@@ -212,9 +202,8 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     /// Images or labels that do not fit.
     #[track_caller]
     pub fn diagnose(&mut self, images: &Array4<T>, labels: &Array1<u32>) -> Result<Diagnosis> {
-        let (graph, batch) = (Graph::with_mode(Mode::Train), images.dim().0);
-        let (_, logits) = self.record(&graph, batch);
-        let loss = logits.softmax_cross_entropy(graph.labels(LABELS, [batch]));
+        let graph = Graph::with_mode(Mode::Train);
+        let (.., loss) = self.record_loss(&graph, images.dim().0);
         let feeds = [Feed::new(IMAGES, images), Feed::new(LABELS, labels)];
         diagnose(loss, &mut self.store, &mut self.workspace, &feeds)
     }
@@ -252,6 +241,13 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         (images, self.network.logits(images))
     }
 
+    /// Records the network for a batch, and its mean softmax cross-entropy: images, logits and loss.
+    #[track_caller]
+    pub(crate) fn record_loss<'g>(&self, graph: &'g Graph, batch: usize) -> (Var<'g>, Var<'g>, Var<'g>) {
+        let (images, logits) = self.record(graph, batch);
+        (images, logits, logits.softmax_cross_entropy(graph.labels(LABELS, [batch])))
+    }
+
     fn run(
         &mut self,
         purpose: Purpose,
@@ -261,9 +257,8 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         let batch = images.dim().0;
         self.compile(purpose, batch)?;
         let plan = &self.plans[&(purpose, batch)];
-        let images = [Feed::new(IMAGES, images)];
-        let labels = labels.map(|labels| Feed::new(LABELS, labels));
-        let feeds: Vec<Feed<'_>> = images.into_iter().chain(labels).collect();
+        let mut feeds = vec![Feed::new(IMAGES, images)];
+        feeds.extend(labels.map(|labels| Feed::new(LABELS, labels)));
         let outputs = plan.run(&mut self.store, &mut self.workspace, &feeds)?;
         Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect())
     }
@@ -274,15 +269,14 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         }
         let mode = if purpose == Purpose::Logits { Mode::Evaluate } else { Mode::Train };
         let graph = Graph::with_mode(mode);
-        let (_, logits) = self.record(&graph, batch);
-        let loss = || logits.softmax_cross_entropy(graph.labels(LABELS, [batch]));
         let outputs = match purpose {
-            Purpose::Logits => vec![logits],
-            Purpose::Loss => vec![loss()],
+            Purpose::Logits => vec![self.record(&graph, batch).1],
+            Purpose::Loss => vec![self.record_loss(&graph, batch).2],
             Purpose::Gradient => {
+                let (.., loss) = self.record_loss(&graph, batch);
                 let parameters = graph.parameters();
                 self.parameters = parameters.iter().map(|parameter| parameter.name()).collect();
-                gradients(loss(), &parameters)?
+                gradients(loss, &parameters)?
             }
         };
         // Who asks for a loss does not want running statistics to move.

@@ -12,7 +12,7 @@ use crate::compile::Plan;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Mode};
-use crate::nn::{Model, Network, argmax};
+use crate::nn::{IMAGES, LABELS, Model, Network, argmax};
 use crate::optim::{Optimizer, minimize};
 use crate::run::Feed;
 
@@ -228,7 +228,7 @@ impl TrainSteps {
         let shaped = |error: ndarray::ShapeError| Error::setting("images", error.to_string());
         let images = ArrayView4::from_shape((batch, channels, height, width), images).map_err(shaped)?;
         let classes = ArrayView1::from(&*labels);
-        let feeds = [Feed::new(crate::nn::IMAGES, &images), Feed::new(crate::nn::LABELS, &classes)];
+        let feeds = [Feed::new(IMAGES, &images), Feed::new(LABELS, &classes)];
         let (store, workspace) = model.parts();
         let outputs = plan.run(store, workspace, &feeds)?;
         let logits = outputs.at(1).and_then(|logits| logits.into_dimensionality::<Ix2>().ok());
@@ -242,8 +242,7 @@ impl TrainSteps {
 /// The network's loss on a batch and the optimizer's step, compiled.
 fn training_plan<N: Network>(model: &Model<N>, optimizer: &dyn Optimizer, batch: usize) -> Result<Plan<f32>> {
     let graph = Graph::with_mode(Mode::Train);
-    let (_, logits) = model.record(&graph, batch);
-    let loss = logits.softmax_cross_entropy(graph.labels(crate::nn::LABELS, [batch]));
+    let (_, logits, loss) = model.record_loss(&graph, batch);
     minimize(loss, optimizer)?;
     Plan::compile(&graph, &[loss, logits])
 }

@@ -27,18 +27,19 @@ pub(super) struct Reporter {
 impl Reporter {
     pub(super) fn new(progress: Progress, epochs: usize, steps: usize) -> Self {
         let on_terminal = progress == Progress::Auto && std::io::stderr().is_terminal();
-        let bar = on_terminal.then(|| Bar::new(epochs * steps)).flatten();
+        let bar = on_terminal.then(|| bar(epochs * steps)).flatten();
         Self { epochs, lines: progress != Progress::Quiet, bar }
     }
 
     pub(super) fn step(&mut self, step: &TrainStep) {
         if let Some(bar) = &self.bar {
             let TrainStep { epoch, loss, accuracy, images_per_second, .. } = step;
-            bar.advance(format!(
+            bar.set_message(format!(
                 "epoch {epoch}/{}  loss {loss:.4}  accuracy {:.1} %  {images_per_second:.0} images/s",
                 self.epochs,
                 100.0 * accuracy,
             ));
+            bar.inc(1);
         }
     }
 
@@ -54,7 +55,7 @@ impl Reporter {
             images as f64 / time.as_secs_f64(),
         );
         match &self.bar {
-            Some(bar) => bar.line(line),
+            Some(bar) => bar.println(line),
             None if self.lines => eprintln!("{line}"),
             None => {}
         }
@@ -63,48 +64,35 @@ impl Reporter {
 
 /// A progress bar with the time left.
 #[cfg(feature = "progress")]
-struct Bar(indicatif::ProgressBar);
-
-#[cfg(feature = "progress")]
-impl Bar {
-    fn new(steps: usize) -> Option<Self> {
-        let style =
-            indicatif::ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}  {eta} left").ok()?;
-        Some(Self(indicatif::ProgressBar::new(steps as u64).with_style(style)))
-    }
-
-    fn advance(&self, message: String) {
-        self.0.set_message(message);
-        self.0.inc(1);
-    }
-
-    fn line(&self, line: String) {
-        self.0.println(line);
-    }
-}
-
-#[cfg(feature = "progress")]
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
-}
+use indicatif::ProgressBar as Bar;
 
 /// Without the feature there is no bar.
 #[cfg(not(feature = "progress"))]
 enum Bar {}
 
+#[cfg(feature = "progress")]
+fn bar(steps: usize) -> Option<Bar> {
+    let style = indicatif::ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}  {eta} left").ok()?;
+    let bar = Bar::new(steps as u64).with_style(style);
+    Some(bar.with_finish(indicatif::ProgressFinish::AndClear))
+}
+
+#[cfg(not(feature = "progress"))]
+fn bar(_: usize) -> Option<Bar> {
+    None
+}
+
 #[cfg(not(feature = "progress"))]
 impl Bar {
-    fn new(_: usize) -> Option<Self> {
-        None
-    }
-
-    fn advance(&self, _: String) {
+    fn set_message(&self, _: String) {
         match *self {}
     }
 
-    fn line(&self, _: String) {
+    fn inc(&self, _: u64) {
+        match *self {}
+    }
+
+    fn println(&self, _: String) {
         match *self {}
     }
 }

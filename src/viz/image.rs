@@ -10,6 +10,7 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use super::tiles::failed;
 use crate::error::{Error, Result};
 
 /// The most pixels of an image that is read,
@@ -48,7 +49,7 @@ impl Image {
     }
 
     /// The image as a PNG file.
-    pub(super) fn to_png(&self) -> std::result::Result<Vec<u8>, png::EncodingError> {
+    pub(super) fn to_png(&self) -> Result<Vec<u8>, png::EncodingError> {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, self.width(), self.height());
         encoder.set_color(if self.channels == 2 { ColorType::GrayscaleAlpha } else { ColorType::Rgba });
@@ -73,8 +74,7 @@ pub fn read_image(path: impl AsRef<Path>, channels: usize) -> Result<Array3<f32>
     if !matches!(channels, 1 | 3) {
         return Err(Error::setting("channels", format!("{channels} is neither 1 (grey) nor 3 (colours)")));
     }
-    let decoded = decode(path).map_err(|message| Error::Data { path: path.to_path_buf(), message })?;
-    Ok(decoded.upright(channels))
+    Ok(decode(path).map_err(|error| failed(path, &error))?.upright(channels))
 }
 
 /// What a file holds.
@@ -89,40 +89,39 @@ struct Decoded {
 }
 
 /// Reads a file of either kind. The first bytes decide which, not its name.
-fn decode(path: &Path) -> std::result::Result<Decoded, String> {
-    let mut file = BufReader::new(File::open(path).map_err(|error| error.to_string())?);
-    let start = file.fill_buf().map_err(|error| error.to_string())?;
+fn decode(path: &Path) -> Result<Decoded, Box<dyn std::error::Error>> {
+    let mut file = BufReader::new(File::open(path)?);
+    let start = file.fill_buf()?;
     if start.starts_with(b"\x89PNG\r\n\x1a\n") {
         decode_png(file)
     } else if start.starts_with(&[0xff, 0xd8, 0xff]) {
         decode_jpeg(file)
     } else {
-        Err("is neither a PNG nor a JPEG file".to_string())
+        Err("is neither a PNG nor a JPEG file".into())
     }
 }
 
 /// Refuses an image that is too large before its pixels are read.
-fn check_size(width: usize, height: usize) -> std::result::Result<(), String> {
+fn check_size(width: usize, height: usize) -> Result<(), String> {
     match width.checked_mul(height) {
         Some(..=MOST_READ) => Ok(()),
         _ => Err(format!("{width}×{height} pixels are more than {MOST_READ}; make the image smaller")),
     }
 }
 
-fn decode_png(file: impl BufRead + Seek) -> std::result::Result<Decoded, String> {
-    let text = |error: png::DecodingError| error.to_string();
+fn decode_png(file: impl BufRead + Seek) -> Result<Decoded, Box<dyn std::error::Error>> {
     let mut decoder = png::Decoder::new_with_limits(file, Limits { bytes: MOST_BYTES });
     // Palettes, and pixels of less than a byte, become bytes.
     decoder.set_transformations(Transformations::EXPAND);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
-    let header = decoder.read_header_info().map_err(text)?;
+    let header = decoder.read_header_info()?;
     let (width, height) = (header.width as usize, header.height as usize);
     check_size(width, height)?;
-    let mut reader = decoder.read_info().map_err(text)?;
+    let mut reader = decoder.read_info()?;
     let length = reader.output_buffer_size().filter(|&bytes| bytes <= MOST_BYTES);
     let mut bytes = vec![0; length.ok_or("its pixels take too much memory")?];
-    let frame = reader.next_frame(&mut bytes).map_err(text)?;
+    let frame = reader.next_frame(&mut bytes)?;
     bytes.truncate(frame.buffer_size());
     if frame.bit_depth == BitDepth::Sixteen {
         let to_byte = |pair: &[u8; 2]| ((u32::from(u16::from_be_bytes(*pair)) + 128) / 257) as u8; // rounded
@@ -132,11 +131,11 @@ fn decode_png(file: impl BufRead + Seek) -> std::result::Result<Decoded, String>
     Ok(Decoded { width, height, channels: frame.color_type.samples(), bytes, orientation })
 }
 
-fn decode_jpeg(file: impl BufRead + Seek) -> std::result::Result<Decoded, String> {
+fn decode_jpeg(file: impl BufRead + Seek) -> Result<Decoded, Box<dyn std::error::Error>> {
     let options = DecoderOptions::default().set_strict_mode(false);
     let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(file, options);
-    decoder.decode_headers().map_err(|error| error.to_string())?;
+    decoder.decode_headers()?;
     let (width, height) = decoder.dimensions().ok_or("its size is not known")?;
     check_size(width, height)?;
     let (space, channels) = match decoder.input_colorspace() {
@@ -144,7 +143,7 @@ fn decode_jpeg(file: impl BufRead + Seek) -> std::result::Result<Decoded, String
         _ => (ColorSpace::RGB, 3),
     };
     decoder.set_options(options.jpeg_set_out_colorspace(space));
-    let bytes = decoder.decode().map_err(|error| error.to_string())?;
+    let bytes = decoder.decode()?;
     let orientation = decoder.exif().and_then(|exif| orientation(exif)).unwrap_or(1);
     Ok(Decoded { width, height, channels, bytes, orientation })
 }

@@ -1,6 +1,6 @@
 //! Filters and feature maps.
 
-use ndarray::{Array4, ArrayD, Axis, s};
+use ndarray::{Array4, ArrayView4, Ix4, s};
 
 use super::tiles::Tiles;
 use crate::compile::Plan;
@@ -29,15 +29,13 @@ use crate::shape::Shape;
 /// # Errors
 /// A name that no parameter of four axes has, with the names that do.
 pub fn filters(store: &Store<f32>, name: &str) -> Result<Tiles> {
-    match store.get(name) {
-        Some(weight) if weight.ndim() == 4 => Ok(filter_tiles(&weight.to_owned())),
-        _ => {
-            let known = filter_names(store).join(", ");
-            let known = if known.is_empty() { "none".to_string() } else { known };
-            let message = format!("these are no filters; parameters of four axes: {known}");
-            Err(Error::Parameter { name: name.to_string(), message })
-        }
-    }
+    let weight = store.get(name).and_then(|weight| weight.into_dimensionality().ok());
+    weight.map(filter_tiles).ok_or_else(|| {
+        let known = filter_names(store).join(", ");
+        let known = if known.is_empty() { "none" } else { &known };
+        let message = format!("these are no filters; parameters of four axes: {known}");
+        Error::Parameter { name: name.to_string(), message }
+    })
 }
 
 /// The names of the parameters that are filters.
@@ -46,11 +44,10 @@ pub(crate) fn filter_names(store: &Store<f32>) -> Vec<&str> {
     store.trainable().filter(is_filters).collect()
 }
 
-pub(super) fn filter_tiles(weight: &ArrayD<f32>) -> Tiles {
-    let tiles = Tiles::of_planes(weight.view());
-    match weight.shape().get(1) {
-        Some(&channels) if channels != 1 && channels != 3 => tiles.columns(channels),
-        _ => tiles,
+pub(super) fn filter_tiles(weight: ArrayView4<'_, f32>) -> Tiles {
+    match weight.dim().1 {
+        channels @ (1 | 3) => Tiles::of_planes(weight, channels),
+        channels => Tiles::of_planes(weight, 1).columns(channels),
     }
 }
 
@@ -94,13 +91,9 @@ pub fn feature_maps<N: Network>(model: &mut Model<N>, images: &Array4<f32>) -> R
     let (store, workspace) = model.parts();
     let outputs = plan.run(store, workspace, &[Feed::new(IMAGES, &image)])?;
     let show = |map: Var<'_>| {
-        let values = outputs.get(map)?;
+        let values = outputs.get(map)?.into_dimensionality::<Ix4>().ok()?;
         // Channels are not colours here.
-        let channels = values.index_axis(Axis(0), 0).to_owned();
-        let tiles = Tiles::new(channels.axis_iter(Axis(0)).filter_map(|plane| {
-            plane.insert_axis(Axis(0)).into_dimensionality().ok().map(|plane| plane.to_owned())
-        }));
-        Some(FeatureMaps { name: map_name(map), shape: map.shape(), tiles })
+        Some(FeatureMaps { name: map_name(map), shape: map.shape(), tiles: Tiles::of_planes(values, 1) })
     };
     Ok(shown.iter().filter_map(|&map| show(map)).collect())
 }

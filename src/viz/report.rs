@@ -52,7 +52,8 @@ use crate::train::Epoch;
 pub struct Report {
     title: String,
     runs: Vec<Run>,
-    tables: Vec<Table>,
+    /// The finished section of each table.
+    tables: Vec<Markup>,
     /// The name and the finished section of each network.
     networks: Vec<(String, Markup)>,
 }
@@ -62,13 +63,6 @@ pub struct Report {
 struct Run {
     name: String,
     epochs: Vec<Epoch>,
-}
-
-#[derive(Debug)]
-struct Table {
-    caption: String,
-    columns: Vec<String>,
-    rows: Vec<Vec<String>>,
 }
 
 impl Report {
@@ -85,11 +79,8 @@ impl Report {
 
     /// Adds a table. Missing cells stay empty.
     pub fn table(&mut self, caption: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        self.tables.push(Table {
-            caption: caption.to_string(),
-            columns: columns.iter().map(|column| column.to_string()).collect(),
-            rows: rows.into_iter().collect(),
-        });
+        let rows = html! { @for row in rows { tr { @for cell in row { td { (cell) } } } } };
+        self.tables.push(html! { section { h2 { (caption) } (table("", columns, &rows)) } });
     }
 
     /// Adds all about a trained network: its first filters before and after, feature maps, saliency, confusion
@@ -119,7 +110,6 @@ impl Report {
     /// # Errors
     /// A chart that cannot be drawn.
     pub fn to_html(&self) -> Result<String> {
-        let curves = curves::section(&self.runs)?;
         let page = html! {
             (DOCTYPE)
             html lang="en" {
@@ -133,10 +123,16 @@ impl Report {
                 }
                 body {
                     h1 { (self.title) }
-                    (self.contents())
+                    @if self.networks.len() > 1 {
+                        nav {
+                            @for (number, (name, _)) in self.networks.iter().enumerate() {
+                                a href=(format!("#network{number}")) { (name) }
+                            }
+                        }
+                    }
                     main {
-                        (curves)
-                        @for table in &self.tables { (table.markup()) }
+                        (curves::section(&self.runs)?)
+                        @for section in &self.tables { (section) }
                         @for (_, section) in &self.networks { (section) }
                     }
                     footer { "Made by dagrad " (env!("CARGO_PKG_VERSION")) "." }
@@ -145,19 +141,6 @@ impl Report {
             }
         };
         Ok(page.into_string())
-    }
-
-    /// Links to the networks, if there are several.
-    fn contents(&self) -> Markup {
-        html! {
-            @if self.networks.len() > 1 {
-                nav {
-                    @for (number, (name, _)) in self.networks.iter().enumerate() {
-                        a href=(format!("#network{number}")) { (name) }
-                    }
-                }
-            }
-        }
     }
 
     /// Writes the report to a file. Folders on the way are made.
@@ -169,19 +152,13 @@ impl Report {
     }
 }
 
-impl Table {
-    fn markup(&self) -> Markup {
-        html! {
-            section {
-                h2 { (self.caption) }
-                div.wide {
-                    table {
-                        thead { tr { @for column in &self.columns { th { (column) } } } }
-                        tbody {
-                            @for row in &self.rows { tr { @for cell in row { td { (cell) } } } }
-                        }
-                    }
-                }
+/// A table of a class, with a heading over its rows.
+fn table(class: &str, columns: &[&str], rows: &Markup) -> Markup {
+    html! {
+        div.wide {
+            table class=[Some(class).filter(|class| !class.is_empty())] {
+                thead { tr { @for column in columns { th { (column) } } } }
+                tbody { (rows) }
             }
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! Each function returns an array `[N, H, W]`: for each pixel of each image, how much it matters for the logit of a class.
 
-use ndarray::{Array1, Array3, Array4, ArrayD, ArrayView2, ArrayView3, Axis, Zip, s};
+use ndarray::{Array, Array1, Array2, Array3, Array4, ArrayView2, ArrayView3, Axis, Dimension, Zip, s};
 
 use super::maps::{map_name, maps};
+use super::tiles::extremes;
 use crate::autodiff::gradients;
 use crate::compile::Plan;
 use crate::error::{Error, Result};
@@ -38,9 +39,9 @@ pub fn input_gradient<N: Network>(
     images: &Array4<f32>,
     classes: &Array1<u32>,
 ) -> Result<Array3<f32>> {
-    let gradient = run(model, images, classes, |images, logit, _| Ok(gradients(logit, &[images])?[0]))?;
-    let sizes = gradient.mapv(f32::abs).fold_axis(Axis(1), 0.0f32, |most, &size| most.max(size));
-    sizes.into_dimensionality().map_err(|error| Error::setting("images", error.to_string()))
+    let gradient: Array4<f32> =
+        run(model, images, classes, |images, logit, _| Ok(gradients(logit, &[images])?[0]))?;
+    Ok(gradient.mapv(f32::abs).fold_axis(Axis(1), 0.0f32, |most, &size| most.max(size)))
 }
 
 /// Grad-CAM: the maps of a layer, each weighted by the mean gradient of the class's logit in it, summed, rectified, and
@@ -70,7 +71,8 @@ pub fn grad_cam<N: Network>(
     classes: &Array1<u32>,
     layer: Option<&str>,
 ) -> Result<Array3<f32>> {
-    let heat = run(model, images, classes, |images, logit, graph| {
+    let (batch, _, height, width) = images.dim();
+    run(model, images, classes, |_, logit, graph| {
         let known = maps(graph);
         let found = known.iter().rev().find(|map| layer.is_none_or(|name| map_name(**map) == name));
         let Some(&map) = found else {
@@ -80,23 +82,19 @@ pub fn grad_cam<N: Network>(
             return Err(Error::setting("layer", format!("{wanted}; layers that have: {names}")));
         };
         let weights = gradients(logit, &[map])?[0].mean_keep(&[2, 3]);
-        let &[batch, _, height, width] = &images.shape()[..] else { return Ok(images) };
-        let heat = (map * weights).sum(&[1]).relu();
-        let &[_, rows, columns] = &heat.shape()[..] else { return Ok(heat) };
-        let heat = heat.reshape([batch, 1, rows, columns]).upsample_bilinear([height, width], false);
-        Ok(heat.reshape([batch, height, width]))
-    })?;
-    heat.into_dimensionality().map_err(|error| Error::setting("images", error.to_string()))
+        let heat = (map * weights).sum_keep(&[1]).relu();
+        Ok(heat.upsample_bilinear([height, width], false).reshape([batch, height, width]))
+    })
 }
 
 /// Records the network on the images and what `wanted` makes of the images and the sum of the classes' logits, and runs it.
 #[track_caller]
-fn run<N: Network>(
+fn run<N: Network, D: Dimension>(
     model: &mut Model<N>,
     images: &Array4<f32>,
     classes: &Array1<u32>,
     wanted: impl for<'g> FnOnce(Var<'g>, Var<'g>, &'g Graph) -> Result<Var<'g>>,
-) -> Result<ArrayD<f32>> {
+) -> Result<Array<f32, D>> {
     let batch = images.dim().0;
     check(model, images, classes)?;
     let graph = Graph::with_mode(Mode::Evaluate);
@@ -106,8 +104,10 @@ fn run<N: Network>(
     let plan = Plan::compile(&graph, &[wanted])?;
     let (store, workspace) = model.parts();
     let outputs = plan.run(store, workspace, &[Feed::new(IMAGES, images), Feed::new(LABELS, classes)])?;
-    let found = outputs.at(0).map(|values| values.to_owned());
-    found.ok_or_else(|| Error::setting("network", "its result is not logits [batch, classes]"))
+    let found = outputs.at(0).and_then(|values| values.into_dimensionality().ok());
+    found
+        .map(|values| values.to_owned())
+        .ok_or_else(|| Error::setting("network", "its result is not logits [batch, classes]"))
 }
 
 fn check<N: Network>(model: &Model<N>, images: &Array4<f32>, classes: &Array1<u32>) -> Result<()> {
@@ -183,11 +183,10 @@ pub fn occlusion<N: Network>(
         starts(height).into_iter().flat_map(|top| columns.iter().map(move |&left| [top, left])).collect();
     let mut heat = Array3::zeros((images.dim().0, height, width));
     for ((image, &class), mut heat) in images.outer_iter().zip(classes).zip(heat.outer_iter_mut()) {
-        let mut covers = ndarray::Array2::<f32>::zeros((height, width));
+        let mut covers = Array2::<f32>::zeros((height, width));
         let mut logit = |covered: &Array4<f32>| -> Result<Vec<f32>> {
             let logits = model.predict(covered)?;
-            let at = |row: ndarray::ArrayView1<'_, f32>| row.get(class as usize).copied();
-            let found: Option<Vec<f32>> = logits.outer_iter().map(at).collect();
+            let found = logits.columns().into_iter().nth(class as usize).map(|column| column.to_vec());
             found.ok_or_else(|| Error::setting("classes", format!("there is no class {class}")))
         };
         let whole = logit(&image.to_owned().insert_axis(Axis(0)))?[0];
@@ -227,18 +226,12 @@ pub fn occlusion<N: Network>(
 pub fn overlay(image: ArrayView3<'_, f32>, heat: ArrayView2<'_, f32>) -> Result<Array3<f32>> {
     let (_, height, width) = image.dim();
     if heat.dim() != (height, width) {
-        return Err(Error::setting(
-            "overlay",
-            format!("heat {:?} does not fit {:?}", heat.shape(), image.shape()),
-        ));
+        let message = format!("heat {:?} does not fit {:?}", heat.shape(), image.shape());
+        return Err(Error::setting("overlay", message));
     }
-    let grey = image.mean_axis(Axis(0)).unwrap_or_else(|| ndarray::Array2::zeros((height, width)));
-    let finite = |values: ArrayView2<'_, f32>, start: f32, pick: fn(f32, f32) -> f32| {
-        values.iter().copied().filter(|value| value.is_finite()).fold(start, pick)
-    };
-    let (black, white) =
-        (finite(grey.view(), f32::INFINITY, f32::min), finite(grey.view(), f32::NEG_INFINITY, f32::max));
-    let hottest = finite(heat, 0.0, f32::max);
+    let grey = image.mean_axis(Axis(0)).unwrap_or_else(|| Array2::zeros((height, width)));
+    let (black, white) = extremes(&grey);
+    let hottest = extremes(heat).1.max(0.0);
     let share = |value: f32, low: f32, high: f32| {
         let share = (value - low) / (high - low);
         if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }

@@ -7,10 +7,12 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::tiles::failed;
 use super::{Tiles, filter_names, filters};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::run::Store;
 use crate::train::{Epoch, Observer, TrainStep};
 
@@ -54,11 +56,10 @@ impl TensorBoard {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
         let name = format!("events.out.tfevents.{}.dagrad.{}.{now}", now / 1_000_000_000, std::process::id());
         let path = folder.as_ref().join(name);
-        let fail = |error: std::io::Error| Error::Data { path: path.clone(), message: error.to_string() };
-        fs::create_dir_all(folder.as_ref()).map_err(fail)?;
-        let file = BufWriter::new(File::create_new(&path).map_err(fail)?);
+        let file = fs::create_dir_all(folder.as_ref()).and_then(|()| File::create_new(&path));
+        let file = BufWriter::new(file.map_err(|error| failed(&path, &error))?);
         let mut log = Self { path, file };
-        log.write(Message::default().bytes(event::FILE_VERSION, b"brain.Event:2"))?;
+        log.write(Message::default().bytes(EVENT_FILE_VERSION, b"brain.Event:2"))?;
         Ok(log)
     }
 
@@ -72,7 +73,7 @@ impl TensorBoard {
     /// # Errors
     /// A file that cannot be written.
     pub fn scalar(&mut self, tag: &str, step: u64, value: f64) -> Result<()> {
-        self.value(step, tag, |message| message.float(value::SIMPLE_VALUE, value as f32))
+        self.value(step, tag, |message| message.float(VALUE_SIMPLE_VALUE, value as f32))
     }
 
     /// Writes an image under a name at a step.
@@ -82,39 +83,31 @@ impl TensorBoard {
     pub fn image(&mut self, tag: &str, step: u64, tiles: &Tiles) -> Result<()> {
         let image = tiles.to_image()?;
         let message = Message::default()
-            .integer(image::HEIGHT, image.height().into())
-            .integer(image::WIDTH, image.width().into())
-            .integer(image::COLORSPACE, image.channels() as u64)
-            .bytes(image::ENCODED_IMAGE_STRING, &tiles.to_png()?);
-        self.value(step, tag, |fields| fields.bytes(value::IMAGE, &message.0))
+            .integer(IMAGE_HEIGHT, image.height().into())
+            .integer(IMAGE_WIDTH, image.width().into())
+            .integer(IMAGE_COLORSPACE, image.channels() as u64)
+            .bytes(IMAGE_ENCODED_IMAGE_STRING, &tiles.to_png()?);
+        self.value(step, tag, |fields| fields.bytes(VALUE_IMAGE, &message.0))
     }
 
     /// Writes a value, of which `fill` gives the content.
     fn value(&mut self, step: u64, tag: &str, fill: impl Fn(Message) -> Message) -> Result<()> {
-        let value = fill(Message::default().bytes(value::TAG, tag.as_bytes()));
-        let summary = Message::default().bytes(summary::VALUE, &value.0);
+        let value = fill(Message::default().bytes(VALUE_TAG, tag.as_bytes()));
+        let summary = Message::default().bytes(SUMMARY_VALUE, &value.0);
         self.write(
             Message::default()
-                .integer(event::STEP, step.min(i64::MAX as u64))
-                .bytes(event::SUMMARY, &summary.0),
+                .integer(EVENT_STEP, step.min(i64::MAX as u64))
+                .bytes(EVENT_SUMMARY, &summary.0),
         )
     }
 
     /// Appends a record.
     fn write(&mut self, event: Message) -> Result<()> {
         let wall_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
-        let content = event.double(event::WALL_TIME, wall_time).0;
+        let content = event.double(EVENT_WALL_TIME, wall_time).0;
         let length = (content.len() as u64).to_le_bytes();
         let record = [&length[..], &checksum(&length), &content, &checksum(&content)].concat();
-        self.file.write_all(&record).map_err(|error| self.failed(&error))
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.file.flush().map_err(|error| self.failed(&error))
-    }
-
-    fn failed(&self, error: &std::io::Error) -> Error {
-        Error::Data { path: self.path.clone(), message: error.to_string() }
+        self.file.write_all(&record).map_err(|error| failed(&self.path, &error))
     }
 }
 
@@ -138,32 +131,23 @@ impl Observer for TensorBoard {
         if let Some(name) = filter_names(store).first() {
             self.image(&format!("filters/{name}"), number, &filters(store, name)?.zoom(ZOOM))?;
         }
-        self.flush()
+        self.file.flush().map_err(|error| failed(&self.path, &error))
     }
 }
 
 /// CRC-32C, rotated and shifted as the format has it, so that a checksum over checksums is still useful.
 fn checksum(bytes: &[u8]) -> [u8; 4] {
-    let next = |crc: u32, byte: &u8| CRC_OF_BYTE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8);
+    let of_byte = &*CRC_OF_BYTE;
+    let next = |crc: u32, byte: &u8| of_byte[usize::from(crc as u8 ^ byte)] ^ (crc >> 8);
     let crc = !bytes.iter().fold(u32::MAX, next);
     crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
 /// What CRC-32C makes of each byte: division by Castagnoli's polynomial, its bits reversed.
-const CRC_OF_BYTE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let (mut crc, mut bit) = (byte as u32, 0);
-        while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
-};
+static CRC_OF_BYTE: LazyLock<[u32; 256]> = LazyLock::new(|| {
+    let next = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+    std::array::from_fn(|byte| (0..8).fold(byte as u32, |crc, _| next(crc)))
+});
 
 /// A message in Protocol Buffers' encoding: fields one after the other, each behind its number and the kind of its length.
 #[derive(Default)]
@@ -207,27 +191,15 @@ impl Message {
 }
 
 // The numbers of the fields, from TensorBoard's `event.proto` and `summary.proto`.
-
-mod event {
-    pub const WALL_TIME: u64 = 1;
-    pub const STEP: u64 = 2;
-    pub const FILE_VERSION: u64 = 3;
-    pub const SUMMARY: u64 = 5;
-}
-
-mod summary {
-    pub const VALUE: u64 = 1;
-}
-
-mod value {
-    pub const TAG: u64 = 1;
-    pub const SIMPLE_VALUE: u64 = 2;
-    pub const IMAGE: u64 = 4;
-}
-
-mod image {
-    pub const HEIGHT: u64 = 1;
-    pub const WIDTH: u64 = 2;
-    pub const COLORSPACE: u64 = 3;
-    pub const ENCODED_IMAGE_STRING: u64 = 4;
-}
+const EVENT_WALL_TIME: u64 = 1;
+const EVENT_STEP: u64 = 2;
+const EVENT_FILE_VERSION: u64 = 3;
+const EVENT_SUMMARY: u64 = 5;
+const SUMMARY_VALUE: u64 = 1;
+const VALUE_TAG: u64 = 1;
+const VALUE_SIMPLE_VALUE: u64 = 2;
+const VALUE_IMAGE: u64 = 4;
+const IMAGE_HEIGHT: u64 = 1;
+const IMAGE_WIDTH: u64 = 2;
+const IMAGE_COLORSPACE: u64 = 3;
+const IMAGE_ENCODED_IMAGE_STRING: u64 = 4;

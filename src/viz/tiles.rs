@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ndarray::{Array3, ArrayView3, ArrayViewD, Axis, Ix3};
+use ndarray::{Array3, ArrayView3, ArrayView4, Axis};
 
 use super::image::Image;
 use crate::error::{Error, Result};
@@ -63,23 +63,13 @@ impl Tiles {
         Self::new([mean.map_or_else(|| image.to_owned(), |mean| mean.insert_axis(Axis(0)))])
     }
 
-    /// The planes of an array of more than two axes: along the last but two as colours if there are three, each on its own
-    /// otherwise.
-    pub(super) fn of_planes(array: ArrayViewD<'_, f32>) -> Self {
-        let has_colours = array.ndim() > 3 && array.len_of(Axis(array.ndim() - 3)) == 3;
-        let mut open = vec![array.clone()];
-        let mut found = Vec::new();
-        while let Some(part) = open.pop() {
-            if part.ndim() > 3 || (part.ndim() == 3 && !has_colours) {
-                // Taken from the end, so that the first comes out first.
-                let parts = 0..part.len_of(Axis(0));
-                open.extend(parts.rev().map(|index| part.clone().index_axis_move(Axis(0), index)));
-            } else {
-                let plane = if part.ndim() == 2 { part.insert_axis(Axis(0)) } else { part };
-                found.extend(plane.into_dimensionality::<Ix3>().ok().map(|plane| plane.to_owned()));
-            }
-        }
-        Self::new(found)
+    /// The planes of images `[N, C, H, W]`, so many channels in each.
+    pub(super) fn of_planes(images: ArrayView4<'_, f32>, channels: usize) -> Self {
+        let planes = images.outer_iter().flat_map(|image| {
+            let planes = image.axis_chunks_iter(Axis(0), channels);
+            planes.map(|plane| plane.to_owned()).collect::<Vec<_>>()
+        });
+        Self::new(planes)
     }
 
     /// How many tiles stand in a row.
@@ -143,14 +133,17 @@ impl Tiles {
                 Scale::Between(black, white) => (black, white),
             };
             let (channels, rows, columns) = tile.dim();
-            for (y, x) in grid(rows, columns) {
-                let [red, green, blue] =
-                    [0, 1, 2].map(|channel| shade(tile[[channel.min(channels - 1), y, x]], low, high));
-                let pixel: &[u8] = if has_colours { &[red, green, blue, 255] } else { &[red, 255] };
-                let (left, top) = (corner[0] + x * self.zoom, corner[1] + y * self.zoom);
-                for (line, dot) in grid(self.zoom, self.zoom) {
-                    let start = ((top + line) * width as usize + left + dot) * pixel_bytes;
-                    bytes[start..][..pixel_bytes].copy_from_slice(pixel);
+            for y in 0..rows {
+                for x in 0..columns {
+                    let [red, green, blue] =
+                        [0, 1, 2].map(|channel| shade(tile[[channel.min(channels - 1), y, x]], low, high));
+                    let pixel: &[u8] = if has_colours { &[red, green, blue, 255] } else { &[red, 255] };
+                    let (left, top) = (corner[0] + x * self.zoom, corner[1] + y * self.zoom);
+                    for line in top..top + self.zoom {
+                        let start = (line * width as usize + left) * pixel_bytes;
+                        let dots = bytes[start..][..self.zoom * pixel_bytes].chunks_exact_mut(pixel_bytes);
+                        dots.for_each(|dot| dot.copy_from_slice(pixel));
+                    }
                 }
             }
         }
@@ -211,13 +204,8 @@ impl Tiles {
     }
 }
 
-/// All rows and columns of a grid, row by row.
-fn grid(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..rows).flat_map(move |row| (0..columns).map(move |column| (row, column)))
-}
-
 /// The least and the greatest finite number.
-fn extremes<'a>(values: impl IntoIterator<Item = &'a f32>) -> (f32, f32) {
+pub(super) fn extremes<'a>(values: impl IntoIterator<Item = &'a f32>) -> (f32, f32) {
     let finite = values.into_iter().filter(|value| value.is_finite());
     finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
 }
@@ -230,9 +218,13 @@ fn shade(value: f32, low: f32, high: f32) -> u8 {
 
 /// Writes a file. Folders on the way are made.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder
+    path.parent()
         .map_or(Ok(()), std::fs::create_dir_all)
         .and_then(|()| std::fs::write(path, bytes))
-        .map_err(|error| Error::Data { path: path.to_path_buf(), message: error.to_string() })
+        .map_err(|error| failed(path, &error))
+}
+
+/// What went wrong with a file.
+pub(super) fn failed(path: &Path, error: &impl ToString) -> Error {
+    Error::Data { path: path.to_path_buf(), message: error.to_string() }
 }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::part;
 use crate::data::Dataset;
 use crate::error::Result;
-use crate::nn::{Model, Network};
+use crate::nn::{Model, Network, argmax};
 
 /// Samples that are predicted at once.
 const BATCH: usize = 500;
@@ -44,13 +44,7 @@ impl Predictions {
 
     /// The most probable class.
     pub fn predicted(&self, sample: usize) -> usize {
-        let mut best = 0;
-        for (class, probability) in self.probabilities[sample].iter().enumerate() {
-            if *probability > self.probabilities[sample][best] {
-                best = class;
-            }
-        }
-        best
+        argmax(self.probabilities[sample].iter()).unwrap_or(0)
     }
 
     /// The samples whose label is least probable, worst first.
@@ -62,69 +56,56 @@ impl Predictions {
     }
 
     /// How often each class (row) was predicted as each (column).
-    fn confusion(&self) -> Vec<Vec<usize>> {
+    pub fn confusion_part(&self) -> Markup {
         let mut counts = vec![vec![0; self.classes]; self.classes];
         for (sample, &label) in self.labels.iter().enumerate() {
             counts[label][self.predicted(sample)] += 1;
         }
-        counts
-    }
-
-    pub fn confusion_part(&self) -> Markup {
-        let counts = self.confusion();
         let correct: usize = (0..self.classes).map(|class| counts[class][class]).sum();
         let about =
             format!("Rows: labels; columns: predictions. {correct} of {} are correct.", self.labels.len());
         let shade = |row: &[usize], count: usize| count as f64 / row.iter().sum::<usize>().max(1) as f64;
-        part(
-            "Confusion",
-            &about,
-            html! {
-                div.wide {
-                    table.matrix {
-                        thead { tr { th {} @for class in 0..self.classes { th { (class) } } } }
-                        tbody {
-                            @for (label, row) in counts.iter().enumerate() {
-                                tr {
-                                    th { (label) }
-                                    @for (predicted, &count) in row.iter().enumerate() {
-                                        td class=(if label == predicted { "correct" } else { "wrong" })
-                                            style=(format!("--share: {:.3}", shade(row, count)))
-                                            title=(format!("{label} predicted as {predicted}: {count}")) {
-                                            @if count > 0 { (count) }
-                                        }
+        let content = html! {
+            div.wide {
+                table.matrix {
+                    thead { tr { th {} @for class in 0..self.classes { th { (class) } } } }
+                    tbody {
+                        @for (label, row) in counts.iter().enumerate() {
+                            tr {
+                                th { (label) }
+                                @for (predicted, &count) in row.iter().enumerate() {
+                                    td class=(if label == predicted { "correct" } else { "wrong" })
+                                        style=(format!("--share: {:.3}", shade(row, count)))
+                                        title=(format!("{label} predicted as {predicted}: {count}")) {
+                                        @if count > 0 { (count) }
                                     }
                                 }
                             }
                         }
                     }
                 }
-            },
-        )
+            }
+        };
+        part("Confusion", &about, content)
     }
 
     /// The worst samples with their probabilities; `image` yields the `data:` URL of a sample's image.
     pub fn worst_part(&self, image: impl Fn(usize) -> Result<String>) -> Result<Markup> {
-        let worst = self.worst().into_iter().map(|sample| Ok((sample, image(sample)?)));
-        let worst = worst.collect::<Result<Vec<_>>>()?;
-        Ok(part(
-            "Worst",
-            "The images whose label is least probable.",
-            html! {
-                div.gallery {
-                    @for (sample, url) in &worst {
-                        figure {
-                            img src=(url) alt=(format!("test image {sample}")) width="84";
-                            figcaption {
-                                "label " b { (self.labels[*sample]) } " (" (percent(self.own(*sample))) ")" br;
-                                "predicted " (self.predicted(*sample)) " ("
-                                (percent(self.probabilities[*sample][self.predicted(*sample)])) ")"
-                            }
+        let content = html! {
+            div.gallery {
+                @for sample in self.worst() {
+                    figure {
+                        img src=(image(sample)?) alt=(format!("test image {sample}")) width="84";
+                        figcaption {
+                            "label " b { (self.labels[sample]) } " (" (percent(self.own(sample))) ")" br;
+                            "predicted " (self.predicted(sample)) " ("
+                            (percent(self.probabilities[sample][self.predicted(sample)])) ")"
                         }
                     }
                 }
-            },
-        ))
+            }
+        };
+        Ok(part("Worst", "The images whose label is least probable.", content))
     }
 }
 

@@ -22,27 +22,12 @@ const COLOURS: [RGBColor; 6] = [
 const SIZE: (u32, u32) = (520, 320);
 
 /// What a chart shows of an epoch: on training samples, and on test samples.
-struct Chart {
-    caption: &'static str,
-    values: [fn(&Epoch) -> f64; 2],
-}
+type Values = [fn(&Epoch) -> f64; 2];
 
-const CHARTS: [Chart; 2] = [
-    Chart { caption: "Loss", values: [|epoch| epoch.loss, |epoch| epoch.test_loss] },
-    Chart {
-        caption: "Accuracy, %",
-        values: [|epoch| 100.0 * epoch.train_accuracy, |epoch| 100.0 * epoch.test_accuracy],
-    },
+const CHARTS: [(&str, Values); 2] = [
+    ("Loss", [|epoch| epoch.loss, |epoch| epoch.test_loss]),
+    ("Accuracy, %", [|epoch| 100.0 * epoch.train_accuracy, |epoch| 100.0 * epoch.test_accuracy]),
 ];
-
-impl Chart {
-    /// Says if there is nothing to draw, as when training diverged from the start.
-    fn caption(&self, runs: &[Run]) -> String {
-        let mut epochs = runs.iter().flat_map(|run| &run.epochs);
-        let is_empty = !epochs.any(|epoch| self.values.iter().any(|value| value(epoch).is_finite()));
-        format!("{}{}", self.caption, if is_empty { ": no finite number" } else { "" })
-    }
-}
 
 /// For one epoch of several runs: its number, and the least, the mean and the most.
 struct Point {
@@ -62,8 +47,6 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
             names.push(&run.name);
         }
     }
-    let charts = CHARTS.iter().map(|chart| Ok((chart.caption(runs), draw(chart, runs, &names)?)));
-    let charts = charts.collect::<Result<Vec<_>>>()?;
     Ok(html! {
         section.curves {
             h2 { "Learning" }
@@ -75,22 +58,24 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
                 "Solid: training samples; dashed: test samples; bands: from the least to the most of several runs."
             }
             div.columns {
-                @for (caption, svg) in &charts {
-                    figure.chart { figcaption { (caption) } (PreEscaped(svg)) }
-                }
+                @for (caption, values) in CHARTS { (draw(caption, values, runs, &names)?) }
             }
         }
     })
 }
 
-fn draw(chart: &Chart, runs: &[Run], names: &[&str]) -> Result<String> {
+/// A chart. Its caption says if there is nothing to draw, as when training diverged from the start.
+fn draw(caption: &str, values: Values, runs: &[Run], names: &[&str]) -> Result<Markup> {
     let lines: Vec<[Vec<Point>; 2]> =
-        names.iter().map(|name| chart.values.map(|value| points(runs, name, value))).collect();
+        names.iter().map(|name| values.map(|value| points(runs, name, value))).collect();
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-    plot(&area, &lines).map_err(|error| Error::setting("report", format!("{}: {error}", chart.caption)))?;
+    plot(&area, &lines).map_err(|error| Error::setting("report", format!("{caption}: {error}")))?;
     drop(area);
-    Ok(svg)
+    let is_empty = lines.iter().flatten().all(Vec::is_empty);
+    Ok(html! {
+        figure.chart { figcaption { (caption) @if is_empty { ": no finite number" } } (PreEscaped(svg)) }
+    })
 }
 
 /// The values of all runs of a name, epoch by epoch. What is no finite number is left out.
@@ -110,12 +95,10 @@ fn points(runs: &[Run], name: &str, value: fn(&Epoch) -> f64) -> Vec<Point> {
     (0..longest).filter_map(point).collect()
 }
 
-type Failure = Box<dyn std::error::Error>;
-
 fn plot(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     lines: &[[Vec<Point>; 2]],
-) -> std::result::Result<(), Failure> {
+) -> Result<(), Box<dyn std::error::Error>> {
     let all = || lines.iter().flatten().flatten();
     let last = all().map(|point| point.epoch).fold(1.0, f64::max);
     let text = ("sans-serif", 15);
@@ -151,8 +134,7 @@ fn plot(
             }
         }
     }
-    area.present()?;
-    Ok(())
+    Ok(area.present()?)
 }
 
 /// From the least to the most, with room for a line that is flat.

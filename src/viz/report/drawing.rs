@@ -6,12 +6,14 @@ use rust_sugiyama::configure::Config;
 use super::{count, grouped};
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, TensorType, Var};
-use crate::inspect::{Dependence, Layer, Origin, ReceptiveField, Summary, dependences};
+use crate::inspect::{Dependence, Layer, Origin, Summary, dependences, shortened};
 
 /// Width and height of a node's box.
 const BOX: (f64, f64) = (156.0, 44.0);
 /// Between boxes.
 const GAP: f64 = 30.0;
+/// As many letters of a name fit a box.
+const ROOM: usize = 20;
 /// A drawing of more boxes is not made: nobody could read it.
 const MOST: usize = 600;
 
@@ -23,12 +25,6 @@ struct Node {
     /// Facts about it: names and values.
     facts: Vec<(&'static str, String)>,
     dependence: Dependence,
-}
-
-/// Boxes, and which is computed from which.
-struct Drawing {
-    nodes: Vec<Node>,
-    edges: Vec<(usize, usize)>,
 }
 
 /// Draws a network layer by layer, below its inputs.
@@ -43,9 +39,8 @@ pub fn draw_layers(graph: &Graph, summary: &Summary, image: Var<'_>) -> Markup {
     let reads = layers.iter().zip(inputs.len()..);
     let edges =
         reads.flat_map(|(layer, to)| layer.reads.iter().filter_map(number).map(move |from| (from, to)));
-    let edges = edges.collect();
     let given = inputs.iter().map(|&id| Node::of_operation(&dag, id, dependences[id.index()]));
-    Drawing { nodes: given.chain(layers.iter().map(Node::of_layer)).collect(), edges }.markup()
+    drawing(&given.chain(layers.iter().map(Node::of_layer)).collect::<Vec<_>>(), &edges.collect::<Vec<_>>())
 }
 
 /// Draws every node of a graph.
@@ -58,50 +53,48 @@ pub fn draw_operations(graph: &Graph, image: Var<'_>) -> Markup {
         operands.dedup(); // x · x is one edge
         operands.into_iter().map(move |operand| (operand.index(), id.index()))
     });
-    let edges = edges.collect();
     let nodes = dag.ids().map(|id| Node::of_operation(&dag, id, dependences[id.index()]));
-    Drawing { nodes: nodes.collect(), edges }.markup()
+    drawing(&nodes.collect::<Vec<_>>(), &edges.collect::<Vec<_>>())
 }
 
-impl Drawing {
-    fn markup(&self) -> Markup {
-        if self.nodes.len() > MOST {
-            return html! { p { "There are " (grouped(self.nodes.len())) " nodes, too many to draw." } };
-        }
-        let corners = self.lay_out();
-        let right = corners.iter().map(|corner| corner.0).fold(0.0, f64::max) + BOX.0;
-        let bottom = corners.iter().map(|corner| corner.1).fold(0.0, f64::max) + BOX.1;
-        html! {
-            svg.graph viewBox=(format!("-4 -4 {} {}", right + 8.0, bottom + 8.0))
-                width=(right + 8.0) height=(bottom + 8.0) role="img" {
-                @for &(from, to) in &self.edges { (edge(corners[from], corners[to])) }
-                @for (node, &corner) in self.nodes.iter().zip(&corners) { (node.markup(corner)) }
-            }
+/// Draws boxes, and which is computed from which.
+fn drawing(nodes: &[Node], edges: &[(usize, usize)]) -> Markup {
+    if nodes.len() > MOST {
+        return html! { p { "There are " (grouped(nodes.len())) " nodes, too many to draw." } };
+    }
+    let corners = lay_out(nodes.len(), edges);
+    let right = corners.iter().map(|corner| corner.0).fold(0.0, f64::max) + BOX.0;
+    let bottom = corners.iter().map(|corner| corner.1).fold(0.0, f64::max) + BOX.1;
+    html! {
+        svg.graph viewBox=(format!("-4 -4 {} {}", right + 8.0, bottom + 8.0))
+            width=(right + 8.0) height=(bottom + 8.0) role="img" {
+            @for &(from, to) in edges { (edge(corners[from], corners[to])) }
+            @for (node, &corner) in nodes.iter().zip(&corners) { (node.markup(corner)) }
         }
     }
+}
 
-    /// The upper left corner of each box. Parts that do not hang together lie side by side.
-    fn lay_out(&self) -> Vec<(f64, f64)> {
-        let vertices: Vec<(u32, (f64, f64))> = (0..self.nodes.len() as u32).map(|node| (node, BOX)).collect();
-        let edges: Vec<(u32, u32)> = self.edges.iter().map(|&(from, to)| (from as u32, to as u32)).collect();
-        let config = Config { vertex_spacing: GAP, ..Config::default() };
-        let mut corners = vec![(0.0, 0.0); self.nodes.len()];
-        let mut left = 0.0;
-        for (layout, ..) in rust_sugiyama::from_vertices_and_edges(&vertices, &edges, &config) {
-            let least = |pick: fn(&(f64, f64)) -> f64| {
-                layout.iter().map(|(_, corner)| pick(corner)).fold(f64::INFINITY, f64::min)
-            };
-            let (x, y) = (least(|corner| corner.0), least(|corner| corner.1));
-            let mut end = left;
-            for &(node, corner) in &layout {
-                let corner = (left + corner.0 - x, corner.1 - y);
-                end = f64::max(end, corner.0 + BOX.0 + GAP);
-                corners[node] = corner;
-            }
-            left = end;
+/// The upper left corner of each box. Parts that do not hang together lie side by side.
+fn lay_out(nodes: usize, edges: &[(usize, usize)]) -> Vec<(f64, f64)> {
+    let vertices: Vec<(u32, (f64, f64))> = (0..nodes as u32).map(|node| (node, BOX)).collect();
+    let edges: Vec<(u32, u32)> = edges.iter().map(|&(from, to)| (from as u32, to as u32)).collect();
+    let config = Config { vertex_spacing: GAP, ..Config::default() };
+    let mut corners = vec![(0.0, 0.0); nodes];
+    let mut left = 0.0;
+    for (layout, ..) in rust_sugiyama::from_vertices_and_edges(&vertices, &edges, &config) {
+        let least = |pick: fn(&(f64, f64)) -> f64| {
+            layout.iter().map(|(_, corner)| pick(corner)).fold(f64::INFINITY, f64::min)
+        };
+        let (x, y) = (least(|corner| corner.0), least(|corner| corner.1));
+        let mut end = left;
+        for &(node, corner) in &layout {
+            let corner = (left + corner.0 - x, corner.1 - y);
+            end = f64::max(end, corner.0 + BOX.0 + GAP);
+            corners[node] = corner;
         }
-        corners
+        left = end;
     }
+    corners
 }
 
 /// A curve from the bottom of one box to the top of another.
@@ -155,7 +148,7 @@ impl Node {
             g.node .(self.class) tabindex="0" role="button" data-name=(self.name) data-facts=(facts)
                 data-field=(self.field()) {
                 rect x=(x) y=(y) width=(BOX.0) height=(BOX.1) rx="6" {}
-                text x=(middle) y=(y + 18.0) { (shortened(&self.name)) }
+                text x=(middle) y=(y + 18.0) { (shortened(&self.name, ROOM)) }
                 text.shape x=(middle) y=(y + 35.0) { (self.ty.to_string()) }
             }
         }
@@ -163,15 +156,13 @@ impl Node {
 
     /// The receptive field of its middle pixel, for the page's script: column, row, width and height, or a word.
     fn field(&self) -> String {
-        let frame = |field: ReceptiveField| {
-            let &[_, _, height, width] = &self.ty.shape[..] else { return "all".to_string() };
-            let [rows, columns] = field.of_pixel([height / 2, width / 2]);
-            format!("{} {} {} {}", columns.start, rows.start, columns.len(), rows.len())
-        };
-        match self.dependence {
-            Dependence::None => "none".to_string(),
-            Dependence::Pixels(field) => frame(field),
-            Dependence::Statistic | Dependence::Unknown => "all".to_string(),
+        match (self.dependence, &self.ty.shape[..]) {
+            (Dependence::None, _) => "none".to_string(),
+            (Dependence::Pixels(field), &[_, _, height, width]) => {
+                let [rows, columns] = field.of_pixel([height / 2, width / 2]);
+                format!("{} {} {} {}", columns.start, rows.start, columns.len(), rows.len())
+            }
+            _ => "all".to_string(),
         }
     }
 }
@@ -179,35 +170,24 @@ impl Node {
 /// Facts about a node of the graph.
 fn facts(dag: &Dag, id: NodeId) -> Vec<(&'static str, String)> {
     let node = dag.node(id);
-    let mut facts = vec![("shape", node.ty.to_string())];
-    match &node.kind {
-        Kind::Op(op) => {
-            facts.push(("operation", op.name().to_string()));
-            facts.push(("attributes", op.attributes().to_string()));
-            facts.push(("MACs", count(op.macs(&dag.operand_types(id), &node.ty))));
-        }
-        Kind::Parameter { trainable, init } => {
-            facts.push(("parameters", count(if *trainable { node.ty.shape.count() } else { 0 })));
-            facts.push(("starts from", init.to_string()));
-        }
-        Kind::Input | Kind::Kernel(_) | Kind::Output(_) | Kind::Poison => {}
-    }
-    facts.push(("bytes", bytes(&node.ty)));
-    facts.push(("layer", node.layer.as_deref().unwrap_or_default().to_string()));
-    facts.push(("line", node.site.to_string()));
-    facts
+    let own = match &node.kind {
+        Kind::Op(op) => vec![
+            ("operation", op.name().to_string()),
+            ("attributes", op.attributes().to_string()),
+            ("MACs", count(op.macs(&dag.operand_types(id), &node.ty))),
+        ],
+        Kind::Parameter { trainable, init } => vec![
+            ("parameters", count(if *trainable { node.ty.shape.count() } else { 0 })),
+            ("starts from", init.to_string()),
+        ],
+        Kind::Input | Kind::Kernel(_) | Kind::Output(_) | Kind::Poison => vec![],
+    };
+    let layer = node.layer.as_deref().unwrap_or_default().to_string();
+    let rest = [("bytes", bytes(&node.ty)), ("layer", layer), ("line", node.site.to_string())];
+    [("shape", node.ty.to_string())].into_iter().chain(own).chain(rest).collect()
 }
 
 fn bytes(ty: &TensorType) -> String {
     let element = if ty.dtype == Dtype::Index { size_of::<u32>() } else { size_of::<f32>() };
     grouped(ty.shape.count() * element)
-}
-
-/// As much of a name as a box has room for.
-fn shortened(name: &str) -> String {
-    const ROOM: usize = 20;
-    if name.chars().count() <= ROOM {
-        return name.to_string();
-    }
-    name.chars().take(ROOM - 1).chain(['…']).collect()
 }

@@ -4,100 +4,79 @@ use maud::{Markup, html};
 use ndarray::{Array4, Axis};
 
 use super::drawing::{draw_layers, draw_operations};
-use super::{count, part};
+use super::{count, part, table};
 use crate::autodiff::gradients;
 use crate::error::Result;
-use crate::graph::{Graph, Mode, Var};
+use crate::graph::{Graph, Mode};
 use crate::inspect::Summary;
-use crate::nn::{LABELS, Model, Network};
+use crate::nn::{Model, Network};
 use crate::viz::tiles::Tiles;
 
 /// The network layer by layer, and its graph on one image: layers, operations, and on demand with the gradients.
 #[track_caller]
-pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<[Markup; 2]> {
+pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<Markup> {
     let graph = Graph::with_mode(Mode::Train);
-    let (input, loss) = record(model, &graph);
+    let (input, _, loss) = model.record_loss(&graph, 1);
     graph.check()?;
     let summary = graph.summary();
     let (layers, operations) = (draw_layers(&graph, &summary, input), draw_operations(&graph, input));
     gradients(loss, &graph.parameters())?;
     let drawings =
         [("layers", layers), ("operations", operations), ("with gradients", draw_operations(&graph, input))];
-    Ok([
-        layers_part(&summary),
-        graph_part(drawings, model.image_shape(), Tiles::of_image(image.index_axis(Axis(0), 0)).data_url()?),
-    ])
-}
-
-/// The loss on one image.
-#[track_caller]
-fn record<'g, N: Network>(model: &Model<N>, graph: &'g Graph) -> (Var<'g>, Var<'g>) {
-    let (input, logits) = model.record(graph, 1);
-    (input, logits.softmax_cross_entropy(graph.labels(LABELS, [1])))
+    let image = Tiles::of_image(image.index_axis(Axis(0), 0)).data_url()?;
+    Ok(html! { (layers_part(&summary)) (graph_part(drawings, model.image_shape(), image)) })
 }
 
 fn layers_part(summary: &Summary) -> Markup {
     let about = "For one image: trainable numbers, multiplications with their additions, bytes that are kept for the backward \
                  pass, and receptive fields.";
-    part(
-        "Layers",
-        about,
-        html! {
-            div.wide {
-                table.three-words {
-                    thead { tr { @for name in ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"] { th { (name) } } } }
-                    tbody {
-                        @for layer in &summary.layers {
-                            tr {
-                                td { (layer.name) }
-                                td.long { (layer.operations) }
-                                td { (layer.output.to_string()) }
-                                td { (count(layer.parameters)) }
-                                td { (count(layer.macs)) }
-                                td { (count(layer.kept)) }
-                                td { @if let Some(field) = layer.receptive_field { (field.to_string()) } }
-                            }
-                        }
-                        tr {
-                            th { "total" } td {} td {}
-                            th { (count(summary.parameters)) }
-                            th { (count(summary.macs)) }
-                            th { (count(summary.kept)) }
-                            td {}
-                        }
-                    }
-                }
+    let rows = html! {
+        @for layer in &summary.layers {
+            tr {
+                td { (layer.name) }
+                td.long { (layer.operations) }
+                td { (layer.output.to_string()) }
+                td { (count(layer.parameters)) }
+                td { (count(layer.macs)) }
+                td { (count(layer.kept)) }
+                td { @if let Some(field) = layer.receptive_field { (field.to_string()) } }
             }
-        },
-    )
+        }
+        tr {
+            th { "total" } td {} td {}
+            th { (count(summary.parameters)) }
+            th { (count(summary.macs)) }
+            th { (count(summary.kept)) }
+            td {}
+        }
+    };
+    let columns = ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"];
+    part("Layers", about, table("three-words", &columns, &rows))
 }
 
 /// Drawings, one of which is visible, and the panel that shows the facts of a node.
 fn graph_part(drawings: [(&str, Markup); 3], [_, height, width]: [usize; 3], image: String) -> Markup {
     let about = "For one image. Blue: inputs; yellow: parameters; red: gradients; white: all else. Choose a node to \
                  see what it costs, and the receptive field of its middle pixel.";
-    part(
-        "Graph",
-        about,
-        html! {
-            div.switch {
-                @for (number, (name, _)) in drawings.iter().enumerate() {
-                    button data-which=(number) aria-pressed=(number == 0) { (name) } " "
+    let content = html! {
+        div.switch {
+            @for (number, (name, _)) in drawings.iter().enumerate() {
+                button data-which=(number) aria-pressed=(number == 0) { (name) } " "
+            }
+        }
+        @for (number, (_, drawing)) in drawings.iter().enumerate() {
+            div.drawing data-which=(number) hidden[number > 0] { (drawing) }
+        }
+        div.details {
+            div.facts { h4 {} dl {} }
+            figure.field {
+                svg viewBox=(format!("0 0 {width} {height}")) {
+                    image href=(image) width=(width) height=(height) style="image-rendering: pixelated" {}
+                    rect {}
                 }
+                figcaption {}
             }
-            @for (number, (_, drawing)) in drawings.iter().enumerate() {
-                div.drawing data-which=(number) hidden[number > 0] { (drawing) }
-            }
-            div.details {
-                div.facts { h4 {} dl {} }
-                figure.field {
-                    svg viewBox=(format!("0 0 {width} {height}")) {
-                        image href=(image) width=(width) height=(height) style="image-rendering: pixelated" {}
-                        rect {}
-                    }
-                    figcaption {}
-                }
-            }
-        },
-    )
+        }
+    };
+    part("Graph", about, content)
 }

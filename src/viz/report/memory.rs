@@ -1,6 +1,7 @@
 //! A chart of a plan's memory: buffers over steps.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use maud::{Markup, html};
 
@@ -13,7 +14,6 @@ const SIZE: (f64, f64) = (1000.0, 360.0);
 
 /// A value in memory: its bytes, and the steps from the first to the last that touch it. A thread's own memory is taken to
 /// lie behind the arena.
-#[derive(Debug, PartialEq, Eq)]
 struct Buffer {
     label: String,
     start: usize,
@@ -51,68 +51,54 @@ pub(super) fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
         }
     };
     let buffers = buffers(plan);
-    part(
-        "Memory",
-        &about(plan, &buffers, own),
-        html! {
-            figure.memory {
-                svg viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) preserveAspectRatio="none" role="img" {
-                    @for scratch in scratch(plan) { (shape("scratch", None, &scratch)) }
-                    @for (number, buffer) in buffers.iter().enumerate() {
-                        (shape("buffer", Some(number * 47 % 360), buffer))
-                    }
-                    @if own > 0 { line x1="0" x2=(SIZE.0) y1=(y(arena)) y2=(y(arena)) {} }
+    let content = html! {
+        figure.memory {
+            svg viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) preserveAspectRatio="none" role="img" {
+                @for scratch in scratch(plan) { (shape("scratch", None, &scratch)) }
+                @for (number, buffer) in buffers.iter().enumerate() {
+                    (shape("buffer", Some(number * 47 % 360), buffer))
                 }
-                figcaption { "Choose a value to see what it is." }
+                @if own > 0 { line x1="0" x2=(SIZE.0) y1=(y(arena)) y2=(y(arena)) {} }
             }
-        },
-    )
+            figcaption { "Choose a value to see what it is." }
+        }
+    };
+    part("Memory", &about(plan, &buffers, own), content)
 }
 
 fn about<T: Real>(plan: &Plan<T>, buffers: &[Buffer], own: usize) -> String {
     let kib = |bytes: usize| grouped(bytes.div_ceil(1024));
     let alone: usize = buffers.iter().map(|buffer| buffer.bytes).sum();
-    let mut about = format!(
+    let below = format!(
+        " Below the line: {} KiB of each thread's own, for steps that take a few samples at a time.",
+        kib(own)
+    );
+    format!(
         "From left to right the {} steps of a training step; from top to bottom the arena's {} KiB, of which {} KiB are scratch \
-         memory at the bottom (grey).",
+         memory at the bottom (grey).{} The {} values would take {} KiB if each had memory of its own.",
         plan.steps().len(),
         kib(plan.arena_bytes()),
         kib(plan.arena_bytes() - plan.scratch_offset()),
-    );
-    if own > 0 {
-        about += &format!(
-            " Below the line: {} KiB of each thread's own, for steps that take a few samples at a time.",
-            kib(own)
-        );
-    }
-    about
-        + &format!(
-            " The {} values would take {} KiB if each had memory of its own.",
-            buffers.len(),
-            kib(alone)
-        )
+        if own > 0 { &below } else { "" },
+        buffers.len(),
+        kib(alone)
+    )
 }
 
 /// Scratch memory: that of the arena, and that of each group of steps in a thread's own memory.
 fn scratch<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
     let arena = plan.arena_bytes();
-    let label = || "scratch memory".to_string();
-    let all = Buffer {
-        label: label(),
-        start: plan.scratch_offset(),
-        bytes: arena - plan.scratch_offset(),
-        first: 0,
-        last: plan.steps().len().saturating_sub(1),
-    };
-    let of_group = |group: &StepGroup| Buffer {
-        label: label(),
-        start: arena + group.scratch,
-        bytes: group.local - group.scratch,
-        first: group.steps.start,
-        last: group.steps.end.saturating_sub(1),
-    };
+    let all = (plan.scratch_offset()..arena, 0..plan.steps().len());
+    let of_group = |group: &StepGroup| (arena + group.scratch..arena + group.local, group.steps.clone());
     let found = [all].into_iter().chain(plan.groups().iter().map(of_group));
-    found.filter(|buffer| buffer.bytes > 0).collect()
+    let buffer = |(memory, steps): (Range<usize>, Range<usize>)| Buffer {
+        label: "scratch memory".to_string(),
+        start: memory.start,
+        bytes: memory.len(),
+        first: steps.start,
+        last: steps.end.saturating_sub(1),
+    };
+    found.map(buffer).filter(|buffer| buffer.bytes > 0).collect()
 }
 
 /// All values in memory, in the order in which they come to be. What a step writes over an operand is a
@@ -125,32 +111,30 @@ fn buffers<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
         Location::Local(start) => Some(plan.arena_bytes() + start),
         Location::Parameter(_) => None,
     };
-    let mut begin = |living: &mut HashMap<usize, usize>, label: String, source: &Source, step: usize| {
-        let Some(start) = start(source) else { return };
+    let begin = |source: &Source, label: String, step: usize| {
         let group = plan.groups().iter().find(|group| group.steps.contains(&step));
         let bytes = match (source.location, group) {
             (Location::Local(_), Some(group)) => source.bytes::<T>() / group.samples * group.chunk,
             _ => source.bytes::<T>(),
         };
-        living.insert(start, buffers.len());
-        buffers.push(Buffer { label, start, bytes, first: step, last: step });
+        Some(Buffer { label, start: start(source)?, bytes, first: step, last: step })
     };
-    for input in plan.inputs() {
-        begin(&mut living, format!("input {}", input.name), &input.source, 0);
-    }
-    let mut touched: Vec<(usize, usize)> = Vec::new(); // a buffer, and the step that reads it
+    let inputs = plan.inputs().iter();
+    buffers.extend(inputs.filter_map(|input| begin(&input.source, format!("input {}", input.name), 0)));
+    living.extend(buffers.iter().enumerate().map(|(number, buffer)| (buffer.start, number)));
     for (number, step) in plan.steps().iter().enumerate() {
-        let operands = step.operands.iter().filter_map(start).filter_map(|start| living.get(&start));
-        touched.extend(operands.map(|&buffer| (buffer, number)));
-        for made in step.outputs() {
-            begin(&mut living, step.to_string(), &made.source, number);
+        for operand in step.operands.iter().filter_map(start).filter_map(|start| living.get(&start)) {
+            buffers[*operand].last = number;
+        }
+        for made in step.outputs().filter_map(|made| begin(&made.source, step.to_string(), number)) {
+            living.insert(made.start, buffers.len());
+            buffers.push(made);
         }
     }
     let results = plan.results().iter().map(|result| &result.source);
     let kept = results.chain(plan.copies().iter().map(|(_, source)| source));
-    let end = plan.steps().len().saturating_sub(1);
-    let kept = kept.filter_map(start).filter_map(|start| living.get(&start));
-    touched.extend(kept.map(|&buffer| (buffer, end)));
-    touched.into_iter().for_each(|(buffer, step)| buffers[buffer].last = buffers[buffer].last.max(step));
+    for kept in kept.filter_map(start).filter_map(|start| living.get(&start)) {
+        buffers[*kept].last = plan.steps().len().saturating_sub(1);
+    }
     buffers
 }

@@ -1,7 +1,7 @@
 //! The section of one trained network.
 
 use maud::{Markup, html};
-use ndarray::{Array1, Array4, ArrayD, Axis};
+use ndarray::{Array1, Array4, Axis};
 
 use super::classes::Predictions;
 use super::graph::graph_parts;
@@ -11,7 +11,7 @@ use super::time::time_part;
 use crate::compile::Plan;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Mode};
+use crate::graph::{Graph, Mode, Var};
 use crate::nn::{IMAGES, LABELS, Model, Network};
 use crate::optim::{Optimizer, minimize};
 use crate::run::Feed;
@@ -34,7 +34,7 @@ const IMAGE_WIDTH: usize = 224;
 /// A network's first filters before training.
 #[derive(Debug, Clone)]
 pub struct Start {
-    filters: Option<(String, ArrayD<f32>)>,
+    filters: Option<(String, Array4<f32>)>,
 }
 
 impl Start {
@@ -43,13 +43,13 @@ impl Start {
         let graph = Graph::with_mode(Mode::Evaluate);
         model.record(&graph, 1);
         let first = graph.parameters().into_iter().find(|parameter| parameter.shape().len() == 4);
-        let filters = first.and_then(|parameter| {
-            let name = parameter.name();
-            let values = model.store().get(&name)?.to_owned();
-            Some((name, values))
-        });
-        Self { filters }
+        let named = |parameter: Var<'_>| Some((parameter.name(), filters(model, &parameter.name())?));
+        Self { filters: first.and_then(named) }
     }
+}
+
+fn filters<N: Network>(model: &Model<N>, name: &str) -> Option<Array4<f32>> {
+    Some(model.store().get(name)?.into_dimensionality().ok()?.to_owned())
 }
 
 #[track_caller]
@@ -66,45 +66,39 @@ pub fn section<N: Network>(
     }
     let predictions = Predictions::of(model, test)?;
     let (image, _) = test.batch(&[0])?;
-    let parts = [
-        filters_part(start, model)?,
-        maps_part(model, &image)?,
-        saliency_part(model, test, &predictions)?,
-        predictions.confusion_part(),
-        predictions.worst_part(|sample| {
-            Tiles::of_image(test.batch(&[sample])?.0.index_axis(Axis(0), 0)).data_url()
-        })?,
-    ];
-    let parts =
-        parts.into_iter().chain(graph_parts(model, &image)?).chain(cost_parts(model, optimizer, test)?);
+    let image_of = |sample| Tiles::of_image(test.batch(&[sample])?.0.index_axis(Axis(0), 0)).data_url();
     Ok(html! {
         section.network id=(format!("network{number}")) {
             h2 { (name) }
-            @for part in parts { (part) }
+            (filters_part(start, model)?)
+            (maps_part(model, &image)?)
+            (saliency_part(model, test, &predictions)?)
+            (predictions.confusion_part())
+            (predictions.worst_part(image_of)?)
+            (graph_parts(model, &image)?)
+            (cost_parts(model, optimizer, test)?)
         }
     })
 }
 
 fn filters_part<N: Network>(start: &Start, model: &Model<N>) -> Result<Markup> {
     let Some((name, before)) = &start.filters else { return Ok(html! {}) };
-    let Some(after) = model.store().get(name).map(|values| values.to_owned()) else { return Ok(html! {}) };
-    let show = |values: &ArrayD<f32>| -> Result<(String, u32)> {
-        let (tiles, width) = filter_tiles(values).columns(8).first(MAPS).fitted(FILTERS_WIDTH)?;
-        Ok((tiles.data_url()?, width))
-    };
-    let shown = [("before training", show(before)?), ("after training", show(&after)?)];
+    let Some(after) = filters(model, name) else { return Ok(html! {}) };
     let about = format!("{name}, the first filters, each from black (least weight) to white (greatest).");
-    Ok(part(
-        "Filters",
-        &about,
-        html! {
-            div.gallery {
-                @for (when, (url, width)) in &shown {
-                    figure { img src=(url) width=(width) alt=(format!("filters {when}")); figcaption { (when) } }
-                }
-            }
-        },
-    ))
+    let shown = |when: &str, values: &Array4<f32>| {
+        let tiles = filter_tiles(values.view()).columns(8).first(MAPS);
+        figure(tiles, FILTERS_WIDTH, &format!("filters {when}"), when)
+    };
+    let figures = html! { (shown("before training", before)?) (shown("after training", &after)?) };
+    Ok(part("Filters", &about, html! { div.gallery { (figures) } }))
+}
+
+/// Tiles as large as fits a width, with a text in their place and a caption.
+fn figure(tiles: Tiles, most: usize, text: &str, caption: &str) -> Result<Markup> {
+    let (tiles, width) = tiles.fitted(most)?;
+    Ok(html! {
+        figure { img src=(tiles.data_url()?) width=(width) alt=(text); figcaption { (caption) } }
+    })
 }
 
 /// The feature maps of each layer.
@@ -113,29 +107,18 @@ fn maps_part<N: Network>(model: &mut Model<N>, image: &Array4<f32>) -> Result<Ma
     if maps.is_empty() {
         return Ok(html! {});
     }
-    let about = match maps.len() {
-        ..=LAYERS => "The output of each layer for the first test image, at most 32 channels.".to_string(),
-        count => format!(
-            "The output of the first {LAYERS} of {count} layers for the first test image, at most 32 channels."
-        ),
+    let layers = match maps.len() {
+        ..=LAYERS => "each layer".to_string(),
+        count => format!("the first {LAYERS} of {count} layers"),
     };
-    let (image, width) = Tiles::of_image(image.index_axis(Axis(0), 0)).fitted(IMAGE_WIDTH)?;
-    let mut figures = vec![(image.data_url()?, width, "the image".to_string())];
+    let about = format!("The output of {layers} for the first test image, at most {MAPS} channels.");
+    let image = Tiles::of_image(image.index_axis(Axis(0), 0));
+    let mut figures = vec![figure(image, IMAGE_WIDTH, "the image", "the image")?];
     for FeatureMaps { name, shape, tiles } in maps.into_iter().take(LAYERS) {
-        let (tiles, width) = tiles.first(MAPS).fitted(MAPS_WIDTH)?;
-        figures.push((tiles.data_url()?, width, format!("{name} {shape}")));
+        let name = format!("{name} {shape}");
+        figures.push(figure(tiles.first(MAPS), MAPS_WIDTH, &name, &name)?);
     }
-    Ok(part(
-        "Feature maps",
-        &about,
-        html! {
-            div.gallery {
-                @for (url, width, name) in &figures {
-                    figure { img src=(url) width=(width) alt=(name); figcaption { (name) } }
-                }
-            }
-        },
-    ))
+    Ok(part("Feature maps", &about, html! { div.gallery { @for figure in figures { (figure) } } }))
 }
 
 /// Saliency, in three ways.
@@ -152,15 +135,27 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, all: &Predict
     ];
     // A network without maps has no Grad-CAM.
     heats.extend(grad_cam(model, &images, &classes, None).ok().map(|heat| ("Grad-CAM", heat)));
-    let mut rows = Vec::new();
-    for (position, image) in images.outer_iter().enumerate() {
-        let mut shown = vec![("image", Tiles::of_image(image).data_url()?)];
-        for (name, heat) in &heats {
-            let laid = overlay(image, heat.index_axis(Axis(0), position))?;
-            shown.push((*name, Tiles::new([laid]).between(0.0, 1.0).data_url()?));
+    let names =
+        ["image"].into_iter().chain(heats.iter().map(|(name, _)| *name)).collect::<Vec<_>>().join(", ");
+    let picture = |name: &str, tiles: Tiles| -> Result<Markup> {
+        Ok(html! { img src=(tiles.data_url()?) width="84" alt=(name) title=(name); })
+    };
+    let content = html! {
+        div.gallery {
+            @for (position, image) in images.outer_iter().enumerate() {
+                figure {
+                    div.row {
+                        (picture("image", Tiles::of_image(image))?)
+                        @for (name, heat) in &heats {
+                            @let laid = overlay(image, heat.index_axis(Axis(0), position))?;
+                            (picture(name, Tiles::new([laid]).between(0.0, 1.0))?)
+                        }
+                    }
+                    figcaption { "predicted " (classes[position]) ": " (names) }
+                }
+            }
         }
-        rows.push((shown, classes[position]));
-    }
+    };
     let about = format!(
         "Which pixels support the predicted class, hot where they matter most: the gradient of its logit in each pixel \
          (gradient), how far the logit falls when a patch of {0}×{0} pixels is covered (occlusion), and the feature maps \
@@ -168,40 +163,20 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, all: &Predict
          are against the class). Three first and three worst images.",
         cover.patch
     );
-    Ok(part(
-        "Saliency",
-        &about,
-        html! {
-            div.gallery {
-                @for (shown, class) in &rows {
-                    figure {
-                        div.row {
-                            @for (name, url) in shown { img src=(url) width="84" alt=(name) title=(name); }
-                        }
-                        figcaption { "predicted " (class) ": " (shown.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")) }
-                    }
-                }
-            }
-        },
-    ))
+    Ok(part("Saliency", &about, content))
 }
 
 /// Time and memory of a training step.
-fn cost_parts<N: Network>(
-    model: &mut Model<N>,
-    optimizer: &dyn Optimizer,
-    test: &Dataset,
-) -> Result<[Markup; 2]> {
+fn cost_parts<N: Network>(model: &mut Model<N>, optimizer: &dyn Optimizer, test: &Dataset) -> Result<Markup> {
     let batch = test.len().min(BATCH);
     let samples: Vec<usize> = (0..batch).collect();
     let (images, labels) = test.batch(&samples)?;
     let graph = Graph::with_mode(Mode::Train);
-    let (_, logits) = model.record(&graph, batch);
-    let loss = logits.softmax_cross_entropy(graph.labels(LABELS, [batch]));
+    let (.., loss) = model.record_loss(&graph, batch);
     minimize(loss, optimizer)?;
     let plan = Plan::compile(&graph, &[loss])?;
     let feeds = [Feed::new(IMAGES, &images), Feed::new(LABELS, &labels)];
     let (store, workspace) = model.parts();
     let time = time_part(&plan.profile(store, workspace, &feeds)?, batch);
-    Ok([time, memory_part(&plan)])
+    Ok(html! { (time) (memory_part(&plan)) })
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::part;
+use super::{part, table};
 use crate::inspect::{Phase, Profile};
 
 /// How many steps of the plan are listed.
@@ -30,50 +30,33 @@ pub fn time_part(profile: &Profile, batch: usize) -> Markup {
             td { (number(gigabytes)) }
         }
     };
-    part(
-        "Time",
-        &about,
-        html! {
-            div.wide {
-                table {
-                    thead { tr {
-                        @for name in ["operation", "forward, µs", "backward, µs", "update, µs", "GFLOP/s", "% of peak", "GB/s", "share", ""] {
-                            th { (name) }
-                        }
-                    } }
-                    tbody {
-                        @for family in profile.families() {
-                            tr {
-                                td { (family.name) }
-                                @for time in family.microseconds { td { (if time > 0.0 { format!("{time:.1}") } else { String::new() }) } }
-                                (rates(family.gflops(), family.gigabytes_per_second()))
-                                (share(family.total() / whole))
-                            }
-                        }
-                    }
-                }
+    let families = html! {
+        @for family in profile.families() {
+            tr {
+                td { (family.name) }
+                @for time in family.microseconds { td { (if time > 0.0 { format!("{time:.1}") } else { String::new() }) } }
+                (rates(family.gflops(), family.gigabytes_per_second()))
+                (share(family.total() / whole))
             }
-            h4 { "The longest steps" }
-            div.wide {
-                table.two-words {
-                    thead { tr {
-                        @for name in ["step", "layer", "µs", "GFLOP/s", "% of peak", "GB/s", "share", ""] { th { (name) } }
-                    } }
-                    tbody {
-                        @for step in profile.longest(LISTED) {
-                            tr {
-                                td { (step.title) " " (step.output) }
-                                td { (step.layer.as_deref().unwrap_or_default()) }
-                                td { (format!("{:.1}", step.microseconds)) }
-                                (rates(step.gflops(), step.gigabytes_per_second()))
-                                (share(step.microseconds / whole))
-                            }
-                        }
-                    }
-                }
+        }
+    };
+    let steps = html! {
+        @for step in profile.longest(LISTED) {
+            tr {
+                td { (step.title) " " (step.output) }
+                td { (step.layer.as_deref().unwrap_or_default()) }
+                td { (format!("{:.1}", step.microseconds)) }
+                (rates(step.gflops(), step.gigabytes_per_second()))
+                (share(step.microseconds / whole))
             }
-        },
-    )
+        }
+    };
+    let content = html! {
+        (table("", &["operation", "forward, µs", "backward, µs", "update, µs", "GFLOP/s", "% of peak", "GB/s", "share", ""], &families))
+        h4 { "The longest steps" }
+        (table("two-words", &["step", "layer", "µs", "GFLOP/s", "% of peak", "GB/s", "share", ""], &steps))
+    };
+    part("Time", &about, content)
 }
 
 fn number(value: Option<f64>) -> String {
