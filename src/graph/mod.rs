@@ -13,6 +13,7 @@ pub(crate) mod op;
 mod recorder;
 mod rewrite;
 mod scope;
+mod setting;
 mod show;
 mod var;
 

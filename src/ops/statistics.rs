@@ -60,7 +60,15 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist or are named twice.
     #[track_caller]
     pub fn norm(self, axes: &[isize]) -> Var<'g> {
-        self.powi(2).sum(axes).root()
+        if self.shape().contains(&0) {
+            return self.powi(2).sum(axes).root();
+        }
+        // Relative to the largest number no square overflows, and the scale takes no part in the derivative.
+        let largest = self.abs().max_keep(axes).stop_gradient();
+        let is_scale = largest.greater(0.0) * largest.less(f64::INFINITY);
+        let scale = is_scale.choose(largest, 1.0);
+        let root = (self / scale).powi(2).sum(axes).root();
+        root * scale.reshape(root.shape())
     }
 
     /// [`norm`](Self::norm) over `axes`, which stay with size 1.

@@ -2,6 +2,7 @@
 
 use super::{LearningRate, Optimizer, state};
 use crate::graph::{Graph, Init, Var};
+use crate::setting::FINITE;
 
 /// AdaGrad: h ← h + g²; p ← p − η g / (√h + ε) (Duchi et al. 2011).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,6 +22,7 @@ impl AdaGrad {
 
 impl Optimizer for AdaGrad {
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        graph.require("AdaGrad", "epsilon", self.epsilon, FINITE);
         let rate = self.learning_rate.record(graph);
         for &(p, g) in parameters {
             let h = state(p, "adagrad");
@@ -51,6 +53,8 @@ impl RmsProp {
 
 impl Optimizer for RmsProp {
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        graph.require("RmsProp", "decay", self.decay, 0.0..=1.0);
+        graph.require("RmsProp", "epsilon", self.epsilon, FINITE);
         let rate = self.learning_rate.record(graph);
         for &(p, g) in parameters {
             let h = state(p, "rmsprop");
@@ -109,6 +113,10 @@ impl AdamW {
 impl Optimizer for AdamW {
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
         let Adam { learning_rate, betas: [beta1, beta2], epsilon } = self.adam;
+        graph.require("Adam", "the first of betas", beta1, 0.0..1.0);
+        graph.require("Adam", "the second of betas", beta2, 0.0..1.0);
+        graph.require("Adam", "epsilon", epsilon, FINITE);
+        graph.require("AdamW", "weight_decay", self.weight_decay, FINITE);
         let correction1 = correction(graph, "adam.correction1", beta1);
         let correction2 = correction(graph, "adam.correction2", beta2);
         let rate = learning_rate.record(graph);

@@ -1,8 +1,9 @@
 //! Changes to gradients before an optimizer reads them: decay and clipping.
 
 use super::Optimizer;
-use crate::error::{OpError, Problem, SourceLine};
+use crate::error::{OpError, SourceLine};
 use crate::graph::{Graph, Var};
+use crate::setting;
 
 /// An optimizer that gets decayed or clipped gradients. Made by methods of [`Optimizer`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,20 +32,21 @@ impl<O> Adjusted<O> {
 
 impl<O: Optimizer> Optimizer for Adjusted<O> {
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
-        let (name, bound) = match self.adjustment {
+        let (op, bound) = match self.adjustment {
             Decay(factor) => ("weight_decay", factor),
             ClipValue(most) => ("clip_value", most),
             ClipNorm(most) => ("clip_norm", most),
         };
-        if bound.is_nan() || bound < 0.0 {
-            let problem = Problem::new(format!("{bound} is negative, or no number")).hint("it is 0 or more");
-            let error = OpError { op: name.to_owned(), site: self.site, problem, operands: Vec::new() };
+        if let Err(problem) = setting::check("the bound", bound, 0.0..) {
+            let error = OpError { op: op.to_owned(), site: self.site, problem, operands: Vec::new() };
             return graph.fail(Box::new(error).into());
         }
         let factor = match self.adjustment {
             ClipNorm(most) => {
-                let squares = parameters.iter().map(|(_, gradient)| gradient.powi(2).sum_all());
-                let norm = squares.fold(graph.fill([], 0.0), |sum, square| sum + square).sqrt();
+                let norms = parameters
+                    .iter()
+                    .map(|(_, gradient)| gradient.reshape([gradient.shape().count()]).norm(&[0]));
+                let norm = graph.stack(&norms.collect::<Vec<_>>(), 0).norm(&[0]);
                 (graph.fill([], most) / (norm + 1e-6)).at_most(1.0)
             }
             _ => graph.fill([], 1.0),

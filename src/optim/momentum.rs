@@ -2,6 +2,7 @@
 
 use super::{LearningRate, Optimizer, state};
 use crate::graph::{Graph, Var};
+use crate::setting::FINITE;
 
 /// Stochastic gradient descent: p ← p − η g.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,6 +45,7 @@ impl Momentum {
 
 impl Optimizer for Momentum {
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        graph.require("Momentum", "momentum", self.momentum, FINITE);
         let rate = self.learning_rate.record(graph);
         for &(p, g) in parameters {
             let v = state(p, "momentum");
@@ -73,6 +75,7 @@ impl Nesterov {
 
 impl Optimizer for Nesterov {
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        graph.require("Nesterov", "momentum", self.momentum, FINITE);
         let rate = self.learning_rate.record(graph);
         for &(p, g) in parameters {
             let b = state(p, "nesterov");

@@ -3,6 +3,7 @@
 use std::f64::consts::PI;
 
 use crate::graph::{Graph, Init, Var};
+use crate::setting::FINITE;
 
 /// The learning rate of an optimizer. A number is a constant rate: `Sgd::new(0.1)`.
 ///
@@ -66,6 +67,10 @@ impl LearningRate {
 
     /// The rate of the present step, which it counts, as a value of the graph.
     pub fn record(self, graph: &Graph) -> Var<'_> {
+        graph.require("learning_rate", "the rate", self.peak, FINITE);
+        if let Schedule::Exponential(factor) | Schedule::Staircase { factor, .. } = self.schedule {
+            graph.require("learning_rate", "the factor", factor, FINITE);
+        }
         let peak = graph.fill([], self.peak);
         if self.schedule == Schedule::Constant && self.warmup == 0 {
             return peak;

@@ -1,0 +1,27 @@
+//! Settings are checked where they are given. A value outside its range, as NaN is of every range, is named with the range.
+
+use std::ops::{Bound, RangeBounds};
+
+use crate::error::Problem;
+
+/// Says what is wrong with a setting outside its range. A range without an end has infinity in it.
+pub fn check(name: &str, value: f64, range: impl RangeBounds<f64>) -> Result<(), Problem> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let least = match range.start_bound() {
+        Bound::Included(least) => format!("{least} or more"),
+        Bound::Excluded(least) => format!("more than {least}"),
+        Bound::Unbounded => "a number".to_owned(),
+    };
+    let most = match range.end_bound() {
+        Bound::Included(&f64::MAX) => " and finite".to_owned(),
+        Bound::Included(most) => format!(", and {most} at most"),
+        Bound::Excluded(most) => format!(", and less than {most}"),
+        Bound::Unbounded => String::new(),
+    };
+    Err(Problem::new(format!("{name} is {value}")).hint(format!("it is {least}{most}")))
+}
+
+/// From 0 on, without infinity.
+pub const FINITE: std::ops::RangeInclusive<f64> = 0.0..=f64::MAX;
