@@ -56,6 +56,8 @@ pub struct Graph {
     pub(super) composite: RefCell<Option<Arc<Composite>>>,
     /// How many composed operations of each name there are.
     pub(super) composites: RefCell<HashMap<&'static str, usize>>,
+    /// The method that is recording now, if it calls others.
+    pub(super) method: Cell<Option<&'static str>>,
     mode: Mode,
     /// Tells this graph from every other one.
     identity: u64,
@@ -95,6 +97,7 @@ impl Graph {
             layer: RefCell::default(),
             composite: RefCell::default(),
             composites: RefCell::default(),
+            method: Cell::new(None),
             mode,
             identity: GRAPHS.fetch_add(1, Ordering::Relaxed),
         }
@@ -370,6 +373,7 @@ impl Graph {
             OperandNote { role, shape: node.ty.shape.clone(), source: node.source(), site: node.site }
         };
         let operands = operands.iter().enumerate().map(note).collect();
+        let op = self.method.get().unwrap_or(op);
         let here = SourceLine::caller();
         let site = self.differentiating.get().map_or(here, |node| self.dag().node(node).site);
         Box::new(OpError { op: op.to_string(), site, problem, operands }).into()

@@ -39,7 +39,7 @@ impl Graph {
         let outer = self.layer.borrow().clone();
         let name = outer.as_ref().map_or_else(|| name.into(), |outer| format!("{outer}/{name}").into());
         self.layer.replace(Some(name));
-        Layer { graph: self, outer, composite: self.composite.borrow().clone() }
+        Layer { graph: self, outer, composite: self.composite.borrow().clone(), _called: None }
     }
 
     /// Says that what is recorded from now on makes up one operation of this name, until the returned guard is dropped: each of its
@@ -47,6 +47,7 @@ impl Graph {
     /// second of a name on.
     pub fn composite(&self, name: &'static str, attributes: Attributes) -> Layer<'_> {
         let (outer, around) = (self.layer.borrow().clone(), self.composite.borrow().clone());
+        let composite_name = name;
         let composite = Composite { name, attributes, layer: outer.clone(), outer: around.clone() };
         self.composite.replace(Some(Arc::new(composite)));
         let name = outer.clone().unwrap_or_else(|| {
@@ -56,7 +57,17 @@ impl Graph {
             if *number == 1 { name.into() } else { format!("{name} {number}").into() }
         });
         self.layer.replace(Some(name));
-        Layer { graph: self, outer, composite: around }
+        Layer { graph: self, outer, composite: around, _called: Some(self.called(composite_name)) }
+    }
+
+    /// Says that what is refused from now on was asked for by a method of this name, until the returned guard is dropped. Of
+    /// methods that call each other the outermost counts: it is the one that the user called.
+    pub(crate) fn called(&self, method: &'static str) -> Called<'_> {
+        let is_outermost = self.method.get().is_none();
+        if is_outermost {
+            self.method.set(Some(method));
+        }
+        Called { graph: self, is_outermost }
     }
 
     /// The operations that are composed of others, in the order in which they begin, each with its values. Those of one
@@ -83,6 +94,22 @@ pub struct Layer<'g> {
     graph: &'g Graph,
     outer: Option<Arc<str>>,
     composite: Option<Arc<Composite>>,
+    _called: Option<Called<'g>>,
+}
+
+/// While it lives, refusals speak of a method; see [`Graph::called`].
+#[must_use = "the method ends when this is dropped"]
+pub(crate) struct Called<'g> {
+    graph: &'g Graph,
+    is_outermost: bool,
+}
+
+impl Drop for Called<'_> {
+    fn drop(&mut self) {
+        if self.is_outermost {
+            self.graph.method.set(None);
+        }
+    }
 }
 
 impl Drop for Layer<'_> {

@@ -7,20 +7,23 @@ mod losses;
 mod shown;
 mod windows;
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
-use crate::common::message;
+use crate::common::{message, root};
 use dagrad::{Graph, Init, Plan, Var};
 
 const HUGE: usize = usize::MAX;
 
-/// A misuse, and what its error must contain.
-type Case = (&'static str, fn(&Graph), &'static [&'static str]);
+/// A misuse, its source, and what its error must contain beside the name of the method that is called last.
+type Case = (&'static str, fn(&Graph), &'static str, &'static [&'static str]);
 
 /// `name: what is recorded on the graph => what the error contains;`
 macro_rules! misuses {
     ($graph:ident, $($name:literal: $record:expr => $($part:literal),+;)+) => {
-        $crate::misuse::check(file!(), &[$(($name, |$graph| { let _ = $record; }, &[$($part),+])),+])
+        $crate::misuse::check(file!(), &[$(($name, |$graph| { let _ = $record; }, stringify!($record), &[$($part),+])),+])
     };
 }
 use misuses;
@@ -29,7 +32,7 @@ use misuses;
 /// afterwards returns the same error.
 fn check(file: &str, cases: &[Case]) {
     let mut failures = Vec::new();
-    for (name, record, parts) in cases {
+    for (name, record, source, parts) in cases {
         let graph = Graph::new();
         let text = catch_unwind(AssertUnwindSafe(|| {
             record(&graph);
@@ -41,12 +44,34 @@ fn check(file: &str, cases: &[Case]) {
         match text {
             Err(_) => failures.push(format!("{name}: panicked or was accepted")),
             Ok(text) => {
-                let lost = parts.iter().chain(std::iter::once(&file)).filter(|part| !text.contains(**part));
+                let called = called(source);
+                let (op, at) = text.split_once(" at ").unwrap_or_default();
+                if !at.starts_with(file) || !called.is_empty() && !called.contains(op) {
+                    failures.push(format!("{name}: names {op}, not {called:?}: {text}"));
+                }
+                let lost = parts.iter().filter(|part| !text.contains(**part));
                 failures.extend(lost.map(|part| format!("{name}: {part:?} is missing in: {text}")));
             }
         }
     }
     assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+/// The public methods and functions that an expression calls, but for those that only begin: none if it calls others that
+/// call them.
+fn called(source: &str) -> BTreeSet<&str> {
+    static PUBLIC: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+        let list =
+            fs::read_to_string(root().join("tests/documents/public.txt")).expect("the public interface");
+        let recording =
+            list.lines().filter(|line| ["Var::", "Graph::", "nn::"].iter().any(|of| line.starts_with(of)));
+        let names = recording.filter_map(|line| line.split_once("pub fn ")?.1.split(['(', '<']).next());
+        names.map(str::to_string).collect()
+    });
+    const BEGINNING: [&str; 7] = ["input", "labels", "param", "fill", "constant", "record", "checkpoint"];
+    let before = source.split('(').map(|before| before.split("::<").next().unwrap_or_default().trim_end());
+    let names = before.filter_map(|before| before.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next());
+    names.filter(|name| PUBLIC.contains(*name) && !BEGINNING.contains(name)).collect()
 }
 
 fn image(graph: &Graph) -> Var<'_> {
