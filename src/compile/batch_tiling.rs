@@ -67,7 +67,7 @@ pub fn tile_batch(program: &Program) -> Program {
             groups.push(NodeGroup { nodes, samples: gathered.samples, chunk: gathered.chunk() });
         }
     }
-    let mut program = program.in_order(&order);
+    let mut program = program.rebuild(order, |new, id| Some(new.copy(id)));
     program.groups = groups;
     program
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::chain::{Chain, MAX_INSTRUCTIONS, MAX_OPERANDS};
-use super::program::Program;
+use super::program::{Program, Rebuilt};
 use crate::error::Problem;
 use crate::graph::call::{Call, Operand, OutputSlot};
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
@@ -18,22 +18,10 @@ use dagrad_kernels::walk::Walk;
 /// Joins every elementwise node with the single-use elementwise nodes before it.
 pub fn fuse(program: &Program) -> Program {
     let (chains, swallowed) = chains(program);
-    let mut new_id: Vec<Option<NodeId>> = vec![None; program.dag.len()];
-    program.rebuild(|new, id, operands| {
-        let node = program.dag.node(id);
-        let added = match &chains[id.index()] {
-            _ if swallowed[id.index()] => None,
-            Some(chain) => {
-                let results = [chain.code.len() - 1];
-                let kernel = Fused::new(chain, &results, program, &node.ty);
-                let operands: Option<SmallVec<[NodeId; 8]>> =
-                    chain.operands.iter().map(|(operand, _)| new_id[operand.index()]).collect();
-                Some(new.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..node.clone() }, &operands?))
-            }
-            None => Some(new.push(node.clone(), &operands?)),
-        };
-        new_id[id.index()] = added;
-        added
+    program.rebuild(program.dag.ids(), |new, id| match &chains[id.index()] {
+        _ if swallowed[id.index()] => None,
+        Some(chain) => Some(Fused::append(chain, &[chain.code.len() - 1], program, id, new)),
+        None => Some(new.copy(id)),
     })
 }
 
@@ -103,16 +91,26 @@ pub struct Fused {
 }
 
 impl Fused {
-    /// A chain of `program` that yields what its functions `results` compute.
-    pub fn new(chain: &Chain, results: &[usize], program: &Program, ty: &TensorType) -> Self {
-        Self {
+    /// Puts a chain of `program` into a new graph, instead of the node `like`. It yields what its functions `results`
+    /// compute.
+    pub fn append(
+        chain: &Chain,
+        results: &[usize],
+        program: &Program,
+        like: NodeId,
+        new: &mut Rebuilt<'_>,
+    ) -> NodeId {
+        let node = program.dag.node(like).clone();
+        let kernel = Self {
             code: chain.code.clone(),
             reads: chain.operands.iter().map(|(_, walk)| walk.clone()).collect(),
             program: chain.finish(results),
-            split: chain.splits(program, ty),
-            ty: ty.clone(),
+            split: chain.splits(program, &node.ty),
+            ty: node.ty.clone(),
             results: results.len(),
-        }
+        };
+        let operands = new.replacements(chain.operands.iter().map(|&(operand, _)| operand));
+        new.dag.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..node }, &operands)
     }
 
     /// The chain of a node that is such an operation.

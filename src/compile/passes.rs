@@ -1,8 +1,7 @@
 //! The passes that only look at a node and its neighbours.
 
-use std::sync::Arc;
-
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -25,38 +24,39 @@ pub fn prune(program: &Program) -> Program {
             dag.operands(id).iter().for_each(|operand| needed[operand.index()] = true);
         }
     }
-    program.rebuild(|new, id, operands| needed[id.index()].then(|| copy(new, dag, id, &operands?)).flatten())
+    program.rebuild(dag.ids(), |new, id| needed[id.index()].then(|| new.copy(id)))
 }
 
 /// Common-subexpression elimination: merges equal operations on the same operands.
 pub fn dedup(program: &Program) -> Program {
     let mut known: HashMap<(&'static str, Operands), SmallVec<[NodeId; 2]>> = HashMap::new();
-    program.rebuild(|new, id, operands| {
-        let operands = operands?;
-        let Some(op) = program.dag.op(id) else { return copy(new, &program.dag, id, &operands) };
-        let ty = &program.dag.node(id).ty;
-        let alike = known.entry((op.name(), operands.clone())).or_default();
-        let is_same =
-            |&other: &NodeId| new.node(other).ty == *ty && new.op(other).is_some_and(|other| op.same(other));
-        if let Some(&same) = alike.iter().find(|other| is_same(other)) {
-            return Some(same);
-        }
-        let added = copy(new, &program.dag, id, &operands)?;
-        alike.push(added);
-        Some(added)
+    let dag = &program.dag;
+    program.rebuild(dag.ids(), |new, id| {
+        let Some(op) = dag.op(id) else { return Some(new.copy(id)) };
+        let alike = known.entry((op.name(), new.operands(id))).or_default();
+        let is_same = |&other: &NodeId| {
+            let new = &new.dag;
+            new.node(other).ty == dag.node(id).ty && new.op(other).is_some_and(|other| op.same(other))
+        };
+        let same = alike.iter().copied().find(is_same);
+        same.or_else(|| {
+            alike.push(new.copy(id));
+            alike.last().copied()
+        })
     })
 }
 
 /// Algebraic simplification: replaces operations by each operation's own rule.
 pub fn simplify(program: &Program) -> Program {
-    program.rebuild(|new, id, operands| {
-        let mut node = copy(new, &program.dag, id, &operands?)?;
+    program.rebuild(program.dag.ids(), |new, id| {
+        let mut node = new.copy(id);
+        let dag = &mut new.dag;
         // An operation made by a rule may be simplified again; each rule leaves less to do.
         for _ in 0..8 {
-            match new.op(node).and_then(|op| op.simplify(NodeRef { dag: new, id: node })) {
+            match dag.op(node).and_then(|op| op.simplify(NodeRef { dag, id: node })) {
                 None => break,
                 Some(Rewrite::Node(other)) => return Some(other),
-                Some(rewrite) => node = build(new, rewrite, node),
+                Some(rewrite) => node = build(dag, rewrite, node),
             }
         }
         Some(node)
@@ -84,18 +84,18 @@ pub fn absorb(program: &Program) -> Program {
     let uses = program.use_counts();
     // For nodes of the new graph: whether the consumer at hand is the only reader.
     let mut single: Vec<bool> = Vec::new();
-    program.rebuild(|new, id, operands| {
-        let operands = operands?;
-        let fused = program.dag.kernel(id).and_then(|kernel| fuse_one(new, &single, kernel, &operands));
+    program.rebuild(program.dag.ids(), |new, id| {
+        let operands = new.operands(id);
+        let fused = program.dag.kernel(id).and_then(|kernel| fuse_one(&new.dag, &single, kernel, &operands));
         let added = match fused {
             Some(Fused { kernel, operands, layer }) => {
                 let like = program.dag.node(id).clone();
                 let layer = layer.or(like.layer);
-                new.push(Node { kind: Kind::Kernel(kernel), layer, ..like }, &operands)
+                new.dag.push(Node { kind: Kind::Kernel(kernel), layer, ..like }, &operands)
             }
-            None => copy(new, &program.dag, id, &operands)?,
+            None => new.copy(id),
         };
-        single.resize(new.len(), false);
+        single.resize(new.dag.len(), false);
         single[added.index()] = uses[id.index()] == 1;
         Some(added)
     })
@@ -131,9 +131,4 @@ fn fuse_one(dag: &Dag, single: &[bool], consumer: &dyn AnyKernel, operands: &[No
         [a, b] if function.is_some() => offer(a, Some(b)),
         _ => None,
     }
-}
-
-/// Appends the old node `id` on new operands.
-fn copy(new: &mut Dag, old: &Dag, id: NodeId, operands: &[NodeId]) -> Option<NodeId> {
-    Some(new.push(old.node(id).clone(), operands))
 }

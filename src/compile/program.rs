@@ -113,46 +113,64 @@ impl Program {
         uses
     }
 
-    /// Rebuilds the program node by node in order. `make` is given the new graph, the old node and its new
-    /// operands, and says which node of the new graph replaces it (`None`: nobody asks for it).
-    pub(crate) fn rebuild(
+    /// Rebuilds the program node by node, in an order in which operands come before their readers. `make` is given the
+    /// new graph and the old node, and says which new node replaces it (`None`: nobody asks for it).
+    pub(super) fn rebuild(
         &self,
-        mut make: impl FnMut(&mut Dag, NodeId, Option<Operands>) -> Option<NodeId>,
+        order: impl IntoIterator<Item = NodeId>,
+        mut make: impl FnMut(&mut Rebuilt<'_>, NodeId) -> Option<NodeId>,
     ) -> Program {
-        let mut dag = Dag::default();
-        let mut new_id: Vec<Option<NodeId>> = vec![None; self.dag.len()];
-        for id in self.dag.ids() {
-            let operands = self.dag.operands(id).iter().map(|operand| new_id[operand.index()]).collect();
-            new_id[id.index()] = make(&mut dag, id, operands);
+        let new_id = vec![None; self.dag.len()];
+        let mut new = Rebuilt { old: &self.dag, dag: Dag::default(), new_id };
+        for id in order {
+            new.new_id[id.index()] = make(&mut new, id);
         }
-        self.moved(dag, |id| new_id[id.index()].unwrap_or_else(|| unreachable!("a result is never dropped")))
+        let Rebuilt { dag, new_id, .. } = new;
+        self.moved(dag, |id| replacement(&new_id, id))
     }
 
     /// The program on other nodes; `find` knows which of them replaces an old one.
-    pub(crate) fn moved(&self, dag: Dag, mut find: impl FnMut(NodeId) -> NodeId) -> Program {
+    pub(super) fn moved(&self, dag: Dag, find: impl Fn(NodeId) -> NodeId) -> Program {
         Program {
             dag,
             outputs: self.outputs.iter().map(|&id| find(id)).collect(),
             updates: self.updates.iter().map(|&(parameter, value)| (find(parameter), find(value))).collect(),
-            graph: self.graph,
             recorded: self.recorded.clone(),
             groups: Vec::new(),
             limits: self.limits.clone(),
-            target: self.target,
+            ..*self
         }
+    }
+}
+
+/// A new graph that is made of the nodes of an old one.
+pub(super) struct Rebuilt<'a> {
+    old: &'a Dag,
+    pub dag: Dag,
+    /// What replaces each old node.
+    pub new_id: Vec<Option<NodeId>>,
+}
+
+impl Rebuilt<'_> {
+    /// What replaces the operands of an old node.
+    pub fn operands(&self, old: NodeId) -> Operands {
+        self.replacements(self.old.operands(old))
     }
 
-    /// The same nodes in another order, in which operands still come before their readers.
-    pub(crate) fn in_order(&self, order: &[NodeId]) -> Program {
-        let mut dag = Dag::default();
-        let mut new_id = vec![NodeId::new(0); self.dag.len()];
-        for &id in order {
-            let operands: Operands =
-                self.dag.operands(id).iter().map(|operand| new_id[operand.index()]).collect();
-            new_id[id.index()] = dag.push(self.dag.node(id).clone(), &operands);
-        }
-        self.moved(dag, |id| new_id[id.index()])
+    /// What replaces old nodes.
+    pub fn replacements(&self, old: impl IntoIterator<Item = NodeId>) -> Operands {
+        old.into_iter().map(|id| replacement(&self.new_id, id)).collect()
     }
+
+    /// Appends an old node as it is.
+    pub fn copy(&mut self, old: NodeId) -> NodeId {
+        let operands = self.operands(old);
+        self.dag.push(self.old.node(old).clone(), &operands)
+    }
+}
+
+fn replacement(new_id: &[Option<NodeId>], old: NodeId) -> NodeId {
+    new_id[old.index()].unwrap_or_else(|| unreachable!("what somebody reads is never dropped"))
 }
 
 impl fmt::Display for Program {
