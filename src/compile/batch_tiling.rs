@@ -62,7 +62,8 @@ pub fn tile_batch(program: &Program) -> Program {
         order.extend(gathered.before.iter().copied().flat_map(with_outputs));
         let first = order.len();
         order.extend(gathered.members.iter().copied().flat_map(with_outputs));
-        if gatherer.steps(&gathered.members) > 1 {
+        let does_something = |id: &&NodeId| !dag.is_alias(**id);
+        if gathered.members.iter().filter(does_something).count() > 1 {
             let nodes = first..order.len();
             groups.push(NodeGroup { nodes, samples: gathered.samples, chunk: gathered.chunk() });
         }
@@ -76,8 +77,7 @@ pub fn tile_batch(program: &Program) -> Program {
 fn samples(dag: &Dag) -> Vec<Option<BatchSplit>> {
     let is_enough =
         |s: &BatchSplit| s.samples >= FEWEST_SAMPLES && s.samples.div_ceil(s.samples_per_row) >= FEWEST_TASKS;
-    let of = |id: NodeId| dag.kernel(id)?.batch_split(&dag.operand_types(id)).filter(is_enough);
-    dag.ids().map(of).collect()
+    dag.ids().map(|id| dag.batch_split(id).filter(is_enough)).collect()
 }
 
 /// Where a node stands while a group is gathered.
@@ -203,11 +203,6 @@ impl Gatherer<'_> {
             }
         }
         before[start..].sort_unstable();
-    }
-
-    /// How many members do something at a run.
-    fn steps(&self, members: &[NodeId]) -> usize {
-        members.iter().filter(|&&id| self.dag.kernel(id).is_some_and(|kernel| !kernel.is_alias())).count()
     }
 
     /// How many bytes a node reads and writes sample by sample, and how many it reads as a whole.

@@ -44,7 +44,7 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
                     let result = Argument::Register(longer.code.len() - 1);
                     (longer, result)
                 });
-            *argument = match (dag.kernel(operand).and_then(|kernel| kernel.constant()), longer) {
+            *argument = match (dag.constant(operand), longer) {
                 (Some(value), _) => Argument::Constant(value),
                 // Room is kept for this node's own instruction and its other operand.
                 (None, Some((longer, result)))

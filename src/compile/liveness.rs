@@ -27,7 +27,7 @@ impl Liveness {
         let mut last_reader: Vec<usize> = (0..dag.len()).collect();
         for id in dag.ids() {
             let operands = dag.operands(id);
-            if dag.kernel(id).is_some_and(|kernel| kernel.is_alias()) {
+            if dag.is_alias(id) {
                 value[id.index()] = value[operands[0].index()];
             }
             operands.iter().for_each(|operand| last_reader[value[operand.index()]] = id.index());
@@ -65,16 +65,13 @@ impl Liveness {
             memory.parameters.insert(number, self.value(id));
         }
         for (number, (step, &node)) in plan.steps.iter().zip(nodes).enumerate() {
-            let group = plan.groups.iter().find(|group| group.steps.contains(&number));
+            let group = plan.group_of(number);
             if group.is_some_and(|group| group.steps.start == number) {
                 memory.local.clear();
             }
             for (source, operand) in step.operands.iter().zip(dag.operands(node)) {
-                let name = step.kernel.name();
-                assert!(
-                    memory.holds::<T>(source, group, self.value(operand)),
-                    "{name} reads what was overwritten"
-                );
+                let is_there = memory.holds::<T>(source, group, self.value(operand));
+                assert!(is_there, "{} reads what was overwritten", step.name());
             }
             let outputs = [(node, 0)].into_iter().chain(dag.further_outputs(node));
             for (output, number) in outputs {
@@ -117,7 +114,7 @@ struct Contents {
 impl Contents {
     /// Whether a value lies where a step looks for it. Nothing is looked for where there are no elements.
     fn holds<T: Precision>(&self, source: &Source, group: Option<&StepGroup>, value: usize) -> bool {
-        let Range { start, end } = bytes::<T>(source, group);
+        let Range { start, end } = source.range::<T>(group);
         let found = match source.location {
             Location::Arena(_) => self.arena.get(&start),
             Location::Local(_) => self.local.get(&start),
@@ -128,7 +125,7 @@ impl Contents {
 
     /// Puts a value where it is made. What lay there is gone.
     fn write<T: Precision>(&mut self, source: &Source, group: Option<&StepGroup>, value: usize) {
-        let Range { start, end } = bytes::<T>(source, group);
+        let Range { start, end } = source.range::<T>(group);
         let memory = match source.location {
             Location::Arena(_) => &mut self.arena,
             Location::Local(_) => &mut self.local,
@@ -146,15 +143,5 @@ impl Contents {
         if start < end {
             memory.insert(start, (end, value));
         }
-    }
-}
-
-/// The bytes of a value, in the memory of a task those of its samples.
-fn bytes<T: Precision>(source: &Source, group: Option<&StepGroup>) -> Range<usize> {
-    let all = source.bytes::<T>();
-    match (source.location, group) {
-        (Location::Local(start), Some(group)) => start..start + all / group.samples * group.chunk,
-        (Location::Arena(start) | Location::Local(start), _) => start..start + all,
-        (Location::Parameter(_), _) => 0..all,
     }
 }

@@ -12,12 +12,13 @@ use smallvec::SmallVec;
 use super::program::Program;
 use crate::error::Problem;
 use crate::graph::NodeRef;
+use crate::graph::Precision;
 use crate::graph::call::{Call, Operand};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Definition, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout};
 use crate::graph::op::{AnyOp, TensorType};
-use crate::graph::{Dtype, Precision};
+use crate::ops::fill::Fill;
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::conv::nhwc::{nchw_to_nhwc, nhwc_to_nchw};
 use dagrad_kernels::walk::{self, Walk};
@@ -41,22 +42,21 @@ pub fn lower(program: &Program) -> Program {
     let Lowering { new, values, .. } = lowering;
     let find =
         |id: NodeId| values[id.index()].nchw.unwrap_or_else(|| unreachable!("results lie as they were"));
-    let mut lowered = program.moved(new, find);
-    let dag = &program.dag;
-    let inputs = dag
-        .ids()
-        .filter(|&id| matches!(dag.node(id).kind, Kind::Input) && dag.node(id).ty.dtype == Dtype::Index);
-    lowered.limits =
-        inputs.map(|id| (dag.node(id).label.clone().unwrap_or_default(), program.index_limit(id))).collect();
-    lowered
+    Program { limits: program.index_limits(), ..program.moved(new, find) }
 }
 
 /// A value of the old graph in the new one, in each layout. The second layout is made when somebody reads it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Value {
     nchw: Option<NodeId>,
     nhwc: Option<NodeId>,
     is_nhwc: bool,
+}
+
+impl Value {
+    fn nchw(id: NodeId) -> Self {
+        Self { nchw: Some(id), nhwc: None, is_nhwc: false }
+    }
 }
 
 struct Lowering<'a> {
@@ -72,18 +72,13 @@ impl Lowering<'_> {
     fn lower_node(&mut self, id: NodeId) -> Value {
         let (dag, node) = (&self.old.dag, self.old.dag.node(id));
         let operands = dag.operands(id);
-        let Kind::Op(op) = &node.kind else {
-            return Value { nchw: Some(self.new.push(node.clone(), &[])), ..Value::default() };
-        };
+        let Kind::Op(op) = &node.kind else { return Value::nchw(self.new.push(node.clone(), &[])) };
         if let Some(lowered) = self.choose(id).filter(|way| way.is_faster || self.follows(way, &operands)) {
             return self.convert(lowered, node, &operands);
         }
         let operands: Operands = operands.into_iter().map(|operand| self.nchw(operand)).collect();
-        let kernel = Kind::Kernel(Arc::new(Definition(op.clone())));
-        Value {
-            nchw: Some(self.new.push(Node { kind: kernel, ..node.clone() }, &operands)),
-            ..Value::default()
-        }
+        let kind = Kind::Kernel(Arc::new(Definition(op.clone())));
+        Value::nchw(self.new.push(Node { kind, ..node.clone() }, &operands))
     }
 
     /// The kernel that the operation of a node names, if any.
@@ -123,10 +118,7 @@ impl Lowering<'_> {
 
     /// Whether a value can be had NHWC without being written out once more.
     fn lies_either_way(&self, id: NodeId) -> bool {
-        let is_read = |nchw: NodeId| {
-            self.new.view(nchw).is_some()
-                || self.new.kernel(nchw).is_some_and(|kernel| kernel.constant().is_some())
-        };
+        let is_read = |nchw: NodeId| self.new.view(nchw).is_some() || self.new.constant(nchw).is_some();
         self.old.dag.node(id).ty.shape[2..] == [1, 1]
             || self.values[id.index()].nchw.is_some_and(is_read)
             || self.choose(id).is_some_and(|lowered| lowered.operands.is_empty())
@@ -150,11 +142,9 @@ impl Lowering<'_> {
         };
         let result = self.output(kernel, lowered.output);
         match lowered.layout {
-            OperandLayout::Keep => Value { nchw: Some(result), ..Value::default() },
+            OperandLayout::Keep => Value::nchw(result),
             OperandLayout::Nhwc => Value { nchw: None, nhwc: Some(result), is_nhwc: true },
-            OperandLayout::Through(kernel) => {
-                Value { nchw: Some(self.push(kernel, &[result], node)), ..Value::default() }
-            }
+            OperandLayout::Through(kernel) => Value::nchw(self.push(kernel, &[result], node)),
         }
     }
 
@@ -213,12 +203,10 @@ impl Lowering<'_> {
         if let Some(nhwc) = self.values[id.index()].nhwc {
             return nhwc;
         }
-        if let Some(drawn) = self.drawn(id) {
-            self.values[id.index()].nhwc = Some(drawn);
-            return drawn;
-        }
-        let nchw = self.nchw(id);
-        let made = self.strided_read(nchw, id).unwrap_or_else(|| self.transpose(nchw, Layout::Nhwc, id));
+        let made = self.drawn(id).unwrap_or_else(|| {
+            let nchw = self.nchw(id);
+            self.strided_read(nchw, id).unwrap_or_else(|| self.transpose(nchw, Layout::Nhwc, id))
+        });
         self.values[id.index()].nhwc = Some(made);
         made
     }
@@ -240,22 +228,16 @@ impl Lowering<'_> {
 
     /// A constant, or an array that is only read in another way, is not written out to be transposed.
     fn strided_read(&mut self, nchw: NodeId, like: NodeId) -> Option<NodeId> {
-        let ty = TensorType {
-            shape: Layout::Nhwc.shape(Layout::Nchw.sizes(&self.new.node(nchw).ty.shape)),
-            dtype: Dtype::Real,
-        };
-        let (source, strides) = match self.new.kernel(nchw)?.constant() {
-            Some(value) => return Some(self.push_constant(value, ty, like)),
-            None => self.new.view(nchw)?,
-        };
+        let shape = Layout::Nhwc.shape(Layout::Nchw.sizes(&self.new.node(nchw).ty.shape));
+        let like = self.old.dag.node(like);
+        if let Some(value) = self.new.constant(nchw) {
+            let fill = Definition(Arc::new(Fill::of(value, &shape)));
+            return Some(self.append(Arc::new(fill), &[], like));
+        }
+        let (source, strides) = self.new.view(nchw)?;
         let strides = [0, 2, 3, 1].into_iter().map(|axis| strides[axis]).collect();
-        Some(self.push(Arc::new(StridedRead { ty, strides }), &[source], self.old.dag.node(like)))
-    }
-
-    fn push_constant(&mut self, value: f64, ty: TensorType, like: NodeId) -> NodeId {
-        let kernel = Kind::Kernel(Arc::new(Constant { value, ty: ty.clone() }));
-        let node = Node { kind: kernel, ty, label: None, ..self.old.dag.node(like).clone() };
-        self.new.push(node, &[])
+        let kernel = StridedRead { ty: TensorType::real(shape), strides };
+        Some(self.push(Arc::new(kernel), &[source], like))
     }
 }
 
@@ -348,36 +330,6 @@ impl Kernel for StridedRead {
     }
 }
 
-/// One number everywhere.
-#[derive(Debug, Clone, PartialEq)]
-struct Constant {
-    value: f64,
-    ty: TensorType,
-}
-
-impl Kernel for Constant {
-    fn name(&self) -> &'static str {
-        "fill"
-    }
-
-    fn outputs(&self, _: &[&TensorType]) -> Vec<TensorType> {
-        vec![self.ty.clone()]
-    }
-
-    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
-        call.output.fill(T::of(self.value));
-        Ok(())
-    }
-
-    fn attributes(&self) -> String {
-        format!("value {}", self.value)
-    }
-
-    fn constant(&self) -> Option<f64> {
-        Some(self.value)
-    }
-}
-
 /// The same values in memory of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CopyOut;
@@ -392,7 +344,7 @@ impl Kernel for CopyOut {
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
-        call.output.copy_from_slice(call.real(0));
+        call.copy();
         Ok(())
     }
 }

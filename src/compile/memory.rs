@@ -92,9 +92,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     }
 
     fn bytes(&self, node: usize) -> usize {
-        let source =
-            Source { location: Location::Arena(0), ty: self.program.dag.node(NodeId::new(node)).ty.clone() };
-        source.bytes::<T>()
+        self.program.dag.node(NodeId::new(node)).ty.bytes::<T>()
     }
 
     /// Takes memory for a value.
@@ -196,8 +194,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         let dag = &self.program.dag;
         let readers = group.nodes.clone().map(NodeId::new);
         readers.into_iter().all(|reader| {
-            let split = dag.kernel(reader).and_then(|kernel| kernel.batch_split(&dag.operand_types(reader)));
-            let split = split.map_or(Vec::new(), |split| split.operands);
+            let split = dag.batch_split(reader).map_or(Vec::new(), |split| split.operands);
             let mut operands = dag.operands(reader).into_iter().zip(split);
             operands.all(|(operand, is_split)| is_split || self.liveness.value(operand) != value)
         })

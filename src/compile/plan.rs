@@ -11,7 +11,7 @@ use super::Options;
 use crate::error::SourceLine;
 use crate::graph::dag::NodeId;
 use crate::graph::kernel::AnyKernel;
-use crate::graph::{Dtype, Init, TensorType};
+use crate::graph::{Init, TensorType};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -28,14 +28,10 @@ pub struct Plan<T> {
     pub(super) inputs: Vec<Input>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) results: Vec<PlanResult>,
-    /// Values that are copied to parameters after the last step; others are computed in place.
     pub(super) copies: Vec<(usize, Source)>,
     pub(super) trains: bool,
-    /// Where scratch memory begins in the arena, in bytes.
     pub(super) scratch: usize,
-    /// Size of the arena in bytes, scratch included.
     pub(super) arena: usize,
-    /// The identity of the recorded graph.
     pub(super) graph: u64,
     /// What it was compiled with.
     pub(super) options: Options,
@@ -53,6 +49,11 @@ impl<T> Plan<T> {
         &self.groups
     }
 
+    /// The group that a step is in.
+    pub(super) fn group_of(&self, step: usize) -> Option<&StepGroup> {
+        self.groups.iter().find(|group| group.steps.contains(&step))
+    }
+
     /// What is given at each run.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
@@ -68,7 +69,7 @@ impl<T> Plan<T> {
         &self.results
     }
 
-    /// Values that are copied to the parameter of a number after the last step.
+    /// Values that are copied to the parameter of a number after the last step; others are computed in place.
     pub fn copies(&self) -> &[(usize, Source)] {
         &self.copies
     }
@@ -271,17 +272,27 @@ impl fmt::Display for PlanStep {
 impl Source {
     /// How many bytes the value takes in precision `T`.
     pub fn bytes<T: Real>(&self) -> usize {
-        let element = if self.ty.dtype == Dtype::Index { size_of::<u32>() } else { size_of::<T>() };
-        self.ty.shape.count() * element
+        self.ty.bytes::<T>()
     }
 
-    /// Whether two values share memory.
-    pub(crate) fn overlaps<T: Real>(&self, other: &Source) -> bool {
+    /// Which bytes it takes where it lies; in the memory of a task of a group, those of the task's samples.
+    pub(super) fn range<T: Real>(&self, group: Option<&StepGroup>) -> Range<usize> {
+        let bytes = self.bytes::<T>();
+        match (self.location, group) {
+            (Location::Local(start), Some(group)) => start..start + bytes / group.samples * group.chunk,
+            (Location::Arena(start) | Location::Local(start), _) => start..start + bytes,
+            (Location::Parameter(_), _) => 0..bytes,
+        }
+    }
+
+    /// Whether two values of a step, or of steps of a group, share memory.
+    pub(super) fn overlaps<T: Real>(&self, other: &Source, group: Option<&StepGroup>) -> bool {
         match (self.location, other.location) {
-            (Location::Arena(a), Location::Arena(b)) => {
-                a < b + other.bytes::<T>() && b < a + self.bytes::<T>()
-            }
             (Location::Parameter(a), Location::Parameter(b)) => a == b,
+            (Location::Arena(_), Location::Arena(_)) | (Location::Local(_), Location::Local(_)) => {
+                let (own, other) = (self.range::<T>(group), other.range::<T>(group));
+                own.start < other.end && other.start < own.end
+            }
             _ => false,
         }
     }

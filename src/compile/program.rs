@@ -9,7 +9,7 @@ use super::lower::CopyOut;
 use crate::error::{Problem, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::lowering::Target;
-use crate::graph::{Graph, Update, Var};
+use crate::graph::{Dtype, Graph, Update, Var};
 
 /// A graph with its results: outputs, and values that parameters take at the end.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ impl Program {
     pub(super) fn detach_parameters(&mut self) {
         let values = self.updates.iter_mut().map(|(_, value)| value);
         for value in self.outputs.iter_mut().chain(values) {
-            if is_parameter_memory(&self.dag, *value) {
+            if matches!(self.dag.node(self.dag.origin(*value)).kind, Kind::Parameter { .. }) {
                 let node = self.dag.node(*value).clone();
                 let copy = Node { kind: Kind::Kernel(Arc::new(CopyOut)), ..node };
                 *value = self.dag.push(copy, &[*value]);
@@ -80,8 +80,17 @@ impl Program {
         }
     }
 
-    /// What its readers, under whatever shape, ask of an input of indices.
-    pub(super) fn index_limit(&self, input: NodeId) -> IndexLimit {
+    /// For each input of indices, by its name, what its readers ask of it.
+    pub(super) fn index_limits(&self) -> HashMap<Arc<str>, IndexLimit> {
+        let inputs = self.dag.ids().map(|id| (id, self.dag.node(id)));
+        inputs
+            .filter(|(_, node)| matches!(node.kind, Kind::Input) && node.ty.dtype == Dtype::Index)
+            .map(|(id, node)| (node.label.clone().unwrap_or_default(), self.index_limit(id)))
+            .collect()
+    }
+
+    /// What the readers of an input of indices, under whatever shape, ask of it.
+    fn index_limit(&self, input: NodeId) -> IndexLimit {
         let dag = &self.dag;
         let mut aliases = vec![input];
         let mut limits = Vec::new();
@@ -179,16 +188,5 @@ impl fmt::Display for Program {
         self.outputs.iter().try_for_each(|output| writeln!(f, "output %{}", output.index()))?;
         let mut updates = self.updates.iter();
         updates.try_for_each(|(to, from)| writeln!(f, "update %{} <- %{}", to.index(), from.index()))
-    }
-}
-
-/// Whether the node's memory is a parameter's, directly or under another shape.
-fn is_parameter_memory(dag: &Dag, mut id: NodeId) -> bool {
-    loop {
-        match &dag.node(id).kind {
-            Kind::Parameter { .. } => return true,
-            Kind::Kernel(kernel) if kernel.is_alias() => id = dag.operand(id, 0),
-            _ => return false,
-        }
     }
 }

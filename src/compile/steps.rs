@@ -146,8 +146,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
     /// How a step of a group goes through the samples.
     fn split(&self, id: NodeId) -> Option<StepSplit> {
         let (group, dag) = (self.memory.group(id.index())?, &self.program.dag);
-        let BatchSplit { operands: split, samples_per_row, .. } =
-            dag.kernel(id)?.batch_split(&dag.operand_types(id))?;
+        let BatchSplit { operands: split, samples_per_row, .. } = dag.batch_split(id)?;
         let last = group.samples - (group.samples.div_ceil(group.chunk) - 1) * group.chunk;
         let shapes = |samples: usize| {
             let operands = dag.operand_types(id).into_iter().zip(&split);

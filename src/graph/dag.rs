@@ -8,7 +8,7 @@ use petgraph::visit::EdgeRef;
 use smallvec::SmallVec;
 
 use super::init::Init;
-use super::kernel::AnyKernel;
+use super::kernel::{AnyKernel, BatchSplit};
 use super::op::{AnyOp, TensorType};
 use super::scope::Composite;
 use crate::error::SourceLine;
@@ -117,6 +117,33 @@ impl Dag {
             Kind::Kernel(kernel) => Some(kernel.as_ref()),
             _ => None,
         }
+    }
+
+    /// The number that every element of the node has, if its kernel knows one.
+    pub fn constant(&self, id: NodeId) -> Option<f64> {
+        self.kernel(id)?.constant()
+    }
+
+    /// Whether the node is its operand's memory under another shape.
+    pub fn is_alias(&self, id: NodeId) -> bool {
+        match &self.nodes[id.0].kind {
+            Kind::Op(op) => op.is_alias(),
+            Kind::Kernel(kernel) => kernel.is_alias(),
+            _ => false,
+        }
+    }
+
+    /// The node in whose memory this one lies: itself, unless it is an alias.
+    pub fn origin(&self, mut id: NodeId) -> NodeId {
+        while self.is_alias(id) {
+            id = self.operand(id, 0);
+        }
+        id
+    }
+
+    /// How the node's kernel reads and writes samples, if it treats each on its own.
+    pub fn batch_split(&self, id: NodeId) -> Option<BatchSplit> {
+        self.kernel(id)?.batch_split(&self.operand_types(id))
     }
 
     /// The node's operands, in order.
