@@ -99,23 +99,18 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<Box<OpError>> for Error {
-    fn from(error: Box<OpError>) -> Self {
-        Self::Op(error)
-    }
-}
+macro_rules! errors {
+    ($($error:ident => $variant:ident),*) => {$(
+        impl std::error::Error for $error {}
 
-impl From<Box<NotFinite>> for Error {
-    fn from(error: Box<NotFinite>) -> Self {
-        Self::NotFinite(error)
-    }
+        impl From<Box<$error>> for Error {
+            fn from(error: Box<$error>) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )*};
 }
-
-impl From<Box<Mismatch>> for Error {
-    fn from(error: Box<Mismatch>) -> Self {
-        Self::Check(error)
-    }
-}
+errors!(OpError => Op, NotFinite => NotFinite, Mismatch => Check);
 
 /// A check that failed: where, and the two values that disagree; see [`check`](crate::check).
 #[derive(Debug, Clone, PartialEq)]
@@ -140,8 +135,6 @@ impl fmt::Display for Mismatch {
         write!(f, "{example}: {check} of {of} at {element:?} is {found:e}, expected {expected:e}")
     }
 }
-
-impl std::error::Error for Mismatch {}
 
 /// The first NaN or infinity of a checked run.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,8 +168,6 @@ impl fmt::Display for NotFinite {
         write!(f, " made {} at position {} of {}", self.value, self.position, self.shape)
     }
 }
-
-impl std::error::Error for NotFinite {}
 
 /// A line of the user's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,8 +231,6 @@ impl fmt::Display for OpError {
         }
     }
 }
-
-impl std::error::Error for OpError {}
 
 impl Error {
     /// A setting outside its range.

@@ -11,13 +11,12 @@ use smallvec::SmallVec;
 
 use super::program::Program;
 use crate::error::Problem;
-use crate::graph::NodeRef;
-use crate::graph::Precision;
 use crate::graph::call::{Call, Operand};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Definition, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout};
 use crate::graph::op::{AnyOp, TensorType};
+use crate::graph::{NodeRef, Precision};
 use crate::ops::fill::Fill;
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::conv::nhwc::{nchw_to_nhwc, nhwc_to_nchw};

@@ -1,6 +1,6 @@
 //! One run of a plan: one flat loop over its steps and groups of steps.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::store::Store;
 use super::workspace::Workspace;
 use crate::compile::{Plan, Source};
 use crate::error::{Error, NotFinite, OpError, OperandNote, Problem, Result};
-use crate::graph::{Dtype, Precision};
+use crate::graph::{Dtype, Precision, Random};
 use dagrad_kernels::real::Real;
 
 impl<T: Precision> Plan<T> {
@@ -66,9 +66,9 @@ impl<T: Precision> Plan<T> {
         workspace: &mut Workspace,
         feeds: &[Feed<'_>],
     ) -> Result<Vec<KernelCall>> {
-        let clock = Clock { start: Instant::now(), calls: Mutex::default(), threads: Mutex::default() };
+        let clock = Clock { start: Instant::now(), noted: Mutex::default() };
         self.run_steps(store, workspace, feeds, Some(&clock))?;
-        Ok(clock.calls.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok(std::mem::take(&mut lock(&clock.noted).0))
     }
 
     /// The loop over steps and groups.
@@ -81,22 +81,12 @@ impl<T: Precision> Plan<T> {
     ) -> Result<()> {
         workspace.prepare(self, store)?;
         for input in self.inputs() {
-            let value = feed::find(input, feeds)?;
-            match input.source.ty.dtype {
-                Dtype::Real => {
-                    let (target, workers) = workspace.value_mut::<T>(&input.source);
-                    feed::copy_real(value, target, workers);
-                }
-                Dtype::Index => {
-                    let (target, workers) = workspace.value_mut(&input.source);
-                    feed::copy_indices(input, value, target, workers)?;
-                }
-            }
+            feed::give::<T>(input, feeds, workspace)?;
         }
         if workspace.checks_values {
             self.check_given(store, workspace)?;
         }
-        let random = store.random();
+        let random = Random { seed: store.seed(), step: store.step() };
         let watch = Watch { clock, checks_values: workspace.checks_values, fault: Mutex::default() };
         let memory = workspace.memory(store);
         let mut groups = self.groups().iter();
@@ -143,6 +133,11 @@ impl<T: Precision> Plan<T> {
     }
 }
 
+/// What a mutex holds. A thread that panicked has not left it half written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What is wrong with the first value that is no finite number.
 fn first_fault<T: Real>(values: &[T]) -> Option<String> {
     let position = values.iter().position(|value| !value.is_finite())?;
@@ -165,22 +160,20 @@ pub struct KernelCall {
 /// Notes when kernels are called.
 struct Clock {
     start: Instant,
-    calls: Mutex<Vec<KernelCall>>,
-    /// Those that have called.
-    threads: Mutex<Vec<ThreadId>>,
+    /// The calls, and the threads that have called.
+    noted: Mutex<(Vec<KernelCall>, Vec<ThreadId>)>,
 }
 
 impl Clock {
     fn note(&self, step: usize, begin: Instant) {
         let time = begin.elapsed();
         let id = std::thread::current().id();
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let (calls, threads) = &mut *lock(&self.noted);
         let thread = threads.iter().position(|known| *known == id).unwrap_or_else(|| {
             threads.push(id);
             threads.len() - 1
         });
-        let call = KernelCall { step, thread, start: begin - self.start, time };
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        calls.push(KernelCall { step, thread, start: begin - self.start, time });
     }
 }
 
@@ -233,7 +226,7 @@ impl Watch<'_> {
             Ok(()) => None,
         };
         let Some((position, kind)) = found else { return };
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fault = lock(&self.fault);
         if fault.as_ref().is_none_or(|known| (step, position) < (known.step, known.position)) {
             *fault = Some(Fault { step, position, kind });
         }
@@ -241,11 +234,7 @@ impl Watch<'_> {
 
     /// The error for the first fault found so far.
     fn verdict<T>(&self, plan: &Plan<T>) -> Result<()> {
-        let Some(Fault { step, position, kind }) =
-            self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
-        else {
-            return Ok(());
-        };
+        let Some(Fault { step, position, kind }) = lock(&self.fault).take() else { return Ok(()) };
         let step = &plan.steps()[step];
         let (op, site, is_gradient) = (step.to_string(), step.site, step.is_gradient);
         Err(match kind {

@@ -10,7 +10,6 @@ use super::buffer;
 use crate::compile::{Parameter, Plan};
 use crate::error::{Error, Result};
 use crate::graph::Init;
-use crate::graph::call::Random;
 use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::random;
@@ -126,10 +125,6 @@ impl<T: Real> Store<T> {
 
     pub(super) fn advance(&mut self) {
         self.step += 1;
-    }
-
-    pub(super) fn random(&self) -> Random {
-        Random { seed: self.seed, step: self.step }
     }
 
     pub(super) fn entry(&self, index: usize) -> &Entry<T> {

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use smallvec::SmallVec;
 
-use crate::compile::{Location, Plan, PlanStep, Source, StepGroup};
+use crate::compile::{Location, Plan, PlanStep, Source, StepGroup, StepOutput};
 use crate::error::{Error, Result};
 use crate::graph::call::{Call, Operand, OutputSlot, Random};
 use crate::graph::{Dtype, Precision};
@@ -139,7 +139,8 @@ impl Workspace {
     ) {
         self.workers.run(group.tasks(), &|task, local| {
             local.reserve(group.local);
-            let memory = memory.of_thread(local.start());
+            let mut memory = memory;
+            memory.local = local.start();
             // SAFETY: the memory just reserved reaches beyond the values of a task, as `Plan::verify` has shown.
             let scratch = unsafe { memory.local.add(group.scratch) };
             let samples = group.samples_of(task);
@@ -249,10 +250,8 @@ impl<'a> Memory<'a> {
         task: &Task<'_>,
         watch: &Watch<'_>,
     ) {
-        let samples_per_row = |position: usize| match &step.split {
-            Some(split) => split.operands[position].then_some(1),
-            None => None,
-        };
+        let samples_per_row =
+            |position: usize| step.split.as_ref().and_then(|split| split.operands[position].then_some(1));
         let operands =
             step.operands.iter().zip(&task.shapes).enumerate().map(|(position, (source, &shape))| {
                 if let Some(result) = step.over(position) {
@@ -273,9 +272,16 @@ impl<'a> Memory<'a> {
         let mut further_outputs: SmallVec<[OutputSlot<'_, T>; 4]> = SmallVec::new();
         for (number, result) in step.results.iter().enumerate() {
             let slot = match result {
-                // SAFETY: as above; results lie apart from each other.
-                Some(result) => unsafe { self.slot(&result.source, task, samples_per_row) },
                 None => OutputSlot::Unread,
+                Some(StepOutput { source, .. }) => {
+                    let elements = task.elements(source, samples_per_row);
+                    // SAFETY: as above; results lie apart from each other.
+                    match source.ty.dtype {
+                        Dtype::Real => OutputSlot::Real(unsafe { self.slice_mut(source, elements) }),
+                        // SAFETY: as above.
+                        Dtype::Index => OutputSlot::Index(unsafe { self.slice_mut(source, elements) }),
+                    }
+                }
             };
             match slot {
                 OutputSlot::Real(numbers) if number == 0 => output = numbers,
@@ -299,30 +305,6 @@ impl<'a> Memory<'a> {
             _ => 0,
         };
         watch.around(number, || T::run(step.kernel.as_ref(), call), first, values);
-    }
-
-    /// The elements of a result that a task makes.
-    ///
-    /// # Safety
-    /// Nothing else may read or write them while the slice lives.
-    unsafe fn slot<T>(
-        &self,
-        source: &Source,
-        task: &Task<'_>,
-        samples_per_row: Option<usize>,
-    ) -> OutputSlot<'a, T> {
-        let elements = task.elements(source, samples_per_row);
-        // SAFETY: the same contract.
-        match source.ty.dtype {
-            Dtype::Real => OutputSlot::Real(unsafe { self.slice_mut(source, elements) }),
-            // SAFETY: as above.
-            Dtype::Index => OutputSlot::Index(unsafe { self.slice_mut(source, elements) }),
-        }
-    }
-
-    /// The same with the own memory of a thread.
-    fn of_thread(&self, local: NonNull<u8>) -> Self {
-        Self { local, ..*self }
     }
 
     fn start(&self, location: Location) -> NonNull<u8> {
