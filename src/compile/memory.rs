@@ -126,12 +126,17 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
 
     /// Finds memory for an output of a step: that of an operand which is read for the last time, if possible.
     pub fn make(&mut self, id: NodeId, result: usize) -> Result<StepOutput> {
-        let in_place =
-            self.reuse.then(|| self.place_on_parameter(id, result).or_else(|| self.take_over(id, result)));
+        let in_place = if !self.reuse {
+            None
+        } else if let Some(operand) = self.place_on_parameter(id, result) {
+            operand
+        } else {
+            self.take_over(id, result)
+        };
         if self.location[id.index()].is_none() {
             self.allocate(id)?;
         }
-        Ok(StepOutput { source: self.source(id), in_place: in_place.flatten().flatten() })
+        Ok(StepOutput { source: self.source(id), in_place })
     }
 
     /// Lets a parameter's next value be computed on top of the parameter, if this is the last step to read
@@ -149,21 +154,21 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     }
 
     /// Takes the memory of an operand that nobody reads afterwards.
-    fn take_over(&mut self, id: NodeId, result: usize) -> Option<Option<usize>> {
+    fn take_over(&mut self, id: NodeId, result: usize) -> Option<usize> {
         let step = self.program.dag.maker(id);
         let operands = self.program.dag.operands(step);
         let dies = |value: usize| self.liveness.last_reader(value) == step.index();
         let candidates = operands.iter().map(|&operand| self.liveness.value(operand));
         let is_local = self.is_local(id);
-        let value = candidates.filter(|&value| dies(value)).find(|&value| {
-            let is_free = match self.location[value] {
-                Some(Location::Local(_)) => is_local,
-                Some(Location::Arena(_)) => !is_local && self.is_read_by_samples(id, value),
-                _ => false,
+        let (value, operand) = candidates.filter(|&value| dies(value)).find_map(|value| {
+            let is_free = match self.location[value]? {
+                Location::Local(_) => is_local,
+                Location::Arena(_) => !is_local && self.is_read_by_samples(id, value),
+                Location::Parameter(_) => false,
             };
-            is_free && matches!(self.overwritable(step, result, value), Some(Some(_)))
+            let operand = self.overwritable(step, result, value)??;
+            is_free.then_some((value, operand))
         })?;
-        let operand = self.overwritable(step, result, value)?;
         self.location[id.index()] = self.location[value];
         // The memory now belongs to the output and is freed with it.
         self.liveness.hand_over(value);
@@ -192,8 +197,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     fn is_read_by_samples(&self, id: NodeId, value: usize) -> bool {
         let Some(group) = self.group(id.index()) else { return true };
         let dag = &self.program.dag;
-        let readers = group.nodes.clone().map(NodeId::new);
-        readers.into_iter().all(|reader| {
+        group.nodes.clone().map(NodeId::new).all(|reader| {
             let split = dag.batch_split(reader).map_or(Vec::new(), |split| split.operands);
             let mut operands = dag.operands(reader).into_iter().zip(split);
             operands.all(|(operand, is_split)| is_split || self.liveness.value(operand) != value)

@@ -66,7 +66,7 @@ impl Copies {
     pub(crate) fn new(graph: &Graph) -> Self {
         // Of blocks within blocks, the outer ones count.
         let mut blocks: Vec<Range<usize>> = Vec::new();
-        let mut recorded = graph.blocks();
+        let mut recorded = graph.blocks.borrow().clone();
         recorded.sort_by_key(|block| (block.start, std::cmp::Reverse(block.end)));
         for block in recorded {
             if blocks.last().is_none_or(|last| block.end > last.end) {
@@ -152,7 +152,7 @@ impl<'g> Var<'g> {
         let start = graph.dag().len();
         let result = block(self);
         let end = graph.dag().len();
-        graph.keep_block(start..end);
+        graph.blocks.borrow_mut().push(start..end);
         result
     }
 }

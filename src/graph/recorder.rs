@@ -47,7 +47,7 @@ pub struct Graph {
     updates: RefCell<Vec<Update>>,
     error: RefCell<Option<Error>>,
     /// Nodes that are computed again for gradients; see [`Var::checkpoint`].
-    blocks: RefCell<Vec<Range<usize>>>,
+    pub(super) blocks: RefCell<Vec<Range<usize>>>,
     /// The forward node whose gradient rule is being recorded now.
     differentiating: Cell<Option<NodeId>>,
     /// The layer that is being recorded now.
@@ -241,20 +241,6 @@ impl Graph {
         Var::new(self, id)
     }
 
-    pub(crate) fn set_label(&self, id: NodeId, label: &str) {
-        self.dag.borrow_mut().set_label(id, label.into());
-    }
-
-    /// The blocks that are computed again for gradients.
-    pub(crate) fn blocks(&self) -> Vec<Range<usize>> {
-        self.blocks.borrow().clone()
-    }
-
-    /// Marks nodes as such a block.
-    pub(crate) fn keep_block(&self, block: Range<usize>) {
-        self.blocks.borrow_mut().push(block);
-    }
-
     /// Keeps `error` if it is the first.
     pub(crate) fn fail(&self, error: Error) {
         self.error.borrow_mut().get_or_insert(error);
@@ -271,52 +257,41 @@ impl Graph {
     #[track_caller]
     pub(crate) fn assign(&self, parameter: Var<'_>, value: Var<'_>) {
         let is_parameter = matches!(self.dag().node(parameter.id()).kind, Kind::Parameter { .. });
-        let mut problem = None;
-        if !value.belongs_to(self) {
-            problem = Some(Problem::new("the value belongs to another graph"));
+        let update = Update { parameter: parameter.id(), value: value.id() };
+        let problem = if !value.belongs_to(self) {
+            Problem::new("the value belongs to another graph")
         } else if parameter.is_poisoned() || value.is_poisoned() {
             return;
         } else if !is_parameter {
-            problem = Some(Problem::new("only parameters and state can be assigned to"));
+            Problem::new("only parameters and state can be assigned to")
         } else if parameter.ty() != value.ty() {
-            problem = Some(Problem::new(format!(
-                "a value {} does not fit a parameter {}",
-                value.ty(),
-                parameter.ty()
-            )));
-        } else if self.updates.borrow().iter().any(|update| update.parameter == parameter.id()) {
-            problem = Some(
-                Problem::new("the parameter is assigned to twice")
-                    .hint("a run changes a parameter once, at its end; combine the two values"),
-            );
-        }
-        if let Some(problem) = problem {
-            self.refuse("assign", &["parameter", "value"], &[parameter, value], problem);
+            Problem::new(format!("a value {} does not fit a parameter {}", value.ty(), parameter.ty()))
+        } else if self.updates.borrow().iter().any(|known| known.parameter == update.parameter) {
+            Problem::new("the parameter is assigned to twice")
+                .hint("a run changes a parameter once, at its end; combine the two values")
+        } else {
+            self.updates.borrow_mut().push(update);
             return;
-        }
-        self.updates.borrow_mut().push(Update { parameter: parameter.id(), value: value.id() });
+        };
+        self.refuse("assign", &["parameter", "value"], &[parameter, value], problem);
     }
 
     #[track_caller]
     fn leaf(&self, name: &str, ty: TensorType, kind: Kind) -> Var<'_> {
-        let found = self.names.borrow().get(name).copied();
-        if let Some(id) = found {
-            let dag = self.dag.borrow();
-            let node = dag.node(id);
-            return match (&node.kind, &kind) {
-                (Kind::Parameter { init: a, trainable: s }, Kind::Parameter { init: b, trainable: t })
-                    if a == b && s == t && node.ty == ty =>
-                {
-                    self.var(id)
+        let found = self.names.borrow().get(name).map(|&id| self.var(id));
+        if let Some(known) = found {
+            let is_same = match (&self.dag().node(known.id()).kind, &kind) {
+                (Kind::Parameter { init: a, trainable: s }, Kind::Parameter { init: b, trainable: t }) => {
+                    a == b && s == t && known.ty() == ty
                 }
-                _ => {
-                    drop(dag);
-                    let problem = Problem::new(format!("the name {name:?} is taken")).hint(
-                        "inputs are recorded once; a parameter is shared only with the same shape and start",
-                    );
-                    self.refuse(name_of(&kind, &ty), &["earlier"], &[self.var(id)], problem)
-                }
+                _ => false,
             };
+            if is_same {
+                return known;
+            }
+            let problem = Problem::new(format!("the name {name:?} is taken"))
+                .hint("inputs are recorded once; a parameter is shared only with the same shape and start");
+            return self.refuse(name_of(&kind, &ty), &["earlier"], &[known], problem);
         }
         if ty.shape.checked_count().is_none() {
             let problem = Problem::new(format!("the shape {} of {name:?} is beyond any memory", ty.shape));

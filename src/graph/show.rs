@@ -39,9 +39,7 @@ impl Dag {
         let gradient = node.gradient_of.map_or(String::new(), |of| format!(", gradient of %{}", of.index()));
         format!("{text} : {}  # {}{gradient}", node.ty, node.site)
     }
-}
 
-impl Dag {
     /// The operands of a node that is computed, its attributes and its label.
     fn call(&self, id: NodeId, attributes: &str) -> String {
         let mut text: String =

@@ -46,7 +46,7 @@ impl<'g> Var<'g> {
     /// Gives the value a name that listings and errors show, and returns it.
     pub fn named(self, name: &str) -> Self {
         if !matches!(self.graph.dag().node(self.id).kind, Kind::Input | Kind::Parameter { .. }) {
-            self.graph.set_label(self.id, name);
+            self.graph.dag.borrow_mut().set_label(self.id, name.into());
         }
         self
     }
