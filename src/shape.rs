@@ -27,8 +27,7 @@ impl Layout {
 
     /// The shape of images of a batch, channels, height and width.
     pub fn shape(self, sizes: [usize; 4]) -> Shape {
-        let axes = if self == Self::Nchw { [0, 1, 2, 3] } else { [0, 2, 3, 1] };
-        axes.map(|axis| sizes[axis]).into()
+        self.permute(sizes).into()
     }
 
     /// Where axis `axis` of `[N, C, H, W]` is.
@@ -77,18 +76,14 @@ impl Shape {
         let mut found = Vec::new();
         for &axis in axes {
             let index = if axis < 0 { axis.checked_add_unsigned(rank) } else { Some(axis) };
-            match index.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < rank) {
-                Some(index) if found.contains(&index) => {
-                    return Err(Problem::new(format!("axis {axis} is named twice")));
-                }
-                Some(index) => found.push(index),
-                None => {
-                    return Err(Problem::new(format!(
-                        "axis {axis} does not exist in an array of {rank} axes"
-                    ))
-                    .hint("axes count from 0; negative ones count from the end"));
-                }
+            let Some(index) = index.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < rank) else {
+                let problem = format!("axis {axis} does not exist in an array of {rank} axes");
+                return Err(Problem::new(problem).hint("axes count from 0; negative ones count from the end"));
+            };
+            if found.contains(&index) {
+                return Err(Problem::new(format!("axis {axis} is named twice")));
             }
+            found.push(index);
         }
         Ok(found)
     }

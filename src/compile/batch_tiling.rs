@@ -166,13 +166,17 @@ impl Gatherer<'_> {
     /// group it reads sample by sample, and its tiles are about as large.
     fn tile_with(&self, id: NodeId, group: &GatheredGroup) -> Option<TileBounds> {
         let split = self.samples[id.index()].as_ref()?;
-        let few = split.samples_per_row.min(group.tile.samples_per_row);
-        let samples_per_row = split.samples_per_row.max(group.tile.samples_per_row);
-        let (at_most, at_least) = self.tile_of(id, split);
-        let (at_most, at_least) = (at_most.min(group.tile.at_most), at_least.max(group.tile.at_least));
-        let is_fixed = samples_per_row > 1;
-        let is_same_size = split.samples == group.samples && samples_per_row % few == 0;
-        let is_tile = is_same_size && (is_fixed || at_least <= OVERFLOW * at_most);
+        let (own, others) = (self.tile_of(id, split), &group.tile);
+        let few = own.samples_per_row.min(others.samples_per_row);
+        let tile = TileBounds {
+            samples_per_row: own.samples_per_row.max(others.samples_per_row),
+            at_most: own.at_most.min(others.at_most),
+            at_least: own.at_least.max(others.at_least),
+            bytes: own.bytes + others.bytes,
+        };
+        let is_fixed = tile.samples_per_row > 1;
+        let is_same_size = split.samples == group.samples && tile.samples_per_row % few == 0;
+        let is_tile = is_same_size && (is_fixed || tile.at_least <= OVERFLOW * tile.at_most);
         let is_by_row =
             |id: NodeId| self.samples[id.index()].as_ref().is_some_and(|s| s.samples_per_row == 1);
         let can_read = |(operand, is_split): (NodeId, &bool)| match self.state[operand.index()] {
@@ -180,13 +184,7 @@ impl Gatherer<'_> {
             State::Member => *is_split && is_by_row(operand),
             State::After => false,
         };
-        let bytes = group.tile.bytes + self.bytes(id, split).0;
-        (is_tile && self.needed(id).zip(&split.operands).all(can_read)).then_some(TileBounds {
-            samples_per_row,
-            at_most,
-            at_least,
-            bytes,
-        })
+        (is_tile && self.needed(id).zip(&split.operands).all(can_read)).then_some(tile)
     }
 
     /// Moves what a new member needs, and could come before the group, there.
@@ -205,22 +203,22 @@ impl Gatherer<'_> {
         before[start..].sort_unstable();
     }
 
-    /// How many bytes a node reads and writes sample by sample, and how many it reads as a whole.
-    fn bytes(&self, id: NodeId, samples: &BatchSplit) -> (usize, usize) {
-        let bytes = |id: NodeId| self.dag.node(id).ty.shape.count() * size_of::<f32>();
+    /// The bounds of a group of a single node.
+    fn tile_of(&self, id: NodeId, split: &BatchSplit) -> TileBounds {
+        let bytes = |id: NodeId| self.dag.node(id).ty.bytes::<f32>();
         let further = self.dag.further_outputs(id);
-        let mut total = (bytes(id) + further.iter().map(|&(id, _)| bytes(id)).sum::<usize>(), 0);
-        for (operand, is_split) in self.dag.operands(id).into_iter().zip(&samples.operands) {
-            *(if *is_split { &mut total.0 } else { &mut total.1 }) += bytes(operand);
+        let mut by_sample = bytes(id) + further.iter().map(|&(id, _)| bytes(id)).sum::<usize>();
+        let mut shared = 0;
+        for (operand, is_split) in self.dag.operands(id).into_iter().zip(&split.operands) {
+            *(if *is_split { &mut by_sample } else { &mut shared }) += bytes(operand);
         }
-        total
-    }
-
-    /// How many samples of a node the cache holds, and for how many it pays to read what they share.
-    fn tile_of(&self, id: NodeId, samples: &BatchSplit) -> (usize, usize) {
-        let (split, whole) = self.bytes(id, samples);
-        let sample = (split / samples.samples).max(1);
-        ((CHUNK_BYTES / sample).max(1), (whole / sample).clamp(1, samples.samples.div_ceil(FEWEST_TASKS)))
+        let sample = (by_sample / split.samples).max(1);
+        TileBounds {
+            samples_per_row: split.samples_per_row,
+            at_most: (CHUNK_BYTES / sample).max(1),
+            at_least: (shared / sample).clamp(1, split.samples.div_ceil(FEWEST_TASKS)),
+            bytes: by_sample,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::chain::{Chain, MAX_INSTRUCTIONS, MAX_OPERANDS};
+use super::chain::{Chain, MAX_OPERANDS};
 use super::program::{Program, Rebuilt};
 use crate::error::Problem;
 use crate::graph::call::{Call, Operand, OutputSlot};
@@ -37,24 +37,15 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
         let mut arguments = [Argument::Constant(0.0); 2];
         let mut taken: SmallVec<[NodeId; 2]> = SmallVec::new();
         for (argument, operand) in arguments.iter_mut().zip(dag.operands(id)) {
-            let longer =
-                chains[operand.index()].as_ref().filter(|_| uses[operand.index()] == 1).map(|inner| {
-                    let mut longer = chain.clone();
-                    longer.append(inner, |_| None);
-                    let result = Argument::Register(longer.code.len() - 1);
-                    (longer, result)
-                });
-            *argument = match (dag.constant(operand), longer) {
-                (Some(value), _) => Argument::Constant(value),
-                // Room is kept for this node's own instruction and its other operand.
-                (None, Some((longer, result)))
-                    if longer.code.len() < MAX_INSTRUCTIONS && longer.operands.len() < MAX_OPERANDS =>
-                {
-                    chain = longer;
-                    taken.push(operand);
-                    result
-                }
-                _ => read(program, &mut chain, operand),
+            let inner = chains[operand.index()].as_ref().filter(|_| uses[operand.index()] == 1);
+            *argument = if let Some(value) = dag.constant(operand) {
+                Argument::Constant(value)
+            } else if let Some(longer) = inner.and_then(|inner| chain.with(inner)) {
+                chain = longer;
+                taken.push(operand);
+                Argument::Register(chain.code.len() - 1)
+            } else {
+                read(program, &mut chain, operand)
             };
         }
         chain.code.push((function, arguments));

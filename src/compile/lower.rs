@@ -211,8 +211,8 @@ impl Lowering<'_> {
     }
 
     fn transpose(&mut self, operand: NodeId, to: Layout, like: NodeId) -> NodeId {
-        let ty = &self.new.node(operand).ty;
-        let kernel = Transpose { to, is_free: is_free(&ty.shape, to) };
+        let [_, channels, pixels] = sizes(&self.new.node(operand).ty.shape, to);
+        let kernel = Transpose { to, is_free: channels == 1 || pixels == 1 };
         self.push(Arc::new(kernel), &[operand], self.old.dag.node(like))
     }
 
@@ -240,12 +240,6 @@ impl Lowering<'_> {
     }
 }
 
-/// Whether images of one channel, or of one pixel, lie the same in both layouts.
-fn is_free(shape: &Shape, to: Layout) -> bool {
-    let [_, channels, pixels] = sizes(shape, to);
-    channels == 1 || pixels == 1
-}
-
 /// Batch, channels and pixels of images that are to be brought into a layout.
 fn sizes(shape: &Shape, to: Layout) -> [usize; 3] {
     let [batch, channels, height, width] = other(to).sizes(shape);
@@ -260,7 +254,7 @@ fn other(layout: Layout) -> Layout {
 #[derive(Debug, Clone, PartialEq)]
 struct Transpose {
     to: Layout,
-    /// Whether nothing has to move.
+    /// Whether nothing has to move: images of one channel, or of one pixel, lie the same in both layouts.
     is_free: bool,
 }
 

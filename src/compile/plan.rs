@@ -155,9 +155,7 @@ impl PlanStep {
 
     /// The result that takes over an operand's memory.
     pub(crate) fn over(&self, operand: usize) -> Option<usize> {
-        let is_over =
-            |result: &Option<StepOutput>| result.as_ref().is_some_and(|made| made.in_place == Some(operand));
-        self.results.iter().position(is_over)
+        self.results.iter().position(|made| made.as_ref().is_some_and(|made| made.in_place == Some(operand)))
     }
 }
 

@@ -10,7 +10,7 @@ use super::store::Store;
 use super::workspace::Workspace;
 use crate::compile::{Plan, Source};
 use crate::error::{Error, NotFinite, OpError, OperandNote, Problem, Result};
-use crate::graph::{Dtype, Precision, Random};
+use crate::graph::{Dtype, Precision};
 use dagrad_kernels::real::Real;
 
 impl<T: Precision> Plan<T> {
@@ -86,24 +86,23 @@ impl<T: Precision> Plan<T> {
         if workspace.checks_values {
             self.check_given(store, workspace)?;
         }
-        let random = Random { seed: store.seed(), step: store.step() };
         let watch = Watch { clock, checks_values: workspace.checks_values, fault: Mutex::default() };
-        let memory = workspace.memory(store);
+        let run = workspace.start(self, store, watch);
         let mut groups = self.groups().iter();
         let mut next = groups.next();
         let mut number = 0;
         while number < self.steps().len() {
             match next {
                 Some(group) if group.steps.start == number => {
-                    workspace.call_group(self, group, memory, random, &watch);
+                    run.group(group);
                     (number, next) = (group.steps.end, groups.next());
                 }
                 _ => {
-                    workspace.call(self, number, memory, random, &watch);
+                    run.step(number);
                     number += 1;
                 }
             }
-            watch.verdict(self)?;
+            run.watch.verdict(self)?;
         }
         for (parameter, source) in self.copies() {
             workspace.copy_to_parameter(*parameter, source, store);

@@ -59,15 +59,10 @@ impl<T: Real> Store<T> {
     /// Memory that the machine refuses.
     pub fn copy(&self) -> Result<Self> {
         let mut entries = Vec::with_capacity(self.entries.len());
-        for Entry { name, shape, trainable, data } in &self.entries {
-            let mut copied = buffer(data.len(), "a parameter")?;
-            copied.copy_from_slice(data);
-            entries.push(Entry {
-                name: name.clone(),
-                shape: shape.clone(),
-                trainable: *trainable,
-                data: copied,
-            });
+        for entry in &self.entries {
+            let mut data = buffer(entry.data.len(), "a parameter")?;
+            data.copy_from_slice(&entry.data);
+            entries.push(Entry { name: entry.name.clone(), shape: entry.shape.clone(), data, ..*entry });
         }
         Ok(Self { entries, names: self.names.clone(), seed: self.seed, step: self.step })
     }

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use smallvec::SmallVec;
 
-use crate::compile::{Location, Plan, PlanStep, Source, StepGroup, StepOutput};
+use crate::compile::{Location, Plan, Source, StepGroup, StepOutput};
 use crate::error::{Error, Result};
 use crate::graph::call::{Call, Operand, OutputSlot, Random};
 use crate::graph::{Dtype, Precision};
@@ -100,60 +100,25 @@ impl Workspace {
         Ok(())
     }
 
+    /// What the steps of a plan share while it runs.
+    pub(super) fn start<'a, T: Real>(
+        &'a self,
+        plan: &'a Plan<T>,
+        store: &'a mut Store<T>,
+        watch: Watch<'a>,
+    ) -> Run<'a, T> {
+        let random = Random { seed: store.seed(), step: store.step() };
+        Run { plan, memory: self.memory(store), workers: &self.workers, random, watch }
+    }
+
     /// The memory that a running plan sees. The store is borrowed as long, so that nobody else reads or writes
     /// parameters meanwhile.
-    pub(super) fn memory<'a, T: Real>(&'a self, store: &'a mut Store<T>) -> Memory<'a> {
+    fn memory<'a, T: Real>(&'a self, store: &'a mut Store<T>) -> Memory<'a> {
         let bases = self.binding.iter().zip(&self.parameters);
         debug_assert!(
             bases.into_iter().all(|(&entry, base)| store.entry(entry).data.start().cast() == base.0)
         );
         Memory { arena: self.arena.start().cast(), parameters: &self.parameters, local: NonNull::dangling() }
-    }
-
-    /// Calls the kernel of a step that is in no group.
-    pub(super) fn call<T: Precision>(
-        &self,
-        plan: &Plan<T>,
-        number: usize,
-        memory: Memory<'_>,
-        random: Random,
-        watch: &Watch<'_>,
-    ) {
-        let step = &plan.steps()[number];
-        let shapes = step.operands.iter().chain([step.output()]).map(|source| &source.ty.shape);
-        let whole = Task { samples: None, shapes: shapes.collect(), workers: &self.workers, random };
-        // SAFETY: `Plan::verify` has shown that the arena holds this much scratch, and that values end before it.
-        let scratch = unsafe { memory.arena.add(plan.scratch_offset()) };
-        // SAFETY: steps run one after the other, and each writes only memory that it does not read.
-        unsafe { memory.call::<T>((number, step), scratch, &whole, watch) };
-    }
-
-    /// Runs a group: each task takes its samples through all steps.
-    pub(super) fn call_group<T: Precision>(
-        &self,
-        plan: &Plan<T>,
-        group: &StepGroup,
-        memory: Memory<'_>,
-        random: Random,
-        watch: &Watch<'_>,
-    ) {
-        self.workers.run(group.tasks(), &|task, local| {
-            local.reserve(group.local);
-            let mut memory = memory;
-            memory.local = local.start();
-            // SAFETY: the memory just reserved reaches beyond the values of a task, as `Plan::verify` has shown.
-            let scratch = unsafe { memory.local.add(group.scratch) };
-            let samples = group.samples_of(task);
-            for number in group.steps.clone() {
-                let step = &plan.steps()[number];
-                let Some(split) = &step.split else { continue };
-                let shapes = if samples.len() == group.chunk { &split.task } else { &split.last_task };
-                let (shapes, samples) = (shapes.iter().collect(), Some((samples.clone(), group.samples)));
-                let task = Task { samples, shapes, workers: &self.workers, random };
-                // SAFETY: `Plan::verify` has shown that tasks keep to their own samples wherever they write.
-                unsafe { memory.call::<T>((number, step), scratch, &task, watch) };
-            }
-        });
     }
 
     /// Copies a value to a parameter.
@@ -209,14 +174,118 @@ pub(super) struct Memory<'a> {
 // SAFETY: addresses alone; those who follow them vouch that no two threads do so where one writes.
 unsafe impl Sync for Memory<'_> {}
 
+/// What the steps of a running plan share.
+pub(super) struct Run<'a, T> {
+    plan: &'a Plan<T>,
+    memory: Memory<'a>,
+    workers: &'a Workers,
+    random: Random,
+    pub watch: Watch<'a>,
+}
+
+impl<T: Precision> Run<'_, T> {
+    /// Calls the kernel of a step that is in no group.
+    pub fn step(&self, number: usize) {
+        let step = &self.plan.steps()[number];
+        let shapes = step.operands.iter().chain([step.output()]).map(|source| &source.ty.shape);
+        let whole = Task { memory: self.memory, samples: None, shapes: shapes.collect() };
+        // SAFETY: `Plan::verify` has shown that the arena holds this much scratch, and that values end before it.
+        let scratch = unsafe { self.memory.arena.add(self.plan.scratch_offset()) };
+        // SAFETY: steps run one after the other, and each writes only memory that it does not read.
+        unsafe { self.call(number, scratch, &whole) };
+    }
+
+    /// Runs a group: each task takes its samples through all steps.
+    pub fn group(&self, group: &StepGroup) {
+        self.workers.run(group.tasks(), &|task, local| {
+            local.reserve(group.local);
+            let memory = Memory { local: local.start(), ..self.memory };
+            // SAFETY: the memory just reserved reaches beyond the values of a task, as `Plan::verify` has shown.
+            let scratch = unsafe { memory.local.add(group.scratch) };
+            let samples = group.samples_of(task);
+            for number in group.steps.clone() {
+                let Some(split) = &self.plan.steps()[number].split else { continue };
+                let shapes = if samples.len() == group.chunk { &split.task } else { &split.last_task };
+                let samples = Some((samples.clone(), group.samples));
+                let task = Task { memory, samples, shapes: shapes.iter().collect() };
+                // SAFETY: `Plan::verify` has shown that tasks keep to their own samples wherever they write.
+                unsafe { self.call(number, scratch, &task) };
+            }
+        });
+    }
+
+    /// Calls a step's kernel.
+    ///
+    /// # Safety
+    /// While it runs, nobody else may write what it reads or touch what it writes, and `scratch` must hold as
+    /// many numbers as the step asks for.
+    unsafe fn call(&self, number: usize, scratch: NonNull<u8>, task: &Task<'_>) {
+        let (step, memory) = (&self.plan.steps()[number], task.memory);
+        let samples_per_row =
+            |position: usize| step.split.as_ref().and_then(|split| split.operands[position].then_some(1));
+        let operands =
+            step.operands.iter().zip(&task.shapes).enumerate().map(|(position, (source, &shape))| {
+                if let Some(result) = step.over(position) {
+                    return Operand::InPlace(result);
+                }
+                let elements = task.elements(source, samples_per_row(position));
+                // SAFETY: `Plan::verify` has shown that the step's output overlaps no operand that is read here; the
+                // caller vouches for the rest.
+                match source.ty.dtype {
+                    Dtype::Real => Operand::Real(shape, unsafe { memory.slice(source, elements) }),
+                    // SAFETY: as above.
+                    Dtype::Index => Operand::Index(shape, unsafe { memory.slice(source, elements) }),
+                }
+            });
+        let operands = operands.collect();
+        let samples_per_row = step.split.as_ref().map(|split| split.samples_per_row);
+        let (mut output, mut indices): (&mut [T], &mut [u32]) = (&mut [], &mut []);
+        let mut further_outputs: SmallVec<[OutputSlot<'_, T>; 4]> = SmallVec::new();
+        for (number, result) in step.results.iter().enumerate() {
+            let slot = match result {
+                None => OutputSlot::Unread,
+                Some(StepOutput { source, .. }) => {
+                    let elements = task.elements(source, samples_per_row);
+                    // SAFETY: as above; results lie apart from each other.
+                    match source.ty.dtype {
+                        Dtype::Real => OutputSlot::Real(unsafe { memory.slice_mut(source, elements) }),
+                        // SAFETY: as above.
+                        Dtype::Index => OutputSlot::Index(unsafe { memory.slice_mut(source, elements) }),
+                    }
+                }
+            };
+            match slot {
+                OutputSlot::Real(numbers) if number == 0 => output = numbers,
+                OutputSlot::Index(numbers) if number == 0 => indices = numbers,
+                slot => further_outputs.push(slot),
+            }
+        }
+        // SAFETY: the caller vouches for it.
+        let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.cast::<T>().as_ptr(), step.scratch) };
+        let (shape, workers, random) = (task.shapes[step.operands.len()], self.workers, self.random);
+        let call = Call { operands, output, indices, further_outputs, shape, scratch, workers, random };
+        let values = || {
+            let real =
+                step.outputs().map(|output| &output.source).filter(|source| source.ty.dtype == Dtype::Real);
+            // SAFETY: asked for when the kernel has returned.
+            real.map(|source| unsafe { memory.slice::<T>(source, task.elements(source, samples_per_row)) })
+        };
+        let row = shape.iter().skip(1).product::<usize>();
+        let first = match (&step.split, &task.samples) {
+            (Some(split), Some((samples, _))) => samples.start / split.samples_per_row * row,
+            _ => 0,
+        };
+        self.watch.around(number, || T::run(step.kernel.as_ref(), call), first, values);
+    }
+}
+
 /// What one call of a kernel is about.
 struct Task<'a> {
+    memory: Memory<'a>,
     /// Of a step in a group, which samples it sees, of how many.
     samples: Option<(Range<usize>, usize)>,
     /// The shapes of the operands and of the output, as the kernel sees them.
     shapes: SmallVec<[&'a Shape; 12]>,
-    workers: &'a Workers,
-    random: Random,
 }
 
 impl Task<'_> {
@@ -238,75 +307,6 @@ impl Task<'_> {
 }
 
 impl<'a> Memory<'a> {
-    /// Calls a step's kernel.
-    ///
-    /// # Safety
-    /// While it runs, nobody else may write what it reads or touch what it writes, and `scratch` must hold as
-    /// many numbers as the step asks for.
-    unsafe fn call<T: Precision>(
-        self,
-        (number, step): (usize, &PlanStep),
-        scratch: NonNull<u8>,
-        task: &Task<'_>,
-        watch: &Watch<'_>,
-    ) {
-        let samples_per_row =
-            |position: usize| step.split.as_ref().and_then(|split| split.operands[position].then_some(1));
-        let operands =
-            step.operands.iter().zip(&task.shapes).enumerate().map(|(position, (source, &shape))| {
-                if let Some(result) = step.over(position) {
-                    return Operand::InPlace(result);
-                }
-                let elements = task.elements(source, samples_per_row(position));
-                // SAFETY: `Plan::verify` has shown that the step's output overlaps no operand that is read here; the
-                // caller vouches for the rest.
-                match source.ty.dtype {
-                    Dtype::Real => Operand::Real(shape, unsafe { self.slice(source, elements) }),
-                    // SAFETY: as above.
-                    Dtype::Index => Operand::Index(shape, unsafe { self.slice(source, elements) }),
-                }
-            });
-        let operands = operands.collect();
-        let samples_per_row = step.split.as_ref().map(|split| split.samples_per_row);
-        let (mut output, mut indices): (&mut [T], &mut [u32]) = (&mut [], &mut []);
-        let mut further_outputs: SmallVec<[OutputSlot<'_, T>; 4]> = SmallVec::new();
-        for (number, result) in step.results.iter().enumerate() {
-            let slot = match result {
-                None => OutputSlot::Unread,
-                Some(StepOutput { source, .. }) => {
-                    let elements = task.elements(source, samples_per_row);
-                    // SAFETY: as above; results lie apart from each other.
-                    match source.ty.dtype {
-                        Dtype::Real => OutputSlot::Real(unsafe { self.slice_mut(source, elements) }),
-                        // SAFETY: as above.
-                        Dtype::Index => OutputSlot::Index(unsafe { self.slice_mut(source, elements) }),
-                    }
-                }
-            };
-            match slot {
-                OutputSlot::Real(numbers) if number == 0 => output = numbers,
-                OutputSlot::Index(numbers) if number == 0 => indices = numbers,
-                slot => further_outputs.push(slot),
-            }
-        }
-        // SAFETY: the caller vouches for it.
-        let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.cast::<T>().as_ptr(), step.scratch) };
-        let (shape, workers, random) = (task.shapes[step.operands.len()], task.workers, task.random);
-        let call = Call { operands, output, indices, further_outputs, shape, scratch, workers, random };
-        let values = || {
-            let real =
-                step.outputs().map(|output| &output.source).filter(|source| source.ty.dtype == Dtype::Real);
-            // SAFETY: asked for when the kernel has returned.
-            real.map(|source| unsafe { self.slice::<T>(source, task.elements(source, samples_per_row)) })
-        };
-        let row = shape.iter().skip(1).product::<usize>();
-        let first = match (&step.split, &task.samples) {
-            (Some(split), Some((samples, _))) => samples.start / split.samples_per_row * row,
-            _ => 0,
-        };
-        watch.around(number, || T::run(step.kernel.as_ref(), call), first, values);
-    }
-
     fn start(&self, location: Location) -> NonNull<u8> {
         match location {
             // SAFETY: `Plan::verify` has shown that the offset is within the arena, which `prepare` made.
