@@ -1,13 +1,12 @@
 //! The passes that only look at a node and its neighbours.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
-use crate::graph::kernel::{AnyKernel, Consumer};
+use crate::graph::kernel::Consumer;
 use crate::graph::op::TensorType;
 use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::elementwise::Function;
@@ -85,14 +84,8 @@ pub fn absorb(program: &Program) -> Program {
     // For nodes of the new graph: whether the consumer at hand is the only reader.
     let mut single: Vec<bool> = Vec::new();
     program.rebuild(program.dag.ids(), |new, id| {
-        let operands = new.operands(id);
-        let fused = program.dag.kernel(id).and_then(|kernel| fuse_one(&new.dag, &single, kernel, &operands));
-        let added = match fused {
-            Some(Fused { kernel, operands, layer }) => {
-                let like = program.dag.node(id).clone();
-                let layer = layer.or(like.layer);
-                new.dag.push(Node { kind: Kind::Kernel(kernel), layer, ..like }, &operands)
-            }
+        let added = match fuse_one(&new.dag, &single, program.dag.node(id), &new.operands(id)) {
+            Some((both, operands)) => new.dag.push(both, &operands),
             None => new.copy(id),
         };
         single.resize(new.dag.len(), false);
@@ -101,29 +94,21 @@ pub fn absorb(program: &Program) -> Program {
     })
 }
 
-/// A kernel that does the work of two, its operands, and the layer of the one that comes first.
-struct Fused {
-    kernel: Arc<dyn AnyKernel>,
-    operands: Operands,
-    layer: Option<Arc<str>>,
-}
-
-fn fuse_one(dag: &Dag, single: &[bool], consumer: &dyn AnyKernel, operands: &[NodeId]) -> Option<Fused> {
+/// A node that does the work of a consumer and of the kernel before it, and its operands. It belongs to the layer of the
+/// kernel that comes first.
+fn fuse_one(dag: &Dag, single: &[bool], like: &Node, operands: &[NodeId]) -> Option<(Node, Operands)> {
+    let Kind::Kernel(consumer) = &like.kind else { return None };
     let function = consumer.elementwise();
     let offer = |host: NodeId, other: Option<NodeId>| {
         let kernel = dag.kernel(host).filter(|_| single[host.index()])?;
         // The other argument may be a broadcast array, which is read where it lies.
-        let (source, strides) = match other {
-            Some(other) => {
-                let whole = || (other, walk::row_major(&dag.node(other).ty.shape).into_vec());
-                let (source, strides) = dag.view(other).unwrap_or_else(whole);
-                (Some(source), Some(strides))
-            }
-            None => (None, None),
-        };
-        let kernel = kernel.fuse(&Consumer { kernel: consumer, function, other: strides.as_deref() })?;
+        let whole = |other| (other, walk::row_major(&dag.node(other).ty.shape).into_vec());
+        let (source, strides) = other.map(|other| dag.view(other).unwrap_or_else(|| whole(other))).unzip();
+        let consumer = Consumer { kernel: consumer.as_ref(), function, other: strides.as_deref() };
+        let kind = Kind::Kernel(kernel.fuse(&consumer)?);
+        let layer = dag.node(host).layer.clone().or_else(|| like.layer.clone());
         let operands = dag.operands(host).into_iter().chain(source).collect();
-        Some(Fused { kernel, operands, layer: dag.node(host).layer.clone() })
+        Some((Node { kind, layer, ..like.clone() }, operands))
     };
     match *operands {
         [only] => offer(only, None),

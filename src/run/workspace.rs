@@ -27,9 +27,7 @@ pub struct Workspace {
     pub(super) arena: Buffer<usize>,
     workers: Workers,
     /// For each of the running plan's parameters its position in the store.
-    pub(super) binding: Vec<usize>,
-    /// The address of each of the running plan's parameters.
-    parameters: Vec<Base>,
+    binding: Vec<usize>,
     pub(super) checks_values: bool,
 }
 
@@ -44,13 +42,7 @@ impl Workspace {
         }
         let workers =
             Workers::new(threads).map_err(|refusal| Error::setting("threads", refusal.to_string()))?;
-        Ok(Self {
-            arena: buffer(0, "the arena")?,
-            workers,
-            binding: Vec::new(),
-            parameters: Vec::new(),
-            checks_values: false,
-        })
+        Ok(Self { arena: buffer(0, "the arena")?, workers, binding: Vec::new(), checks_values: false })
     }
 
     /// A workspace for all cores of the machine.
@@ -94,9 +86,6 @@ impl Workspace {
         for parameter in plan.parameters() {
             self.binding.push(store.find_or_start(parameter)?);
         }
-        self.parameters.clear();
-        let bases = self.binding.iter().map(|&entry| Base(store.entry(entry).data.start().cast()));
-        self.parameters.extend(bases);
         Ok(())
     }
 
@@ -113,12 +102,9 @@ impl Workspace {
 
     /// The memory that a running plan sees. The store is borrowed as long, so that nobody else reads or writes
     /// parameters meanwhile.
-    fn memory<'a, T: Real>(&'a self, store: &'a mut Store<T>) -> Memory<'a> {
-        let bases = self.binding.iter().zip(&self.parameters);
-        debug_assert!(
-            bases.into_iter().all(|(&entry, base)| store.entry(entry).data.start().cast() == base.0)
-        );
-        Memory { arena: self.arena.start().cast(), parameters: &self.parameters, local: NonNull::dangling() }
+    fn memory<'a, T: Real>(&'a self, store: &'a mut Store<T>) -> Memory<'a, T> {
+        let (arena, local) = (self.arena.start().cast(), NonNull::dangling());
+        Memory { arena, store, binding: &self.binding, local }
     }
 
     /// Copies a value to a parameter.
@@ -153,31 +139,24 @@ impl Workspace {
     }
 }
 
-/// The address of a parameter.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Base(NonNull<u8>);
-
-// SAFETY: an address alone; `Memory` says who may follow it.
-unsafe impl Send for Base {}
-// SAFETY: as above.
-unsafe impl Sync for Base {}
-
 /// All memory that a running plan sees.
 #[derive(Clone, Copy)]
-pub(super) struct Memory<'a> {
+struct Memory<'a, T: Real> {
     arena: NonNull<u8>,
-    parameters: &'a [Base],
+    /// The parameters, and where each of the plan's is among them.
+    store: &'a Store<T>,
+    binding: &'a [usize],
     /// The own memory of the thread that does a group's task.
     local: NonNull<u8>,
 }
 
 // SAFETY: addresses alone; those who follow them vouch that no two threads do so where one writes.
-unsafe impl Sync for Memory<'_> {}
+unsafe impl<T: Real> Sync for Memory<'_, T> {}
 
 /// What the steps of a running plan share.
-pub(super) struct Run<'a, T> {
+pub(super) struct Run<'a, T: Real> {
     plan: &'a Plan<T>,
-    memory: Memory<'a>,
+    memory: Memory<'a, T>,
     workers: &'a Workers,
     random: Random,
     pub watch: Watch<'a>,
@@ -219,7 +198,7 @@ impl<T: Precision> Run<'_, T> {
     /// # Safety
     /// While it runs, nobody else may write what it reads or touch what it writes, and `scratch` must hold as
     /// many numbers as the step asks for.
-    unsafe fn call(&self, number: usize, scratch: NonNull<u8>, task: &Task<'_>) {
+    unsafe fn call(&self, number: usize, scratch: NonNull<u8>, task: &Task<'_, T>) {
         let (step, memory) = (&self.plan.steps()[number], task.memory);
         let samples_per_row =
             |position: usize| step.split.as_ref().and_then(|split| split.operands[position].then_some(1));
@@ -280,15 +259,15 @@ impl<T: Precision> Run<'_, T> {
 }
 
 /// What one call of a kernel is about.
-struct Task<'a> {
-    memory: Memory<'a>,
+struct Task<'a, T: Real> {
+    memory: Memory<'a, T>,
     /// Of a step in a group, which samples it sees, of how many.
     samples: Option<(Range<usize>, usize)>,
     /// The shapes of the operands and of the output, as the kernel sees them.
     shapes: SmallVec<[&'a Shape; 12]>,
 }
 
-impl Task<'_> {
+impl<T: Real> Task<'_, T> {
     /// The elements of a value that the kernel sees. `samples_per_row`: how many samples a row is made of, if it has rows
     /// for samples.
     fn elements(&self, source: &Source, samples_per_row: Option<usize>) -> Range<usize> {
@@ -306,13 +285,13 @@ impl Task<'_> {
     }
 }
 
-impl<'a> Memory<'a> {
+impl<'a, T: Real> Memory<'a, T> {
     fn start(&self, location: Location) -> NonNull<u8> {
         match location {
             // SAFETY: `Plan::verify` has shown that the offset is within the arena, which `prepare` made.
             Location::Arena(offset) => unsafe { self.arena.add(offset) },
-            Location::Parameter(number) => self.parameters[number].0,
-            // SAFETY: the same within a group's own memory, which `call_group` reserves.
+            Location::Parameter(number) => self.store.entry(self.binding[number]).data.start().cast(),
+            // SAFETY: the same within a group's own memory, which `Run::group` reserves.
             Location::Local(offset) => unsafe { self.local.add(offset) },
         }
     }
