@@ -45,7 +45,11 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
                 taken.push(operand);
                 Argument::Register(chain.code.len() - 1)
             } else {
-                read(program, &mut chain, operand)
+                // An operand is read as it lies, or through the view that makes it.
+                let walk = |strides: Vec<usize>| Walk::new(&dag.node(operand).ty.shape, &strides);
+                let view = dag.view(operand).map(|(source, strides)| (source, Some(walk(strides))));
+                let (source, walk) = view.unwrap_or((operand, None));
+                chain.operand(source, walk)
             };
         }
         chain.code.push((function, arguments));
@@ -54,17 +58,6 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
         chains[id.index()] = Some(chain);
     }
     (chains, swallowed)
-}
-
-/// Reads an operand as it lies, or through the view that makes it.
-fn read(program: &Program, chain: &mut Chain, operand: NodeId) -> Argument {
-    match program.dag.view(operand) {
-        Some((source, strides)) => {
-            let walk = Walk::new(&program.dag.node(operand).ty.shape, &strides);
-            chain.operand(source, Some(walk))
-        }
-        None => chain.operand(operand, None),
-    }
 }
 
 /// Elementwise functions as one kernel. Its outputs are the results.

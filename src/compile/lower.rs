@@ -7,8 +7,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::program::Program;
 use crate::error::Problem;
 use crate::graph::call::{Call, Operand};
@@ -134,8 +132,9 @@ impl Lowering<'_> {
                 }
             })
             .collect();
+        let outputs = lowered.kernel.outputs(&self.new.types(&operands)).len();
         // Two operations may be outputs of the same kernel.
-        let kernel = match self.outputs(lowered.kernel.as_ref(), &operands).len() {
+        let kernel = match outputs {
             1 => self.append(lowered.kernel, &operands, node),
             _ => self.push(lowered.kernel, &operands, node),
         };
@@ -161,7 +160,7 @@ impl Lowering<'_> {
 
     /// Appends a kernel for a node of the old graph.
     fn append(&mut self, kernel: Arc<dyn AnyKernel>, operands: &[NodeId], like: &Node) -> NodeId {
-        let ty = self.outputs(kernel.as_ref(), operands).swap_remove(0);
+        let ty = kernel.outputs(&self.new.types(operands)).swap_remove(0);
         self.new.push(Node { kind: Kind::Kernel(kernel), ty, label: None, ..like.clone() }, operands)
     }
 
@@ -173,15 +172,10 @@ impl Lowering<'_> {
         let known = self.new.further_outputs(kernel).into_iter().find(|&(_, other)| other == number);
         known.map(|(id, _)| id).unwrap_or_else(|| {
             let Some(op) = self.new.kernel(kernel) else { unreachable!("it has just been pushed") };
-            let ty = self.outputs(op, &self.new.operands(kernel)).swap_remove(number);
+            let ty = op.outputs(&self.new.operand_types(kernel)).swap_remove(number);
             let node = Node { kind: Kind::Output(number), ty, ..self.new.node(kernel).clone() };
             self.new.push(node, &[kernel])
         })
-    }
-
-    fn outputs(&self, kernel: &dyn AnyKernel, operands: &[NodeId]) -> Vec<TensorType> {
-        let types: SmallVec<[&TensorType; 4]> = operands.iter().map(|&id| &self.new.node(id).ty).collect();
-        kernel.outputs(&types)
     }
 
     /// The value as it was.

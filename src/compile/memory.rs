@@ -1,6 +1,6 @@
 //! Where every value of a program lies: in the arena, in the memory of a task, or on a parameter.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 
 use super::arena::FreeList;
@@ -209,16 +209,10 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         if !self.reuse {
             return;
         }
-        let mut values: Vec<usize> =
-            self.program.dag.operands(id).iter().map(|&operand| self.liveness.value(operand)).collect();
-        values.push(self.liveness.value(id));
-        values.sort_unstable();
-        values.dedup();
-        for value in values {
-            if self.liveness.last_reader(value) != id.index() {
-                continue;
-            }
-            let is_in_group = self.group_of[id.index()].is_some();
+        let at_hand = self.program.dag.operands(id).into_iter().chain([id]);
+        let values: BTreeSet<usize> = at_hand.map(|node| self.liveness.value(node)).collect();
+        let is_in_group = self.group_of[id.index()].is_some();
+        for value in values.into_iter().filter(|&value| self.liveness.last_reader(value) == id.index()) {
             match self.location[value] {
                 Some(Location::Local(offset)) => self.local.give_back(offset, self.task_bytes(value)),
                 Some(Location::Arena(offset)) if is_in_group => {

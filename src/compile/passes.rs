@@ -7,7 +7,6 @@ use smallvec::SmallVec;
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::kernel::Consumer;
-use crate::graph::op::TensorType;
 use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::walk;
@@ -69,10 +68,8 @@ fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
         Rewrite::Op(op, operands) => (op, operands),
     };
     let operands: Operands = operands.into_iter().map(|operand| build(dag, operand, like)).collect();
-    let ty = {
-        let types: SmallVec<[&TensorType; 4]> = operands.iter().map(|&id| &dag.node(id).ty).collect();
-        op.infer(&types).unwrap_or_else(|problem| unreachable!("a rule keeps shapes: {problem:?}"))
-    };
+    let ty = op.infer(&dag.types(&operands));
+    let ty = ty.unwrap_or_else(|problem| unreachable!("a rule keeps shapes: {problem:?}"));
     let node = Node { kind: Kind::Op(op), ty, ..dag.node(like).clone() };
     dag.push(node, &operands)
 }

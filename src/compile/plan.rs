@@ -11,6 +11,7 @@ use super::Options;
 use crate::error::SourceLine;
 use crate::graph::dag::NodeId;
 use crate::graph::kernel::AnyKernel;
+use crate::graph::show::in_brackets;
 use crate::graph::{Init, TensorType};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
@@ -260,10 +261,7 @@ pub struct PlanResult {
 impl fmt::Display for PlanStep {
     /// The kernel and its attributes: for a chain in one step, its functions in order.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kernel.attributes() {
-            attributes if attributes.is_empty() => write!(f, "{}", self.kernel.name()),
-            attributes => write!(f, "{} ({attributes})", self.kernel.name()),
-        }
+        write!(f, "{}{}", self.name(), in_brackets(&self.kernel.attributes()))
     }
 }
 
@@ -321,20 +319,13 @@ impl<T: Real> fmt::Display for Plan<T> {
                 let StepGroup { samples, chunk, .. } = group;
                 writeln!(f, "tiles of {chunk} of {samples} samples:")?;
             }
-            if step.split.is_some() {
-                write!(f, "  ")?;
-            }
-            for (number, made) in step.outputs().enumerate() {
-                write!(f, "{}{}", if number == 0 { "" } else { ", " }, made.source)?;
-            }
-            write!(f, " = {}", step.kernel.name())?;
+            let indent = if step.split.is_some() { "  " } else { "" };
+            let made: Vec<String> = step.outputs().map(|made| made.source.to_string()).collect();
+            write!(f, "{indent}{} = {}", made.join(", "), step.name())?;
             step.operands.iter().try_for_each(|operand| write!(f, " {operand}"))?;
-            let attributes = step.kernel.attributes();
-            if !attributes.is_empty() {
-                write!(f, " ({attributes})")?;
-            }
+            let attributes = in_brackets(&step.kernel.attributes());
             let gradient = if step.is_gradient { ", gradient" } else { "" };
-            writeln!(f, " : {}  # {}{gradient}", step.output().ty, step.site)?;
+            writeln!(f, "{attributes} : {}  # {}{gradient}", step.output().ty, step.site)?;
         }
         for (parameter, source) in &self.copies {
             writeln!(f, "p{parameter} <- {source}")?;

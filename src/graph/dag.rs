@@ -183,7 +183,12 @@ impl Dag {
 
     /// The types of the node's operands.
     pub fn operand_types(&self, id: NodeId) -> SmallVec<[&TensorType; 4]> {
-        self.operands(id).into_iter().map(|operand| &self.node(operand).ty).collect()
+        self.types(&self.operands(id))
+    }
+
+    /// The types of some nodes.
+    pub fn types(&self, ids: &[NodeId]) -> SmallVec<[&TensorType; 4]> {
+        ids.iter().map(|&id| &self.node(id).ty).collect()
     }
 
     /// The nodes that read this one, one entry for each operand position.

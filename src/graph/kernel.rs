@@ -95,15 +95,6 @@ impl BatchSplit {
     pub fn each(samples: usize, operands: &[bool]) -> Self {
         Self { samples, operands: operands.into(), samples_per_row: 1 }
     }
-
-    /// What follows from what the output reads of each operand. A task reads up to eight without asking for memory.
-    fn of(axes: &[AxisMap], operands: &[&TensorType]) -> Option<Self> {
-        let split: Vec<bool> =
-            (0..operands.len()).map(|i| axes.get(i).is_some_and(AxisMap::keeps_samples)).collect();
-        let first = split.iter().position(|&is_split| is_split)?;
-        let samples = *operands[first].shape.first()?;
-        (operands.len() <= 8).then(|| Self::each(samples, &split))
-    }
 }
 
 /// The only consumer of a kernel's output, offered to it for fusion.
@@ -154,7 +145,13 @@ impl Kernel for Definition {
     }
 
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        BatchSplit::of(&self.0.axes(operands), operands)
+        let axes = self.0.axes(operands);
+        let split: Vec<bool> =
+            (0..operands.len()).map(|i| axes.get(i).is_some_and(AxisMap::keeps_samples)).collect();
+        let first = split.iter().position(|&is_split| is_split)?;
+        let samples = *operands[first].shape.first()?;
+        // A task reads up to eight operands without asking for memory.
+        (operands.len() <= 8).then(|| BatchSplit::each(samples, &split))
     }
 
     fn elementwise(&self) -> Option<Function> {

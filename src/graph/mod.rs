@@ -13,7 +13,7 @@ pub(crate) mod op;
 mod recorder;
 mod rewrite;
 mod scope;
-mod show;
+pub(crate) mod show;
 mod var;
 
 pub use attributes::{Attribute, Attributes};

@@ -175,7 +175,7 @@ impl Graph {
         let ids: Vec<NodeId> = operands.iter().map(|operand| operand.id()).collect();
         let inferred = {
             let dag = self.dag.borrow();
-            let types: Vec<&TensorType> = operands.iter().map(|operand| &dag.node(operand.id()).ty).collect();
+            let types = dag.types(&ids);
             op.infer(&types).and_then(|ty| match ty.shape.checked_count() {
                 Some(_) => indices::check(&dag, op.as_ref(), &ids, &types).map(|()| ty),
                 None => Err(Problem::new(format!("the result's shape {} is beyond any memory", ty.shape))),

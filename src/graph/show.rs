@@ -24,6 +24,11 @@ impl Node {
     }
 }
 
+/// Attributes as listings show them.
+pub(crate) fn in_brackets(attributes: &str) -> String {
+    if attributes.is_empty() { String::new() } else { format!(" ({attributes})") }
+}
+
 impl Dag {
     /// One node as a line of the listing: `%7 = relu %6 : [100, 30, 24, 24]  # net.rs:12`.
     pub fn line(&self, id: NodeId) -> String {
@@ -44,9 +49,7 @@ impl Dag {
     fn call(&self, id: NodeId, attributes: &str) -> String {
         let mut text: String =
             self.operands(id).iter().map(|operand| format!(" %{}", operand.index())).collect();
-        if !attributes.is_empty() {
-            text += &format!(" ({attributes})");
-        }
+        text += &in_brackets(attributes);
         if let Some(label) = &self.node(id).label {
             text += &format!(" as {label:?}");
         }
