@@ -2,6 +2,8 @@
 //!
 //! A value that nobody else reads is never written. An optimizer's averages and its parameter are such steps.
 
+use std::collections::BTreeSet;
+
 use smallvec::SmallVec;
 
 use super::chain::Chain;
@@ -63,18 +65,16 @@ impl Clusters {
 
     /// Puts a step into the clusters that it reads, or else into one of its own.
     fn add(&mut self, dag: &Dag, id: NodeId, chain: &Chain) {
-        let read = chain.operands.iter().filter_map(|(operand, _)| self.of[operand.index()]);
-        let mut read: SmallVec<[usize; 4]> = read.collect();
-        read.sort_unstable();
-        read.dedup();
-        read.retain(|&mut number| {
+        let can_join = |&number: &usize| {
             let cluster = &self.all[number];
             let is_along = |(operand, walk): &(NodeId, Option<Walk>)| {
                 self.of[operand.index()] != Some(number) || walk.is_none()
             };
             let is_alike = cluster.members.iter().all(|&(member, _)| dag.node(member).ty == dag.node(id).ty);
             !cluster.is_closed && is_alike && chain.operands.iter().all(is_along)
-        });
+        };
+        let read = chain.operands.iter().filter_map(|(operand, _)| self.of[operand.index()]);
+        let mut read: BTreeSet<usize> = read.filter(can_join).collect();
         let mut joined = Cluster::default();
         read.iter().for_each(|&number| joined.merge(&self.all[number]));
         joined.add(id, chain);

@@ -106,11 +106,9 @@ impl Lowering<'_> {
     /// program decides: the result is then likely to be read in NHWC.
     fn follows(&self, lowered: &Lowered, operands: &[NodeId]) -> bool {
         let images = lowered.operands.iter().filter(|(_, layout)| matches!(layout, OperandLayout::Nhwc));
-        let mut images = images.map(|&(position, _)| operands[position]);
-        let is_nhwc = |operand: NodeId| self.values[operand.index()].is_nhwc;
-        let has_images = images.clone().next().is_some();
-        images.clone().any(is_nhwc)
-            || has_images && self.has_nhwc && images.all(|operand| self.lies_either_way(operand))
+        let images: Operands = images.map(|&(position, _)| operands[position]).collect();
+        images.iter().any(|image| self.values[image.index()].is_nhwc)
+            || !images.is_empty() && self.has_nhwc && images.iter().all(|&image| self.lies_either_way(image))
     }
 
     /// Whether a value can be had NHWC without being written out once more.

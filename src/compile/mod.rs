@@ -149,8 +149,7 @@ impl<T: Precision> Plan<T> {
     /// Compiles the graph with all passes: a run computes `outputs`, then carries out the assignments.
     ///
     /// # Errors
-    /// The first misuse recorded on the graph, an output of another graph, or more memory than can be
-    /// addressed.
+    /// As [`Options::compile`].
     pub fn compile(graph: &Graph, outputs: &[Var<'_>]) -> Result<Self> {
         Options::default().compile(graph, outputs)
     }

@@ -33,7 +33,8 @@ pub struct Plan<T> {
     pub(super) trains: bool,
     pub(super) scratch: usize,
     pub(super) arena: usize,
-    pub(super) graph: u64,
+    /// The identity of the graph that it was compiled from.
+    pub(crate) graph: u64,
     /// What it was compiled with.
     pub(super) options: Options,
     pub(super) precision: PhantomData<T>,
@@ -88,11 +89,6 @@ impl<T> Plan<T> {
     /// Where scratch memory begins in the arena, in bytes: all values lie before.
     pub fn scratch_offset(&self) -> usize {
         self.scratch
-    }
-
-    /// The identity of the graph that the plan was compiled from.
-    pub(crate) fn graph(&self) -> u64 {
-        self.graph
     }
 }
 

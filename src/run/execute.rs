@@ -110,7 +110,8 @@ impl<T: Precision> Plan<T> {
         if self.trains() {
             store.advance();
         }
-        workspace.prepare_next_run();
+        workspace.workers().equalize_scratch();
+        workspace.workers().reverse_task_order();
         Ok(())
     }
 

@@ -66,13 +66,7 @@ impl Workspace {
         self.checks_values = check;
     }
 
-    /// After a run: gives all threads the scratch that one of them needed, and reverses the order of tasks.
-    pub(super) fn prepare_next_run(&self) {
-        self.workers.equalize_scratch();
-        self.workers.reverse_task_order();
-    }
-
-    /// The threads, for measurements of what they can do.
+    /// The threads.
     pub(crate) fn workers(&self) -> &Workers {
         &self.workers
     }
