@@ -65,8 +65,7 @@ pub enum Error {
         what: &'static str,
     },
 
-    /// A checked run met a NaN or an infinity; see
-    /// [`Workspace::check_values`](crate::Workspace::check_values).
+    /// A checked run met a NaN or an infinity; see [`Workspace::check_values`](crate::Workspace::check_values).
     NotFinite(Box<NotFinite>),
 
     /// A kernel failed during a run.

@@ -48,8 +48,7 @@ pub fn tile_batch(program: &Program) -> Program {
     order.extend(dag.ids().filter(is_leaf));
     // Further outputs go with the kernel that makes them.
     let is_step = |id: &NodeId| !is_leaf(id) && dag.output_number(*id).is_none();
-    let with_outputs =
-        |id: NodeId| [id].into_iter().chain(dag.further_outputs(id).into_iter().map(|(id, _)| id));
+    let with_outputs = |id: NodeId| dag.outputs(id).into_iter().map(|(id, _)| id);
     let mut waiting: VecDeque<NodeId> = dag.ids().filter(is_step).collect();
     let mut gatherer = Gatherer { dag, state: vec![State::Free; dag.len()], samples: samples(dag) };
     while let Some(id) = waiting.pop_front() {
@@ -137,7 +136,7 @@ impl Gatherer<'_> {
                 self.hoist(id, &mut found.before);
                 self.state[id.index()] = State::Member;
                 found.members.push(id);
-                found.values += 1 + self.dag.further_outputs(id).len();
+                found.values += self.dag.outputs(id).len();
             } else {
                 let needs =
                     |operand: NodeId| matches!(self.state[operand.index()], State::Member | State::After);
@@ -206,8 +205,7 @@ impl Gatherer<'_> {
     /// The bounds of a group of a single node.
     fn tile_of(&self, id: NodeId, split: &BatchSplit) -> TileBounds {
         let bytes = |id: NodeId| self.dag.node(id).ty.bytes::<f32>();
-        let further = self.dag.further_outputs(id);
-        let mut by_sample = bytes(id) + further.iter().map(|&(id, _)| bytes(id)).sum::<usize>();
+        let mut by_sample: usize = self.dag.outputs(id).iter().map(|&(id, _)| bytes(id)).sum();
         let mut shared = 0;
         for (operand, is_split) in self.dag.operands(id).into_iter().zip(&split.operands) {
             *(if *is_split { &mut by_sample } else { &mut shared }) += bytes(operand);

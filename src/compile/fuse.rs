@@ -1,5 +1,4 @@
-//! Elementwise fusion: a chain of elementwise functions becomes one step, which reads broadcast and transposed arrays
-//! where they lie.
+//! Elementwise fusion: a chain of elementwise functions becomes one step, which reads views where they lie.
 
 use std::sync::Arc;
 
@@ -75,8 +74,7 @@ pub struct Fused {
 }
 
 impl Fused {
-    /// Puts a chain of `program` into a new graph, instead of the node `like`. It yields what its functions `results`
-    /// compute.
+    /// Puts a chain into a new graph instead of the node `like`. It yields what its functions `results` compute.
     pub fn append(
         chain: &Chain,
         results: &[usize],

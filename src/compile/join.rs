@@ -118,8 +118,7 @@ impl Cluster {
         self.members.iter().any(|&(member, _)| member == id)
     }
 
-    /// Puts the cluster into a new graph: the last member is the output, the others that are read elsewhere are further
-    /// outputs.
+    /// Puts the cluster into a new graph. The last member is the output; others that are read outside are further ones.
     fn append(&self, program: &Program, new: &mut Rebuilt<'_>, is_read: impl Fn(NodeId) -> bool) -> NodeId {
         let Some((&(main, last), inner)) = self.members.split_last() else {
             unreachable!("a cluster has a member")

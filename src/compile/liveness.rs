@@ -1,7 +1,6 @@
 //! Liveness: which memory each value lies in, and which step reads it for the last time.
 //!
-//! [`Liveness::replay`] is the other half: it goes through a finished plan once more, notes which value each piece of
-//! memory holds, and proves that every step finds the values that it is meant to read.
+//! [`Liveness::replay`] goes through a finished plan and proves that every step finds the values that it is meant to read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -51,8 +50,7 @@ impl Liveness {
         self.last_reader[value] = usize::MAX;
     }
 
-    /// Panics unless the value that the program names lies wherever a step, a result or a parameter's update reads it.
-    /// `nodes` are those of the plan's steps.
+    /// Panics unless each step (of `nodes`), result and update finds the value that the program names where it reads it.
     pub fn replay<T: Precision>(&self, program: &Program, plan: &Plan<T>, nodes: &[NodeId]) {
         let dag = &program.dag;
         let mut memory = Contents::default();
@@ -73,8 +71,7 @@ impl Liveness {
                 let is_there = memory.holds::<T>(source, group, self.value(operand));
                 assert!(is_there, "{} reads what was overwritten", step.name());
             }
-            let outputs = [(node, 0)].into_iter().chain(dag.further_outputs(node));
-            for (output, number) in outputs {
+            for (output, number) in dag.outputs(node) {
                 let Some(made) = &step.results[number] else { unreachable!("what has a node is made") };
                 memory.write::<T>(&made.source, group, self.value(output));
             }

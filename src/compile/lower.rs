@@ -164,10 +164,7 @@ impl Lowering<'_> {
 
     /// An output of a kernel.
     fn output(&mut self, kernel: NodeId, number: usize) -> NodeId {
-        if number == 0 {
-            return kernel;
-        }
-        let known = self.new.further_outputs(kernel).into_iter().find(|&(_, other)| other == number);
+        let known = self.new.outputs(kernel).into_iter().find(|&(_, other)| other == number);
         known.map(|(id, _)| id).unwrap_or_else(|| {
             let Some(op) = self.new.kernel(kernel) else { unreachable!("it has just been pushed") };
             let ty = op.outputs(&self.new.operand_types(kernel)).swap_remove(number);
@@ -208,8 +205,7 @@ impl Lowering<'_> {
         self.push(Arc::new(kernel), &[operand], self.old.dag.node(like))
     }
 
-    /// What is made from nothing, such as a mask, is made NHWC at once. It may have operands that it only
-    /// waits for.
+    /// What is made from nothing, such as a mask, is made NHWC at once. It may have operands that it only waits for.
     fn drawn(&mut self, id: NodeId) -> Option<NodeId> {
         let lowered = self.choose(id).filter(|lowered| lowered.operands.is_empty())?;
         let awaited = self.old.dag.operands(id).into_iter().map(|operand| self.values[operand.index()]);

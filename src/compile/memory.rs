@@ -192,8 +192,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         }
     }
 
-    /// Whether a task may overwrite its samples of `value` with those of `id`: no step of the group reads the value
-    /// as a whole.
+    /// Whether no step of the group of `id` reads `value` as a whole: a task may then overwrite its own samples of it.
     fn is_read_by_samples(&self, id: NodeId, value: usize) -> bool {
         let Some(group) = self.group(id.index()) else { return true };
         let dag = &self.program.dag;

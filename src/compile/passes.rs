@@ -91,8 +91,7 @@ pub fn absorb(program: &Program) -> Program {
     })
 }
 
-/// A node that does the work of a consumer and of the kernel before it, and its operands. It belongs to the layer of the
-/// kernel that comes first.
+/// A node that does the work of `like` and of the kernel before it, whose layer it takes; and its operands.
 fn fuse_one(dag: &Dag, single: &[bool], like: &Node, operands: &[NodeId]) -> Option<(Node, Operands)> {
     let Kind::Kernel(consumer) = &like.kind else { return None };
     let function = consumer.elementwise();

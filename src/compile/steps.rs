@@ -113,11 +113,10 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         let node = dag.node(id);
         let Kind::Kernel(kernel) = node.kind.clone() else { unreachable!("only kernels are steps") };
         let operands = dag.operands(id);
-        let further = dag.further_outputs(id);
-        let last = further.iter().map(|&(_, number)| number).max().unwrap_or(0);
+        let outputs = dag.outputs(id);
+        let last = outputs.iter().map(|&(_, number)| number).max().unwrap_or(0);
         let mut results: SmallVec<[Option<StepOutput>; 1]> = smallvec![None; 1 + last];
-        results[0] = Some(self.memory.make(id, 0)?);
-        for (output, number) in further {
+        for (output, number) in outputs {
             results[number] = Some(self.memory.make(output, number)?);
         }
         let split = self.split(id);

@@ -6,8 +6,7 @@ use super::plan::{Location, Plan, Source, StepGroup};
 use crate::graph::Precision;
 
 impl<T: Precision> Plan<T> {
-    /// Panics unless every step writes only memory that it does not read, within the arena. Running steps
-    /// rests on this.
+    /// Panics unless every step writes only memory that it does not read, and that exists. Running steps rests on this.
     pub(super) fn verify(&self) {
         for (number, step) in self.steps.iter().enumerate() {
             let (name, group) = (step.name(), self.group_of(number));

@@ -1,5 +1,4 @@
-//! Gradient checkpointing (rematerialisation): the gradient computes a block of the graph again, so that its values
-//! need not be kept until then.
+//! Gradient checkpointing (rematerialisation): the gradient computes a block again, so that its values need not be kept.
 
 use std::collections::HashMap;
 use std::ops::Range;

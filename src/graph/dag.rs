@@ -176,9 +176,10 @@ impl Dag {
         if self.output_number(id).is_some() { self.operand(id, 0) } else { id }
     }
 
-    /// The nodes of this one's further outputs, and their numbers.
-    pub fn further_outputs(&self, id: NodeId) -> SmallVec<[(NodeId, usize); 2]> {
-        self.consumers(id).filter_map(|reader| Some((reader, self.output_number(reader)?))).collect()
+    /// The nodes of a kernel's outputs, and their numbers: first its own, 0.
+    pub fn outputs(&self, id: NodeId) -> SmallVec<[(NodeId, usize); 2]> {
+        let further = self.consumers(id).filter_map(|reader| Some((reader, self.output_number(reader)?)));
+        [(id, 0)].into_iter().chain(further).collect()
     }
 
     /// The types of the node's operands.

@@ -58,10 +58,9 @@ impl Workspace {
         self.workers.threads()
     }
 
-    /// Whether runs stop at the first step that makes a NaN or an infinity, with
-    /// [`Error::NotFinite`](Error::NotFinite), and before the first if an input or a parameter holds one. It reads every result once more, so it is off by default. In a
-    /// chain of functions that became one step only the chain is known; a plan compiled
-    /// [`without`](crate::Options::without) `fuse` tells them apart.
+    /// Whether runs stop at the first step that makes a NaN or an infinity, with [`Error::NotFinite`], and before the first
+    /// if an input or a parameter holds one. It reads every result once more, so it is off by default. Of a chain that
+    /// became one step only the chain is known; a plan [`without`](crate::Options::without) `fuse` tells its functions apart.
     pub fn check_values(&mut self, check: bool) {
         self.checks_values = check;
     }
@@ -94,8 +93,7 @@ impl Workspace {
         Run { plan, memory: self.memory(store), workers: &self.workers, random, watch }
     }
 
-    /// The memory that a running plan sees. The store is borrowed as long, so that nobody else reads or writes
-    /// parameters meanwhile.
+    /// The memory that a running plan sees. It borrows the store, so that nobody else reads or writes parameters.
     fn memory<'a, T: Real>(&'a self, store: &'a mut Store<T>) -> Memory<'a, T> {
         let (arena, local) = (self.arena.start().cast(), NonNull::dangling());
         Memory { arena, store, binding: &self.binding, local }
@@ -262,8 +260,7 @@ struct Task<'a, T: Real> {
 }
 
 impl<T: Real> Task<'_, T> {
-    /// The elements of a value that the kernel sees. `samples_per_row`: how many samples a row is made of, if it has rows
-    /// for samples.
+    /// The elements of a value that the kernel sees. `samples_per_row`: of how many a row is made, if rows are samples'.
     fn elements(&self, source: &Source, samples_per_row: Option<usize>) -> Range<usize> {
         let count = source.ty.shape.count();
         let (Some((samples, all)), Some(samples_per_row)) = (&self.samples, samples_per_row) else {
