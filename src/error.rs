@@ -156,15 +156,10 @@ pub struct NotFinite {
 
 impl fmt::Display for NotFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.op)?;
-        if let Some(layer) = &self.layer {
-            write!(f, " of layer {layer}")?;
-        }
-        write!(f, " at {}", self.site)?;
-        if self.is_gradient {
-            f.write_str(" (its gradient)")?;
-        }
-        write!(f, " made {} at position {} of {}", self.value, self.position, self.shape)
+        let Self { op, layer, site, is_gradient, value, position, shape } = self;
+        let layer = layer.as_ref().map_or(String::new(), |layer| format!(" of layer {layer}"));
+        let gradient = if *is_gradient { " (its gradient)" } else { "" };
+        write!(f, "{op}{layer} at {site}{gradient} made {value} at position {position} of {shape}")
     }
 }
 

@@ -26,9 +26,9 @@ pub(super) struct MemoryPlanner<'a, T> {
     next_value_of: HashMap<usize, usize>,
     /// For each node the group that it is in.
     group_of: Vec<Option<usize>>,
-    arena: FreeList,
+    pub arena: FreeList,
     /// The memory of a task of the group at hand.
-    local: FreeList,
+    pub local: FreeList,
     /// What is given back when that group ends: until then other tasks may still read it.
     after_group: Vec<(usize, usize)>,
     precision: PhantomData<T>,
@@ -71,16 +71,6 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     /// Puts a value into the memory of a parameter.
     pub fn place_parameter(&mut self, id: NodeId, number: usize) {
         self.location[id.index()] = Some(Location::Parameter(number));
-    }
-
-    /// How many bytes of the arena there are so far.
-    pub fn end(&self) -> usize {
-        self.arena.end
-    }
-
-    /// Begins a group: its tasks have memory of their own.
-    pub fn enter_group(&mut self) {
-        self.local = FreeList::default();
     }
 
     /// Ends a group, and returns how much memory a task takes.

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use smallvec::{SmallVec, smallvec};
 
 use super::Options;
-use super::arena::too_large;
+use super::arena::{FreeList, too_large};
 use super::memory::MemoryPlanner;
 use super::plan::{Input, Location, Parameter, Plan, PlanResult, PlanStep, StepGroup, StepOutput, StepSplit};
 use super::program::{IndexLimit, Program};
@@ -77,7 +77,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         if let Some(group) = self.memory.group(id.index()).filter(|group| group.nodes.start == id.index()) {
             let (samples, chunk) = (group.samples, group.chunk);
             self.plan.groups.push(StepGroup { steps: steps..steps, samples, chunk, scratch: 0, local: 0 });
-            self.memory.enter_group();
+            self.memory.local = FreeList::default();
         }
     }
 
@@ -177,7 +177,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         let results = program.outputs.iter().zip(program.recorded.clone());
         let result = |(&output, (node, name))| PlanResult { node, name, source: self.memory.source(output) };
         plan.results = results.map(result).collect();
-        plan.scratch = self.memory.end();
+        plan.scratch = self.memory.arena.end;
         let arena = self.scratch.checked_mul(size_of::<T>()).and_then(|size| plan.scratch.checked_add(size));
         plan.arena = arena.filter(|&bytes| bytes < isize::MAX as usize).ok_or(too_large())?;
         plan.verify();
