@@ -50,7 +50,11 @@ pub fn tile_batch(program: &Program) -> Program {
     let is_step = |id: &NodeId| !is_leaf(id) && dag.output_number(*id).is_none();
     let with_outputs = |id: NodeId| dag.outputs(id).into_iter().map(|(id, _)| id);
     let mut waiting: VecDeque<NodeId> = dag.ids().filter(is_step).collect();
-    let mut gatherer = Gatherer { dag, state: vec![State::Free; dag.len()], samples: samples(dag) };
+    // Only operations with enough samples, and enough rows, are gathered.
+    let is_enough =
+        |s: &BatchSplit| s.samples >= FEWEST_SAMPLES && s.samples.div_ceil(s.samples_per_row) >= FEWEST_TASKS;
+    let samples = dag.ids().map(|id| dag.batch_split(id).filter(is_enough)).collect();
+    let mut gatherer = Gatherer { dag, state: vec![State::Free; dag.len()], samples };
     while let Some(id) = waiting.pop_front() {
         let Some(samples) = gatherer.samples[id.index()].clone() else {
             order.extend(with_outputs(id));
@@ -70,13 +74,6 @@ pub fn tile_batch(program: &Program) -> Program {
     let mut program = program.rebuild(order, |new, id| Some(new.copy(id)));
     program.groups = groups;
     program
-}
-
-/// How each operation treats samples, if one by one and if there are enough of them, and of rows.
-fn samples(dag: &Dag) -> Vec<Option<BatchSplit>> {
-    let is_enough =
-        |s: &BatchSplit| s.samples >= FEWEST_SAMPLES && s.samples.div_ceil(s.samples_per_row) >= FEWEST_TASKS;
-    dag.ids().map(|id| dag.batch_split(id).filter(is_enough)).collect()
 }
 
 /// Where a node stands while a group is gathered.

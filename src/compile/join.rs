@@ -27,11 +27,8 @@ pub fn join(program: &Program) -> Program {
             let mut readers = program.dag.consumers(member);
             is_result[member.index()] || readers.any(|reader| !cluster.contains(reader))
         };
-        cluster
-            .members
-            .last()
-            .is_some_and(|&(last, _)| last == id)
-            .then(|| cluster.append(program, new, is_read))
+        let is_last = cluster.members.last().is_some_and(|&(last, _)| last == id);
+        is_last.then(|| cluster.append(program, new, is_read))
     })
 }
 

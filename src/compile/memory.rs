@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 
 use super::arena::FreeList;
-use super::batch_tiling::NodeGroup;
 use super::liveness::Liveness;
 use super::plan::{Location, Source, StepOutput};
 use super::program::Program;
@@ -24,8 +23,6 @@ pub(super) struct MemoryPlanner<'a, T> {
     location: Vec<Option<Location>>,
     /// For the value that is a parameter's next one: that parameter's node.
     next_value_of: HashMap<usize, usize>,
-    /// For each node the group that it is in.
-    group_of: Vec<Option<usize>>,
     pub arena: FreeList,
     /// The memory of a task of the group at hand.
     pub local: FreeList,
@@ -42,17 +39,12 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         let updates = program.updates.iter().rev();
         let updates = updates.map(|&(parameter, value)| (liveness.value(value), parameter.index()));
         let next_value_of = updates.filter(|(value, _)| !outputs.contains(value)).collect();
-        let mut group_of = vec![None; dag.len()];
-        for (number, group) in program.groups.iter().enumerate() {
-            group_of[group.nodes.clone()].fill(Some(number));
-        }
         Self {
             program,
             reuse,
             liveness,
             location: vec![None; dag.len()],
             next_value_of,
-            group_of,
             arena: FreeList::default(),
             local: FreeList::default(),
             after_group: Vec::new(),
@@ -95,20 +87,15 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         Ok(())
     }
 
-    /// The group that a node is in.
-    pub fn group(&self, node: usize) -> Option<&NodeGroup> {
-        Some(&self.program.groups[self.group_of[node]?])
-    }
-
     /// How many bytes of a value the samples of one task take.
     fn task_bytes(&self, node: usize) -> usize {
         let bytes = self.bytes(node);
-        self.group(node).map_or(bytes, |group| bytes / group.samples * group.chunk)
+        self.program.group(node).map_or(bytes, |group| bytes / group.samples * group.chunk)
     }
 
     /// Whether a value is read only inside the group that makes it, sample by sample.
     fn is_local(&self, id: NodeId) -> bool {
-        let Some(group) = self.group(id.index()).filter(|_| self.reuse) else { return false };
+        let Some(group) = self.program.group(id.index()).filter(|_| self.reuse) else { return false };
         let rows = self.program.dag.node(id).ty.shape.first().copied();
         let is_read_inside = (id.index()..group.nodes.end).contains(&self.liveness.last_reader(id.index()));
         is_read_inside && rows == Some(group.samples) && self.task_bytes(id.index()) <= MOST_LOCAL
@@ -184,7 +171,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
 
     /// Whether no step of the group of `id` reads `value` as a whole: a task may then overwrite its own samples of it.
     fn is_read_by_samples(&self, id: NodeId, value: usize) -> bool {
-        let Some(group) = self.group(id.index()) else { return true };
+        let Some(group) = self.program.group(id.index()) else { return true };
         let dag = &self.program.dag;
         group.nodes.clone().map(NodeId::new).all(|reader| {
             let split = dag.batch_split(reader).map_or(Vec::new(), |split| split.operands);
@@ -200,7 +187,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         }
         let at_hand = self.program.dag.operands(id).into_iter().chain([id]);
         let values: BTreeSet<usize> = at_hand.map(|node| self.liveness.value(node)).collect();
-        let is_in_group = self.group_of[id.index()].is_some();
+        let is_in_group = self.program.group(id.index()).is_some();
         for value in values.into_iter().filter(|&value| self.liveness.last_reader(value) == id.index()) {
             match self.location[value] {
                 Some(Location::Local(offset)) => self.local.give_back(offset, self.task_bytes(value)),

@@ -110,6 +110,12 @@ impl Program {
         IndexLimit { limit, exempt: exempt.filter(|_| limits.iter().all(|other| other.2 == exempt)) }
     }
 
+    /// The group that a node is in.
+    pub(super) fn group(&self, node: usize) -> Option<&NodeGroup> {
+        let next = self.groups.partition_point(|group| group.nodes.end <= node);
+        self.groups.get(next).filter(|group| group.nodes.contains(&node))
+    }
+
     /// All values that a run must compute.
     pub(crate) fn roots(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.outputs.iter().copied().chain(self.updates.iter().map(|&(_, value)| value))

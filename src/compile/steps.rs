@@ -74,7 +74,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
     /// At the first node of a group: begins it.
     fn enter(&mut self, id: NodeId) {
         let steps = self.plan.steps.len();
-        if let Some(group) = self.memory.group(id.index()).filter(|group| group.nodes.start == id.index()) {
+        if let Some(group) = self.program.group(id.index()).filter(|group| group.nodes.start == id.index()) {
             let (samples, chunk) = (group.samples, group.chunk);
             self.plan.groups.push(StepGroup { steps: steps..steps, samples, chunk, scratch: 0, local: 0 });
             self.memory.local = FreeList::default();
@@ -83,7 +83,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
 
     /// After the last node of a group: ends it.
     fn leave(&mut self, id: NodeId) {
-        if self.memory.group(id.index()).is_some_and(|group| group.nodes.end == id.index() + 1)
+        if self.program.group(id.index()).is_some_and(|group| group.nodes.end == id.index() + 1)
             && let Some(group) = self.plan.groups.last_mut()
         {
             group.steps.end = self.plan.steps.len();
@@ -148,7 +148,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
 
     /// How a step of a group goes through the samples.
     fn split(&self, id: NodeId) -> Option<StepSplit> {
-        let (group, dag) = (self.memory.group(id.index())?, &self.program.dag);
+        let (group, dag) = (self.program.group(id.index())?, &self.program.dag);
         let BatchSplit { operands: split, samples_per_row, .. } = dag.batch_split(id)?;
         let last = group.samples - (group.samples.div_ceil(group.chunk) - 1) * group.chunk;
         let shapes = |samples: usize| {
