@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::dag::{Dag, Kind, Node, NodeId};
 use super::indices;
 use super::init::Init;
-use super::op::{AnyOp, Dtype, Op, TensorType};
+use super::op::{AnyOp, Op, TensorType};
 use super::scope::Composite;
 use super::var::Var;
 use crate::error::{Error, OpError, OperandNote, Problem, Result, SourceLine};
@@ -44,7 +44,7 @@ pub enum Mode {
 pub struct Graph {
     pub(super) dag: RefCell<Dag>,
     names: RefCell<HashMap<Arc<str>, NodeId>>,
-    updates: RefCell<Vec<Update>>,
+    pub(super) updates: RefCell<Vec<Update>>,
     error: RefCell<Option<Error>>,
     /// Nodes that are computed again for gradients; see [`Var::checkpoint`].
     pub(super) blocks: RefCell<Vec<Range<usize>>>,
@@ -113,13 +113,13 @@ impl Graph {
     /// An array of real numbers that is given at each run, under a name of its own.
     #[track_caller]
     pub fn input(&self, name: &str, shape: impl Into<Shape>) -> Var<'_> {
-        self.leaf(name, TensorType::real(shape), Kind::Input)
+        self.leaf("input", name, TensorType::real(shape), Kind::Input)
     }
 
     /// An array of whole numbers (classes) that is given at each run, under a name of its own.
     #[track_caller]
     pub fn labels(&self, name: &str, shape: impl Into<Shape>) -> Var<'_> {
-        self.leaf(name, TensorType::index(shape), Kind::Input)
+        self.leaf("labels", name, TensorType::index(shape), Kind::Input)
     }
 
     /// The trainable parameter of this name: recorded at the first call, found again at the next ones.
@@ -127,14 +127,14 @@ impl Graph {
     /// Asking again with another shape or another start is an error: two layers share a name by mistake.
     #[track_caller]
     pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Var<'_> {
-        self.leaf(name, TensorType::real(shape), Kind::Parameter { init, trainable: true })
+        self.leaf("param", name, TensorType::real(shape), Kind::Parameter { init, trainable: true })
     }
 
     /// Like [`param`](Self::param), for values that are kept between runs but are not learned, such as an
     /// optimizer's momentum.
     #[track_caller]
     pub fn state(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Var<'_> {
-        self.leaf(name, TensorType::real(shape), Kind::Parameter { init, trainable: false })
+        self.leaf("state", name, TensorType::real(shape), Kind::Parameter { init, trainable: false })
     }
 
     /// All values, in the order in which they were recorded: operands come before what reads them.
@@ -254,30 +254,9 @@ impl Graph {
         result
     }
 
+    /// What the method `method` records under a name.
     #[track_caller]
-    pub(crate) fn assign(&self, parameter: Var<'_>, value: Var<'_>) {
-        let is_parameter = matches!(self.dag().node(parameter.id()).kind, Kind::Parameter { .. });
-        let update = Update { parameter: parameter.id(), value: value.id() };
-        let problem = if !value.belongs_to(self) {
-            Problem::new("the value belongs to another graph")
-        } else if parameter.is_poisoned() || value.is_poisoned() {
-            return;
-        } else if !is_parameter {
-            Problem::new("only parameters and state can be assigned to")
-        } else if parameter.ty() != value.ty() {
-            Problem::new(format!("a value {} does not fit a parameter {}", value.ty(), parameter.ty()))
-        } else if self.updates.borrow().iter().any(|known| known.parameter == update.parameter) {
-            Problem::new("the parameter is assigned to twice")
-                .hint("a run changes a parameter once, at its end; combine the two values")
-        } else {
-            self.updates.borrow_mut().push(update);
-            return;
-        };
-        self.refuse("assign", &["parameter", "value"], &[parameter, value], problem);
-    }
-
-    #[track_caller]
-    fn leaf(&self, name: &str, ty: TensorType, kind: Kind) -> Var<'_> {
+    fn leaf(&self, method: &str, name: &str, ty: TensorType, kind: Kind) -> Var<'_> {
         let found = self.names.borrow().get(name).map(|&id| self.var(id));
         if let Some(known) = found {
             let is_same = match (&self.dag().node(known.id()).kind, &kind) {
@@ -291,11 +270,11 @@ impl Graph {
             }
             let problem = Problem::new(format!("the name {name:?} is taken"))
                 .hint("inputs are recorded once; a parameter is shared only with the same shape and start");
-            return self.refuse(name_of(&kind, &ty), &["earlier"], &[known], problem);
+            return self.refuse(method, &["earlier"], &[known], problem);
         }
         if ty.shape.checked_count().is_none() {
             let problem = Problem::new(format!("the shape {} of {name:?} is beyond any memory", ty.shape));
-            return self.refuse(name_of(&kind, &ty), &[], &[], problem);
+            return self.refuse(method, &[], &[], problem);
         }
         let label: Arc<str> = name.into();
         let var = self.push(kind, ty, Some(label.clone()), &[]);
@@ -341,15 +320,5 @@ impl Graph {
         let here = SourceLine::caller();
         let site = self.differentiating.get().map_or(here, |node| self.dag().node(node).site);
         Box::new(OpError { op: op.to_string(), site, problem, operands }).into()
-    }
-}
-
-/// The method that records such a leaf.
-fn name_of(kind: &Kind, ty: &TensorType) -> &'static str {
-    match (kind, ty.dtype) {
-        (Kind::Parameter { trainable: true, .. }, _) => "param",
-        (Kind::Parameter { trainable: false, .. }, _) => "state",
-        (_, Dtype::Index) => "labels",
-        _ => "input",
     }
 }

@@ -204,12 +204,12 @@ enum FaultKind {
 
 impl Watch<'_> {
     /// Calls a kernel. `values` yields what it made, from element `first` of each result of the step on.
-    pub(super) fn around<'v, T: Real, V: Iterator<Item = &'v [T]>>(
+    pub(super) fn around<'v, T: Real>(
         &self,
         step: usize,
         call: impl FnOnce() -> Result<(), Problem>,
         first: usize,
-        values: impl FnOnce() -> V,
+        mut values: impl Iterator<Item = &'v [T]>,
     ) {
         let clock = self.clock.map(|clock| (clock, Instant::now()));
         let outcome = call();
@@ -222,7 +222,7 @@ impl Watch<'_> {
         };
         let found = match outcome {
             Err(problem) => Some((first, FaultKind::Failure(problem))),
-            Ok(()) if self.checks_values => values().find_map(not_finite),
+            Ok(()) if self.checks_values => values.find_map(not_finite),
             Ok(()) => None,
         };
         let Some((position, kind)) = found else { return };

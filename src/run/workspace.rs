@@ -235,12 +235,11 @@ impl<T: Precision> Run<'_, T> {
         let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.cast::<T>().as_ptr(), step.scratch) };
         let (shape, workers, random) = (task.shapes[step.operands.len()], self.workers, self.random);
         let call = Call { operands, output, indices, further_outputs, shape, scratch, workers, random };
-        let values = || {
-            let real =
-                step.outputs().map(|output| &output.source).filter(|source| source.ty.dtype == Dtype::Real);
-            // SAFETY: asked for when the kernel has returned.
-            real.map(|source| unsafe { memory.slice::<T>(source, task.elements(source, samples_per_row)) })
-        };
+        let made = step.outputs().map(|made| &made.source);
+        let real = made.filter(|source| source.ty.dtype == Dtype::Real);
+        // SAFETY: asked for when the kernel has returned.
+        let values =
+            real.map(|source| unsafe { memory.slice::<T>(source, task.elements(source, samples_per_row)) });
         let row = shape.iter().skip(1).product::<usize>();
         let first = match (&step.split, &task.samples) {
             (Some(split), Some((samples, _))) => samples.start / split.samples_per_row * row,
