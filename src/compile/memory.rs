@@ -20,7 +20,7 @@ pub(super) struct MemoryPlanner<'a, T> {
     /// Whether two values may lie in the same memory one after the other.
     reuse: bool,
     pub liveness: Liveness,
-    location: Vec<Option<Location>>,
+    pub location: Vec<Option<Location>>,
     /// For the value that is a parameter's next one: that parameter's node.
     next_value_of: HashMap<usize, usize>,
     pub arena: FreeList,
@@ -58,11 +58,6 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         let location = self.location[self.liveness.value(id)];
         let location = location.unwrap_or_else(|| unreachable!("{} has no memory", node.source()));
         Source { location, ty: node.ty.clone() }
-    }
-
-    /// Puts a value into the memory of a parameter.
-    pub fn place_parameter(&mut self, id: NodeId, number: usize) {
-        self.location[id.index()] = Some(Location::Parameter(number));
     }
 
     /// Ends a group, and returns how much memory a task takes.

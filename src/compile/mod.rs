@@ -49,19 +49,18 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let passes: Vec<Pass> = vec![
-            ("prune", passes::prune),
-            ("dedup", passes::dedup),
-            ("simplify", passes::simplify),
-            ("dedup", passes::dedup),
-            ("lower", lower::lower),
-            ("absorb", passes::absorb),
-            ("fuse", fuse::fuse),
-            ("join", join::join),
-            ("depth_first", batch_tiling::tile_batch),
-        ];
         Self {
-            passes,
+            passes: vec![
+                ("prune", passes::prune),
+                ("dedup", passes::dedup),
+                ("simplify", passes::simplify),
+                ("dedup", passes::dedup),
+                ("lower", lower::lower),
+                ("absorb", passes::absorb),
+                ("fuse", fuse::fuse),
+                ("join", join::join),
+                ("depth_first", batch_tiling::tile_batch),
+            ],
             lowers: true,
             reuse_memory: true,
             assign: true,

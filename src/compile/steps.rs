@@ -104,7 +104,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
     fn add_parameter(&mut self, id: NodeId, init: Init, trainable: bool) {
         let node = self.program.dag.node(id);
         let name = node.label.clone().unwrap_or_default();
-        self.memory.place_parameter(id, self.plan.parameters.len());
+        self.memory.location[id.index()] = Some(Location::Parameter(self.plan.parameters.len()));
         self.plan.parameters.push(Parameter { name, ty: node.ty.clone(), init, trainable });
     }
 

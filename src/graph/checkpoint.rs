@@ -63,15 +63,11 @@ pub(crate) struct Copies {
 impl Copies {
     /// The blocks of a graph, without a copy so far.
     pub(crate) fn new(graph: &Graph) -> Self {
+        let mut blocks = graph.blocks.borrow().clone();
+        blocks.sort_by_key(|block| (block.start, std::cmp::Reverse(block.end)));
         // Of blocks within blocks, the outer ones count.
-        let mut blocks: Vec<Range<usize>> = Vec::new();
-        let mut recorded = graph.blocks.borrow().clone();
-        recorded.sort_by_key(|block| (block.start, std::cmp::Reverse(block.end)));
-        for block in recorded {
-            if blocks.last().is_none_or(|last| block.end > last.end) {
-                blocks.push(block);
-            }
-        }
+        let mut end = 0;
+        blocks.retain(|block| block.end > std::mem::replace(&mut end, end.max(block.end)));
         Self { blocks, copies: HashMap::new() }
     }
 
