@@ -67,7 +67,11 @@ impl Copies {
         blocks.sort_by_key(|block| (block.start, std::cmp::Reverse(block.end)));
         // Of blocks within blocks, the outer ones count.
         let mut end = 0;
-        blocks.retain(|block| block.end > std::mem::replace(&mut end, end.max(block.end)));
+        blocks.retain(|block| {
+            let is_outer = block.end > end;
+            end = end.max(block.end);
+            is_outer
+        });
         Self { blocks, copies: HashMap::new() }
     }
 
