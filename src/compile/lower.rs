@@ -15,7 +15,6 @@ use crate::graph::kernel::{AnyKernel, BatchSplit, Definition, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout};
 use crate::graph::op::{AnyOp, TensorType};
 use crate::graph::{NodeRef, Precision};
-use crate::ops::fill::Fill;
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::conv::nhwc::{nchw_to_nhwc, nhwc_to_nchw};
 use dagrad_kernels::walk::{self, Walk};
@@ -215,16 +214,14 @@ impl Lowering<'_> {
 
     /// A constant, or an array that is only read in another way, is not written out to be transposed.
     fn strided_read(&mut self, nchw: NodeId, like: NodeId) -> Option<NodeId> {
-        let shape = Layout::Nhwc.shape(Layout::Nchw.sizes(&self.new.node(nchw).ty.shape));
+        let ty = TensorType::real(Layout::Nhwc.shape(Layout::Nchw.sizes(&self.new.node(nchw).ty.shape)));
         let like = self.old.dag.node(like);
         if let Some(value) = self.new.constant(nchw) {
-            let fill = Definition(Arc::new(Fill::of(value, &shape)));
-            return Some(self.append(Arc::new(fill), &[], like));
+            return Some(self.append(Arc::new(Constant { value, ty }), &[], like));
         }
         let (source, strides) = self.new.view(nchw)?;
         let strides = [0, 2, 3, 1].into_iter().map(|axis| strides[axis]).collect();
-        let kernel = StridedRead { ty: TensorType::real(shape), strides };
-        Some(self.push(Arc::new(kernel), &[source], like))
+        Some(self.push(Arc::new(StridedRead { ty, strides }), &[source], like))
     }
 }
 
@@ -308,6 +305,36 @@ impl Kernel for StridedRead {
 
     fn strides(&self, _: &TensorType) -> Option<Vec<usize>> {
         Some(self.strides.clone())
+    }
+}
+
+/// One number everywhere.
+#[derive(Debug, Clone, PartialEq)]
+struct Constant {
+    value: f64,
+    ty: TensorType,
+}
+
+impl Kernel for Constant {
+    fn name(&self) -> &'static str {
+        "fill"
+    }
+
+    fn outputs(&self, _: &[&TensorType]) -> Vec<TensorType> {
+        vec![self.ty.clone()]
+    }
+
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
+        call.output.fill(T::of(self.value));
+        Ok(())
+    }
+
+    fn attributes(&self) -> String {
+        format!("value {}", self.value)
+    }
+
+    fn constant(&self) -> Option<f64> {
+        Some(self.value)
     }
 }
 

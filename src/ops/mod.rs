@@ -18,7 +18,7 @@ mod dropout;
 mod einsum;
 pub mod example;
 mod extremum;
-pub(crate) mod fill;
+mod fill;
 mod gather;
 mod im2col;
 mod losses;
