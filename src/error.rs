@@ -219,10 +219,7 @@ impl fmt::Display for OpError {
         for operand in &self.operands {
             write!(f, "\n  {} {} {} at {}", operand.role, operand.shape, operand.source, operand.site)?;
         }
-        match &self.problem.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
-            None => Ok(()),
-        }
+        self.problem.hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
     }
 }
 

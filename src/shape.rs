@@ -107,8 +107,7 @@ impl Shape {
                 (a, 1) => Some(a),
                 _ => None,
             })
-            .collect::<Option<SmallVec<_>>>()
-            .map(Shape)
+            .collect()
     }
 }
 

@@ -41,11 +41,10 @@ const MOST_VALUES: usize = 256;
 
 /// Puts kernels that can share tiles of the batch next to each other.
 pub fn tile_batch(program: &Program) -> Program {
-    let mut order = Vec::with_capacity(program.dag.len());
     let mut groups = Vec::new();
     let dag = &program.dag;
     let is_leaf = |id: &NodeId| !dag.is_computed(*id);
-    order.extend(dag.ids().filter(is_leaf));
+    let mut order: Vec<NodeId> = dag.ids().filter(is_leaf).collect();
     // Further outputs go with the kernel that makes them.
     let is_step = |id: &NodeId| !is_leaf(id) && dag.output_number(*id).is_none();
     let with_outputs = |id: NodeId| dag.outputs(id).into_iter().map(|(id, _)| id);

@@ -88,19 +88,15 @@ impl<T: Precision> Plan<T> {
         }
         let watch = Watch { clock, checks_values: workspace.checks_values, fault: Mutex::default() };
         let run = workspace.start(self, store, watch);
-        let mut groups = self.groups().iter();
-        let mut next = groups.next();
+        let mut groups = self.groups().iter().peekable();
         let mut number = 0;
         while number < self.steps().len() {
-            match next {
-                Some(group) if group.steps.start == number => {
-                    run.group(group);
-                    (number, next) = (group.steps.end, groups.next());
-                }
-                _ => {
-                    run.step(number);
-                    number += 1;
-                }
+            if let Some(group) = groups.next_if(|group| group.steps.start == number) {
+                run.group(group);
+                number = group.steps.end;
+            } else {
+                run.step(number);
+                number += 1;
             }
             run.watch.verdict(self)?;
         }
