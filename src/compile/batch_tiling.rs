@@ -170,7 +170,7 @@ impl Gatherer<'_> {
             bytes: own.bytes + others.bytes,
         };
         let is_fixed = tile.samples_per_row > 1;
-        let is_same_size = split.samples == group.samples && tile.samples_per_row % few == 0;
+        let is_same_size = split.samples == group.samples && tile.samples_per_row.is_multiple_of(few);
         let is_tile = is_same_size && (is_fixed || tile.at_least <= OVERFLOW * tile.at_most);
         let is_by_row =
             |id: NodeId| self.samples[id.index()].as_ref().is_some_and(|s| s.samples_per_row == 1);

@@ -94,8 +94,15 @@ impl Copies {
             let Kind::Op(op) = graph.dag().node(id).kind.clone() else { continue };
             let mut operands = graph.dag().operands(id);
             for operand in &mut operands {
-                let copy = self.copies.get(operand).copied();
-                *operand = copy.unwrap_or_else(|| recompute(graph, *operand, upstream, &mut inputs));
+                let outside = graph.var(*operand);
+                if let Some(&copy) = self.copies.get(operand) {
+                    *operand = copy;
+                } else if outside.op().is_some() {
+                    // What is not a leaf is read once the upstream gradient is there.
+                    let record = || graph.record(Recompute, &[outside, upstream]).id();
+                    let read = || graph.differentiate(outside.id(), record);
+                    *operand = *inputs.entry(*operand).or_insert_with(read);
+                }
             }
             if operands.is_empty() && op.constant().is_none() {
                 // Without operands it would be merged with the first one: so it reads the upstream gradient.
@@ -106,20 +113,6 @@ impl Copies {
             self.copies.insert(id, copy.id());
         }
     }
-}
-
-/// What copies read instead of an operand from outside of their block. A leaf stays as it is.
-fn recompute<'g>(
-    graph: &'g Graph,
-    operand: NodeId,
-    upstream: Var<'g>,
-    inputs: &mut HashMap<NodeId, NodeId>,
-) -> NodeId {
-    if !matches!(graph.dag().node(operand).kind, Kind::Op(_)) {
-        return operand;
-    }
-    let record = || graph.record(Recompute, &[graph.var(operand), upstream]).id();
-    *inputs.entry(operand).or_insert_with(|| graph.differentiate(operand, record))
 }
 
 impl<'g> Var<'g> {
