@@ -21,8 +21,7 @@ pub enum Layout {
 impl Layout {
     /// Batch, channels, height and width of images of a shape.
     pub fn sizes(self, shape: &Shape) -> [usize; 4] {
-        let axes = if self == Self::Nchw { [0, 1, 2, 3] } else { [0, 3, 1, 2] };
-        axes.map(|axis| shape[axis])
+        [0, 1, 2, 3].map(|axis| shape[self.axis(axis)])
     }
 
     /// The shape of images of a batch, channels, height and width.
@@ -42,7 +41,7 @@ impl Layout {
 
     /// The axes of height and width.
     pub fn plane(self) -> [usize; 2] {
-        if self == Self::Nchw { [2, 3] } else { [1, 2] }
+        [self.axis(2), self.axis(3)]
     }
 }
 

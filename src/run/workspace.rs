@@ -142,7 +142,8 @@ struct Memory<'a, T: Real> {
     local: NonNull<u8>,
 }
 
-// SAFETY: addresses alone; those who follow them vouch that no two threads do so where one writes.
+// SAFETY: a store, which is `Sync` itself, and addresses: those who follow them vouch that no two threads do so where one
+// writes.
 unsafe impl<T: Real> Sync for Memory<'_, T> {}
 
 /// What the steps of a running plan share.
