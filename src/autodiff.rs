@@ -61,7 +61,7 @@ pub fn vjp<'g>(outputs: &[(Var<'g>, Var<'g>)], xs: &[Var<'g>]) -> Result<Vec<Opt
         return Ok(vec![None; xs.len()]);
     };
     let graph = first.graph();
-    check_arguments(graph, outputs, xs)?;
+    check_pairs(graph, ["vjp", "y", "upstream"], outputs, xs)?;
 
     let last = outputs.iter().map(|(y, _)| y.id().index()).max().unwrap_or(0);
     let depends = dependents(&graph.dag(), xs, last);
@@ -169,7 +169,7 @@ pub fn jvp<'g>(ys: &[Var<'g>], xs: &[(Var<'g>, Var<'g>)]) -> Result<Vec<Option<V
         let upstream = graph.fill(y.shape(), 0.0);
         let gradients = vjp(&[(y, upstream)], &points)?;
         let pairs: Vec<_> = gradients.into_iter().zip(xs).filter_map(|(g, (_, v))| Some((g?, *v))).collect();
-        found.push(vjp(&pairs, &[upstream])?.into_iter().flatten().next());
+        found.push(vjp(&pairs, &[upstream])?[0]);
     }
     Ok(found)
 }
@@ -210,11 +210,8 @@ pub fn jacobian<'g>(y: Var<'g>, x: Var<'g>) -> Result<Var<'g>> {
     let mut rows = Vec::with_capacity(count);
     for element in 0..count as isize {
         let number = flat.slice(0, element..element + 1).sum_all();
-        let row = vjp(&[(number, one)], &[x])?.into_iter().flatten().next();
-        rows.push(match row {
-            Some(row) => row,
-            None => graph.fill(x.shape(), 0.0),
-        });
+        let row = vjp(&[(number, one)], &[x])?[0];
+        rows.push(row.unwrap_or_else(|| graph.fill(x.shape(), 0.0)));
     }
     let found = if rows.is_empty() { graph.fill(&shape, 0.0) } else { graph.stack(&rows, 0).reshape(&shape) };
     graph.check()?;
@@ -237,11 +234,6 @@ pub fn jacobian<'g>(y: Var<'g>, x: Var<'g>) -> Result<Var<'g>> {
 #[track_caller]
 pub fn hessian<'g>(y: Var<'g>, x: Var<'g>) -> Result<Var<'g>> {
     jacobian(gradients(y, &[x])?[0], x)
-}
-
-#[track_caller]
-fn check_arguments<'g>(graph: &'g Graph, outputs: &[(Var<'g>, Var<'g>)], xs: &[Var<'g>]) -> Result<()> {
-    check_pairs(graph, ["vjp", "y", "upstream"], outputs, xs)
 }
 
 /// Checks that all values belong to the graph, and that the two of each pair have one shape.

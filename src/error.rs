@@ -67,8 +67,7 @@ pub enum Error {
         what: &'static str,
     },
 
-    /// A checked run met a NaN or an infinity; see
-    /// [`Workspace::check_values`](crate::Workspace::check_values).
+    /// A checked run met a NaN or an infinity; see [`Workspace::check_values`](crate::Workspace::check_values).
     NotFinite(Box<NotFinite>),
 
     /// A kernel failed during a run.
@@ -107,23 +106,18 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-impl From<Box<OpError>> for Error {
-    fn from(error: Box<OpError>) -> Self {
-        Self::Op(error)
-    }
-}
+macro_rules! errors {
+    ($($error:ident => $variant:ident),*) => {$(
+        impl std::error::Error for $error {}
 
-impl From<Box<NotFinite>> for Error {
-    fn from(error: Box<NotFinite>) -> Self {
-        Self::NotFinite(error)
-    }
+        impl From<Box<$error>> for Error {
+            fn from(error: Box<$error>) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )*};
 }
-
-impl From<Box<Mismatch>> for Error {
-    fn from(error: Box<Mismatch>) -> Self {
-        Self::Check(error)
-    }
-}
+errors!(OpError => Op, NotFinite => NotFinite, Mismatch => Check);
 
 /// A check that failed: where, and the two values that disagree; see [`check`](crate::check).
 #[derive(Debug, Clone, PartialEq)]
@@ -149,8 +143,6 @@ impl fmt::Display for Mismatch {
     }
 }
 
-impl std::error::Error for Mismatch {}
-
 /// The first NaN or infinity of a checked run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NotFinite {
@@ -172,19 +164,12 @@ pub struct NotFinite {
 
 impl fmt::Display for NotFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.op)?;
-        if let Some(layer) = &self.layer {
-            write!(f, " of layer {layer}")?;
-        }
-        write!(f, " at {}", self.site)?;
-        if self.is_gradient {
-            f.write_str(" (its gradient)")?;
-        }
-        write!(f, " made {} at position {} of {}", self.value, self.position, self.shape)
+        let Self { op, layer, site, is_gradient, value, position, shape } = self;
+        let layer = layer.as_ref().map_or(String::new(), |layer| format!(" of layer {layer}"));
+        let gradient = if *is_gradient { " (its gradient)" } else { "" };
+        write!(f, "{op}{layer} at {site}{gradient} made {value} at position {position} of {shape}")
     }
 }
-
-impl std::error::Error for NotFinite {}
 
 /// A line of the user's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,14 +227,9 @@ impl fmt::Display for OpError {
         for operand in &self.operands {
             write!(f, "\n  {} {} {} at {}", operand.role, operand.shape, operand.source, operand.site)?;
         }
-        match &self.problem.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
-            None => Ok(()),
-        }
+        self.problem.hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
     }
 }
-
-impl std::error::Error for OpError {}
 
 impl Error {
     /// A setting outside its range.

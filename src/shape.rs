@@ -21,14 +21,12 @@ pub enum Layout {
 impl Layout {
     /// Batch, channels, height and width of images of a shape.
     pub fn sizes(self, shape: &Shape) -> [usize; 4] {
-        let axes = if self == Self::Nchw { [0, 1, 2, 3] } else { [0, 3, 1, 2] };
-        axes.map(|axis| shape[axis])
+        [0, 1, 2, 3].map(|axis| shape[self.axis(axis)])
     }
 
     /// The shape of images of a batch, channels, height and width.
     pub fn shape(self, sizes: [usize; 4]) -> Shape {
-        let axes = if self == Self::Nchw { [0, 1, 2, 3] } else { [0, 2, 3, 1] };
-        axes.map(|axis| sizes[axis]).into()
+        self.permute(sizes).into()
     }
 
     /// Where axis `axis` of `[N, C, H, W]` is.
@@ -43,7 +41,7 @@ impl Layout {
 
     /// The axes of height and width.
     pub fn plane(self) -> [usize; 2] {
-        if self == Self::Nchw { [2, 3] } else { [1, 2] }
+        [self.axis(2), self.axis(3)]
     }
 }
 
@@ -77,18 +75,14 @@ impl Shape {
         let mut found = Vec::new();
         for &axis in axes {
             let index = if axis < 0 { axis.checked_add_unsigned(rank) } else { Some(axis) };
-            match index.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < rank) {
-                Some(index) if found.contains(&index) => {
-                    return Err(Problem::new(format!("axis {axis} is named twice")));
-                }
-                Some(index) => found.push(index),
-                None => {
-                    return Err(Problem::new(format!(
-                        "axis {axis} does not exist in an array of {rank} axes"
-                    ))
-                    .hint("axes count from 0; negative ones count from the end"));
-                }
+            let Some(index) = index.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < rank) else {
+                let problem = format!("axis {axis} does not exist in an array of {rank} axes");
+                return Err(Problem::new(problem).hint("axes count from 0; negative ones count from the end"));
+            };
+            if found.contains(&index) {
+                return Err(Problem::new(format!("axis {axis} is named twice")));
             }
+            found.push(index);
         }
         Ok(found)
     }
@@ -112,8 +106,7 @@ impl Shape {
                 (a, 1) => Some(a),
                 _ => None,
             })
-            .collect::<Option<SmallVec<_>>>()
-            .map(Shape)
+            .collect()
     }
 }
 

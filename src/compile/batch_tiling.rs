@@ -41,17 +41,19 @@ const MOST_VALUES: usize = 256;
 
 /// Puts kernels that can share tiles of the batch next to each other.
 pub fn tile_batch(program: &Program) -> Program {
-    let mut order = Vec::with_capacity(program.dag.len());
     let mut groups = Vec::new();
     let dag = &program.dag;
     let is_leaf = |id: &NodeId| !dag.is_computed(*id);
-    order.extend(dag.ids().filter(is_leaf));
+    let mut order: Vec<NodeId> = dag.ids().filter(is_leaf).collect();
     // Further outputs go with the kernel that makes them.
     let is_step = |id: &NodeId| !is_leaf(id) && dag.output_number(*id).is_none();
-    let with_outputs =
-        |id: NodeId| [id].into_iter().chain(dag.further_outputs(id).into_iter().map(|(id, _)| id));
+    let with_outputs = |id: NodeId| dag.outputs(id).into_iter().map(|(id, _)| id);
     let mut waiting: VecDeque<NodeId> = dag.ids().filter(is_step).collect();
-    let mut gatherer = Gatherer { dag, state: vec![State::Free; dag.len()], samples: samples(dag) };
+    // Only operations with enough samples, and enough rows, are gathered.
+    let is_enough =
+        |s: &BatchSplit| s.samples >= FEWEST_SAMPLES && s.samples.div_ceil(s.samples_per_row) >= FEWEST_TASKS;
+    let samples = dag.ids().map(|id| dag.batch_split(id).filter(is_enough)).collect();
+    let mut gatherer = Gatherer { dag, state: vec![State::Free; dag.len()], samples };
     while let Some(id) = waiting.pop_front() {
         let Some(samples) = gatherer.samples[id.index()].clone() else {
             order.extend(with_outputs(id));
@@ -62,22 +64,15 @@ pub fn tile_batch(program: &Program) -> Program {
         order.extend(gathered.before.iter().copied().flat_map(with_outputs));
         let first = order.len();
         order.extend(gathered.members.iter().copied().flat_map(with_outputs));
-        if gatherer.steps(&gathered.members) > 1 {
+        let does_something = |id: &&NodeId| !dag.is_alias(**id);
+        if gathered.members.iter().filter(does_something).count() > 1 {
             let nodes = first..order.len();
             groups.push(NodeGroup { nodes, samples: gathered.samples, chunk: gathered.chunk() });
         }
     }
-    let mut program = program.in_order(&order);
+    let mut program = program.rebuild(order, |new, id| Some(new.copy(id)));
     program.groups = groups;
     program
-}
-
-/// How each operation treats samples, if one by one and if there are enough of them, and of rows.
-fn samples(dag: &Dag) -> Vec<Option<BatchSplit>> {
-    let is_enough =
-        |s: &BatchSplit| s.samples >= FEWEST_SAMPLES && s.samples.div_ceil(s.samples_per_row) >= FEWEST_TASKS;
-    let of = |id: NodeId| dag.kernel(id)?.batch_split(&dag.operand_types(id)).filter(is_enough);
-    dag.ids().map(of).collect()
 }
 
 /// Where a node stands while a group is gathered.
@@ -137,7 +132,7 @@ impl Gatherer<'_> {
                 self.hoist(id, &mut found.before);
                 self.state[id.index()] = State::Member;
                 found.members.push(id);
-                found.values += 1 + self.dag.further_outputs(id).len();
+                found.values += self.dag.outputs(id).len();
             } else {
                 let needs =
                     |operand: NodeId| matches!(self.state[operand.index()], State::Member | State::After);
@@ -166,13 +161,17 @@ impl Gatherer<'_> {
     /// group it reads sample by sample, and its tiles are about as large.
     fn tile_with(&self, id: NodeId, group: &GatheredGroup) -> Option<TileBounds> {
         let split = self.samples[id.index()].as_ref()?;
-        let few = split.samples_per_row.min(group.tile.samples_per_row);
-        let samples_per_row = split.samples_per_row.max(group.tile.samples_per_row);
-        let (at_most, at_least) = self.tile_of(id, split);
-        let (at_most, at_least) = (at_most.min(group.tile.at_most), at_least.max(group.tile.at_least));
-        let is_fixed = samples_per_row > 1;
-        let is_same_size = split.samples == group.samples && samples_per_row % few == 0;
-        let is_tile = is_same_size && (is_fixed || at_least <= OVERFLOW * at_most);
+        let (own, others) = (self.tile_of(id, split), &group.tile);
+        let few = own.samples_per_row.min(others.samples_per_row);
+        let tile = TileBounds {
+            samples_per_row: own.samples_per_row.max(others.samples_per_row),
+            at_most: own.at_most.min(others.at_most),
+            at_least: own.at_least.max(others.at_least),
+            bytes: own.bytes + others.bytes,
+        };
+        let is_fixed = tile.samples_per_row > 1;
+        let is_same_size = split.samples == group.samples && tile.samples_per_row.is_multiple_of(few);
+        let is_tile = is_same_size && (is_fixed || tile.at_least <= OVERFLOW * tile.at_most);
         let is_by_row =
             |id: NodeId| self.samples[id.index()].as_ref().is_some_and(|s| s.samples_per_row == 1);
         let can_read = |(operand, is_split): (NodeId, &bool)| match self.state[operand.index()] {
@@ -180,13 +179,7 @@ impl Gatherer<'_> {
             State::Member => *is_split && is_by_row(operand),
             State::After => false,
         };
-        let bytes = group.tile.bytes + self.bytes(id, split).0;
-        (is_tile && self.needed(id).zip(&split.operands).all(can_read)).then_some(TileBounds {
-            samples_per_row,
-            at_most,
-            at_least,
-            bytes,
-        })
+        (is_tile && self.needed(id).zip(&split.operands).all(can_read)).then_some(tile)
     }
 
     /// Moves what a new member needs, and could come before the group, there.
@@ -205,27 +198,21 @@ impl Gatherer<'_> {
         before[start..].sort_unstable();
     }
 
-    /// How many members do something at a run.
-    fn steps(&self, members: &[NodeId]) -> usize {
-        members.iter().filter(|&&id| self.dag.kernel(id).is_some_and(|kernel| !kernel.is_alias())).count()
-    }
-
-    /// How many bytes a node reads and writes sample by sample, and how many it reads as a whole.
-    fn bytes(&self, id: NodeId, samples: &BatchSplit) -> (usize, usize) {
-        let bytes = |id: NodeId| self.dag.node(id).ty.shape.count() * size_of::<f32>();
-        let further = self.dag.further_outputs(id);
-        let mut total = (bytes(id) + further.iter().map(|&(id, _)| bytes(id)).sum::<usize>(), 0);
-        for (operand, is_split) in self.dag.operands(id).into_iter().zip(&samples.operands) {
-            *(if *is_split { &mut total.0 } else { &mut total.1 }) += bytes(operand);
+    /// The bounds of a group of a single node.
+    fn tile_of(&self, id: NodeId, split: &BatchSplit) -> TileBounds {
+        let bytes = |id: NodeId| self.dag.node(id).ty.bytes::<f32>();
+        let mut by_sample: usize = self.dag.outputs(id).iter().map(|&(id, _)| bytes(id)).sum();
+        let mut shared = 0;
+        for (operand, is_split) in self.dag.operands(id).into_iter().zip(&split.operands) {
+            *(if *is_split { &mut by_sample } else { &mut shared }) += bytes(operand);
         }
-        total
-    }
-
-    /// How many samples of a node the cache holds, and for how many it pays to read what they share.
-    fn tile_of(&self, id: NodeId, samples: &BatchSplit) -> (usize, usize) {
-        let (split, whole) = self.bytes(id, samples);
-        let sample = (split / samples.samples).max(1);
-        ((CHUNK_BYTES / sample).max(1), (whole / sample).clamp(1, samples.samples.div_ceil(FEWEST_TASKS)))
+        let sample = (by_sample / split.samples).max(1);
+        TileBounds {
+            samples_per_row: split.samples_per_row,
+            at_most: (CHUNK_BYTES / sample).max(1),
+            at_least: (shared / sample).clamp(1, split.samples.div_ceil(FEWEST_TASKS)),
+            bytes: by_sample,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use dagrad_kernels::elementwise::{self, Argument, Function, Instruction, Target,
 use dagrad_kernels::walk::Walk;
 
 /// The longest chain that becomes one step. It bounds the registers, and with the operands the tiles.
-pub const MAX_INSTRUCTIONS: usize = 16;
+const MAX_INSTRUCTIONS: usize = 16;
 /// The most arrays that a step reads.
 pub const MAX_OPERANDS: usize = elementwise::MAX_TILES - MAX_INSTRUCTIONS;
 
@@ -44,6 +44,13 @@ impl Chain {
             constant => constant,
         };
         self.code.extend(other.code.iter().map(|&(function, arguments)| (function, arguments.map(moved))));
+    }
+
+    /// Both chains as one, if there is room for one more function and one more operand.
+    pub fn with(&self, other: &Chain) -> Option<Chain> {
+        let mut both = self.clone();
+        both.append(other, |_| None);
+        (both.code.len() < MAX_INSTRUCTIONS && both.operands.len() < MAX_OPERANDS).then_some(both)
     }
 
     /// Which operands can be read sample by sample along with the results, if the others are the same for every

@@ -1,12 +1,11 @@
-//! Elementwise fusion: a chain of elementwise functions becomes one step, which reads broadcast and transposed arrays
-//! where they lie.
+//! Elementwise fusion: a chain of elementwise functions becomes one step, which reads views where they lie.
 
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::chain::{Chain, MAX_INSTRUCTIONS, MAX_OPERANDS};
-use super::program::Program;
+use super::chain::{Chain, MAX_OPERANDS};
+use super::program::{Program, Rebuilt};
 use crate::error::Problem;
 use crate::graph::call::{Call, Operand, OutputSlot};
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
@@ -18,22 +17,10 @@ use dagrad_kernels::walk::Walk;
 /// Joins every elementwise node with the single-use elementwise nodes before it.
 pub fn fuse(program: &Program) -> Program {
     let (chains, swallowed) = chains(program);
-    let mut new_id: Vec<Option<NodeId>> = vec![None; program.dag.len()];
-    program.rebuild(|new, id, operands| {
-        let node = program.dag.node(id);
-        let added = match &chains[id.index()] {
-            _ if swallowed[id.index()] => None,
-            Some(chain) => {
-                let results = [chain.code.len() - 1];
-                let kernel = Fused::new(chain, &results, program, &node.ty);
-                let operands: Option<SmallVec<[NodeId; 8]>> =
-                    chain.operands.iter().map(|(operand, _)| new_id[operand.index()]).collect();
-                Some(new.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..node.clone() }, &operands?))
-            }
-            None => Some(new.push(node.clone(), &operands?)),
-        };
-        new_id[id.index()] = added;
-        added
+    program.rebuild(program.dag.ids(), |new, id| match &chains[id.index()] {
+        _ if swallowed[id.index()] => None,
+        Some(chain) => Some(Fused::append(chain, &[chain.code.len() - 1], program, id, new)),
+        None => Some(new.copy(id)),
     })
 }
 
@@ -49,24 +36,19 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
         let mut arguments = [Argument::Constant(0.0); 2];
         let mut taken: SmallVec<[NodeId; 2]> = SmallVec::new();
         for (argument, operand) in arguments.iter_mut().zip(dag.operands(id)) {
-            let longer =
-                chains[operand.index()].as_ref().filter(|_| uses[operand.index()] == 1).map(|inner| {
-                    let mut longer = chain.clone();
-                    longer.append(inner, |_| None);
-                    let result = Argument::Register(longer.code.len() - 1);
-                    (longer, result)
-                });
-            *argument = match (dag.kernel(operand).and_then(|kernel| kernel.constant()), longer) {
-                (Some(value), _) => Argument::Constant(value),
-                // Room is kept for this node's own instruction and its other operand.
-                (None, Some((longer, result)))
-                    if longer.code.len() < MAX_INSTRUCTIONS && longer.operands.len() < MAX_OPERANDS =>
-                {
-                    chain = longer;
-                    taken.push(operand);
-                    result
-                }
-                _ => read(program, &mut chain, operand),
+            let inner = chains[operand.index()].as_ref().filter(|_| uses[operand.index()] == 1);
+            *argument = if let Some(value) = dag.constant(operand) {
+                Argument::Constant(value)
+            } else if let Some(longer) = inner.and_then(|inner| chain.with(inner)) {
+                chain = longer;
+                taken.push(operand);
+                Argument::Register(chain.code.len() - 1)
+            } else {
+                // An operand is read as it lies, or through the view that makes it.
+                let walk = |strides: Vec<usize>| Walk::new(&dag.node(operand).ty.shape, &strides);
+                let view = dag.view(operand).map(|(source, strides)| (source, Some(walk(strides))));
+                let (source, walk) = view.unwrap_or((operand, None));
+                chain.operand(source, walk)
             };
         }
         chain.code.push((function, arguments));
@@ -75,17 +57,6 @@ fn chains(program: &Program) -> (Vec<Option<Chain>>, Vec<bool>) {
         chains[id.index()] = Some(chain);
     }
     (chains, swallowed)
-}
-
-/// Reads an operand as it lies, or through the view that makes it.
-fn read(program: &Program, chain: &mut Chain, operand: NodeId) -> Argument {
-    match program.dag.view(operand) {
-        Some((source, strides)) => {
-            let walk = Walk::new(&program.dag.node(operand).ty.shape, &strides);
-            chain.operand(source, Some(walk))
-        }
-        None => chain.operand(operand, None),
-    }
 }
 
 /// Elementwise functions as one kernel. Its outputs are the results.
@@ -103,16 +74,25 @@ pub struct Fused {
 }
 
 impl Fused {
-    /// A chain of `program` that yields what its functions `results` compute.
-    pub fn new(chain: &Chain, results: &[usize], program: &Program, ty: &TensorType) -> Self {
-        Self {
+    /// Puts a chain into a new graph instead of the node `like`. It yields what its functions `results` compute.
+    pub fn append(
+        chain: &Chain,
+        results: &[usize],
+        program: &Program,
+        like: NodeId,
+        new: &mut Rebuilt<'_>,
+    ) -> NodeId {
+        let node = program.dag.node(like).clone();
+        let kernel = Self {
             code: chain.code.clone(),
             reads: chain.operands.iter().map(|(_, walk)| walk.clone()).collect(),
             program: chain.finish(results),
-            split: chain.splits(program, ty),
-            ty: ty.clone(),
+            split: chain.splits(program, &node.ty),
+            ty: node.ty.clone(),
             results: results.len(),
-        }
+        };
+        let operands = new.replacements(chain.operands.iter().map(|&(operand, _)| operand));
+        new.dag.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..node }, &operands)
     }
 
     /// The chain of a node that is such an operation.

@@ -2,13 +2,13 @@
 //!
 //! A value that nobody else reads is never written. An optimizer's averages and its parameter are such steps.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
 use super::chain::Chain;
 use super::fuse::Fused;
-use super::program::Program;
+use super::program::{Program, Rebuilt};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use dagrad_kernels::elementwise::MAX_RESULTS;
 use dagrad_kernels::walk::Walk;
@@ -16,30 +16,20 @@ use dagrad_kernels::walk::Walk;
 /// Joins each elementwise step with those whose results it reads, unless another step needs these results before.
 pub fn join(program: &Program) -> Program {
     let clusters = Clusters::find(program);
-    let mut dag = Dag::default();
-    let mut new_id: Vec<Option<NodeId>> = vec![None; program.dag.len()];
     let mut is_result = vec![false; program.dag.len()];
     program.roots().for_each(|root| is_result[root.index()] = true);
-    for id in program.dag.ids() {
-        match clusters.of[id.index()].map(|number| &clusters.all[number]) {
-            Some(cluster) if cluster.members.len() > 1 => {
-                if cluster.members.last() == Some(&id) {
-                    let is_read = |&member: &NodeId| {
-                        let mut readers = program.dag.consumers(member);
-                        is_result[member.index()] || readers.any(|reader| !cluster.members.contains(&reader))
-                    };
-                    cluster.append(program, &mut dag, &mut new_id, is_read);
-                }
-            }
-            _ => {
-                let operands: Option<Operands> =
-                    program.dag.operands(id).iter().map(|operand| new_id[operand.index()]).collect();
-                new_id[id.index()] =
-                    operands.map(|operands| dag.push(program.dag.node(id).clone(), &operands));
-            }
-        }
-    }
-    program.moved(dag, |id| new_id[id.index()].unwrap_or_else(|| unreachable!("every result is somebody's")))
+    program.rebuild(program.dag.ids(), |new, id| {
+        let cluster = clusters.of[id.index()].map(|number| &clusters.all[number]);
+        let Some(cluster) = cluster.filter(|cluster| cluster.members.len() > 1) else {
+            return Some(new.copy(id));
+        };
+        let is_read = |member: NodeId| {
+            let mut readers = program.dag.consumers(member);
+            is_result[member.index()] || readers.any(|reader| !cluster.contains(reader))
+        };
+        let is_last = cluster.members.last().is_some_and(|&(last, _)| last == id);
+        is_last.then(|| cluster.append(program, new, is_read))
+    })
 }
 
 /// Which steps go together.
@@ -50,11 +40,10 @@ struct Clusters {
 
 #[derive(Default)]
 struct Cluster {
-    members: Vec<NodeId>,
+    /// Each with the number of the function that computes it.
+    members: Vec<(NodeId, usize)>,
     /// The functions of all members.
     chain: Chain,
-    /// For each member, the number of the function that computes it.
-    last: Vec<usize>,
     /// Whether a step outside reads a member. A later step may need that one's result, so it cannot join any more.
     is_closed: bool,
 }
@@ -73,18 +62,16 @@ impl Clusters {
 
     /// Puts a step into the clusters that it reads, or else into one of its own.
     fn add(&mut self, dag: &Dag, id: NodeId, chain: &Chain) {
-        let read = chain.operands.iter().filter_map(|(operand, _)| self.of[operand.index()]);
-        let mut read: SmallVec<[usize; 4]> = read.collect();
-        read.sort_unstable();
-        read.dedup();
-        read.retain(|&mut number| {
+        let can_join = |&number: &usize| {
             let cluster = &self.all[number];
             let is_along = |(operand, walk): &(NodeId, Option<Walk>)| {
                 self.of[operand.index()] != Some(number) || walk.is_none()
             };
-            let is_alike = cluster.members.iter().all(|&member| dag.node(member).ty == dag.node(id).ty);
+            let is_alike = cluster.members.iter().all(|&(member, _)| dag.node(member).ty == dag.node(id).ty);
             !cluster.is_closed && is_alike && chain.operands.iter().all(is_along)
-        });
+        };
+        let read = chain.operands.iter().filter_map(|(operand, _)| self.of[operand.index()]);
+        let mut read: BTreeSet<usize> = read.filter(can_join).collect();
         let mut joined = Cluster::default();
         read.iter().for_each(|&number| joined.merge(&self.all[number]));
         joined.add(id, chain);
@@ -96,9 +83,9 @@ impl Clusters {
         let number = read.first().copied().unwrap_or(self.all.len());
         // The step reads these from outside of their clusters.
         let others = chain.operands.iter().map(|(operand, _)| *operand);
-        let others: Operands = others.filter(|operand| !joined.members.contains(operand)).collect();
+        let others: Operands = others.filter(|&operand| !joined.contains(operand)).collect();
         self.close(others);
-        joined.members.iter().for_each(|member| self.of[member.index()] = Some(number));
+        joined.members.iter().for_each(|(member, _)| self.of[member.index()] = Some(number));
         if number == self.all.len() { self.all.push(joined) } else { self.all[number] = joined }
     }
 
@@ -115,44 +102,32 @@ impl Cluster {
     fn merge(&mut self, other: &Cluster) {
         let before = self.chain.code.len();
         self.chain.append(&other.chain, |_| None);
-        self.members.extend(&other.members);
-        self.last.extend(other.last.iter().map(|function| function + before));
+        self.members.extend(other.members.iter().map(|&(member, last)| (member, last + before)));
     }
 
     fn add(&mut self, id: NodeId, chain: &Chain) {
-        let made: Vec<(NodeId, usize)> =
-            self.members.iter().copied().zip(self.last.iter().copied()).collect();
-        self.chain
-            .append(chain, |node| made.iter().find(|(member, _)| *member == node).map(|&(_, last)| last));
-        self.members.push(id);
-        self.last.push(self.chain.code.len() - 1);
+        let made = |node| self.members.iter().find(|(member, _)| *member == node).map(|&(_, last)| last);
+        self.chain.append(chain, made);
+        self.members.push((id, self.chain.code.len() - 1));
     }
 
-    /// Puts the cluster into a new graph: the last member is the output, the others that are read elsewhere are further
-    /// outputs.
-    fn append(
-        &self,
-        program: &Program,
-        dag: &mut Dag,
-        new_id: &mut [Option<NodeId>],
-        is_read: impl Fn(&NodeId) -> bool,
-    ) {
-        let [inner @ .., main] = &self.members[..] else { unreachable!("a cluster has a member") };
-        let further: SmallVec<[(NodeId, usize); 4]> = (inner.iter().copied().zip(self.last.iter().copied()))
-            .filter(|(member, _)| is_read(member))
-            .collect();
+    fn contains(&self, id: NodeId) -> bool {
+        self.members.iter().any(|&(member, _)| member == id)
+    }
+
+    /// Puts the cluster into a new graph. The last member is the output; others that are read outside are further ones.
+    fn append(&self, program: &Program, new: &mut Rebuilt<'_>, is_read: impl Fn(NodeId) -> bool) -> NodeId {
+        let Some((&(main, last), inner)) = self.members.split_last() else {
+            unreachable!("a cluster has a member")
+        };
+        let further = inner.iter().filter(|(member, _)| is_read(*member));
         let results: SmallVec<[usize; 4]> =
-            self.last.last().copied().into_iter().chain(further.iter().map(|&(_, last)| last)).collect();
-        let operands: Option<Operands> =
-            self.chain.operands.iter().map(|(operand, _)| new_id[operand.index()]).collect();
-        let Some(operands) = operands else { unreachable!("operands come before their readers") };
-        let like = program.dag.node(*main);
-        let kernel = Fused::new(&self.chain, &results, program, &like.ty);
-        let made = dag.push(Node { kind: Kind::Kernel(Arc::new(kernel)), ..like.clone() }, &operands);
-        new_id[main.index()] = Some(made);
-        for (index, (member, _)) in further.into_iter().enumerate() {
-            let node = program.dag.node(member).clone();
-            new_id[member.index()] = Some(dag.push(Node { kind: Kind::Output(1 + index), ..node }, &[made]));
+            [last].into_iter().chain(further.clone().map(|&(_, last)| last)).collect();
+        let made = Fused::append(&self.chain, &results, program, main, new);
+        for (index, &(member, _)) in further.enumerate() {
+            let node = Node { kind: Kind::Output(1 + index), ..program.dag.node(member).clone() };
+            new.new_id[member.index()] = Some(new.dag.push(node, &[made]));
         }
+        made
     }
 }

@@ -1,7 +1,6 @@
 //! Liveness: which memory each value lies in, and which step reads it for the last time.
 //!
-//! [`Liveness::replay`] is the other half: it goes through a finished plan once more, notes which value each piece of
-//! memory holds, and proves that every step finds the values that it is meant to read.
+//! [`Liveness::replay`] goes through a finished plan and proves that every step finds the values that it is meant to read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -27,7 +26,7 @@ impl Liveness {
         let mut last_reader: Vec<usize> = (0..dag.len()).collect();
         for id in dag.ids() {
             let operands = dag.operands(id);
-            if dag.kernel(id).is_some_and(|kernel| kernel.is_alias()) {
+            if dag.is_alias(id) {
                 value[id.index()] = value[operands[0].index()];
             }
             operands.iter().for_each(|operand| last_reader[value[operand.index()]] = id.index());
@@ -51,8 +50,7 @@ impl Liveness {
         self.last_reader[value] = usize::MAX;
     }
 
-    /// Panics unless the value that the program names lies wherever a step, a result or a parameter's update reads it.
-    /// `nodes` are those of the plan's steps.
+    /// Panics unless each step (of `nodes`), result and update finds the value that the program names where it reads it.
     pub fn replay<T: Precision>(&self, program: &Program, plan: &Plan<T>, nodes: &[NodeId]) {
         let dag = &program.dag;
         let mut memory = Contents::default();
@@ -65,19 +63,15 @@ impl Liveness {
             memory.parameters.insert(number, self.value(id));
         }
         for (number, (step, &node)) in plan.steps.iter().zip(nodes).enumerate() {
-            let group = plan.groups.iter().find(|group| group.steps.contains(&number));
+            let group = plan.group_of(number);
             if group.is_some_and(|group| group.steps.start == number) {
                 memory.local.clear();
             }
             for (source, operand) in step.operands.iter().zip(dag.operands(node)) {
-                let name = step.kernel.name();
-                assert!(
-                    memory.holds::<T>(source, group, self.value(operand)),
-                    "{name} reads what was overwritten"
-                );
+                let is_there = memory.holds::<T>(source, group, self.value(operand));
+                assert!(is_there, "{} reads what was overwritten", step.name());
             }
-            let outputs = [(node, 0)].into_iter().chain(dag.further_outputs(node));
-            for (output, number) in outputs {
+            for (output, number) in dag.outputs(node) {
                 let Some(made) = &step.results[number] else { unreachable!("what has a node is made") };
                 memory.write::<T>(&made.source, group, self.value(output));
             }
@@ -117,7 +111,7 @@ struct Contents {
 impl Contents {
     /// Whether a value lies where a step looks for it. Nothing is looked for where there are no elements.
     fn holds<T: Precision>(&self, source: &Source, group: Option<&StepGroup>, value: usize) -> bool {
-        let Range { start, end } = bytes::<T>(source, group);
+        let Range { start, end } = source.range::<T>(group);
         let found = match source.location {
             Location::Arena(_) => self.arena.get(&start),
             Location::Local(_) => self.local.get(&start),
@@ -128,7 +122,7 @@ impl Contents {
 
     /// Puts a value where it is made. What lay there is gone.
     fn write<T: Precision>(&mut self, source: &Source, group: Option<&StepGroup>, value: usize) {
-        let Range { start, end } = bytes::<T>(source, group);
+        let Range { start, end } = source.range::<T>(group);
         let memory = match source.location {
             Location::Arena(_) => &mut self.arena,
             Location::Local(_) => &mut self.local,
@@ -146,15 +140,5 @@ impl Contents {
         if start < end {
             memory.insert(start, (end, value));
         }
-    }
-}
-
-/// The bytes of a value, in the memory of a task those of its samples.
-fn bytes<T: Precision>(source: &Source, group: Option<&StepGroup>) -> Range<usize> {
-    let all = source.bytes::<T>();
-    match (source.location, group) {
-        (Location::Local(start), Some(group)) => start..start + all / group.samples * group.chunk,
-        (Location::Arena(start) | Location::Local(start), _) => start..start + all,
-        (Location::Parameter(_), _) => 0..all,
     }
 }

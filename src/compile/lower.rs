@@ -7,17 +7,14 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::program::Program;
 use crate::error::Problem;
-use crate::graph::NodeRef;
 use crate::graph::call::{Call, Operand};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::kernel::{AnyKernel, BatchSplit, Definition, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout};
 use crate::graph::op::{AnyOp, TensorType};
-use crate::graph::{Dtype, Precision};
+use crate::graph::{NodeRef, Precision};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::conv::nhwc::{nchw_to_nhwc, nhwc_to_nchw};
 use dagrad_kernels::walk::{self, Walk};
@@ -41,22 +38,21 @@ pub fn lower(program: &Program) -> Program {
     let Lowering { new, values, .. } = lowering;
     let find =
         |id: NodeId| values[id.index()].nchw.unwrap_or_else(|| unreachable!("results lie as they were"));
-    let mut lowered = program.moved(new, find);
-    let dag = &program.dag;
-    let inputs = dag
-        .ids()
-        .filter(|&id| matches!(dag.node(id).kind, Kind::Input) && dag.node(id).ty.dtype == Dtype::Index);
-    lowered.limits =
-        inputs.map(|id| (dag.node(id).label.clone().unwrap_or_default(), program.index_limit(id))).collect();
-    lowered
+    Program { limits: program.index_limits(), ..program.moved(new, find) }
 }
 
 /// A value of the old graph in the new one, in each layout. The second layout is made when somebody reads it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Value {
     nchw: Option<NodeId>,
     nhwc: Option<NodeId>,
     is_nhwc: bool,
+}
+
+impl Value {
+    fn nchw(id: NodeId) -> Self {
+        Self { nchw: Some(id), nhwc: None, is_nhwc: false }
+    }
 }
 
 struct Lowering<'a> {
@@ -72,18 +68,13 @@ impl Lowering<'_> {
     fn lower_node(&mut self, id: NodeId) -> Value {
         let (dag, node) = (&self.old.dag, self.old.dag.node(id));
         let operands = dag.operands(id);
-        let Kind::Op(op) = &node.kind else {
-            return Value { nchw: Some(self.new.push(node.clone(), &[])), ..Value::default() };
-        };
+        let Kind::Op(op) = &node.kind else { return Value::nchw(self.new.push(node.clone(), &[])) };
         if let Some(lowered) = self.choose(id).filter(|way| way.is_faster || self.follows(way, &operands)) {
             return self.convert(lowered, node, &operands);
         }
         let operands: Operands = operands.into_iter().map(|operand| self.nchw(operand)).collect();
-        let kernel = Kind::Kernel(Arc::new(Definition(op.clone())));
-        Value {
-            nchw: Some(self.new.push(Node { kind: kernel, ..node.clone() }, &operands)),
-            ..Value::default()
-        }
+        let kind = Kind::Kernel(Arc::new(Definition(op.clone())));
+        Value::nchw(self.new.push(Node { kind, ..node.clone() }, &operands))
     }
 
     /// The kernel that the operation of a node names, if any.
@@ -114,19 +105,14 @@ impl Lowering<'_> {
     /// program decides: the result is then likely to be read in NHWC.
     fn follows(&self, lowered: &Lowered, operands: &[NodeId]) -> bool {
         let images = lowered.operands.iter().filter(|(_, layout)| matches!(layout, OperandLayout::Nhwc));
-        let mut images = images.map(|&(position, _)| operands[position]);
-        let is_nhwc = |operand: NodeId| self.values[operand.index()].is_nhwc;
-        let has_images = images.clone().next().is_some();
-        images.clone().any(is_nhwc)
-            || has_images && self.has_nhwc && images.all(|operand| self.lies_either_way(operand))
+        let images: Operands = images.map(|&(position, _)| operands[position]).collect();
+        images.iter().any(|image| self.values[image.index()].is_nhwc)
+            || !images.is_empty() && self.has_nhwc && images.iter().all(|&image| self.lies_either_way(image))
     }
 
     /// Whether a value can be had NHWC without being written out once more.
     fn lies_either_way(&self, id: NodeId) -> bool {
-        let is_read = |nchw: NodeId| {
-            self.new.view(nchw).is_some()
-                || self.new.kernel(nchw).is_some_and(|kernel| kernel.constant().is_some())
-        };
+        let is_read = |nchw: NodeId| self.new.view(nchw).is_some() || self.new.constant(nchw).is_some();
         self.old.dag.node(id).ty.shape[2..] == [1, 1]
             || self.values[id.index()].nchw.is_some_and(is_read)
             || self.choose(id).is_some_and(|lowered| lowered.operands.is_empty())
@@ -143,18 +129,17 @@ impl Lowering<'_> {
                 }
             })
             .collect();
+        let outputs = lowered.kernel.outputs(&self.new.types(&operands)).len();
         // Two operations may be outputs of the same kernel.
-        let kernel = match self.outputs(lowered.kernel.as_ref(), &operands).len() {
+        let kernel = match outputs {
             1 => self.append(lowered.kernel, &operands, node),
             _ => self.push(lowered.kernel, &operands, node),
         };
         let result = self.output(kernel, lowered.output);
         match lowered.layout {
-            OperandLayout::Keep => Value { nchw: Some(result), ..Value::default() },
+            OperandLayout::Keep => Value::nchw(result),
             OperandLayout::Nhwc => Value { nchw: None, nhwc: Some(result), is_nhwc: true },
-            OperandLayout::Through(kernel) => {
-                Value { nchw: Some(self.push(kernel, &[result], node)), ..Value::default() }
-            }
+            OperandLayout::Through(kernel) => Value::nchw(self.push(kernel, &[result], node)),
         }
     }
 
@@ -172,27 +157,19 @@ impl Lowering<'_> {
 
     /// Appends a kernel for a node of the old graph.
     fn append(&mut self, kernel: Arc<dyn AnyKernel>, operands: &[NodeId], like: &Node) -> NodeId {
-        let ty = self.outputs(kernel.as_ref(), operands).swap_remove(0);
+        let ty = kernel.outputs(&self.new.types(operands)).swap_remove(0);
         self.new.push(Node { kind: Kind::Kernel(kernel), ty, label: None, ..like.clone() }, operands)
     }
 
     /// An output of a kernel.
     fn output(&mut self, kernel: NodeId, number: usize) -> NodeId {
-        if number == 0 {
-            return kernel;
-        }
-        let known = self.new.further_outputs(kernel).into_iter().find(|&(_, other)| other == number);
+        let known = self.new.outputs(kernel).into_iter().find(|&(_, other)| other == number);
         known.map(|(id, _)| id).unwrap_or_else(|| {
             let Some(op) = self.new.kernel(kernel) else { unreachable!("it has just been pushed") };
-            let ty = self.outputs(op, &self.new.operands(kernel)).swap_remove(number);
+            let ty = op.outputs(&self.new.operand_types(kernel)).swap_remove(number);
             let node = Node { kind: Kind::Output(number), ty, ..self.new.node(kernel).clone() };
             self.new.push(node, &[kernel])
         })
-    }
-
-    fn outputs(&self, kernel: &dyn AnyKernel, operands: &[NodeId]) -> Vec<TensorType> {
-        let types: SmallVec<[&TensorType; 4]> = operands.iter().map(|&id| &self.new.node(id).ty).collect();
-        kernel.outputs(&types)
     }
 
     /// The value as it was.
@@ -213,24 +190,21 @@ impl Lowering<'_> {
         if let Some(nhwc) = self.values[id.index()].nhwc {
             return nhwc;
         }
-        if let Some(drawn) = self.drawn(id) {
-            self.values[id.index()].nhwc = Some(drawn);
-            return drawn;
-        }
-        let nchw = self.nchw(id);
-        let made = self.strided_read(nchw, id).unwrap_or_else(|| self.transpose(nchw, Layout::Nhwc, id));
+        let made = self.drawn(id).unwrap_or_else(|| {
+            let nchw = self.nchw(id);
+            self.strided_read(nchw, id).unwrap_or_else(|| self.transpose(nchw, Layout::Nhwc, id))
+        });
         self.values[id.index()].nhwc = Some(made);
         made
     }
 
     fn transpose(&mut self, operand: NodeId, to: Layout, like: NodeId) -> NodeId {
-        let ty = &self.new.node(operand).ty;
-        let kernel = Transpose { to, is_free: is_free(&ty.shape, to) };
+        let [_, channels, pixels] = sizes(&self.new.node(operand).ty.shape, to);
+        let kernel = Transpose { to, is_free: channels == 1 || pixels == 1 };
         self.push(Arc::new(kernel), &[operand], self.old.dag.node(like))
     }
 
-    /// What is made from nothing, such as a mask, is made NHWC at once. It may have operands that it only
-    /// waits for.
+    /// What is made from nothing, such as a mask, is made NHWC at once. It may have operands that it only waits for.
     fn drawn(&mut self, id: NodeId) -> Option<NodeId> {
         let lowered = self.choose(id).filter(|lowered| lowered.operands.is_empty())?;
         let awaited = self.old.dag.operands(id).into_iter().map(|operand| self.values[operand.index()]);
@@ -240,29 +214,15 @@ impl Lowering<'_> {
 
     /// A constant, or an array that is only read in another way, is not written out to be transposed.
     fn strided_read(&mut self, nchw: NodeId, like: NodeId) -> Option<NodeId> {
-        let ty = TensorType {
-            shape: Layout::Nhwc.shape(Layout::Nchw.sizes(&self.new.node(nchw).ty.shape)),
-            dtype: Dtype::Real,
-        };
-        let (source, strides) = match self.new.kernel(nchw)?.constant() {
-            Some(value) => return Some(self.push_constant(value, ty, like)),
-            None => self.new.view(nchw)?,
-        };
+        let ty = TensorType::real(Layout::Nhwc.shape(Layout::Nchw.sizes(&self.new.node(nchw).ty.shape)));
+        let like = self.old.dag.node(like);
+        if let Some(value) = self.new.constant(nchw) {
+            return Some(self.append(Arc::new(Constant { value, ty }), &[], like));
+        }
+        let (source, strides) = self.new.view(nchw)?;
         let strides = [0, 2, 3, 1].into_iter().map(|axis| strides[axis]).collect();
-        Some(self.push(Arc::new(StridedRead { ty, strides }), &[source], self.old.dag.node(like)))
+        Some(self.push(Arc::new(StridedRead { ty, strides }), &[source], like))
     }
-
-    fn push_constant(&mut self, value: f64, ty: TensorType, like: NodeId) -> NodeId {
-        let kernel = Kind::Kernel(Arc::new(Constant { value, ty: ty.clone() }));
-        let node = Node { kind: kernel, ty, label: None, ..self.old.dag.node(like).clone() };
-        self.new.push(node, &[])
-    }
-}
-
-/// Whether images of one channel, or of one pixel, lie the same in both layouts.
-fn is_free(shape: &Shape, to: Layout) -> bool {
-    let [_, channels, pixels] = sizes(shape, to);
-    channels == 1 || pixels == 1
 }
 
 /// Batch, channels and pixels of images that are to be brought into a layout.
@@ -279,7 +239,7 @@ fn other(layout: Layout) -> Layout {
 #[derive(Debug, Clone, PartialEq)]
 struct Transpose {
     to: Layout,
-    /// Whether nothing has to move.
+    /// Whether nothing has to move: images of one channel, or of one pixel, lie the same in both layouts.
     is_free: bool,
 }
 
@@ -392,7 +352,7 @@ impl Kernel for CopyOut {
     }
 
     fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
-        call.output.copy_from_slice(call.real(0));
+        call.copy();
         Ok(())
     }
 }

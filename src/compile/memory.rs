@@ -1,10 +1,9 @@
 //! Where every value of a program lies: in the arena, in the memory of a task, or on a parameter.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 
 use super::arena::FreeList;
-use super::batch_tiling::NodeGroup;
 use super::liveness::Liveness;
 use super::plan::{Location, Source, StepOutput};
 use super::program::Program;
@@ -21,14 +20,12 @@ pub(super) struct MemoryPlanner<'a, T> {
     /// Whether two values may lie in the same memory one after the other.
     reuse: bool,
     pub liveness: Liveness,
-    location: Vec<Option<Location>>,
+    pub location: Vec<Option<Location>>,
     /// For the value that is a parameter's next one: that parameter's node.
     next_value_of: HashMap<usize, usize>,
-    /// For each node the group that it is in.
-    group_of: Vec<Option<usize>>,
-    arena: FreeList,
+    pub arena: FreeList,
     /// The memory of a task of the group at hand.
-    local: FreeList,
+    pub local: FreeList,
     /// What is given back when that group ends: until then other tasks may still read it.
     after_group: Vec<(usize, usize)>,
     precision: PhantomData<T>,
@@ -42,17 +39,12 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         let updates = program.updates.iter().rev();
         let updates = updates.map(|&(parameter, value)| (liveness.value(value), parameter.index()));
         let next_value_of = updates.filter(|(value, _)| !outputs.contains(value)).collect();
-        let mut group_of = vec![None; dag.len()];
-        for (number, group) in program.groups.iter().enumerate() {
-            group_of[group.nodes.clone()].fill(Some(number));
-        }
         Self {
             program,
             reuse,
             liveness,
             location: vec![None; dag.len()],
             next_value_of,
-            group_of,
             arena: FreeList::default(),
             local: FreeList::default(),
             after_group: Vec::new(),
@@ -68,21 +60,6 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         Source { location, ty: node.ty.clone() }
     }
 
-    /// Puts a value into the memory of a parameter.
-    pub fn place_parameter(&mut self, id: NodeId, number: usize) {
-        self.location[id.index()] = Some(Location::Parameter(number));
-    }
-
-    /// How many bytes of the arena there are so far.
-    pub fn end(&self) -> usize {
-        self.arena.end
-    }
-
-    /// Begins a group: its tasks have memory of their own.
-    pub fn enter_group(&mut self) {
-        self.local = FreeList::default();
-    }
-
     /// Ends a group, and returns how much memory a task takes.
     pub fn leave_group(&mut self) -> usize {
         for (offset, bytes) in self.after_group.drain(..) {
@@ -92,9 +69,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     }
 
     fn bytes(&self, node: usize) -> usize {
-        let source =
-            Source { location: Location::Arena(0), ty: self.program.dag.node(NodeId::new(node)).ty.clone() };
-        source.bytes::<T>()
+        self.program.dag.node(NodeId::new(node)).ty.bytes::<T>()
     }
 
     /// Takes memory for a value.
@@ -107,20 +82,15 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         Ok(())
     }
 
-    /// The group that a node is in.
-    pub fn group(&self, node: usize) -> Option<&NodeGroup> {
-        Some(&self.program.groups[self.group_of[node]?])
-    }
-
     /// How many bytes of a value the samples of one task take.
     fn task_bytes(&self, node: usize) -> usize {
         let bytes = self.bytes(node);
-        self.group(node).map_or(bytes, |group| bytes / group.samples * group.chunk)
+        self.program.group(node).map_or(bytes, |group| bytes / group.samples * group.chunk)
     }
 
     /// Whether a value is read only inside the group that makes it, sample by sample.
     fn is_local(&self, id: NodeId) -> bool {
-        let Some(group) = self.group(id.index()).filter(|_| self.reuse) else { return false };
+        let Some(group) = self.program.group(id.index()).filter(|_| self.reuse) else { return false };
         let rows = self.program.dag.node(id).ty.shape.first().copied();
         let is_read_inside = (id.index()..group.nodes.end).contains(&self.liveness.last_reader(id.index()));
         is_read_inside && rows == Some(group.samples) && self.task_bytes(id.index()) <= MOST_LOCAL
@@ -128,12 +98,17 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
 
     /// Finds memory for an output of a step: that of an operand which is read for the last time, if possible.
     pub fn make(&mut self, id: NodeId, result: usize) -> Result<StepOutput> {
-        let in_place =
-            self.reuse.then(|| self.place_on_parameter(id, result).or_else(|| self.take_over(id, result)));
+        let in_place = if !self.reuse {
+            None
+        } else if let Some(operand) = self.place_on_parameter(id, result) {
+            operand
+        } else {
+            self.take_over(id, result)
+        };
         if self.location[id.index()].is_none() {
             self.allocate(id)?;
         }
-        Ok(StepOutput { source: self.source(id), in_place: in_place.flatten().flatten() })
+        Ok(StepOutput { source: self.source(id), in_place })
     }
 
     /// Lets a parameter's next value be computed on top of the parameter, if this is the last step to read
@@ -151,21 +126,21 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     }
 
     /// Takes the memory of an operand that nobody reads afterwards.
-    fn take_over(&mut self, id: NodeId, result: usize) -> Option<Option<usize>> {
+    fn take_over(&mut self, id: NodeId, result: usize) -> Option<usize> {
         let step = self.program.dag.maker(id);
         let operands = self.program.dag.operands(step);
         let dies = |value: usize| self.liveness.last_reader(value) == step.index();
         let candidates = operands.iter().map(|&operand| self.liveness.value(operand));
         let is_local = self.is_local(id);
-        let value = candidates.filter(|&value| dies(value)).find(|&value| {
-            let is_free = match self.location[value] {
-                Some(Location::Local(_)) => is_local,
-                Some(Location::Arena(_)) => !is_local && self.is_read_by_samples(id, value),
-                _ => false,
+        let (value, operand) = candidates.filter(|&value| dies(value)).find_map(|value| {
+            let is_free = match self.location[value]? {
+                Location::Local(_) => is_local,
+                Location::Arena(_) => !is_local && self.is_read_by_samples(id, value),
+                Location::Parameter(_) => false,
             };
-            is_free && matches!(self.overwritable(step, result, value), Some(Some(_)))
+            let operand = self.overwritable(step, result, value)??;
+            is_free.then_some((value, operand))
         })?;
-        let operand = self.overwritable(step, result, value)?;
         self.location[id.index()] = self.location[value];
         // The memory now belongs to the output and is freed with it.
         self.liveness.hand_over(value);
@@ -189,15 +164,12 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         }
     }
 
-    /// Whether a task may overwrite its samples of `value` with those of `id`: no step of the group reads the value
-    /// as a whole.
+    /// Whether no step of the group of `id` reads `value` as a whole: a task may then overwrite its own samples of it.
     fn is_read_by_samples(&self, id: NodeId, value: usize) -> bool {
-        let Some(group) = self.group(id.index()) else { return true };
+        let Some(group) = self.program.group(id.index()) else { return true };
         let dag = &self.program.dag;
-        let readers = group.nodes.clone().map(NodeId::new);
-        readers.into_iter().all(|reader| {
-            let split = dag.kernel(reader).and_then(|kernel| kernel.batch_split(&dag.operand_types(reader)));
-            let split = split.map_or(Vec::new(), |split| split.operands);
+        group.nodes.clone().map(NodeId::new).all(|reader| {
+            let split = dag.batch_split(reader).map_or(Vec::new(), |split| split.operands);
             let mut operands = dag.operands(reader).into_iter().zip(split);
             operands.all(|(operand, is_split)| is_split || self.liveness.value(operand) != value)
         })
@@ -208,16 +180,10 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         if !self.reuse {
             return;
         }
-        let mut values: Vec<usize> =
-            self.program.dag.operands(id).iter().map(|&operand| self.liveness.value(operand)).collect();
-        values.push(self.liveness.value(id));
-        values.sort_unstable();
-        values.dedup();
-        for value in values {
-            if self.liveness.last_reader(value) != id.index() {
-                continue;
-            }
-            let is_in_group = self.group_of[id.index()].is_some();
+        let at_hand = self.program.dag.operands(id).into_iter().chain([id]);
+        let values: BTreeSet<usize> = at_hand.map(|node| self.liveness.value(node)).collect();
+        let is_in_group = self.program.group(id.index()).is_some();
+        for value in values.into_iter().filter(|&value| self.liveness.last_reader(value) == id.index()) {
             match self.location[value] {
                 Some(Location::Local(offset)) => self.local.give_back(offset, self.task_bytes(value)),
                 Some(Location::Arena(offset)) if is_in_group => {

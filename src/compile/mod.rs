@@ -49,19 +49,18 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let passes: Vec<Pass> = vec![
-            ("prune", passes::prune),
-            ("dedup", passes::dedup),
-            ("simplify", passes::simplify),
-            ("dedup", passes::dedup),
-            ("lower", lower::lower),
-            ("absorb", passes::absorb),
-            ("fuse", fuse::fuse),
-            ("join", join::join),
-            ("depth_first", batch_tiling::tile_batch),
-        ];
         Self {
-            passes,
+            passes: vec![
+                ("prune", passes::prune),
+                ("dedup", passes::dedup),
+                ("simplify", passes::simplify),
+                ("dedup", passes::dedup),
+                ("lower", lower::lower),
+                ("absorb", passes::absorb),
+                ("fuse", fuse::fuse),
+                ("join", join::join),
+                ("depth_first", batch_tiling::tile_batch),
+            ],
             lowers: true,
             reuse_memory: true,
             assign: true,
@@ -149,8 +148,7 @@ impl<T: Precision> Plan<T> {
     /// Compiles the graph with all passes: a run computes `outputs`, then carries out the assignments.
     ///
     /// # Errors
-    /// The first misuse recorded on the graph, an output of another graph, or more memory than can be
-    /// addressed.
+    /// As [`Options::compile`].
     pub fn compile(graph: &Graph, outputs: &[Var<'_>]) -> Result<Self> {
         Options::default().compile(graph, outputs)
     }

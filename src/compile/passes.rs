@@ -1,15 +1,12 @@
 //! The passes that only look at a node and its neighbours.
 
-use std::sync::Arc;
-
 use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
 use super::program::Program;
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
-use crate::graph::kernel::{AnyKernel, Consumer};
-use crate::graph::op::TensorType;
+use crate::graph::kernel::Consumer;
 use crate::graph::{NodeRef, Rewrite};
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::walk;
@@ -25,38 +22,39 @@ pub fn prune(program: &Program) -> Program {
             dag.operands(id).iter().for_each(|operand| needed[operand.index()] = true);
         }
     }
-    program.rebuild(|new, id, operands| needed[id.index()].then(|| copy(new, dag, id, &operands?)).flatten())
+    program.rebuild(dag.ids(), |new, id| needed[id.index()].then(|| new.copy(id)))
 }
 
 /// Common-subexpression elimination: merges equal operations on the same operands.
 pub fn dedup(program: &Program) -> Program {
     let mut known: HashMap<(&'static str, Operands), SmallVec<[NodeId; 2]>> = HashMap::new();
-    program.rebuild(|new, id, operands| {
-        let operands = operands?;
-        let Some(op) = program.dag.op(id) else { return copy(new, &program.dag, id, &operands) };
-        let ty = &program.dag.node(id).ty;
-        let alike = known.entry((op.name(), operands.clone())).or_default();
-        let is_same =
-            |&other: &NodeId| new.node(other).ty == *ty && new.op(other).is_some_and(|other| op.same(other));
-        if let Some(&same) = alike.iter().find(|other| is_same(other)) {
-            return Some(same);
-        }
-        let added = copy(new, &program.dag, id, &operands)?;
-        alike.push(added);
-        Some(added)
+    let dag = &program.dag;
+    program.rebuild(dag.ids(), |new, id| {
+        let Some(op) = dag.op(id) else { return Some(new.copy(id)) };
+        let alike = known.entry((op.name(), new.operands(id))).or_default();
+        let is_same = |&other: &NodeId| {
+            let new = &new.dag;
+            new.node(other).ty == dag.node(id).ty && new.op(other).is_some_and(|other| op.same(other))
+        };
+        let same = alike.iter().copied().find(is_same);
+        same.or_else(|| {
+            alike.push(new.copy(id));
+            alike.last().copied()
+        })
     })
 }
 
 /// Algebraic simplification: replaces operations by each operation's own rule.
 pub fn simplify(program: &Program) -> Program {
-    program.rebuild(|new, id, operands| {
-        let mut node = copy(new, &program.dag, id, &operands?)?;
+    program.rebuild(program.dag.ids(), |new, id| {
+        let mut node = new.copy(id);
+        let dag = &mut new.dag;
         // An operation made by a rule may be simplified again; each rule leaves less to do.
         for _ in 0..8 {
-            match new.op(node).and_then(|op| op.simplify(NodeRef { dag: new, id: node })) {
+            match dag.op(node).and_then(|op| op.simplify(NodeRef { dag, id: node })) {
                 None => break,
                 Some(Rewrite::Node(other)) => return Some(other),
-                Some(rewrite) => node = build(new, rewrite, node),
+                Some(rewrite) => node = build(dag, rewrite, node),
             }
         }
         Some(node)
@@ -70,10 +68,8 @@ fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
         Rewrite::Op(op, operands) => (op, operands),
     };
     let operands: Operands = operands.into_iter().map(|operand| build(dag, operand, like)).collect();
-    let ty = {
-        let types: SmallVec<[&TensorType; 4]> = operands.iter().map(|&id| &dag.node(id).ty).collect();
-        op.infer(&types).unwrap_or_else(|problem| unreachable!("a rule keeps shapes: {problem:?}"))
-    };
+    let ty = op.infer(&dag.types(&operands));
+    let ty = ty.unwrap_or_else(|problem| unreachable!("a rule keeps shapes: {problem:?}"));
     let node = Node { kind: Kind::Op(op), ty, ..dag.node(like).clone() };
     dag.push(node, &operands)
 }
@@ -84,46 +80,31 @@ pub fn absorb(program: &Program) -> Program {
     let uses = program.use_counts();
     // For nodes of the new graph: whether the consumer at hand is the only reader.
     let mut single: Vec<bool> = Vec::new();
-    program.rebuild(|new, id, operands| {
-        let operands = operands?;
-        let fused = program.dag.kernel(id).and_then(|kernel| fuse_one(new, &single, kernel, &operands));
-        let added = match fused {
-            Some(Fused { kernel, operands, layer }) => {
-                let like = program.dag.node(id).clone();
-                let layer = layer.or(like.layer);
-                new.push(Node { kind: Kind::Kernel(kernel), layer, ..like }, &operands)
-            }
-            None => copy(new, &program.dag, id, &operands)?,
+    program.rebuild(program.dag.ids(), |new, id| {
+        let added = match fuse_one(&new.dag, &single, program.dag.node(id), &new.operands(id)) {
+            Some((both, operands)) => new.dag.push(both, &operands),
+            None => new.copy(id),
         };
-        single.resize(new.len(), false);
+        single.resize(new.dag.len(), false);
         single[added.index()] = uses[id.index()] == 1;
         Some(added)
     })
 }
 
-/// A kernel that does the work of two, its operands, and the layer of the one that comes first.
-struct Fused {
-    kernel: Arc<dyn AnyKernel>,
-    operands: Operands,
-    layer: Option<Arc<str>>,
-}
-
-fn fuse_one(dag: &Dag, single: &[bool], consumer: &dyn AnyKernel, operands: &[NodeId]) -> Option<Fused> {
+/// A node that does the work of `like` and of the kernel before it, whose layer it takes; and its operands.
+fn fuse_one(dag: &Dag, single: &[bool], like: &Node, operands: &[NodeId]) -> Option<(Node, Operands)> {
+    let Kind::Kernel(consumer) = &like.kind else { return None };
     let function = consumer.elementwise();
     let offer = |host: NodeId, other: Option<NodeId>| {
         let kernel = dag.kernel(host).filter(|_| single[host.index()])?;
         // The other argument may be a broadcast array, which is read where it lies.
-        let (source, strides) = match other {
-            Some(other) => {
-                let whole = || (other, walk::row_major(&dag.node(other).ty.shape).into_vec());
-                let (source, strides) = dag.view(other).unwrap_or_else(whole);
-                (Some(source), Some(strides))
-            }
-            None => (None, None),
-        };
-        let kernel = kernel.fuse(&Consumer { kernel: consumer, function, other: strides.as_deref() })?;
+        let whole = |other| (other, walk::row_major(&dag.node(other).ty.shape).into_vec());
+        let (source, strides) = other.map(|other| dag.view(other).unwrap_or_else(|| whole(other))).unzip();
+        let consumer = Consumer { kernel: consumer.as_ref(), function, other: strides.as_deref() };
+        let kind = Kind::Kernel(kernel.fuse(&consumer)?);
+        let layer = dag.node(host).layer.clone().or_else(|| like.layer.clone());
         let operands = dag.operands(host).into_iter().chain(source).collect();
-        Some(Fused { kernel, operands, layer: dag.node(host).layer.clone() })
+        Some((Node { kind, layer, ..like.clone() }, operands))
     };
     match *operands {
         [only] => offer(only, None),
@@ -131,9 +112,4 @@ fn fuse_one(dag: &Dag, single: &[bool], consumer: &dyn AnyKernel, operands: &[No
         [a, b] if function.is_some() => offer(a, Some(b)),
         _ => None,
     }
-}
-
-/// Appends the old node `id` on new operands.
-fn copy(new: &mut Dag, old: &Dag, id: NodeId, operands: &[NodeId]) -> Option<NodeId> {
-    Some(new.push(old.node(id).clone(), operands))
 }

@@ -11,7 +11,8 @@ use super::Options;
 use crate::error::SourceLine;
 use crate::graph::dag::NodeId;
 use crate::graph::kernel::AnyKernel;
-use crate::graph::{Dtype, Init, TensorType};
+use crate::graph::show::in_brackets;
+use crate::graph::{Init, TensorType};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -28,15 +29,12 @@ pub struct Plan<T> {
     pub(super) inputs: Vec<Input>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) results: Vec<PlanResult>,
-    /// Values that are copied to parameters after the last step; others are computed in place.
     pub(super) copies: Vec<(usize, Source)>,
     pub(super) trains: bool,
-    /// Where scratch memory begins in the arena, in bytes.
     pub(super) scratch: usize,
-    /// Size of the arena in bytes, scratch included.
     pub(super) arena: usize,
-    /// The identity of the recorded graph.
-    pub(super) graph: u64,
+    /// The identity of the graph that it was compiled from.
+    pub(crate) graph: u64,
     /// What it was compiled with.
     pub(super) options: Options,
     pub(super) precision: PhantomData<T>,
@@ -51,6 +49,11 @@ impl<T> Plan<T> {
     /// The groups of steps that share tiles of the batch (batch tiling), in order.
     pub fn groups(&self) -> &[StepGroup] {
         &self.groups
+    }
+
+    /// The group that a step is in.
+    pub(super) fn group_of(&self, step: usize) -> Option<&StepGroup> {
+        self.groups.iter().find(|group| group.steps.contains(&step))
     }
 
     /// What is given at each run.
@@ -68,7 +71,7 @@ impl<T> Plan<T> {
         &self.results
     }
 
-    /// Values that are copied to the parameter of a number after the last step.
+    /// Values that are copied to the parameter of a number after the last step; others are computed in place.
     pub fn copies(&self) -> &[(usize, Source)] {
         &self.copies
     }
@@ -86,11 +89,6 @@ impl<T> Plan<T> {
     /// Where scratch memory begins in the arena, in bytes: all values lie before.
     pub fn scratch_offset(&self) -> usize {
         self.scratch
-    }
-
-    /// The identity of the graph that the plan was compiled from.
-    pub(crate) fn graph(&self) -> u64 {
-        self.graph
     }
 }
 
@@ -154,9 +152,7 @@ impl PlanStep {
 
     /// The result that takes over an operand's memory.
     pub(crate) fn over(&self, operand: usize) -> Option<usize> {
-        let is_over =
-            |result: &Option<StepOutput>| result.as_ref().is_some_and(|made| made.in_place == Some(operand));
-        self.results.iter().position(is_over)
+        self.results.iter().position(|made| made.as_ref().is_some_and(|made| made.in_place == Some(operand)))
     }
 }
 
@@ -261,27 +257,34 @@ pub struct PlanResult {
 impl fmt::Display for PlanStep {
     /// The kernel and its attributes: for a chain in one step, its functions in order.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kernel.attributes() {
-            attributes if attributes.is_empty() => write!(f, "{}", self.kernel.name()),
-            attributes => write!(f, "{} ({attributes})", self.kernel.name()),
-        }
+        write!(f, "{}{}", self.name(), in_brackets(&self.kernel.attributes()))
     }
 }
 
 impl Source {
     /// How many bytes the value takes in precision `T`.
     pub fn bytes<T: Real>(&self) -> usize {
-        let element = if self.ty.dtype == Dtype::Index { size_of::<u32>() } else { size_of::<T>() };
-        self.ty.shape.count() * element
+        self.ty.bytes::<T>()
     }
 
-    /// Whether two values share memory.
-    pub(crate) fn overlaps<T: Real>(&self, other: &Source) -> bool {
+    /// Which bytes it takes where it lies; in the memory of a task of a group, those of the task's samples.
+    pub(super) fn range<T: Real>(&self, group: Option<&StepGroup>) -> Range<usize> {
+        let bytes = self.bytes::<T>();
+        match (self.location, group) {
+            (Location::Local(start), Some(group)) => start..start + bytes / group.samples * group.chunk,
+            (Location::Arena(start) | Location::Local(start), _) => start..start + bytes,
+            (Location::Parameter(_), _) => 0..bytes,
+        }
+    }
+
+    /// Whether two values of a step, or of steps of a group, share memory.
+    pub(super) fn overlaps<T: Real>(&self, other: &Source, group: Option<&StepGroup>) -> bool {
         match (self.location, other.location) {
-            (Location::Arena(a), Location::Arena(b)) => {
-                a < b + other.bytes::<T>() && b < a + self.bytes::<T>()
-            }
             (Location::Parameter(a), Location::Parameter(b)) => a == b,
+            (Location::Arena(_), Location::Arena(_)) | (Location::Local(_), Location::Local(_)) => {
+                let (own, other) = (self.range::<T>(group), other.range::<T>(group));
+                own.start < other.end && other.start < own.end
+            }
             _ => false,
         }
     }
@@ -312,20 +315,13 @@ impl<T: Real> fmt::Display for Plan<T> {
                 let StepGroup { samples, chunk, .. } = group;
                 writeln!(f, "tiles of {chunk} of {samples} samples:")?;
             }
-            if step.split.is_some() {
-                write!(f, "  ")?;
-            }
-            for (number, made) in step.outputs().enumerate() {
-                write!(f, "{}{}", if number == 0 { "" } else { ", " }, made.source)?;
-            }
-            write!(f, " = {}", step.kernel.name())?;
+            let indent = if step.split.is_some() { "  " } else { "" };
+            let made: Vec<String> = step.outputs().map(|made| made.source.to_string()).collect();
+            write!(f, "{indent}{} = {}", made.join(", "), step.name())?;
             step.operands.iter().try_for_each(|operand| write!(f, " {operand}"))?;
-            let attributes = step.kernel.attributes();
-            if !attributes.is_empty() {
-                write!(f, " ({attributes})")?;
-            }
+            let attributes = in_brackets(&step.kernel.attributes());
             let gradient = if step.is_gradient { ", gradient" } else { "" };
-            writeln!(f, " : {}  # {}{gradient}", step.output().ty, step.site)?;
+            writeln!(f, "{attributes} : {}  # {}{gradient}", step.output().ty, step.site)?;
         }
         for (parameter, source) in &self.copies {
             writeln!(f, "p{parameter} <- {source}")?;

@@ -9,7 +9,7 @@ use super::lower::CopyOut;
 use crate::error::{Problem, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::lowering::Target;
-use crate::graph::{Graph, Update, Var};
+use crate::graph::{Dtype, Graph, Update, Var};
 
 /// A graph with its results: outputs, and values that parameters take at the end.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ impl Program {
     pub(super) fn detach_parameters(&mut self) {
         let values = self.updates.iter_mut().map(|(_, value)| value);
         for value in self.outputs.iter_mut().chain(values) {
-            if is_parameter_memory(&self.dag, *value) {
+            if matches!(self.dag.node(self.dag.origin(*value)).kind, Kind::Parameter { .. }) {
                 let node = self.dag.node(*value).clone();
                 let copy = Node { kind: Kind::Kernel(Arc::new(CopyOut)), ..node };
                 *value = self.dag.push(copy, &[*value]);
@@ -80,8 +80,17 @@ impl Program {
         }
     }
 
-    /// What its readers, under whatever shape, ask of an input of indices.
-    pub(super) fn index_limit(&self, input: NodeId) -> IndexLimit {
+    /// For each input of indices, by its name, what its readers ask of it.
+    pub(super) fn index_limits(&self) -> HashMap<Arc<str>, IndexLimit> {
+        let inputs = self.dag.ids().map(|id| (id, self.dag.node(id)));
+        inputs
+            .filter(|(_, node)| matches!(node.kind, Kind::Input) && node.ty.dtype == Dtype::Index)
+            .map(|(id, node)| (node.label.clone().unwrap_or_default(), self.index_limit(id)))
+            .collect()
+    }
+
+    /// What the readers of an input of indices, under whatever shape, ask of it.
+    fn index_limit(&self, input: NodeId) -> IndexLimit {
         let dag = &self.dag;
         let mut aliases = vec![input];
         let mut limits = Vec::new();
@@ -101,6 +110,12 @@ impl Program {
         IndexLimit { limit, exempt: exempt.filter(|_| limits.iter().all(|other| other.2 == exempt)) }
     }
 
+    /// The group that a node is in.
+    pub(super) fn group(&self, node: usize) -> Option<&NodeGroup> {
+        let next = self.groups.partition_point(|group| group.nodes.end <= node);
+        self.groups.get(next).filter(|group| group.nodes.contains(&node))
+    }
+
     /// All values that a run must compute.
     pub(crate) fn roots(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.outputs.iter().copied().chain(self.updates.iter().map(|&(_, value)| value))
@@ -113,46 +128,64 @@ impl Program {
         uses
     }
 
-    /// Rebuilds the program node by node in order. `make` is given the new graph, the old node and its new
-    /// operands, and says which node of the new graph replaces it (`None`: nobody asks for it).
-    pub(crate) fn rebuild(
+    /// Rebuilds the program node by node, in an order in which operands come before their readers. `make` is given the
+    /// new graph and the old node, and says which new node replaces it (`None`: nobody asks for it).
+    pub(super) fn rebuild(
         &self,
-        mut make: impl FnMut(&mut Dag, NodeId, Option<Operands>) -> Option<NodeId>,
+        order: impl IntoIterator<Item = NodeId>,
+        mut make: impl FnMut(&mut Rebuilt<'_>, NodeId) -> Option<NodeId>,
     ) -> Program {
-        let mut dag = Dag::default();
-        let mut new_id: Vec<Option<NodeId>> = vec![None; self.dag.len()];
-        for id in self.dag.ids() {
-            let operands = self.dag.operands(id).iter().map(|operand| new_id[operand.index()]).collect();
-            new_id[id.index()] = make(&mut dag, id, operands);
+        let new_id = vec![None; self.dag.len()];
+        let mut new = Rebuilt { old: &self.dag, dag: Dag::default(), new_id };
+        for id in order {
+            new.new_id[id.index()] = make(&mut new, id);
         }
-        self.moved(dag, |id| new_id[id.index()].unwrap_or_else(|| unreachable!("a result is never dropped")))
+        let Rebuilt { dag, new_id, .. } = new;
+        self.moved(dag, |id| replacement(&new_id, id))
     }
 
     /// The program on other nodes; `find` knows which of them replaces an old one.
-    pub(crate) fn moved(&self, dag: Dag, mut find: impl FnMut(NodeId) -> NodeId) -> Program {
+    pub(super) fn moved(&self, dag: Dag, find: impl Fn(NodeId) -> NodeId) -> Program {
         Program {
             dag,
             outputs: self.outputs.iter().map(|&id| find(id)).collect(),
             updates: self.updates.iter().map(|&(parameter, value)| (find(parameter), find(value))).collect(),
-            graph: self.graph,
             recorded: self.recorded.clone(),
             groups: Vec::new(),
             limits: self.limits.clone(),
-            target: self.target,
+            ..*self
         }
+    }
+}
+
+/// A new graph that is made of the nodes of an old one.
+pub(super) struct Rebuilt<'a> {
+    old: &'a Dag,
+    pub dag: Dag,
+    /// What replaces each old node.
+    pub new_id: Vec<Option<NodeId>>,
+}
+
+impl Rebuilt<'_> {
+    /// What replaces the operands of an old node.
+    pub fn operands(&self, old: NodeId) -> Operands {
+        self.replacements(self.old.operands(old))
     }
 
-    /// The same nodes in another order, in which operands still come before their readers.
-    pub(crate) fn in_order(&self, order: &[NodeId]) -> Program {
-        let mut dag = Dag::default();
-        let mut new_id = vec![NodeId::new(0); self.dag.len()];
-        for &id in order {
-            let operands: Operands =
-                self.dag.operands(id).iter().map(|operand| new_id[operand.index()]).collect();
-            new_id[id.index()] = dag.push(self.dag.node(id).clone(), &operands);
-        }
-        self.moved(dag, |id| new_id[id.index()])
+    /// What replaces old nodes.
+    pub fn replacements(&self, old: impl IntoIterator<Item = NodeId>) -> Operands {
+        old.into_iter().map(|id| replacement(&self.new_id, id)).collect()
     }
+
+    /// Appends an old node as it is.
+    pub fn copy(&mut self, old: NodeId) -> NodeId {
+        let operands = self.operands(old);
+        self.dag.push(self.old.node(old).clone(), &operands)
+    }
+}
+
+fn replacement(new_id: &[Option<NodeId>], old: NodeId) -> NodeId {
+    new_id[old.index()].unwrap_or_else(|| unreachable!("what somebody reads is never dropped"))
 }
 
 impl fmt::Display for Program {
@@ -161,16 +194,5 @@ impl fmt::Display for Program {
         self.outputs.iter().try_for_each(|output| writeln!(f, "output %{}", output.index()))?;
         let mut updates = self.updates.iter();
         updates.try_for_each(|(to, from)| writeln!(f, "update %{} <- %{}", to.index(), from.index()))
-    }
-}
-
-/// Whether the node's memory is a parameter's, directly or under another shape.
-fn is_parameter_memory(dag: &Dag, mut id: NodeId) -> bool {
-    loop {
-        match &dag.node(id).kind {
-            Kind::Parameter { .. } => return true,
-            Kind::Kernel(kernel) if kernel.is_alias() => id = dag.operand(id, 0),
-            _ => return false,
-        }
     }
 }

@@ -1,9 +1,11 @@
 //! The last pass: an order of steps, and memory for every value.
 
+use std::marker::PhantomData;
+
 use smallvec::{SmallVec, smallvec};
 
 use super::Options;
-use super::arena::too_large;
+use super::arena::{FreeList, too_large};
 use super::memory::MemoryPlanner;
 use super::plan::{Input, Location, Parameter, Plan, PlanResult, PlanStep, StepGroup, StepOutput, StepSplit};
 use super::program::{IndexLimit, Program};
@@ -15,7 +17,7 @@ use crate::shape::Shape;
 
 /// Lays out `program`. Unless `options` let memory be reused, no two values ever share memory but aliases.
 pub(super) fn lay_out<T: Precision>(program: &Program, options: &Options) -> Result<Plan<T>> {
-    let mut builder = PlanBuilder::<T>::new(program, options.reuse_memory);
+    let mut builder = PlanBuilder::new(program, options);
     // Inputs are copied in before the first step, so all of them have their memory from the start.
     for id in program.dag.ids().filter(|&id| matches!(program.dag.node(id).kind, Kind::Input)) {
         builder.add_input(id)?;
@@ -34,55 +36,57 @@ pub(super) fn lay_out<T: Precision>(program: &Program, options: &Options) -> Res
         builder.memory.free_dead(id);
         builder.leave(id);
     }
-    builder.finish(options.clone())
+    builder.finish()
 }
 
 /// A plan while it is built.
 struct PlanBuilder<'a, T> {
     program: &'a Program,
     memory: MemoryPlanner<'a, T>,
-    steps: Vec<PlanStep>,
+    plan: Plan<T>,
     /// The node of each step.
     nodes: Vec<NodeId>,
-    groups: Vec<StepGroup>,
-    inputs: Vec<Input>,
-    parameters: Vec<Parameter>,
     /// How many numbers of scratch memory the steps ask for at most, and those of the group at hand.
     scratch: usize,
     task_scratch: usize,
 }
 
 impl<'a, T: Precision> PlanBuilder<'a, T> {
-    fn new(program: &'a Program, reuse: bool) -> Self {
-        Self {
-            program,
-            memory: MemoryPlanner::new(program, reuse),
+    fn new(program: &'a Program, options: &Options) -> Self {
+        let plan = Plan {
             steps: Vec::new(),
-            nodes: Vec::new(),
             groups: Vec::new(),
             inputs: Vec::new(),
             parameters: Vec::new(),
+            results: Vec::new(),
+            copies: Vec::new(),
+            trains: !program.updates.is_empty(),
             scratch: 0,
-            task_scratch: 0,
-        }
+            arena: 0,
+            graph: program.graph,
+            options: options.clone(),
+            precision: PhantomData,
+        };
+        let memory = MemoryPlanner::new(program, options.reuse_memory);
+        Self { program, memory, plan, nodes: Vec::new(), scratch: 0, task_scratch: 0 }
     }
 
     /// At the first node of a group: begins it.
     fn enter(&mut self, id: NodeId) {
-        let steps = self.steps.len();
-        if let Some(group) = self.memory.group(id.index()).filter(|group| group.nodes.start == id.index()) {
+        let steps = self.plan.steps.len();
+        if let Some(group) = self.program.group(id.index()).filter(|group| group.nodes.start == id.index()) {
             let (samples, chunk) = (group.samples, group.chunk);
-            self.groups.push(StepGroup { steps: steps..steps, samples, chunk, scratch: 0, local: 0 });
-            self.memory.enter_group();
+            self.plan.groups.push(StepGroup { steps: steps..steps, samples, chunk, scratch: 0, local: 0 });
+            self.memory.local = FreeList::default();
         }
     }
 
     /// After the last node of a group: ends it.
     fn leave(&mut self, id: NodeId) {
-        if self.memory.group(id.index()).is_some_and(|group| group.nodes.end == id.index() + 1)
-            && let Some(group) = self.groups.last_mut()
+        if self.program.group(id.index()).is_some_and(|group| group.nodes.end == id.index() + 1)
+            && let Some(group) = self.plan.groups.last_mut()
         {
-            group.steps.end = self.steps.len();
+            group.steps.end = self.plan.steps.len();
             group.scratch = self.memory.leave_group();
             group.local = group.scratch + std::mem::take(&mut self.task_scratch) * size_of::<T>();
         }
@@ -93,15 +97,15 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         let dag = &self.program.dag;
         let name = dag.node(id).label.clone().unwrap_or_default();
         let IndexLimit { limit, exempt } = self.program.limits.get(&name).copied().unwrap_or_default();
-        self.inputs.push(Input { name, source: self.memory.source(id), limit, exempt });
+        self.plan.inputs.push(Input { name, source: self.memory.source(id), limit, exempt });
         Ok(())
     }
 
     fn add_parameter(&mut self, id: NodeId, init: Init, trainable: bool) {
         let node = self.program.dag.node(id);
         let name = node.label.clone().unwrap_or_default();
-        self.memory.place_parameter(id, self.parameters.len());
-        self.parameters.push(Parameter { name, ty: node.ty.clone(), init, trainable });
+        self.memory.location[id.index()] = Some(Location::Parameter(self.plan.parameters.len()));
+        self.plan.parameters.push(Parameter { name, ty: node.ty.clone(), init, trainable });
     }
 
     fn add_step(&mut self, id: NodeId) -> Result<()> {
@@ -109,11 +113,10 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         let node = dag.node(id);
         let Kind::Kernel(kernel) = node.kind.clone() else { unreachable!("only kernels are steps") };
         let operands = dag.operands(id);
-        let further = dag.further_outputs(id);
-        let last = further.iter().map(|&(_, number)| number).max().unwrap_or(0);
+        let outputs = dag.outputs(id);
+        let last = outputs.iter().map(|&(_, number)| number).max().unwrap_or(0);
         let mut results: SmallVec<[Option<StepOutput>; 1]> = smallvec![None; 1 + last];
-        results[0] = Some(self.memory.make(id, 0)?);
-        for (output, number) in further {
+        for (output, number) in outputs {
             results[number] = Some(self.memory.make(output, number)?);
         }
         let split = self.split(id);
@@ -130,7 +133,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         let room = if split.is_some() { &mut self.task_scratch } else { &mut self.scratch };
         *room = scratch.max(*room);
         self.nodes.push(id);
-        self.steps.push(PlanStep {
+        self.plan.steps.push(PlanStep {
             operands: operands.iter().map(|&operand| self.memory.source(operand)).collect(),
             results,
             scratch,
@@ -145,9 +148,8 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
 
     /// How a step of a group goes through the samples.
     fn split(&self, id: NodeId) -> Option<StepSplit> {
-        let (group, dag) = (self.memory.group(id.index())?, &self.program.dag);
-        let BatchSplit { operands: split, samples_per_row, .. } =
-            dag.kernel(id)?.batch_split(&dag.operand_types(id))?;
+        let (group, dag) = (self.program.group(id.index())?, &self.program.dag);
+        let BatchSplit { operands: split, samples_per_row, .. } = dag.batch_split(id)?;
         let last = group.samples - (group.samples.div_ceil(group.chunk) - 1) * group.chunk;
         let shapes = |samples: usize| {
             let operands = dag.operand_types(id).into_iter().zip(&split);
@@ -162,37 +164,22 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         })
     }
 
-    fn finish(self, options: Options) -> Result<Plan<T>> {
-        let program = self.program;
-        let mut copies = Vec::new();
+    fn finish(self) -> Result<Plan<T>> {
+        let (program, mut plan) = (self.program, self.plan);
         for &(parameter, value) in &program.updates {
             let (to, from) = (self.memory.source(parameter), self.memory.source(value));
             if let Location::Parameter(number) = to.location
                 && from.location != to.location
             {
-                copies.push((number, from));
+                plan.copies.push((number, from));
             }
         }
-        let results = program.outputs.iter().zip(&program.recorded).map(|(&output, (node, name))| {
-            PlanResult { node: *node, name: name.clone(), source: self.memory.source(output) }
-        });
-        let results: Vec<PlanResult> = results.collect();
-        let scratch = self.memory.end();
-        let arena = self.scratch.checked_mul(size_of::<T>()).and_then(|bytes| scratch.checked_add(bytes));
-        let plan = Plan {
-            steps: self.steps,
-            groups: self.groups,
-            results,
-            copies,
-            trains: !program.updates.is_empty(),
-            scratch,
-            arena: arena.filter(|&bytes| bytes < isize::MAX as usize).ok_or(too_large())?,
-            inputs: self.inputs,
-            parameters: self.parameters,
-            graph: program.graph,
-            options,
-            precision: std::marker::PhantomData,
-        };
+        let results = program.outputs.iter().zip(program.recorded.clone());
+        let result = |(&output, (node, name))| PlanResult { node, name, source: self.memory.source(output) };
+        plan.results = results.map(result).collect();
+        plan.scratch = self.memory.arena.end;
+        let arena = self.scratch.checked_mul(size_of::<T>()).and_then(|size| plan.scratch.checked_add(size));
+        plan.arena = arena.filter(|&bytes| bytes < isize::MAX as usize).ok_or(too_large())?;
         plan.verify();
         self.memory.liveness.replay(program, &plan, &self.nodes);
         Ok(plan)

@@ -2,32 +2,27 @@
 //! another task may read. The other half, `Liveness::replay`, shows that values last until they are read.
 
 use super::arena::ALIGNMENT;
-use super::plan::{Location, Plan, PlanStep, Source, StepGroup, StepOutput};
+use super::plan::{Location, Plan, Source, StepGroup};
 use crate::graph::Precision;
 
 impl<T: Precision> Plan<T> {
-    /// Panics unless every step writes only memory that it does not read, within the arena. Running steps
-    /// rests on this.
+    /// Panics unless every step writes only memory that it does not read, and that exists. Running steps rests on this.
     pub(super) fn verify(&self) {
-        for step in &self.steps {
+        for (number, step) in self.steps.iter().enumerate() {
+            let (name, group) = (step.name(), self.group_of(number));
             for (result, made) in step.outputs().enumerate() {
-                for (position, operand) in step.operands.iter().enumerate() {
-                    let is_taken_over = made.in_place == Some(position);
-                    assert!(
-                        is_taken_over || !operand.overlaps::<T>(&made.source),
-                        "{} overwrites itself",
-                        step.kernel.name()
-                    );
-                }
+                let is_apart = |other: &Source| !other.overlaps::<T>(&made.source, group);
+                let mut operands = step.operands.iter().enumerate();
+                let is_kept = |(i, operand)| made.in_place == Some(i) || is_apart(operand);
+                assert!(operands.all(is_kept), "{name} overwrites itself");
                 let mut others = step.outputs().skip(result + 1);
-                let is_apart = others.all(|other| !other.source.overlaps::<T>(&made.source));
-                assert!(is_apart, "{} mixes its results", step.kernel.name());
+                assert!(others.all(|other| is_apart(&other.source)), "{name} mixes its results");
             }
             let mut sources = step.operands.iter().chain(step.outputs().map(|made| &made.source));
-            let is_split = step.split.is_some();
-            let is_inside = |source: &Source| self.contains(source) || is_split && is_local(source);
-            assert!(sources.all(is_inside), "{} is outside", step.kernel.name());
-            assert!(is_split || step.scratch * size_of::<T>() <= self.arena - self.scratch);
+            assert!(sources.all(|source| self.contains(source, group)), "{name} is outside");
+            let (scratch, end) =
+                group.map_or((self.scratch, self.arena), |group| (group.scratch, group.local));
+            assert!(scratch + step.scratch * size_of::<T>() <= end, "{name} has too little scratch memory");
         }
         self.groups.iter().for_each(|group| self.verify_group(group));
     }
@@ -38,69 +33,44 @@ impl<T: Precision> Plan<T> {
         let steps = &self.steps[group.steps.clone()];
         for (writer, step) in steps.iter().enumerate() {
             let Some(split) = &step.split else {
-                unreachable!("{} is in a group, but has no samples", step.kernel.name())
+                unreachable!("{} is in a group, but has no samples", step.name())
             };
             let rows = group.samples.div_ceil(split.samples_per_row);
             let operands = step.operands.iter().zip(&split.operands).filter(|(_, is_split)| **is_split);
             let batches = operands.map(|(operand, _)| (operand, group.samples));
             let mut batches = batches.chain(step.outputs().map(|made| (&made.source, rows)));
             let is_batch = |(source, rows): (&Source, usize)| source.ty.shape.first() == Some(&rows);
-            assert!(batches.all(is_batch), "{} does not keep samples along axis 0", step.kernel.name());
+            assert!(batches.all(is_batch), "{} does not keep samples along axis 0", step.name());
             for own in step.outputs() {
                 for (reader, other) in steps.iter().enumerate() {
                     let Some(other_split) = &other.split else { continue };
                     let outputs = other.outputs().filter(|_| reader != writer);
                     let outputs = outputs.map(|made| (&made.source, other_split.samples_per_row == 1));
                     let operands = other.operands.iter().zip(other_split.operands.iter().copied());
-                    let is_shared = |(source, _): &(&Source, bool)| own.source.overlaps::<T>(source);
+                    let is_shared =
+                        |(source, _): &(&Source, bool)| own.source.overlaps::<T>(source, Some(group));
                     for (source, by_samples) in operands.chain(outputs).filter(is_shared) {
                         let is_same = own.source.location == source.location
                             && own.source.bytes::<T>() == source.bytes::<T>();
                         let keeps_to_samples = is_same && by_samples && split.samples_per_row == 1;
-                        let (writer, reader) = (step.kernel.name(), other.kernel.name());
-                        assert!(is_local(&own.source) || keeps_to_samples, "{writer} disturbs {reader}");
+                        let is_local = matches!(own.source.location, Location::Local(_));
+                        let (writer, reader) = (step.name(), other.name());
+                        assert!(is_local || keeps_to_samples, "{writer} disturbs {reader}");
                     }
                 }
-                self.verify_local(group, step, own);
             }
         }
     }
 
-    /// Panics unless a result lies apart, within a task's own memory, from what the step reads and makes besides.
-    fn verify_local(&self, group: &StepGroup, step: &PlanStep, own: &StepOutput) {
-        let range = |source: &Source| match source.location {
-            Location::Local(offset) => offset..offset + source.bytes::<T>() / group.samples * group.chunk,
-            _ => 0..0,
-        };
-        let made = step.outputs().map(|made| &made.source);
-        assert!(step.operands.iter().chain(made.clone()).all(|source| range(source).end <= group.scratch));
-        assert!(group.scratch + step.scratch * size_of::<T>() <= group.local);
-        let own_range = range(&own.source);
-        let is_apart = |other: &Source| {
-            let other = range(other);
-            other.end <= own_range.start || own_range.end <= other.start
-        };
-        let operands = step.operands.iter().enumerate();
-        let mut operands = operands.filter(|(position, _)| own.in_place != Some(*position));
-        assert!(operands.all(|(_, operand)| is_apart(operand)), "{} overwrites itself", step.kernel.name());
-        let mut others = made.filter(|source| !std::ptr::eq(*source, &own.source));
-        assert!(others.all(is_apart), "{} mixes its results", step.kernel.name());
-    }
-
-    fn contains(&self, source: &Source) -> bool {
+    /// Whether a value lies within the memory that there is for a step, of a group if it is in one.
+    fn contains(&self, source: &Source, group: Option<&StepGroup>) -> bool {
+        let end = source.range::<T>(group).end;
         match source.location {
-            Location::Local(_) => false,
-            Location::Arena(offset) => {
-                offset.is_multiple_of(ALIGNMENT) && offset + source.bytes::<T>() <= self.scratch
-            }
+            Location::Local(_) => group.is_some_and(|group| end <= group.scratch),
+            Location::Arena(offset) => offset.is_multiple_of(ALIGNMENT) && end <= self.scratch,
             Location::Parameter(number) => {
                 self.parameters[number].ty.shape.count() == source.ty.shape.count()
             }
         }
     }
-}
-
-/// Whether a value exists only inside a group.
-fn is_local(source: &Source) -> bool {
-    matches!(source.location, Location::Local(_))
 }

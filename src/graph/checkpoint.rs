@@ -1,5 +1,4 @@
-//! Gradient checkpointing (rematerialisation): the gradient computes a block of the graph again, so that its values
-//! need not be kept until then.
+//! Gradient checkpointing (rematerialisation): the gradient computes a block again, so that its values need not be kept.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -64,15 +63,15 @@ pub(crate) struct Copies {
 impl Copies {
     /// The blocks of a graph, without a copy so far.
     pub(crate) fn new(graph: &Graph) -> Self {
+        let mut blocks = graph.blocks.borrow().clone();
+        blocks.sort_by_key(|block| (block.start, std::cmp::Reverse(block.end)));
         // Of blocks within blocks, the outer ones count.
-        let mut blocks: Vec<Range<usize>> = Vec::new();
-        let mut recorded = graph.blocks();
-        recorded.sort_by_key(|block| (block.start, std::cmp::Reverse(block.end)));
-        for block in recorded {
-            if blocks.last().is_none_or(|last| block.end > last.end) {
-                blocks.push(block);
-            }
-        }
+        let mut end = 0;
+        blocks.retain(|block| {
+            let is_outer = block.end > end;
+            end = end.max(block.end);
+            is_outer
+        });
         Self { blocks, copies: HashMap::new() }
     }
 
@@ -95,8 +94,15 @@ impl Copies {
             let Kind::Op(op) = graph.dag().node(id).kind.clone() else { continue };
             let mut operands = graph.dag().operands(id);
             for operand in &mut operands {
-                let copy = self.copies.get(operand).copied();
-                *operand = copy.unwrap_or_else(|| recompute(graph, *operand, upstream, &mut inputs));
+                let outside = graph.var(*operand);
+                if let Some(&copy) = self.copies.get(operand) {
+                    *operand = copy;
+                } else if outside.op().is_some() {
+                    // What is not a leaf is read once the upstream gradient is there.
+                    let record = || graph.record(Recompute, &[outside, upstream]).id();
+                    let read = || graph.differentiate(outside.id(), record);
+                    *operand = *inputs.entry(*operand).or_insert_with(read);
+                }
             }
             if operands.is_empty() && op.constant().is_none() {
                 // Without operands it would be merged with the first one: so it reads the upstream gradient.
@@ -107,20 +113,6 @@ impl Copies {
             self.copies.insert(id, copy.id());
         }
     }
-}
-
-/// What copies read instead of an operand from outside of their block. A leaf stays as it is.
-fn recompute<'g>(
-    graph: &'g Graph,
-    operand: NodeId,
-    upstream: Var<'g>,
-    inputs: &mut HashMap<NodeId, NodeId>,
-) -> NodeId {
-    if !matches!(graph.dag().node(operand).kind, Kind::Op(_)) {
-        return operand;
-    }
-    let record = || graph.record(Recompute, &[graph.var(operand), upstream]).id();
-    *inputs.entry(operand).or_insert_with(|| graph.differentiate(operand, record))
 }
 
 impl<'g> Var<'g> {
@@ -152,7 +144,7 @@ impl<'g> Var<'g> {
         let start = graph.dag().len();
         let result = block(self);
         let end = graph.dag().len();
-        graph.keep_block(start..end);
+        graph.blocks.borrow_mut().push(start..end);
         result
     }
 }

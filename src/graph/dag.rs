@@ -8,7 +8,7 @@ use petgraph::visit::EdgeRef;
 use smallvec::SmallVec;
 
 use super::init::Init;
-use super::kernel::AnyKernel;
+use super::kernel::{AnyKernel, BatchSplit};
 use super::op::{AnyOp, TensorType};
 use super::scope::Composite;
 use crate::error::SourceLine;
@@ -119,6 +119,33 @@ impl Dag {
         }
     }
 
+    /// The number that every element of the node has, if its kernel knows one.
+    pub fn constant(&self, id: NodeId) -> Option<f64> {
+        self.kernel(id)?.constant()
+    }
+
+    /// Whether the node is its operand's memory under another shape.
+    pub fn is_alias(&self, id: NodeId) -> bool {
+        match &self.nodes[id.0].kind {
+            Kind::Op(op) => op.is_alias(),
+            Kind::Kernel(kernel) => kernel.is_alias(),
+            _ => false,
+        }
+    }
+
+    /// The node in whose memory this one lies: itself, unless it is an alias.
+    pub fn origin(&self, mut id: NodeId) -> NodeId {
+        while self.is_alias(id) {
+            id = self.operand(id, 0);
+        }
+        id
+    }
+
+    /// How the node's kernel reads and writes samples, if it treats each on its own.
+    pub fn batch_split(&self, id: NodeId) -> Option<BatchSplit> {
+        self.kernel(id)?.batch_split(&self.operand_types(id))
+    }
+
     /// The node's operands, in order.
     pub fn operands(&self, id: NodeId) -> Operands {
         let edges = self.nodes.edges_directed(id.0, Direction::Incoming);
@@ -149,14 +176,20 @@ impl Dag {
         if self.output_number(id).is_some() { self.operand(id, 0) } else { id }
     }
 
-    /// The nodes of this one's further outputs, and their numbers.
-    pub fn further_outputs(&self, id: NodeId) -> SmallVec<[(NodeId, usize); 2]> {
-        self.consumers(id).filter_map(|reader| Some((reader, self.output_number(reader)?))).collect()
+    /// The nodes of a kernel's outputs, and their numbers: first its own, 0.
+    pub fn outputs(&self, id: NodeId) -> SmallVec<[(NodeId, usize); 2]> {
+        let further = self.consumers(id).filter_map(|reader| Some((reader, self.output_number(reader)?)));
+        [(id, 0)].into_iter().chain(further).collect()
     }
 
     /// The types of the node's operands.
     pub fn operand_types(&self, id: NodeId) -> SmallVec<[&TensorType; 4]> {
-        self.operands(id).into_iter().map(|operand| &self.node(operand).ty).collect()
+        self.types(&self.operands(id))
+    }
+
+    /// The types of some nodes.
+    pub fn types(&self, ids: &[NodeId]) -> SmallVec<[&TensorType; 4]> {
+        ids.iter().map(|&id| &self.node(id).ty).collect()
     }
 
     /// The nodes that read this one, one entry for each operand position.

@@ -13,7 +13,7 @@ pub(super) fn check(
     types: &[&TensorType],
 ) -> Result<(), Problem> {
     let Some(limit) = op.index_limit(types) else { return Ok(()) };
-    let sources = operands.iter().map(|&operand| origin(dag, operand));
+    let sources = operands.iter().map(|&operand| dag.origin(operand));
     let mut computed =
         sources.filter(|&source| dag.node(source).ty.dtype == Dtype::Index).filter_map(|source| {
             let Kind::Op(maker) = &dag.node(source).kind else { return None };
@@ -32,12 +32,4 @@ pub(super) fn check(
                 .hint("an operation that yields indices gives an upper bound by `index_bound`"))
         }
     })
-}
-
-/// The node that the values come from: those of an alias are its operand's.
-fn origin(dag: &Dag, mut id: NodeId) -> NodeId {
-    while dag.op(id).is_some_and(|op| op.is_alias()) {
-        id = dag.operand(id, 0);
-    }
-    id
 }

@@ -95,15 +95,6 @@ impl BatchSplit {
     pub fn each(samples: usize, operands: &[bool]) -> Self {
         Self { samples, operands: operands.into(), samples_per_row: 1 }
     }
-
-    /// What follows from what the output reads of each operand. A task reads up to eight without asking for memory.
-    fn of(axes: &[AxisMap], operands: &[&TensorType]) -> Option<Self> {
-        let split: Vec<bool> =
-            (0..operands.len()).map(|i| axes.get(i).is_some_and(AxisMap::keeps_samples)).collect();
-        let first = split.iter().position(|&is_split| is_split)?;
-        let samples = *operands[first].shape.first()?;
-        (operands.len() <= 8).then(|| Self::each(samples, &split))
-    }
 }
 
 /// The only consumer of a kernel's output, offered to it for fusion.
@@ -126,9 +117,24 @@ impl PartialEq for Definition {
     }
 }
 
+/// Facts of a definition that are those of its operation.
+macro_rules! of_operation {
+    ($(fn $fact:ident(&self $(, $argument:ident: $type:ty)*) -> $result:ty;)*) => {$(
+        fn $fact(&self $(, $argument: $type)*) -> $result {
+            self.0.$fact($($argument),*)
+        }
+    )*};
+}
+
 impl Kernel for Definition {
-    fn name(&self) -> &'static str {
-        self.0.name()
+    of_operation! {
+        fn name(&self) -> &'static str;
+        fn scratch(&self, operands: &[&TensorType]) -> usize;
+        fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize;
+        fn elementwise(&self) -> Option<Function>;
+        fn strides(&self, operand: &TensorType) -> Option<Vec<usize>>;
+        fn constant(&self) -> Option<f64>;
+        fn is_alias(&self) -> bool;
     }
 
     fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
@@ -145,32 +151,14 @@ impl Kernel for Definition {
         self.0.attributes().to_string()
     }
 
-    fn scratch(&self, operands: &[&TensorType]) -> usize {
-        self.0.scratch(operands)
-    }
-
-    fn macs(&self, operands: &[&TensorType], output: &TensorType) -> usize {
-        self.0.macs(operands, output)
-    }
-
     fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
-        BatchSplit::of(&self.0.axes(operands), operands)
-    }
-
-    fn elementwise(&self) -> Option<Function> {
-        self.0.elementwise()
-    }
-
-    fn strides(&self, operand: &TensorType) -> Option<Vec<usize>> {
-        self.0.strides(operand)
-    }
-
-    fn constant(&self) -> Option<f64> {
-        self.0.constant()
-    }
-
-    fn is_alias(&self) -> bool {
-        self.0.is_alias()
+        let axes = self.0.axes(operands);
+        let split: Vec<bool> =
+            (0..operands.len()).map(|i| axes.get(i).is_some_and(AxisMap::keeps_samples)).collect();
+        let first = split.iter().position(|&is_split| is_split)?;
+        let samples = *operands[first].shape.first()?;
+        // A task reads up to eight operands without asking for memory.
+        (operands.len() <= 8).then(|| BatchSplit::each(samples, &split))
     }
 }
 

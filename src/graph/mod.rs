@@ -14,7 +14,7 @@ mod recorder;
 mod rewrite;
 mod scope;
 mod setting;
-mod show;
+pub(crate) mod show;
 mod var;
 
 pub use attributes::{Attribute, Attributes};

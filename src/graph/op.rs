@@ -44,6 +44,12 @@ impl TensorType {
     pub fn index(shape: impl Into<Shape>) -> Self {
         Self { shape: shape.into(), dtype: Dtype::Index }
     }
+
+    /// How many bytes it takes in precision `T`.
+    pub(crate) fn bytes<T>(&self) -> usize {
+        let element = if self.dtype == Dtype::Index { size_of::<u32>() } else { size_of::<T>() };
+        self.shape.count() * element
+    }
 }
 
 impl fmt::Display for TensorType {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::dag::{Dag, Kind, Node, NodeId};
 use super::indices;
 use super::init::Init;
-use super::op::{AnyOp, Dtype, Op, TensorType};
+use super::op::{AnyOp, Op, TensorType};
 use super::scope::Composite;
 use super::var::Var;
 use crate::error::{Error, OpError, OperandNote, Problem, Result, SourceLine};
@@ -44,10 +44,10 @@ pub enum Mode {
 pub struct Graph {
     pub(super) dag: RefCell<Dag>,
     names: RefCell<HashMap<Arc<str>, NodeId>>,
-    updates: RefCell<Vec<Update>>,
+    pub(super) updates: RefCell<Vec<Update>>,
     error: RefCell<Option<Error>>,
     /// Nodes that are computed again for gradients; see [`Var::checkpoint`].
-    blocks: RefCell<Vec<Range<usize>>>,
+    pub(super) blocks: RefCell<Vec<Range<usize>>>,
     /// The forward node whose gradient rule is being recorded now.
     differentiating: Cell<Option<NodeId>>,
     /// The layer that is being recorded now.
@@ -116,13 +116,13 @@ impl Graph {
     /// An array of real numbers that is given at each run, under a name of its own.
     #[track_caller]
     pub fn input(&self, name: &str, shape: impl Into<Shape>) -> Var<'_> {
-        self.leaf(name, TensorType::real(shape), Kind::Input)
+        self.leaf("input", name, TensorType::real(shape), Kind::Input)
     }
 
     /// An array of whole numbers (classes) that is given at each run, under a name of its own.
     #[track_caller]
     pub fn labels(&self, name: &str, shape: impl Into<Shape>) -> Var<'_> {
-        self.leaf(name, TensorType::index(shape), Kind::Input)
+        self.leaf("labels", name, TensorType::index(shape), Kind::Input)
     }
 
     /// The trainable parameter of this name: recorded at the first call, found again at the next ones.
@@ -130,14 +130,14 @@ impl Graph {
     /// Asking again with another shape or another start is an error: two layers share a name by mistake.
     #[track_caller]
     pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Var<'_> {
-        self.leaf(name, TensorType::real(shape), Kind::Parameter { init, trainable: true })
+        self.leaf("param", name, TensorType::real(shape), Kind::Parameter { init, trainable: true })
     }
 
     /// Like [`param`](Self::param), for values that are kept between runs but are not learned, such as an
     /// optimizer's momentum.
     #[track_caller]
     pub fn state(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Var<'_> {
-        self.leaf(name, TensorType::real(shape), Kind::Parameter { init, trainable: false })
+        self.leaf("state", name, TensorType::real(shape), Kind::Parameter { init, trainable: false })
     }
 
     /// All values, in the order in which they were recorded: operands come before what reads them.
@@ -178,7 +178,7 @@ impl Graph {
         let ids: Vec<NodeId> = operands.iter().map(|operand| operand.id()).collect();
         let inferred = {
             let dag = self.dag.borrow();
-            let types: Vec<&TensorType> = operands.iter().map(|operand| &dag.node(operand.id()).ty).collect();
+            let types = dag.types(&ids);
             op.infer(&types).and_then(|ty| match ty.shape.checked_count() {
                 Some(_) => indices::check(&dag, op.as_ref(), &ids, &types).map(|()| ty),
                 None => Err(Problem::new(format!("the result's shape {} is beyond any memory", ty.shape))),
@@ -245,20 +245,6 @@ impl Graph {
         Var::new(self, id)
     }
 
-    pub(crate) fn set_label(&self, id: NodeId, label: &str) {
-        self.dag.borrow_mut().set_label(id, label.into());
-    }
-
-    /// The blocks that are computed again for gradients.
-    pub(crate) fn blocks(&self) -> Vec<Range<usize>> {
-        self.blocks.borrow().clone()
-    }
-
-    /// Marks nodes as such a block.
-    pub(crate) fn keep_block(&self, block: Range<usize>) {
-        self.blocks.borrow_mut().push(block);
-    }
-
     /// Keeps `error` if it is the first.
     pub(crate) fn fail(&self, error: Error) {
         self.error.borrow_mut().get_or_insert(error);
@@ -272,60 +258,28 @@ impl Graph {
         result
     }
 
+    /// What the method `method` records under a name.
     #[track_caller]
-    pub(crate) fn assign(&self, parameter: Var<'_>, value: Var<'_>) {
-        let is_parameter = matches!(self.dag().node(parameter.id()).kind, Kind::Parameter { .. });
-        let mut problem = None;
-        if !value.belongs_to(self) {
-            problem = Some(Problem::new("the value belongs to another graph"));
-        } else if parameter.is_poisoned() || value.is_poisoned() {
-            return;
-        } else if !is_parameter {
-            problem = Some(Problem::new("only parameters and state can be assigned to"));
-        } else if parameter.ty() != value.ty() {
-            problem = Some(Problem::new(format!(
-                "a value {} does not fit a parameter {}",
-                value.ty(),
-                parameter.ty()
-            )));
-        } else if self.updates.borrow().iter().any(|update| update.parameter == parameter.id()) {
-            problem = Some(
-                Problem::new("the parameter is assigned to twice")
-                    .hint("a run changes a parameter once, at its end; combine the two values"),
-            );
-        }
-        if let Some(problem) = problem {
-            self.refuse("assign", &["parameter", "value"], &[parameter, value], problem);
-            return;
-        }
-        self.updates.borrow_mut().push(Update { parameter: parameter.id(), value: value.id() });
-    }
-
-    #[track_caller]
-    fn leaf(&self, name: &str, ty: TensorType, kind: Kind) -> Var<'_> {
-        let found = self.names.borrow().get(name).copied();
-        if let Some(id) = found {
-            let dag = self.dag.borrow();
-            let node = dag.node(id);
-            return match (&node.kind, &kind) {
-                (Kind::Parameter { init: a, trainable: s }, Kind::Parameter { init: b, trainable: t })
-                    if a == b && s == t && node.ty == ty =>
-                {
-                    self.var(id)
+    fn leaf(&self, method: &str, name: &str, ty: TensorType, kind: Kind) -> Var<'_> {
+        let found = self.names.borrow().get(name).map(|&id| self.var(id));
+        if let Some(known) = found {
+            let is_same = match (&self.dag().node(known.id()).kind, &kind) {
+                (Kind::Parameter { init: a, trainable: s }, Kind::Parameter { init: b, trainable: t }) => {
+                    a == b && s == t && known.ty() == ty
                 }
-                _ => {
-                    drop(dag);
-                    let problem = Problem::new(format!("the name {name:?} is taken")).hint(
-                        "inputs are recorded once; a parameter is shared only with the same shape and start",
-                    );
-                    self.refuse(name_of(&kind, &ty), &["earlier"], &[self.var(id)], problem);
-                    self.push(Kind::Poison, ty, None, &[])
-                }
+                _ => false,
             };
+            if is_same {
+                return known;
+            }
+            let problem = Problem::new(format!("the name {name:?} is taken"))
+                .hint("inputs are recorded once; a parameter is shared only with the same shape and start");
+            self.refuse(method, &["earlier"], &[known], problem);
+            return self.push(Kind::Poison, ty, None, &[]);
         }
         if ty.shape.checked_count().is_none() {
             let problem = Problem::new(format!("the shape {} of {name:?} is beyond any memory", ty.shape));
-            self.refuse(name_of(&kind, &ty), &[], &[], problem);
+            self.refuse(method, &[], &[], problem);
             let ones = ty.shape.iter().map(|_| 1).collect();
             return self.push(Kind::Poison, TensorType { shape: ones, ..ty }, None, &[]);
         }
@@ -377,15 +331,5 @@ impl Graph {
         let here = SourceLine::caller();
         let site = self.differentiating.get().map_or(here, |node| self.dag().node(node).site);
         Box::new(OpError { op: op.to_string(), site, problem, operands }).into()
-    }
-}
-
-/// The method that records such a leaf.
-fn name_of(kind: &Kind, ty: &TensorType) -> &'static str {
-    match (kind, ty.dtype) {
-        (Kind::Parameter { trainable: true, .. }, _) => "param",
-        (Kind::Parameter { trainable: false, .. }, _) => "state",
-        (_, Dtype::Index) => "labels",
-        _ => "input",
     }
 }

@@ -42,8 +42,8 @@ impl Graph {
         Layer { graph: self, outer, composite: self.composite.borrow().clone(), _called: None }
     }
 
-    /// Says that what is recorded from now on makes up one operation of this name, until the returned guard is dropped: each of its
-    /// values knows it, see [`composites`](Self::composites). Outside of any layer it is one, too, with a number from the
+    /// Says that what is recorded until the returned guard is dropped makes up one operation of this name, which each of its
+    /// values knows; see [`composites`](Self::composites). Outside of any layer it is one, too, with a number from the
     /// second of a name on.
     pub fn composite(&self, name: &'static str, attributes: Attributes) -> Layer<'_> {
         let (outer, around) = (self.layer.borrow().clone(), self.composite.borrow().clone());

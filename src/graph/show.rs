@@ -25,6 +25,11 @@ impl Node {
     }
 }
 
+/// Attributes as listings show them.
+pub(crate) fn in_brackets(attributes: &str) -> String {
+    if attributes.is_empty() { String::new() } else { format!(" ({attributes})") }
+}
+
 impl Dag {
     /// One node as a line of the listing: `%7 = relu %6 : [100, 30, 24, 24]  # net.rs:12`. Where a composed operation
     /// begins, its name and attributes follow.
@@ -41,17 +46,14 @@ impl Dag {
         let gradient = node.gradient_of.map_or(String::new(), |of| format!(", gradient of %{}", of.index()));
         format!("{text} : {}  # {}{gradient}{}", node.ty, node.site, self.composite(id))
     }
-}
 
-impl Dag {
     /// The composed operation that begins with a node, if one does.
     fn composite(&self, id: NodeId) -> String {
         let composite = self.node(id).composite.as_ref();
         let before = id.index().checked_sub(1).map(NodeId::new);
         let before = before.and_then(|before| self.node(before).composite.as_ref());
         match composite.filter(|own| !before.is_some_and(|before| Arc::ptr_eq(own, before))) {
-            Some(new) if new.attributes.iter().next().is_none() => format!(", in {}", new.name),
-            Some(new) => format!(", in {} ({})", new.name, new.attributes),
+            Some(new) => format!(", in {}{}", new.name, in_brackets(&new.attributes.to_string())),
             None => String::new(),
         }
     }
@@ -60,9 +62,7 @@ impl Dag {
     fn call(&self, id: NodeId, attributes: &str) -> String {
         let mut text: String =
             self.operands(id).iter().map(|operand| format!(" %{}", operand.index())).collect();
-        if !attributes.is_empty() {
-            text += &format!(" ({attributes})");
-        }
+        text += &in_brackets(attributes);
         if let Some(label) = &self.node(id).label {
             text += &format!(" as {label:?}");
         }

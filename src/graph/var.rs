@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::attributes::Attributes;
 use super::dag::{Kind, NodeId};
 use super::op::{AnyOp, TensorType};
-use super::recorder::Graph;
+use super::recorder::{Graph, Update};
 use super::scope::Composite;
 use crate::error::Problem;
 use crate::shape::Shape;
@@ -47,7 +47,7 @@ impl<'g> Var<'g> {
     /// Gives the value a name that listings and errors show, and returns it.
     pub fn named(self, name: &str) -> Self {
         if !matches!(self.graph.dag().node(self.id).kind, Kind::Input | Kind::Parameter { .. }) {
-            self.graph.set_label(self.id, name);
+            self.graph.dag.borrow_mut().set_label(self.id, name.into());
         }
         self
     }
@@ -114,7 +114,24 @@ impl<'g> Var<'g> {
     /// Assigning to anything but a parameter or state, a value of another shape, or twice is an error.
     #[track_caller]
     pub fn assign(self, value: Var<'g>) {
-        self.graph.assign(self, value);
+        let graph = self.graph;
+        let is_parameter = matches!(graph.dag().node(self.id).kind, Kind::Parameter { .. });
+        let problem = if !value.belongs_to(graph) {
+            Problem::new("the value belongs to another graph")
+        } else if self.is_poisoned() || value.is_poisoned() {
+            return;
+        } else if !is_parameter {
+            Problem::new("only parameters and state can be assigned to")
+        } else if self.ty() != value.ty() {
+            Problem::new(format!("a value {} does not fit a parameter {}", value.ty(), self.ty()))
+        } else if graph.updates.borrow().iter().any(|known| known.parameter == self.id) {
+            Problem::new("the parameter is assigned to twice")
+                .hint("a run changes a parameter once, at its end; combine the two values")
+        } else {
+            graph.updates.borrow_mut().push(Update { parameter: self.id, value: value.id });
+            return;
+        };
+        graph.refuse("assign", &["parameter", "value"], &[self, value], problem);
     }
 
     pub(crate) fn belongs_to(self, graph: &Graph) -> bool {

@@ -1,6 +1,6 @@
 //! One run of a plan: one flat loop over its steps and groups of steps.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -66,9 +66,9 @@ impl<T: Precision> Plan<T> {
         workspace: &mut Workspace,
         feeds: &[Feed<'_>],
     ) -> Result<Vec<KernelCall>> {
-        let clock = Clock { start: Instant::now(), calls: Mutex::default(), threads: Mutex::default() };
+        let clock = Clock { start: Instant::now(), noted: Mutex::default() };
         self.run_steps(store, workspace, feeds, Some(&clock))?;
-        Ok(clock.calls.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok(std::mem::take(&mut lock(&clock.noted).0))
     }
 
     /// The loop over steps and groups.
@@ -81,39 +81,24 @@ impl<T: Precision> Plan<T> {
     ) -> Result<()> {
         workspace.prepare(self, store)?;
         for input in self.inputs() {
-            let value = feed::find(input, feeds)?;
-            match input.source.ty.dtype {
-                Dtype::Real => {
-                    let (target, workers) = workspace.value_mut::<T>(&input.source);
-                    feed::copy_real(value, target, workers);
-                }
-                Dtype::Index => {
-                    let (target, workers) = workspace.value_mut(&input.source);
-                    feed::copy_indices(input, value, target, workers)?;
-                }
-            }
+            feed::give::<T>(input, feeds, workspace)?;
         }
         if workspace.checks_values {
             self.check_given(store, workspace)?;
         }
-        let random = store.random();
         let watch = Watch { clock, checks_values: workspace.checks_values, fault: Mutex::default() };
-        let memory = workspace.memory(store);
-        let mut groups = self.groups().iter();
-        let mut next = groups.next();
+        let run = workspace.start(self, store, watch);
+        let mut groups = self.groups().iter().peekable();
         let mut number = 0;
         while number < self.steps().len() {
-            match next {
-                Some(group) if group.steps.start == number => {
-                    workspace.call_group(self, group, memory, random, &watch);
-                    (number, next) = (group.steps.end, groups.next());
-                }
-                _ => {
-                    workspace.call(self, number, memory, random, &watch);
-                    number += 1;
-                }
+            if let Some(group) = groups.next_if(|group| group.steps.start == number) {
+                run.group(group);
+                number = group.steps.end;
+            } else {
+                run.step(number);
+                number += 1;
             }
-            watch.verdict(self)?;
+            run.watch.verdict(self)?;
         }
         for (parameter, source) in self.copies() {
             workspace.copy_to_parameter(*parameter, source, store);
@@ -121,7 +106,8 @@ impl<T: Precision> Plan<T> {
         if self.trains() {
             store.advance();
         }
-        workspace.prepare_next_run();
+        workspace.workers().equalize_scratch();
+        workspace.workers().reverse_task_order();
         Ok(())
     }
 
@@ -141,6 +127,11 @@ impl<T: Precision> Plan<T> {
         }
         Ok(())
     }
+}
+
+/// What a mutex holds. A thread that panicked has not left it half written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is wrong with the first value that is no finite number.
@@ -165,22 +156,20 @@ pub struct KernelCall {
 /// Notes when kernels are called.
 struct Clock {
     start: Instant,
-    calls: Mutex<Vec<KernelCall>>,
-    /// Those that have called.
-    threads: Mutex<Vec<ThreadId>>,
+    /// The calls, and the threads that have called.
+    noted: Mutex<(Vec<KernelCall>, Vec<ThreadId>)>,
 }
 
 impl Clock {
     fn note(&self, step: usize, begin: Instant) {
         let time = begin.elapsed();
         let id = std::thread::current().id();
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let (calls, threads) = &mut *lock(&self.noted);
         let thread = threads.iter().position(|known| *known == id).unwrap_or_else(|| {
             threads.push(id);
             threads.len() - 1
         });
-        let call = KernelCall { step, thread, start: begin - self.start, time };
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        calls.push(KernelCall { step, thread, start: begin - self.start, time });
     }
 }
 
@@ -211,12 +200,12 @@ enum FaultKind {
 
 impl Watch<'_> {
     /// Calls a kernel. `values` yields what it made, from element `first` of each result of the step on.
-    pub(super) fn around<'v, T: Real, V: Iterator<Item = &'v [T]>>(
+    pub(super) fn around<'v, T: Real>(
         &self,
         step: usize,
         call: impl FnOnce() -> Result<(), Problem>,
         first: usize,
-        values: impl FnOnce() -> V,
+        mut values: impl Iterator<Item = &'v [T]>,
     ) {
         let clock = self.clock.map(|clock| (clock, Instant::now()));
         let outcome = call();
@@ -229,11 +218,11 @@ impl Watch<'_> {
         };
         let found = match outcome {
             Err(problem) => Some((first, FaultKind::Failure(problem))),
-            Ok(()) if self.checks_values => values().find_map(not_finite),
+            Ok(()) if self.checks_values => values.find_map(not_finite),
             Ok(()) => None,
         };
         let Some((position, kind)) = found else { return };
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fault = lock(&self.fault);
         if fault.as_ref().is_none_or(|known| (step, position) < (known.step, known.position)) {
             *fault = Some(Fault { step, position, kind });
         }
@@ -241,11 +230,7 @@ impl Watch<'_> {
 
     /// The error for the first fault found so far.
     fn verdict<T>(&self, plan: &Plan<T>) -> Result<()> {
-        let Some(Fault { step, position, kind }) =
-            self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
-        else {
-            return Ok(());
-        };
+        let Some(Fault { step, position, kind }) = lock(&self.fault).take() else { return Ok(()) };
         let step = &plan.steps()[step];
         let (op, site, is_gradient) = (step.to_string(), step.site, step.is_gradient);
         Err(match kind {

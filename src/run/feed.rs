@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayBase, ArrayViewD, Data, Dimension};
 
+use super::workspace::Workspace;
 use crate::compile::Input;
 use crate::error::{Error, Result};
 use crate::graph::{Dtype, Var};
@@ -95,7 +96,7 @@ impl Value<'_> {
 }
 
 /// The feed for an input, if its shape and type fit.
-pub(super) fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f Value<'a>> {
+fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f Value<'a>> {
     let fail = |message: String| Err(Error::Feed { input: input.name.to_string(), message });
     let mut given = feeds.iter().filter(|feed| feed.name() == &*input.name);
     let Some(feed) = given.next() else { return fail("no value is given".into()) };
@@ -115,24 +116,16 @@ pub(super) fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f V
     Ok(&feed.value)
 }
 
-/// Copies real numbers into an input's memory.
-pub(super) fn copy_real<T: Real>(value: &Value<'_>, target: &mut [T], workers: &Workers) {
-    match value {
-        Value::F32(array) => copy(array, target, workers, |x| T::of(f64::from(x))),
-        Value::F64(array) => copy(array, target, workers, T::of),
-        Value::Index(_) => {}
+/// Copies the value that is given to an input into its memory, and checks that indices are in range.
+pub(super) fn give<T: Real>(input: &Input, feeds: &[Feed<'_>], workspace: &mut Workspace) -> Result<()> {
+    let source = &input.source;
+    match find(input, feeds)? {
+        Value::F32(array) => copy(array, workspace.value_mut(source), |x| T::of(f64::from(x))),
+        Value::F64(array) => copy(array, workspace.value_mut(source), T::of),
+        Value::Index(array) => copy(array, workspace.value_mut(source), |index| index),
     }
-}
-
-/// Copies indices into an input's memory, and checks that they are in range.
-pub(super) fn copy_indices(
-    input: &Input,
-    value: &Value<'_>,
-    target: &mut [u32],
-    workers: &Workers,
-) -> Result<()> {
-    let Value::Index(array) = value else { return Ok(()) };
-    copy(array, target, workers, |index| index);
+    let Dtype::Index = source.ty.dtype else { return Ok(()) };
+    let target: &[u32] = workspace.value(source);
     if let Some((limit, op)) = input.limit
         && let Some(sample) =
             target.iter().position(|&index| index as usize >= limit && Some(index) != input.exempt)
@@ -150,8 +143,7 @@ pub(super) fn copy_indices(
 /// Copies an array of any layout, fast where it lies in row-major order.
 fn copy<A: Copy + Sync, B: Send>(
     array: &ArrayViewD<'_, A>,
-    target: &mut [B],
-    workers: &Workers,
+    (target, workers): (&mut [B], &Workers),
     convert: impl Fn(A) -> B + Sync,
 ) {
     const CHUNK: usize = 1 << 14;

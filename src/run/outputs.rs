@@ -33,12 +33,12 @@ impl<'w, T: Real> Outputs<'w, T> {
     pub fn get(&self, var: Var<'_>) -> Option<ArrayViewD<'w, T>> {
         let is_same = |result: &&PlanResult| result.node == var.id();
         let found = self.plan.results().iter().find(is_same)?;
-        (self.plan.graph() == var.graph().identity()).then(|| self.view(found))?
+        (self.plan.graph == var.graph().identity()).then(|| self.view(found, Dtype::Real))?
     }
 
     /// The result at a position in the order in which they were asked for.
     pub fn at(&self, position: usize) -> Option<ArrayViewD<'w, T>> {
-        self.view(self.plan.results().get(position)?)
+        self.view(self.plan.results().get(position)?, Dtype::Real)
     }
 
     /// The first element of the result at a position: a loss, for example.
@@ -48,14 +48,12 @@ impl<'w, T: Real> Outputs<'w, T> {
 
     /// The indices at a position, for results of [`Dtype::Index`].
     pub fn indices(&self, position: usize) -> Option<ArrayViewD<'w, u32>> {
-        let source = &self.plan.results().get(position)?.source;
-        let values = (source.ty.dtype == Dtype::Index).then(|| self.workspace.value(source))?;
-        ArrayViewD::from_shape(IxDyn(&source.ty.shape), values).ok()
+        self.view(self.plan.results().get(position)?, Dtype::Index)
     }
 
-    fn view(&self, result: &PlanResult) -> Option<ArrayViewD<'w, T>> {
-        let source = &result.source;
-        let values = (source.ty.dtype == Dtype::Real).then(|| self.workspace.value(source))?;
+    /// The elements of a result, if it holds such.
+    fn view<E>(&self, PlanResult { source, .. }: &PlanResult, dtype: Dtype) -> Option<ArrayViewD<'w, E>> {
+        let values = (source.ty.dtype == dtype).then(|| self.workspace.value(source))?;
         ArrayViewD::from_shape(IxDyn(&source.ty.shape), values).ok()
     }
 }

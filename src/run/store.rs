@@ -10,7 +10,6 @@ use super::buffer;
 use crate::compile::{Parameter, Plan};
 use crate::error::{Error, Result};
 use crate::graph::Init;
-use crate::graph::call::Random;
 use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::random;
@@ -60,15 +59,10 @@ impl<T: Real> Store<T> {
     /// Memory that the machine refuses.
     pub fn copy(&self) -> Result<Self> {
         let mut entries = Vec::with_capacity(self.entries.len());
-        for Entry { name, shape, trainable, data } in &self.entries {
-            let mut copied = buffer(data.len(), "a parameter")?;
-            copied.copy_from_slice(data);
-            entries.push(Entry {
-                name: name.clone(),
-                shape: shape.clone(),
-                trainable: *trainable,
-                data: copied,
-            });
+        for entry in &self.entries {
+            let mut data = buffer(entry.data.len(), "a parameter")?;
+            data.copy_from_slice(&entry.data);
+            entries.push(Entry { name: entry.name.clone(), shape: entry.shape.clone(), data, ..*entry });
         }
         Ok(Self { entries, names: self.names.clone(), seed: self.seed, step: self.step })
     }
@@ -126,10 +120,6 @@ impl<T: Real> Store<T> {
 
     pub(super) fn advance(&mut self) {
         self.step += 1;
-    }
-
-    pub(super) fn random(&self) -> Random {
-        Random { seed: self.seed, step: self.step }
     }
 
     pub(super) fn entry(&self, index: usize) -> &Entry<T> {

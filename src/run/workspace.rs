@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use smallvec::SmallVec;
 
-use crate::compile::{Location, Plan, PlanStep, Source, StepGroup};
+use crate::compile::{Location, Plan, Source, StepGroup, StepOutput};
 use crate::error::{Error, Result};
 use crate::graph::call::{Call, Operand, OutputSlot, Random};
 use crate::graph::{Dtype, Precision};
@@ -27,9 +27,7 @@ pub struct Workspace {
     pub(super) arena: Buffer<usize>,
     workers: Workers,
     /// For each of the running plan's parameters its position in the store.
-    pub(super) binding: Vec<usize>,
-    /// The address of each of the running plan's parameters.
-    parameters: Vec<Base>,
+    binding: Vec<usize>,
     pub(super) checks_values: bool,
 }
 
@@ -44,13 +42,7 @@ impl Workspace {
         }
         let workers =
             Workers::new(threads).map_err(|refusal| Error::setting("threads", refusal.to_string()))?;
-        Ok(Self {
-            arena: buffer(0, "the arena")?,
-            workers,
-            binding: Vec::new(),
-            parameters: Vec::new(),
-            checks_values: false,
-        })
+        Ok(Self { arena: buffer(0, "the arena")?, workers, binding: Vec::new(), checks_values: false })
     }
 
     /// A workspace for all cores of the machine.
@@ -66,21 +58,14 @@ impl Workspace {
         self.workers.threads()
     }
 
-    /// Whether runs stop at the first step that makes a NaN or an infinity, with
-    /// [`Error::NotFinite`](Error::NotFinite), and before the first if an input or a parameter holds one. It reads every result once more, so it is off by default. In a
-    /// chain of functions that became one step only the chain is known; a plan compiled
-    /// [`without`](crate::Options::without) `fuse` tells them apart.
+    /// Whether runs stop at the first step that makes a NaN or an infinity, with [`Error::NotFinite`], and before the first
+    /// if an input or a parameter holds one. It reads every result once more, so it is off by default. Of a chain that
+    /// became one step only the chain is known; a plan [`without`](crate::Options::without) `fuse` tells its functions apart.
     pub fn check_values(&mut self, check: bool) {
         self.checks_values = check;
     }
 
-    /// After a run: gives all threads the scratch that one of them needed, and reverses the order of tasks.
-    pub(super) fn prepare_next_run(&self) {
-        self.workers.equalize_scratch();
-        self.workers.reverse_task_order();
-    }
-
-    /// The threads, for measurements of what they can do.
+    /// The threads.
     pub(crate) fn workers(&self) -> &Workers {
         &self.workers
     }
@@ -94,65 +79,24 @@ impl Workspace {
         for parameter in plan.parameters() {
             self.binding.push(store.find_or_start(parameter)?);
         }
-        self.parameters.clear();
-        let bases = self.binding.iter().map(|&entry| Base(store.entry(entry).data.start().cast()));
-        self.parameters.extend(bases);
         Ok(())
     }
 
-    /// The memory that a running plan sees. The store is borrowed as long, so that nobody else reads or writes
-    /// parameters meanwhile.
-    pub(super) fn memory<'a, T: Real>(&'a self, store: &'a mut Store<T>) -> Memory<'a> {
-        let bases = self.binding.iter().zip(&self.parameters);
-        debug_assert!(
-            bases.into_iter().all(|(&entry, base)| store.entry(entry).data.start().cast() == base.0)
-        );
-        Memory { arena: self.arena.start().cast(), parameters: &self.parameters, local: NonNull::dangling() }
+    /// What the steps of a plan share while it runs.
+    pub(super) fn start<'a, T: Real>(
+        &'a self,
+        plan: &'a Plan<T>,
+        store: &'a mut Store<T>,
+        watch: Watch<'a>,
+    ) -> Run<'a, T> {
+        let random = Random { seed: store.seed(), step: store.step() };
+        Run { plan, memory: self.memory(store), workers: &self.workers, random, watch }
     }
 
-    /// Calls the kernel of a step that is in no group.
-    pub(super) fn call<T: Precision>(
-        &self,
-        plan: &Plan<T>,
-        number: usize,
-        memory: Memory<'_>,
-        random: Random,
-        watch: &Watch<'_>,
-    ) {
-        let step = &plan.steps()[number];
-        let shapes = step.operands.iter().chain([step.output()]).map(|source| &source.ty.shape);
-        let whole = Task { samples: None, shapes: shapes.collect(), workers: &self.workers, random };
-        // SAFETY: `Plan::verify` has shown that the arena holds this much scratch, and that values end before it.
-        let scratch = unsafe { memory.arena.add(plan.scratch_offset()) };
-        // SAFETY: steps run one after the other, and each writes only memory that it does not read.
-        unsafe { memory.call::<T>((number, step), scratch, &whole, watch) };
-    }
-
-    /// Runs a group: each task takes its samples through all steps.
-    pub(super) fn call_group<T: Precision>(
-        &self,
-        plan: &Plan<T>,
-        group: &StepGroup,
-        memory: Memory<'_>,
-        random: Random,
-        watch: &Watch<'_>,
-    ) {
-        self.workers.run(group.tasks(), &|task, local| {
-            local.reserve(group.local);
-            let memory = memory.of_thread(local.start());
-            // SAFETY: the memory just reserved reaches beyond the values of a task, as `Plan::verify` has shown.
-            let scratch = unsafe { memory.local.add(group.scratch) };
-            let samples = group.samples_of(task);
-            for number in group.steps.clone() {
-                let step = &plan.steps()[number];
-                let Some(split) = &step.split else { continue };
-                let shapes = if samples.len() == group.chunk { &split.task } else { &split.last_task };
-                let (shapes, samples) = (shapes.iter().collect(), Some((samples.clone(), group.samples)));
-                let task = Task { samples, shapes, workers: &self.workers, random };
-                // SAFETY: `Plan::verify` has shown that tasks keep to their own samples wherever they write.
-                unsafe { memory.call::<T>((number, step), scratch, &task, watch) };
-            }
-        });
+    /// The memory that a running plan sees. It borrows the store, so that nobody else reads or writes parameters.
+    fn memory<'a, T: Real>(&'a self, store: &'a mut Store<T>) -> Memory<'a, T> {
+        let (arena, local) = (self.arena.start().cast(), NonNull::dangling());
+        Memory { arena, store, binding: &self.binding, local }
     }
 
     /// Copies a value to a parameter.
@@ -187,40 +131,136 @@ impl Workspace {
     }
 }
 
-/// The address of a parameter.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Base(NonNull<u8>);
-
-// SAFETY: an address alone; `Memory` says who may follow it.
-unsafe impl Send for Base {}
-// SAFETY: as above.
-unsafe impl Sync for Base {}
-
 /// All memory that a running plan sees.
 #[derive(Clone, Copy)]
-pub(super) struct Memory<'a> {
+struct Memory<'a, T: Real> {
     arena: NonNull<u8>,
-    parameters: &'a [Base],
+    /// The parameters, and where each of the plan's is among them.
+    store: &'a Store<T>,
+    binding: &'a [usize],
     /// The own memory of the thread that does a group's task.
     local: NonNull<u8>,
 }
 
-// SAFETY: addresses alone; those who follow them vouch that no two threads do so where one writes.
-unsafe impl Sync for Memory<'_> {}
+// SAFETY: a store, which is `Sync` itself, and addresses: those who follow them vouch that no two threads do so where one
+// writes.
+unsafe impl<T: Real> Sync for Memory<'_, T> {}
+
+/// What the steps of a running plan share.
+pub(super) struct Run<'a, T: Real> {
+    plan: &'a Plan<T>,
+    memory: Memory<'a, T>,
+    workers: &'a Workers,
+    random: Random,
+    pub watch: Watch<'a>,
+}
+
+impl<T: Precision> Run<'_, T> {
+    /// Calls the kernel of a step that is in no group.
+    pub fn step(&self, number: usize) {
+        let step = &self.plan.steps()[number];
+        let shapes = step.operands.iter().chain([step.output()]).map(|source| &source.ty.shape);
+        let whole = Task { memory: self.memory, samples: None, shapes: shapes.collect() };
+        // SAFETY: `Plan::verify` has shown that the arena holds this much scratch, and that values end before it.
+        let scratch = unsafe { self.memory.arena.add(self.plan.scratch_offset()) };
+        // SAFETY: steps run one after the other, and each writes only memory that it does not read.
+        unsafe { self.call(number, scratch, &whole) };
+    }
+
+    /// Runs a group: each task takes its samples through all steps.
+    pub fn group(&self, group: &StepGroup) {
+        self.workers.run(group.tasks(), &|task, local| {
+            local.reserve(group.local);
+            let memory = Memory { local: local.start(), ..self.memory };
+            // SAFETY: the memory just reserved reaches beyond the values of a task, as `Plan::verify` has shown.
+            let scratch = unsafe { memory.local.add(group.scratch) };
+            let samples = group.samples_of(task);
+            for number in group.steps.clone() {
+                let Some(split) = &self.plan.steps()[number].split else { continue };
+                let shapes = if samples.len() == group.chunk { &split.task } else { &split.last_task };
+                let samples = Some((samples.clone(), group.samples));
+                let task = Task { memory, samples, shapes: shapes.iter().collect() };
+                // SAFETY: `Plan::verify` has shown that tasks keep to their own samples wherever they write.
+                unsafe { self.call(number, scratch, &task) };
+            }
+        });
+    }
+
+    /// Calls a step's kernel.
+    ///
+    /// # Safety
+    /// While it runs, nobody else may write what it reads or touch what it writes, and `scratch` must hold as
+    /// many numbers as the step asks for.
+    unsafe fn call(&self, number: usize, scratch: NonNull<u8>, task: &Task<'_, T>) {
+        let (step, memory) = (&self.plan.steps()[number], task.memory);
+        let samples_per_row =
+            |position: usize| step.split.as_ref().and_then(|split| split.operands[position].then_some(1));
+        let operands =
+            step.operands.iter().zip(&task.shapes).enumerate().map(|(position, (source, &shape))| {
+                if let Some(result) = step.over(position) {
+                    return Operand::InPlace(result);
+                }
+                let elements = task.elements(source, samples_per_row(position));
+                // SAFETY: `Plan::verify` has shown that the step's output overlaps no operand that is read here; the
+                // caller vouches for the rest.
+                match source.ty.dtype {
+                    Dtype::Real => Operand::Real(shape, unsafe { memory.slice(source, elements) }),
+                    // SAFETY: as above.
+                    Dtype::Index => Operand::Index(shape, unsafe { memory.slice(source, elements) }),
+                }
+            });
+        let operands = operands.collect();
+        let samples_per_row = step.split.as_ref().map(|split| split.samples_per_row);
+        let (mut output, mut indices): (&mut [T], &mut [u32]) = (&mut [], &mut []);
+        let mut further_outputs: SmallVec<[OutputSlot<'_, T>; 4]> = SmallVec::new();
+        for (number, result) in step.results.iter().enumerate() {
+            let slot = match result {
+                None => OutputSlot::Unread,
+                Some(StepOutput { source, .. }) => {
+                    let elements = task.elements(source, samples_per_row);
+                    // SAFETY: as above; results lie apart from each other.
+                    match source.ty.dtype {
+                        Dtype::Real => OutputSlot::Real(unsafe { memory.slice_mut(source, elements) }),
+                        // SAFETY: as above.
+                        Dtype::Index => OutputSlot::Index(unsafe { memory.slice_mut(source, elements) }),
+                    }
+                }
+            };
+            match slot {
+                OutputSlot::Real(numbers) if number == 0 => output = numbers,
+                OutputSlot::Index(numbers) if number == 0 => indices = numbers,
+                slot => further_outputs.push(slot),
+            }
+        }
+        // SAFETY: the caller vouches for it.
+        let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.cast::<T>().as_ptr(), step.scratch) };
+        let (shape, workers, random) = (task.shapes[step.operands.len()], self.workers, self.random);
+        let call = Call { operands, output, indices, further_outputs, shape, scratch, workers, random };
+        let made = step.outputs().map(|made| &made.source);
+        let real = made.filter(|source| source.ty.dtype == Dtype::Real);
+        // SAFETY: asked for when the kernel has returned.
+        let values =
+            real.map(|source| unsafe { memory.slice::<T>(source, task.elements(source, samples_per_row)) });
+        let row = shape.iter().skip(1).product::<usize>();
+        let first = match (&step.split, &task.samples) {
+            (Some(split), Some((samples, _))) => samples.start / split.samples_per_row * row,
+            _ => 0,
+        };
+        self.watch.around(number, || T::run(step.kernel.as_ref(), call), first, values);
+    }
+}
 
 /// What one call of a kernel is about.
-struct Task<'a> {
+struct Task<'a, T: Real> {
+    memory: Memory<'a, T>,
     /// Of a step in a group, which samples it sees, of how many.
     samples: Option<(Range<usize>, usize)>,
     /// The shapes of the operands and of the output, as the kernel sees them.
     shapes: SmallVec<[&'a Shape; 12]>,
-    workers: &'a Workers,
-    random: Random,
 }
 
-impl Task<'_> {
-    /// The elements of a value that the kernel sees. `samples_per_row`: how many samples a row is made of, if it has rows
-    /// for samples.
+impl<T: Real> Task<'_, T> {
+    /// The elements of a value that the kernel sees. `samples_per_row`: of how many a row is made, if rows are samples'.
     fn elements(&self, source: &Source, samples_per_row: Option<usize>) -> Range<usize> {
         let count = source.ty.shape.count();
         let (Some((samples, all)), Some(samples_per_row)) = (&self.samples, samples_per_row) else {
@@ -236,101 +276,13 @@ impl Task<'_> {
     }
 }
 
-impl<'a> Memory<'a> {
-    /// Calls a step's kernel.
-    ///
-    /// # Safety
-    /// While it runs, nobody else may write what it reads or touch what it writes, and `scratch` must hold as
-    /// many numbers as the step asks for.
-    unsafe fn call<T: Precision>(
-        self,
-        (number, step): (usize, &PlanStep),
-        scratch: NonNull<u8>,
-        task: &Task<'_>,
-        watch: &Watch<'_>,
-    ) {
-        let samples_per_row = |position: usize| match &step.split {
-            Some(split) => split.operands[position].then_some(1),
-            None => None,
-        };
-        let operands =
-            step.operands.iter().zip(&task.shapes).enumerate().map(|(position, (source, &shape))| {
-                if let Some(result) = step.over(position) {
-                    return Operand::InPlace(result);
-                }
-                let elements = task.elements(source, samples_per_row(position));
-                // SAFETY: `Plan::verify` has shown that the step's output overlaps no operand that is read here; the
-                // caller vouches for the rest.
-                match source.ty.dtype {
-                    Dtype::Real => Operand::Real(shape, unsafe { self.slice(source, elements) }),
-                    // SAFETY: as above.
-                    Dtype::Index => Operand::Index(shape, unsafe { self.slice(source, elements) }),
-                }
-            });
-        let operands = operands.collect();
-        let samples_per_row = step.split.as_ref().map(|split| split.samples_per_row);
-        let (mut output, mut indices): (&mut [T], &mut [u32]) = (&mut [], &mut []);
-        let mut further_outputs: SmallVec<[OutputSlot<'_, T>; 4]> = SmallVec::new();
-        for (number, result) in step.results.iter().enumerate() {
-            let slot = match result {
-                // SAFETY: as above; results lie apart from each other.
-                Some(result) => unsafe { self.slot(&result.source, task, samples_per_row) },
-                None => OutputSlot::Unread,
-            };
-            match slot {
-                OutputSlot::Real(numbers) if number == 0 => output = numbers,
-                OutputSlot::Index(numbers) if number == 0 => indices = numbers,
-                slot => further_outputs.push(slot),
-            }
-        }
-        // SAFETY: the caller vouches for it.
-        let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.cast::<T>().as_ptr(), step.scratch) };
-        let (shape, workers, random) = (task.shapes[step.operands.len()], task.workers, task.random);
-        let call = Call { operands, output, indices, further_outputs, shape, scratch, workers, random };
-        let values = || {
-            let real =
-                step.outputs().map(|output| &output.source).filter(|source| source.ty.dtype == Dtype::Real);
-            // SAFETY: asked for when the kernel has returned.
-            real.map(|source| unsafe { self.slice::<T>(source, task.elements(source, samples_per_row)) })
-        };
-        let row = shape.iter().skip(1).product::<usize>();
-        let first = match (&step.split, &task.samples) {
-            (Some(split), Some((samples, _))) => samples.start / split.samples_per_row * row,
-            _ => 0,
-        };
-        watch.around(number, || T::run(step.kernel.as_ref(), call), first, values);
-    }
-
-    /// The elements of a result that a task makes.
-    ///
-    /// # Safety
-    /// Nothing else may read or write them while the slice lives.
-    unsafe fn slot<T>(
-        &self,
-        source: &Source,
-        task: &Task<'_>,
-        samples_per_row: Option<usize>,
-    ) -> OutputSlot<'a, T> {
-        let elements = task.elements(source, samples_per_row);
-        // SAFETY: the same contract.
-        match source.ty.dtype {
-            Dtype::Real => OutputSlot::Real(unsafe { self.slice_mut(source, elements) }),
-            // SAFETY: as above.
-            Dtype::Index => OutputSlot::Index(unsafe { self.slice_mut(source, elements) }),
-        }
-    }
-
-    /// The same with the own memory of a thread.
-    fn of_thread(&self, local: NonNull<u8>) -> Self {
-        Self { local, ..*self }
-    }
-
+impl<'a, T: Real> Memory<'a, T> {
     fn start(&self, location: Location) -> NonNull<u8> {
         match location {
             // SAFETY: `Plan::verify` has shown that the offset is within the arena, which `prepare` made.
             Location::Arena(offset) => unsafe { self.arena.add(offset) },
-            Location::Parameter(number) => self.parameters[number].0,
-            // SAFETY: the same within a group's own memory, which `call_group` reserves.
+            Location::Parameter(number) => self.store.entry(self.binding[number]).data.start().cast(),
+            // SAFETY: the same within a group's own memory, which `Run::group` reserves.
             Location::Local(offset) => unsafe { self.local.add(offset) },
         }
     }
