@@ -9,6 +9,42 @@ use std::sync::OnceLock;
 use super::real::Real;
 use crate::tuning::PORTABLE_TILE_ROWS;
 
+/// The operations of a register that are one instruction each.
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+macro_rules! instructions {
+    ($number:ty, $splat:ident, $load:ident, $store:ident, $root:ident, $($operation:ident = $binary:ident),*) => {
+        #[inline(always)]
+        unsafe fn splat(value: $number) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $splat(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const $number) -> Self {
+            // SAFETY: all lanes are readable by the trait's contract.
+            unsafe { $load(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut $number) {
+            // SAFETY: all lanes are writable by the trait's contract.
+            unsafe { $store(to, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $root(self) }
+        }
+
+        $(#[inline(always)]
+        unsafe fn $operation(self, other: Self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $binary(self, other) }
+        })*
+    };
+}
+
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "x86_64")]
@@ -179,27 +215,27 @@ impl Isa {
 
     /// Lanes of a register of `T`.
     pub fn lanes<T: Real>(self) -> usize {
-        match self.0 {
-            Kind::Portable => <[T; 2] as Vector<T>>::LANES,
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon => T::Neon::LANES,
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => T::Avx2::LANES,
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => T::Avx512::LANES,
-        }
+        self.sizes::<T>()[0]
     }
 
     /// Rows of a tile of `T`; see [`Vector::TILE_ROWS`].
     pub fn tile_rows<T: Real>(self) -> usize {
+        self.sizes::<T>()[1]
+    }
+
+    #[inline(always)]
+    fn sizes<T: Real>(self) -> [usize; 2] {
+        const fn of<T, V: Vector<T>>() -> [usize; 2] {
+            [V::LANES, V::TILE_ROWS]
+        }
         match self.0 {
-            Kind::Portable => <[T; 2] as Vector<T>>::TILE_ROWS,
+            Kind::Portable => of::<T, [T; 2]>(),
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon => T::Neon::TILE_ROWS,
+            Kind::Neon => of::<T, T::Neon>(),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => T::Avx2::TILE_ROWS,
+            Kind::Avx2 => of::<T, T::Avx2>(),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => T::Avx512::TILE_ROWS,
+            Kind::Avx512 => of::<T, T::Avx512>(),
         }
     }
 
