@@ -66,6 +66,9 @@ pub mod sealed {
 
     // SAFETY: as for `usize`.
     unsafe impl Plain for u32 {}
+
+    // SAFETY: as for `usize`.
+    unsafe impl Plain for u8 {}
 }
 
 impl Real for f32 {
