@@ -6,7 +6,7 @@
 //! chain of operations for any number of threads: how the inner dimension is cut depends on the sizes alone.
 
 use super::real::Real;
-use super::simd::{Isa, Kernel, MAX_LANES, Vector};
+use super::simd::{Kernel, MAX_LANES, Vector};
 use super::workers::{Parts, Workers};
 use crate::tuning::{GEMM_PART_STEPS, GEMM_PARTS, GEMM_TASK_SUMS};
 use grid::Grid;
@@ -14,7 +14,6 @@ use product::Product;
 
 mod dots;
 mod grid;
-mod operand;
 pub(super) mod pack;
 mod product;
 mod tile;
@@ -90,7 +89,6 @@ impl Gemm {
         scratch: &mut [T],
         workers: &Workers,
     ) {
-        let isa = workers.isa();
         debug_assert_eq!((a.len(), b.len(), c.len()), (self.m * self.k, self.k * self.n, self.m * self.n));
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.n));
         debug_assert!(scratch.len() >= self.scratch());
@@ -99,15 +97,15 @@ impl Gemm {
         } else if self.is_column() && epilogue.bias.is_none() {
             // A column lies as a row does, so that this is one row of dot products.
             let transposed = Gemm { m: 1, n: self.m, ..*self };
-            dots::run(&transposed, isa, (b, a), epilogue, c, workers);
+            dots::run(&transposed, (b, a), epilogue, c, workers);
         } else if self.is_dots() {
-            dots::run(self, isa, (a, b), epilogue, c, workers);
+            dots::run(self, (a, b), epilogue, c, workers);
         } else if parts == 1 {
-            self.multiply(isa, (a, b), epilogue, c, workers);
+            self.multiply(1, (a, b), epilogue, c, workers);
         } else {
             let sums = &mut aligned(scratch)[..parts * c.len()];
-            self.multiply(isa, (a, b), Epilogue::default(), sums, workers);
-            self.sum_parts(isa, sums, epilogue, c, workers);
+            self.multiply(1, (a, b), Epilogue::default(), sums, workers);
+            self.sum_parts(sums, epilogue, c, workers);
         }
     }
 
@@ -122,27 +120,21 @@ impl Gemm {
         scratch: &mut [T],
         workers: &Workers,
     ) {
-        let (isa, [m, n, k]) = (workers.isa(), [self.m, self.n, self.k]);
-        let pair = |entry: usize| (&a[entry * m * k..][..m * k], &b[entry * k * n..][..k * n]);
         if c.is_empty() {
-            return;
-        }
-        if self.parts() > 1 {
-            for (entry, c) in c.chunks_exact_mut(m * n).enumerate() {
-                let (a, b) = pair(entry);
+        } else if self.parts() == 1 {
+            self.multiply(count, (a, b), Epilogue::default(), c, workers);
+        } else {
+            for (entry, c) in c.chunks_exact_mut(self.m * self.n).enumerate() {
+                let (a, b) = self.operands(entry, (a, b));
                 self.run(a, b, Epilogue::default(), c, scratch, workers);
             }
-            return;
         }
-        // All tasks of all products share the threads.
-        let tasks = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>()).tasks();
-        let c = Parts::new(c);
-        workers.run(count * tasks, &|task, local| {
-            let (entry, task) = (task / tasks, task % tasks);
-            let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
-            let ((a, b), c) = (pair(entry), c.part(entry * m * n, m * n));
-            Product { gemm: self, grid, isa, a, b, epilogue: Epilogue::default(), c }.task(task, local);
-        });
+    }
+
+    /// The operands of one of several products.
+    fn operands<'a, T>(&self, entry: usize, (a, b): (&'a [T], &'a [T])) -> (&'a [T], &'a [T]) {
+        let (rows, columns) = (self.m * self.k, self.k * self.n);
+        (&a[entry * rows..][..rows], &b[entry * columns..][..columns])
     }
 
     /// Whether this is a matrix by a vector, each of whose numbers meets those of a row.
@@ -170,33 +162,31 @@ impl Gemm {
         parts
     }
 
-    /// Computes the parts of the product, one after the other in `c`, which may be the only one.
+    /// Computes `count` products, or the parts of one, one after the other in `c`. All tasks share the threads.
     fn multiply<T: Real>(
         &self,
-        isa: Isa,
-        (a, b): (&[T], &[T]),
+        count: usize,
+        operands: (&[T], &[T]),
         epilogue: Epilogue<T>,
         c: &mut [T],
         workers: &Workers,
     ) {
+        let (isa, size) = (workers.isa(), c.len() / count);
         let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
-        let product = Product { gemm: self, grid, isa, a, b, epilogue, c: Parts::new(c) };
-        workers.run(product.grid.tasks(), &|task, local| product.task(task, local));
+        let (tasks, c) = (grid.tasks(), Parts::new(c));
+        workers.run(count * tasks, &|task, local| {
+            let (entry, task) = (task / tasks, task % tasks);
+            let ((a, b), c) = (self.operands(entry, operands), c.part(entry * size, size));
+            Product { gemm: self, grid: &grid, isa, a, b, epilogue, c }.task(task, local);
+        });
     }
 
     /// Adds up the parts of the product, always in the same order.
-    fn sum_parts<T: Real>(
-        &self,
-        isa: Isa,
-        sums: &[T],
-        epilogue: Epilogue<T>,
-        c: &mut [T],
-        workers: &Workers,
-    ) {
+    fn sum_parts<T: Real>(&self, sums: &[T], epilogue: Epilogue<T>, c: &mut [T], workers: &Workers) {
         let (rows, numbers) = ((GEMM_TASK_SUMS / sums.len().div_ceil(self.m)).max(1), c.len());
         workers.chunks(c, rows * self.n, &|task, c, _| {
             let sums = &sums[task * rows * self.n..];
-            isa.dispatch(SumParts { sums, numbers, columns: self.n, epilogue, c });
+            workers.isa().dispatch(SumParts { sums, numbers, columns: self.n, epilogue, c });
         });
     }
 }

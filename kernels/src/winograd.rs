@@ -91,7 +91,7 @@ impl Winograd {
         debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared()]);
         let taps = self.window() * self.window();
         let source = FilterStrides { filter: self.sizes.channels * taps, channel: taps, is_rotated: false };
-        by_window!(self, R => self.forward_sizes().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
+        by_window!(self, R => self.forward_sizes().prepare::<T, R, { points(R) }>((weight, source), out, workers));
     }
 
     /// How many numbers the weights transformed for [`input_grad`](Self::input_grad) have.
@@ -105,7 +105,7 @@ impl Winograd {
         debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared_input_grad()]);
         let taps = self.window() * self.window();
         let source = FilterStrides { filter: taps, channel: self.sizes.channels * taps, is_rotated: true };
-        by_window!(self, R => self.input_grad_sizes().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
+        by_window!(self, R => self.input_grad_sizes().prepare::<T, R, { points(R) }>((weight, source), out, workers));
     }
 
     /// out\[n, y, x, o\] = ∑ image\[n, y + i − P, x + j − P, c\] · weight\[o, c, i, j\] over the channels c and the
@@ -125,7 +125,7 @@ impl Winograd {
         );
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.sizes.filters));
         let operands = (image, prepared);
-        by_window!(self, R => self.forward_sizes().run::<T, { points(R) }>(workers.isa(), operands, epilogue, out, workers));
+        by_window!(self, R => self.forward_sizes().run::<T, { points(R) }>(operands, epilogue, out, workers));
     }
 
     /// The adjoint of [`forward`](Self::forward) in the image, which has the shape of `out`. Where there is a gate,
@@ -145,7 +145,7 @@ impl Winograd {
         );
         debug_assert!(gate.is_none_or(|gate| gate.len() == out.len()));
         let operands = (upstream, prepared);
-        by_window!(self, R => self.input_grad_sizes().run::<T, { points(R) }>(workers.isa(), operands, Gate(gate), out, workers));
+        by_window!(self, R => self.input_grad_sizes().run::<T, { points(R) }>(operands, Gate(gate), out, workers));
     }
 
     /// The adjoint of [`forward`](Self::forward) in the weights, one row of sums for every `images_per_row` consecutive
@@ -164,7 +164,7 @@ impl Winograd {
             images_per_row > 0 && out.len() == self.sizes.batch.div_ceil(images_per_row) * self.weights()
         );
         by_window!(self, R =>
-            weight_grad::sums::<T, R, { points(R) }>(&self.sizes, workers.isa(), (image, upstream), images_per_row, out, workers));
+            weight_grad::sums::<T, R, { points(R) }>(&self.sizes, (image, upstream), images_per_row, out, workers));
     }
 
     /// Forward.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::pack::transposed;
 use super::{DOT_ROWS, Epilogue, Gemm};
 use crate::real::Real;
-use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::simd::{Kernel, MAX_LANES, Vector};
 use crate::tuning::{DOT_TASK_NUMBERS, DOT_TASKS};
 use crate::workers::{Parts, Workers, even_part};
 
@@ -20,13 +20,12 @@ const MAX_GROUPS: usize = 8;
 /// Computes A · Bᵀ for up to [`DOT_ROWS`] rows, and the epilogue of it.
 pub fn run<T: Real>(
     gemm: &Gemm,
-    isa: Isa,
     (a, b): (&[T], &[T]),
     epilogue: Epilogue<T>,
     c: &mut [T],
     workers: &Workers,
 ) {
-    let c = Parts::new(c);
+    let (isa, c) = (workers.isa(), Parts::new(c));
     let tasks = (b.len() / DOT_TASK_NUMBERS).clamp(1, DOT_TASKS.min(gemm.n));
     workers.run(tasks, &|task, _| {
         let columns = even_part(gemm.n, tasks, task);

@@ -55,13 +55,12 @@ impl WinogradCorrelation {
     /// Transforms the weights.
     pub fn prepare<T: Real, const R: usize, const N: usize>(
         &self,
-        isa: Isa,
         (weight, source): (&[T], FilterStrides),
         out: &mut [T],
         workers: &Workers,
     ) {
-        let panels = self.panels::<T>(isa);
-        let out = Parts::new(out);
+        let isa = workers.isa();
+        let (panels, out) = (self.panels::<T>(isa), Parts::new(out));
         let parts = self.channels.div_ceil(WINOGRAD_TASK_CHANNELS);
         workers.run(panels.count() * parts, &|task, local| {
             let (panel, part) = (task / parts, task % parts);
@@ -85,13 +84,12 @@ impl WinogradCorrelation {
     /// Computes the correlation.
     pub fn run<T: Real, const N: usize>(
         &self,
-        isa: Isa,
         (from, weights): (&[T], &[T]),
         epilogue: impl OutputEpilogue<T>,
         out: &mut [T],
         workers: &Workers,
     ) {
-        let tiles = Tiles::new(self.to);
+        let (isa, tiles) = (workers.isa(), Tiles::new(self.to));
         let (total, lanes) = (self.batch * tiles.each(), isa.lanes::<T>());
         let channels = self.channels.next_multiple_of(lanes);
         let room = WINOGRAD_BLOCK_BYTES / (N * N * channels * size_of::<T>()).max(1);

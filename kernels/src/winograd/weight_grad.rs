@@ -22,7 +22,6 @@ use crate::workers::{Local, Parts, Split, Workers, even_part};
 /// Computes one row of sums for every `images_per_row` consecutive images.
 pub fn sums<T: Real, const R: usize, const N: usize>(
     sizes: &Convolution,
-    isa: Isa,
     (image, upstream): (&[T], &[T]),
     images_per_row: usize,
     out: &mut [T],
@@ -49,7 +48,7 @@ pub fn sums<T: Real, const R: usize, const N: usize>(
         // SAFETY: rows are as long, and each task writes to channels and filters of its own.
         unsafe {
             let to = out.start().add(row * R * R * channels * filters);
-            task::<T, R, N>(isa, images, some, tiles, block, to, local);
+            task::<T, R, N>(workers.isa(), images, some, tiles, block, to, local);
         }
     });
 }
