@@ -74,18 +74,14 @@ impl Window {
         let (kernel, stride, dilation) = (self.kernel[axis], self.stride[axis], self.dilation[axis]);
         let (before, after) = (self.padding[axis], self.padding_after[axis]);
         let name = ["height", "width"][axis];
-        if kernel == 0 {
-            return Err(
-                Problem::new(format!("the window's {name} is 0")).hint("a window covers at least one pixel")
-            );
-        }
-        if stride == 0 {
-            return Err(Problem::new(format!("the stride along the {name} is 0"))
-                .hint("a stride of 1 visits every pixel"));
-        }
-        if dilation == 0 {
-            return Err(Problem::new(format!("the dilation along the {name} is 0"))
-                .hint("a dilation of 1 looks at neighbouring pixels"));
+        for (what, number, hint) in [
+            ("the window's", kernel, "a window covers at least one pixel"),
+            ("the stride along the", stride, "a stride of 1 visits every pixel"),
+            ("the dilation along the", dilation, "a dilation of 1 looks at neighbouring pixels"),
+        ] {
+            if number == 0 {
+                return Err(Problem::new(format!("{what} {name} is 0")).hint(hint));
+            }
         }
         let padded = before.checked_add(after).and_then(|both| size.checked_add(both)).ok_or_else(|| {
             Problem::new(format!(

@@ -46,12 +46,12 @@ impl<T: Real> Chunk<'_, T> {
     /// Runs the program, tile by tile.
     pub fn run(self, isa: Isa) {
         let (tile, len) = (self.tile(), self.elements.len());
-        let (streams, count) = self.streams();
-        let (streams, steps) = (&streams[..count], self.steps(count));
+        let streams = self.streams();
+        let steps = self.steps(streams.len());
         for start in (0..len).step_by(tile) {
             let elements = start..len.min(start + tile);
             self.fetch(&elements, tile);
-            isa.dispatch(ProgramTile { elements, steps: &steps, streams });
+            isa.dispatch(ProgramTile { elements, steps: &steps, streams: &streams });
         }
     }
 }
@@ -189,18 +189,14 @@ impl<T: Real> Chunk<'_, T> {
         }
     }
 
-    /// The operands that are read as they lie, and so can be prefetched; and how many there are.
-    fn streams(&self) -> ([*const T; MAX_TILES], usize) {
-        let (mut streams, mut count) = ([std::ptr::null(); MAX_TILES], 0);
-        for read in self.operands {
-            streams[count] = match *read {
-                Read::Whole(data) => data[self.elements.start..].as_ptr(),
-                Read::InPlace(result) => self.out[result].cast_const(),
-                Read::Along(..) | Read::Single(_) => continue,
-            };
-            count += 1;
-        }
-        (streams, count)
+    /// The operands that are read as they lie, and so can be prefetched.
+    fn streams(&self) -> SmallVec<[*const T; MAX_TILES]> {
+        let start = |read: &Read<T>| match *read {
+            Read::Whole(data) => Some(data[self.elements.start..].as_ptr()),
+            Read::InPlace(result) => Some(self.out[result].cast_const()),
+            Read::Along(..) | Read::Single(_) => None,
+        };
+        self.operands.iter().filter_map(start).collect()
     }
 }
 
