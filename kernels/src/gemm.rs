@@ -19,18 +19,12 @@ mod product;
 mod tile;
 
 /// What is done to each element of the result as it is written: bias, then ReLU.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Epilogue<'a, T> {
     /// Added per column of a matrix product, or per filter of a convolution.
     pub bias: Option<&'a [T]>,
     /// Whether numbers ≤ 0 become 0; NaN stays.
     pub relu: bool,
-}
-
-impl<T> Default for Epilogue<'_, T> {
-    fn default() -> Self {
-        Self { bias: None, relu: false }
-    }
 }
 
 impl<T: Real> Epilogue<'_, T> {
@@ -103,7 +97,9 @@ impl Gemm {
         } else if parts == 1 {
             self.multiply(1, (a, b), epilogue, c, workers);
         } else {
-            let sums = &mut aligned(scratch)[..parts * c.len()];
+            // They start at a cache line, for which at most one is lost.
+            let lost = scratch.as_ptr().align_offset(64).min(scratch.len());
+            let sums = &mut scratch[lost..][..parts * c.len()];
             self.multiply(1, (a, b), Epilogue::default(), sums, workers);
             self.sum_parts(sums, epilogue, c, workers);
         }
@@ -189,12 +185,6 @@ impl Gemm {
             workers.isa().dispatch(SumParts { sums, numbers, columns: self.n, epilogue, c });
         });
     }
-}
-
-/// The part of scratch memory that starts at a cache line; at most one line is lost.
-fn aligned<T: Real>(scratch: &mut [T]) -> &mut [T] {
-    let lost = scratch.as_ptr().align_offset(64).min(scratch.len());
-    &mut scratch[lost..]
 }
 
 /// Adds up the parts of some rows of a product.

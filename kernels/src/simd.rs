@@ -243,8 +243,7 @@ impl Isa {
     #[inline(always)]
     pub fn dispatch<T: Real, K: Kernel<T>>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: an array is no special register.
-            Kind::Portable => unsafe { run_portable(kernel) },
+            Kind::Portable => run_portable(kernel),
             // SAFETY: every processor of this architecture has NEON, and the compiler takes it for granted.
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => unsafe { kernel.run::<T::Neon>() },
@@ -264,10 +263,7 @@ impl Isa {
 }
 
 /// Compiles a kernel for any machine, apart from its caller.
-///
-/// # Safety
-/// None is needed for the portable register; the contract is the kernel's own.
-unsafe fn run_portable<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+fn run_portable<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     // SAFETY: an array is no special register.
     unsafe { kernel.run::<[T; 2]>() }
 }

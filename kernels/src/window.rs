@@ -60,6 +60,20 @@ impl Window {
         start.saturating_sub(self.padding[axis]).min(size)..end.min(size)
     }
 
+    /// Which of some positions along a row see a pixel of an image so wide at `offset` from the window's left.
+    #[inline(always)]
+    pub(super) fn positions_inside(
+        &self,
+        offset: usize,
+        width: usize,
+        positions: &Range<usize>,
+    ) -> Range<usize> {
+        let (stride, padding) = (self.stride[1], self.padding[1]);
+        let start = padding.saturating_sub(offset).div_ceil(stride).clamp(positions.start, positions.end);
+        let end = (width + padding).saturating_sub(offset).div_ceil(stride).clamp(start, positions.end);
+        start..end
+    }
+
     /// The output size, which is how many positions the window has along each axis:
     /// ⌊(H + P + P' − D · (F − 1) − 1) / S⌋ + 1, with padding P before and P' after.
     ///

@@ -41,22 +41,17 @@ pub struct Winograd {
 /// In double precision there is nothing to evaluate: derivatives are checked in it, by the direct sum.
 macro_rules! by_window {
     ($winograd:expr, $window:ident => $value:expr) => {
+        by_window!($winograd, $window of 3 5 7 => $value)
+    };
+    ($winograd:expr, $window:ident of $($size:literal)* => $value:expr) => {
         match $winograd.window() {
             _ if const { size_of::<T>() != size_of::<f32>() } => {
                 unreachable!("Winograd's convolutions are in single precision")
             }
-            3 => {
-                const $window: usize = 3;
+            $($size => {
+                const $window: usize = $size;
                 $value
-            }
-            5 => {
-                const $window: usize = 5;
-                $value
-            }
-            7 => {
-                const $window: usize = 7;
-                $value
-            }
+            })*
             _ => unreachable!("`new` admits windows of 3, 5 and 7"),
         }
     };
