@@ -88,8 +88,8 @@ impl Gemm {
         debug_assert!(scratch.len() >= self.scratch());
         let parts = self.parts();
         if c.is_empty() {
-        } else if self.is_column() && epilogue.bias.is_none() {
-            // A column lies as a row does, so that this is one row of dot products.
+        } else if self.n == 1 && self.transpose_b && !self.transpose_a && epilogue.bias.is_none() {
+            // A matrix by a vector, which lies as a row does: so this is one row of dot products.
             let transposed = Gemm { m: 1, n: self.m, ..*self };
             dots::run(&transposed, (b, a), epilogue, c, workers);
         } else if self.is_dots() {
@@ -101,7 +101,12 @@ impl Gemm {
             let lost = scratch.as_ptr().align_offset(64).min(scratch.len());
             let sums = &mut scratch[lost..][..parts * c.len()];
             self.multiply(1, (a, b), Epilogue::default(), sums, workers);
-            self.sum_parts(sums, epilogue, c, workers);
+            // The parts are always added up in the same order.
+            let (rows, numbers) = ((GEMM_TASK_SUMS / sums.len().div_ceil(self.m)).max(1), c.len());
+            workers.chunks(c, rows * self.n, &|task, c, _| {
+                let sums = &sums[task * rows * self.n..];
+                workers.isa().dispatch(SumParts { sums, numbers, columns: self.n, epilogue, c });
+            });
         }
     }
 
@@ -131,11 +136,6 @@ impl Gemm {
     fn operands<'a, T>(&self, entry: usize, (a, b): (&'a [T], &'a [T])) -> (&'a [T], &'a [T]) {
         let (rows, columns) = (self.m * self.k, self.k * self.n);
         (&a[entry * rows..][..rows], &b[entry * columns..][..columns])
-    }
-
-    /// Whether this is a matrix by a vector, each of whose numbers meets those of a row.
-    fn is_column(&self) -> bool {
-        self.n == 1 && self.transpose_b && !self.transpose_a
     }
 
     /// Whether there are so few rows that tiles would not pay for transposing B.
@@ -174,15 +174,6 @@ impl Gemm {
             let (entry, task) = (task / tasks, task % tasks);
             let ((a, b), c) = (self.operands(entry, operands), c.part(entry * size, size));
             Product { gemm: self, grid: &grid, isa, a, b, epilogue, c }.task(task, local);
-        });
-    }
-
-    /// Adds up the parts of the product, always in the same order.
-    fn sum_parts<T: Real>(&self, sums: &[T], epilogue: Epilogue<T>, c: &mut [T], workers: &Workers) {
-        let (rows, numbers) = ((GEMM_TASK_SUMS / sums.len().div_ceil(self.m)).max(1), c.len());
-        workers.chunks(c, rows * self.n, &|task, c, _| {
-            let sums = &sums[task * rows * self.n..];
-            workers.isa().dispatch(SumParts { sums, numbers, columns: self.n, epilogue, c });
         });
     }
 }

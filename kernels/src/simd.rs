@@ -328,6 +328,16 @@ macro_rules! lanes {
     };
 }
 
+/// The operators, lane by lane.
+macro_rules! operators {
+    ($($name:ident $operator:tt),*) => {$(
+        #[inline(always)]
+        unsafe fn $name(self, other: Self) -> Self {
+            lanes!(lane => self[lane] $operator other[lane])
+        }
+    )*};
+}
+
 /// The register of machines without a special one: the compiler maps it to what it has.
 impl<T: Real> Vector<T> for [T; 2] {
     const LANES: usize = 2;
@@ -371,25 +381,7 @@ impl<T: Real> Vector<T> for [T; 2] {
         lanes!(lane => self[lane].mul_add(factor[lane], term[lane]))
     }
 
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        lanes!(lane => self[lane] + other[lane])
-    }
-
-    #[inline(always)]
-    unsafe fn subtract(self, other: Self) -> Self {
-        lanes!(lane => self[lane] - other[lane])
-    }
-
-    #[inline(always)]
-    unsafe fn multiply(self, other: Self) -> Self {
-        lanes!(lane => self[lane] * other[lane])
-    }
-
-    #[inline(always)]
-    unsafe fn divide(self, other: Self) -> Self {
-        lanes!(lane => self[lane] / other[lane])
-    }
+    operators!(add +, subtract -, multiply *, divide /);
 
     #[inline(always)]
     unsafe fn sqrt(self) -> Self {

@@ -54,36 +54,7 @@ impl<T: Real> Chunk<'_, T> {
             isa.dispatch(ProgramTile { elements, steps: &steps, streams: &streams });
         }
     }
-}
 
-impl<T: Real> Kernel<T> for ProgramTile<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Vector<T>>(self) {
-        let (Self { steps, streams, .. }, Range { start, end }) = (&self, self.elements.clone());
-        let mut block = Block { tile: start, first: 0, count: 0 };
-        while start + block.first < end {
-            let left = end - start - block.first;
-            // SAFETY: `Chunk::steps` says so; `dispatch` vouches for the instruction set.
-            unsafe {
-                if const { size_of::<V>() == WIDE_REGISTER_BYTES } && left >= REGISTERS * V::LANES {
-                    block.count = REGISTERS * V::LANES;
-                    step::run::<T, V, REGISTERS>(steps, &block, streams);
-                } else if left >= REGISTERS_HALF * V::LANES {
-                    block.count = REGISTERS_HALF * V::LANES;
-                    step::run::<T, V, REGISTERS_HALF>(steps, &block, streams);
-                } else {
-                    block.count = left.min(V::LANES);
-                    step::run::<T, V, 1>(steps, &block, streams);
-                }
-            }
-            block.first += block.count;
-        }
-    }
-}
-
-impl<T: Real> Chunk<'_, T> {
     /// How many elements are done at a time. Where an operand repeats itself (a row for all rows), they are whole
     /// repetitions, if that is possible, and what was copied of it for one tile serves the next ones too.
     fn tile(&self) -> usize {
@@ -197,6 +168,33 @@ impl<T: Real> Chunk<'_, T> {
             Read::Along(..) | Read::Single(_) => None,
         };
         self.operands.iter().filter_map(start).collect()
+    }
+}
+
+impl<T: Real> Kernel<T> for ProgramTile<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        let (Self { steps, streams, .. }, Range { start, end }) = (&self, self.elements.clone());
+        let mut block = Block { tile: start, first: 0, count: 0 };
+        while start + block.first < end {
+            let left = end - start - block.first;
+            // SAFETY: `Chunk::steps` says so; `dispatch` vouches for the instruction set.
+            unsafe {
+                if const { size_of::<V>() == WIDE_REGISTER_BYTES } && left >= REGISTERS * V::LANES {
+                    block.count = REGISTERS * V::LANES;
+                    step::run::<T, V, REGISTERS>(steps, &block, streams);
+                } else if left >= REGISTERS_HALF * V::LANES {
+                    block.count = REGISTERS_HALF * V::LANES;
+                    step::run::<T, V, REGISTERS_HALF>(steps, &block, streams);
+                } else {
+                    block.count = left.min(V::LANES);
+                    step::run::<T, V, 1>(steps, &block, streams);
+                }
+            }
+            block.first += block.count;
+        }
     }
 }
 

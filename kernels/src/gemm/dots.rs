@@ -52,9 +52,6 @@ struct Dots<'a, T> {
 /// The same for a number of rows that the compiler knows.
 struct DotRows<'a, T, const ROWS: usize>(Dots<'a, T>);
 
-/// The interleaved sums of a dot product, in as many registers as it takes.
-type Sums<V> = [V; MAX_GROUPS];
-
 impl<T: Real, const ROWS: usize> Kernel<T> for DotRows<'_, T, ROWS> {
     type Output = ();
 
@@ -87,12 +84,12 @@ impl<T: Real, const ROWS: usize> Kernel<T> for DotRows<'_, T, ROWS> {
 }
 
 impl<T: Real, const ROWS: usize> DotRows<'_, T, ROWS> {
-    /// The interleaved sums of all rows' products with one column.
+    /// The interleaved sums of all rows' products with one column, each in as many registers as it takes.
     ///
     /// # Safety
     /// The instruction set of `V` must exist.
     #[inline(always)]
-    unsafe fn sums<V: Vector<T>>(&self, column: usize) -> [Sums<V>; ROWS] {
+    unsafe fn sums<V: Vector<T>>(&self, column: usize) -> [[V; MAX_GROUPS]; ROWS] {
         let Dots { gemm: &Gemm { k, .. }, a, b, .. } = self.0;
         debug_assert!(a.len() == ROWS * k && (column + 1) * k <= b.len());
         let (a, b) = (a.as_ptr(), b.as_ptr().wrapping_add(column * k));

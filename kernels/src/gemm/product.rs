@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::grid::Grid;
 use super::pack::{PackRows, Transpose};
-use super::tile::{Columns, MAX_ROWS, Rows, Tile, TileTarget};
+use super::tile::{Columns, Rows, Tile, TileTarget};
 use super::{Epilogue, Gemm};
 use crate::real::Real;
 use crate::simd::Isa;
@@ -89,16 +89,17 @@ impl<T: Real> Product<'_, T> {
         let Gemm { m, k, transpose_a, .. } = *self.gemm;
         let steps = &block.steps;
         for rows in block.row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
-            if transpose_a && !steps.is_empty() {
+            let (start, [row, stride]) = if transpose_a && !steps.is_empty() {
                 let (from, width) = (&self.a[steps.start * m + rows.start..], rows.len());
                 let to = &mut packed[..width * steps.len()];
                 self.isa.dispatch(PackRows { from, stride: m, columns: width, width, to });
-                self.panels(tile, &rows, block, left(packed.as_ptr(), [1, rows.len()]));
+                (packed.as_ptr(), [1, width])
             } else {
                 // Without a single step there may be nothing to point to, and nothing is read.
-                let start = self.a.as_ptr().wrapping_add(rows.start * k + steps.start);
-                self.panels(tile, &rows, block, left(start, [k, 1]));
-            }
+                (self.a.as_ptr().wrapping_add(rows.start * k + steps.start), [k, 1])
+            };
+            let left = Rows { rows: std::array::from_fn(|index| start.wrapping_add(index * row)), stride };
+            self.panels(tile, &rows, block, left);
         }
     }
 
@@ -137,13 +138,4 @@ impl<T: Real> Product<'_, T> {
             packed = packed.wrapping_add(steps.len() * width);
         }
     }
-}
-
-/// The left operand of a tile, from row to row and from step to step of which so many numbers lie.
-fn left<T>(start: *const T, [row, step]: [usize; 2]) -> Rows<T> {
-    let mut rows = [start; MAX_ROWS];
-    for index in 0..MAX_ROWS {
-        rows[index] = start.wrapping_add(index * row);
-    }
-    Rows { rows, stride: step }
 }

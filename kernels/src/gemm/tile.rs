@@ -9,7 +9,7 @@ use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
 use crate::tuning::F64_TILE_ROWS;
 
 /// The most rows that a tile has on any machine.
-pub const MAX_ROWS: usize = 8;
+const MAX_ROWS: usize = 8;
 /// The most registers that a tile has on any machine.
 const MAX_REGISTERS: usize = 2 * MAX_ROWS;
 

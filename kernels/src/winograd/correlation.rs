@@ -42,10 +42,6 @@ pub fn prepared(points: usize, channels: usize, filters: usize) -> usize {
 }
 
 impl WinogradCorrelation {
-    fn panels<T: Real>(&self, isa: Isa) -> FilterPanels {
-        FilterPanels { filters: self.filters, lanes: isa.lanes::<T>() }
-    }
-
     /// Where in the prepared weights a panel starts, and how far it is from point to point.
     fn panel(&self, panels: &FilterPanels, panel: usize, points: usize) -> (usize, usize) {
         let width = panels.registers(panel) * panels.lanes;
@@ -60,7 +56,8 @@ impl WinogradCorrelation {
         workers: &Workers,
     ) {
         let isa = workers.isa();
-        let (panels, out) = (self.panels::<T>(isa), Parts::new(out));
+        let (panels, out) =
+            (FilterPanels { filters: self.filters, lanes: isa.lanes::<T>() }, Parts::new(out));
         let parts = self.channels.div_ceil(WINOGRAD_TASK_CHANNELS);
         workers.run(panels.count() * parts, &|task, local| {
             let (panel, part) = (task / parts, task % parts);
@@ -113,7 +110,7 @@ impl WinogradCorrelation {
         local: &mut Local,
     ) {
         let WinogradCorrelation { channels, filters, from: size, padding, .. } = *self;
-        let panels = self.panels::<T>(isa);
+        let panels = FilterPanels { filters: self.filters, lanes: isa.lanes::<T>() };
         // Transformed columns, the points of the image, and those of one panel of filters.
         let lens = [lines(N), channels.div_ceil(buffer.lanes) * buffer.register, 2 * buffer.register];
         let numbers: usize = lens.iter().map(|&len| Split::bytes::<T>(len)).sum();
