@@ -55,20 +55,14 @@ pub mod sealed {
     /// Both must hold, and the alignment must not exceed 64 bytes.
     pub unsafe trait Plain: Copy {}
 
-    // SAFETY: an IEEE number; every pattern is a number, an infinity or a NaN.
-    unsafe impl Plain for f32 {}
+    macro_rules! plain {
+        ($($number:ty)*) => {$(
+            // SAFETY: a number uses all its bits, of which every pattern is a value, perhaps an infinity or a NaN.
+            unsafe impl Plain for $number {}
+        )*};
+    }
 
-    // SAFETY: as for `f32`.
-    unsafe impl Plain for f64 {}
-
-    // SAFETY: an integer uses all its bits.
-    unsafe impl Plain for usize {}
-
-    // SAFETY: as for `usize`.
-    unsafe impl Plain for u32 {}
-
-    // SAFETY: as for `usize`.
-    unsafe impl Plain for u8 {}
+    plain!(f32 f64 usize u32 u8);
 }
 
 macro_rules! real {

@@ -225,17 +225,14 @@ impl Isa {
 
     #[inline(always)]
     fn sizes<T: Real>(self) -> [usize; 2] {
-        const fn of<T, V: Vector<T>>() -> [usize; 2] {
-            [V::LANES, V::TILE_ROWS]
-        }
         match self.0 {
-            Kind::Portable => of::<T, [T; 2]>(),
+            Kind::Portable => [<[T; 2]>::LANES, <[T; 2]>::TILE_ROWS],
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon => of::<T, T::Neon>(),
+            Kind::Neon => [T::Neon::LANES, T::Neon::TILE_ROWS],
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => of::<T, T::Avx2>(),
+            Kind::Avx2 => [T::Avx2::LANES, T::Avx2::TILE_ROWS],
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => of::<T, T::Avx512>(),
+            Kind::Avx512 => [T::Avx512::LANES, T::Avx512::TILE_ROWS],
         }
     }
 

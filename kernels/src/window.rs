@@ -98,24 +98,22 @@ impl Window {
             }
         }
         let padded = before.checked_add(after).and_then(|both| size.checked_add(both)).ok_or_else(|| {
-            Problem::new(format!(
-                "a padding of {} on a {name} of {size} is beyond any address",
-                before.max(after)
-            ))
+            let padding = before.max(after);
+            Problem::new(format!("a padding of {padding} on a {name} of {size} is beyond any address"))
         })?;
         let extent = self.extent()[axis];
         let room = padded.checked_sub(extent).ok_or_else(|| {
             Problem::new(format!("the window's {name} {extent} is larger than the padded image's {padded}"))
                 .hint("add padding, take a smaller window, or pool less before it")
         })?;
+        let left_over = room % stride;
         match self.remainder {
-            Remainder::Refused if room % stride != 0 => Err(Problem::new(format!(
-                "a stride of {stride} leaves {} of the {name}'s {padded} pixels over",
-                room % stride
+            Remainder::Refused if left_over != 0 => Err(Problem::new(format!(
+                "a stride of {stride} leaves {left_over} of the {name}'s {padded} pixels over"
             ))
             .hint("change the padding or the stride, or leave out `exact` to drop them")),
             // One more window begins at this pixel. It counts only if it sees some of the image.
-            Remainder::Covered if room % stride != 0 && (room / stride + 1) * stride < before + size => {
+            Remainder::Covered if left_over != 0 && (room / stride + 1) * stride < before + size => {
                 Ok(room / stride + 2)
             }
             _ => Ok(room / stride + 1),
