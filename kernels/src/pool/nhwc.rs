@@ -30,7 +30,7 @@ impl Pooling {
     ) {
         let (out, indices) = (Parts::new(out), Parts::new(indices.unwrap_or_default()));
         let outputs = out.len().max(indices.len());
-        self.rows_of_outputs(channels, data, outputs, workers, &|image, rows, start, count| {
+        self.rows_of_outputs(channels, data, outputs, workers, |image, rows, start, count| {
             // SAFETY: these rows of outputs are no other task's, nor are their indices.
             let (out, indices) = unsafe { (out.slice(start, count), indices.slice(start, count)) };
             workers.isa().dispatch(WindowMaxima { pooling: self, channels, rows, image, out, indices });
@@ -48,7 +48,7 @@ impl Pooling {
         workers: &Workers,
     ) {
         let out = Parts::new(out);
-        self.rows_of_outputs(channels, data, out.len(), workers, &|image, _, start, count| {
+        self.rows_of_outputs(channels, data, out.len(), workers, |image, _, start, count| {
             // SAFETY: these rows of outputs are no other task's.
             let out = unsafe { out.slice(start, count) };
             let pixels = out.chunks_exact_mut(channels).zip(indices[start..][..count].chunks_exact(channels));
@@ -108,7 +108,7 @@ impl Pooling {
         data: &[T],
         outputs: usize,
         workers: &Workers,
-        task: &(dyn Fn(&[T], Range<usize>, usize, usize) + Sync),
+        task: impl Fn(&[T], Range<usize>, usize, usize) + Sync,
     ) {
         let (row, image) = (self.output[1] * channels, self.area() * channels);
         if outputs == 0 || row == 0 {
