@@ -42,8 +42,8 @@ pub unsafe fn run_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
 
 /// The operations that differ only in the names of their intrinsics.
 macro_rules! common {
-    ($number:ty, $instructions:tt, $fused:ident, $max:ident, $compare:ident, $keep:ident) => {
-        instructions! $instructions;
+    ($number:ty, $fused:ident, $max:ident, $compare:ident, $keep:ident, $($instructions:tt)*) => {
+        instructions!($number, $($instructions)*);
 
         #[inline(always)]
         unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
@@ -84,21 +84,18 @@ impl Vector<f32> for __m512 {
 
     common!(
         f32,
-        (
-            f32,
-            _mm512_set1_ps,
-            _mm512_loadu_ps,
-            _mm512_storeu_ps,
-            _mm512_sqrt_ps,
-            add = _mm512_add_ps,
-            subtract = _mm512_sub_ps,
-            multiply = _mm512_mul_ps,
-            divide = _mm512_div_ps
-        ),
         _mm512_fmadd_ps,
         _mm512_max_ps,
         _mm512_cmp_ps_mask,
-        _mm512_maskz_mov_ps
+        _mm512_maskz_mov_ps,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_sqrt_ps,
+        add = _mm512_add_ps,
+        subtract = _mm512_sub_ps,
+        multiply = _mm512_mul_ps,
+        divide = _mm512_div_ps
     );
 
     #[inline(always)]
@@ -258,21 +255,18 @@ avx2!(
     8,
     (
         f32,
-        (
-            f32,
-            _mm256_set1_ps,
-            _mm256_loadu_ps,
-            _mm256_storeu_ps,
-            _mm256_sqrt_ps,
-            add = _mm256_add_ps,
-            subtract = _mm256_sub_ps,
-            multiply = _mm256_mul_ps,
-            divide = _mm256_div_ps
-        ),
         _mm256_fmadd_ps,
         _mm256_max_ps,
         _mm256_cmp_ps,
-        _mm256_and_ps
+        _mm256_and_ps,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_sqrt_ps,
+        add = _mm256_add_ps,
+        subtract = _mm256_sub_ps,
+        multiply = _mm256_mul_ps,
+        divide = _mm256_div_ps
     ),
     _mm256_maskload_ps,
     _mm256_maskstore_ps,
@@ -292,21 +286,18 @@ avx2!(
     4,
     (
         f64,
-        (
-            f64,
-            _mm256_set1_pd,
-            _mm256_loadu_pd,
-            _mm256_storeu_pd,
-            _mm256_sqrt_pd,
-            add = _mm256_add_pd,
-            subtract = _mm256_sub_pd,
-            multiply = _mm256_mul_pd,
-            divide = _mm256_div_pd
-        ),
         _mm256_fmadd_pd,
         _mm256_max_pd,
         _mm256_cmp_pd,
-        _mm256_and_pd
+        _mm256_and_pd,
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_sqrt_pd,
+        add = _mm256_add_pd,
+        subtract = _mm256_sub_pd,
+        multiply = _mm256_mul_pd,
+        divide = _mm256_div_pd
     ),
     _mm256_maskload_pd,
     _mm256_maskstore_pd,
