@@ -34,7 +34,8 @@ impl<T: Plain> Buffer<T> {
         self.start
     }
 
-    fn layout(len: usize) -> Result<Layout, std::alloc::LayoutError> {
+    /// The layout of the memory.
+    pub(super) fn layout(len: usize) -> Result<Layout, std::alloc::LayoutError> {
         Layout::from_size_align(len.saturating_mul(size_of::<T>()).max(64), 64)
     }
 }

@@ -261,10 +261,7 @@ fn run_code<T: Real>(
 ) {
     let len = out.first().map_or(0, |out| out.len());
     debug_assert!(out.iter().all(|out| out.len() == len));
-    let mut results = [const { None }; MAX_RESULTS];
-    for (result, out) in results.iter_mut().zip(out) {
-        *result = Some(Parts::new(out));
-    }
+    let results: SmallVec<[_; MAX_RESULTS]> = out.iter_mut().map(|out| Parts::new(out)).collect();
     workers.run(len.div_ceil(ELEMENTWISE_TASK), &|index, local| {
         let elements = index * ELEMENTWISE_TASK..len.min((index + 1) * ELEMENTWISE_TASK);
         let sizes = [operands.len() * ELEMENTWISE_TILE, registers * BLOCK];
@@ -272,10 +269,8 @@ fn run_code<T: Real>(
         let [copies, registers] = sizes.map(|size| split.take(size).as_mut_ptr());
         let mut out = [std::ptr::null_mut(); MAX_RESULTS];
         for (out, result) in out.iter_mut().zip(&results) {
-            if let Some(result) = result {
-                // SAFETY: every index comes once, and chunks of different indices do not overlap.
-                *out = unsafe { result.slice(elements.start, elements.len()) }.as_mut_ptr();
-            }
+            // SAFETY: every index comes once, and chunks of different indices do not overlap.
+            *out = unsafe { result.slice(elements.start, elements.len()) }.as_mut_ptr();
         }
         Chunk { code, operands, elements, out, copies, registers }.run(workers.isa());
     });

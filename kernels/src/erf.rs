@@ -8,27 +8,26 @@
 /// erf(1), rounded to single precision.
 const AT_ONE: f64 = 8.450_629_115_104_675e-1;
 
-/// Numerators and denominators, by rising powers. Up to 0.84375: (erf(x) − x) / x, in x².
-const SMALL: [[f64; 6]; 2] = [
+/// Numerators, by rising powers, and denominators after their first term, which is 1. Up to 0.84375: (erf(x) − x) / x,
+/// in x².
+const SMALL: ([f64; 5], [f64; 5]) = (
     [
         1.283_791_670_955_125_6e-1,
         -3.250_421_072_470_015e-1,
         -2.848_174_957_559_851e-2,
         -5.770_270_296_489_442e-3,
         -2.376_301_665_665_016_3e-5,
-        0.0,
     ],
     [
-        1.0,
         3.979_172_239_591_553_5e-1,
         6.502_224_998_876_729e-2,
         5.081_306_281_875_766e-3,
         1.324_947_380_043_216_4e-4,
         -3.960_228_278_775_368e-6,
     ],
-];
+);
 /// Up to 1.25: erf(x) − [`AT_ONE`], in x − 1.
-const NEAR_ONE: [[f64; 7]; 2] = [
+const NEAR_ONE: ([f64; 7], [f64; 6]) = (
     [
         -2.362_118_560_752_659_4e-3,
         4.148_561_186_837_483_3e-1,
@@ -39,7 +38,6 @@ const NEAR_ONE: [[f64; 7]; 2] = [
         -2.166_375_594_868_790_8e-3,
     ],
     [
-        1.0,
         1.064_208_804_008_442_3e-1,
         5.403_979_177_021_71e-1,
         7.182_865_441_419_627e-2,
@@ -47,9 +45,9 @@ const NEAR_ONE: [[f64; 7]; 2] = [
         1.363_708_391_202_905_1e-2,
         1.198_449_984_679_910_7e-2,
     ],
-];
+);
 /// Up to 1 / 0.35: ln(x · erfc(x)) + x² + 0.5625, in 1 / x².
-const MIDDLE: [[f64; 9]; 2] = [
+const MIDDLE: ([f64; 8], [f64; 8]) = (
     [
         -9.864_944_034_847_148e-3,
         -6.938_585_727_071_818e-1,
@@ -59,10 +57,8 @@ const MIDDLE: [[f64; 9]; 2] = [
         -1.846_050_929_067_110_4e2,
         -8.128_743_550_630_66e1,
         -9.814_329_344_169_145,
-        0.0,
     ],
     [
-        1.0,
         1.965_127_166_743_925_7e1,
         1.376_577_541_435_190_4e2,
         4.345_658_774_752_292_3e2,
@@ -72,9 +68,9 @@ const MIDDLE: [[f64; 9]; 2] = [
         6.570_249_770_319_282,
         -6.042_441_521_485_81e-2,
     ],
-];
+);
 /// Beyond.
-const LARGE: [[f64; 8]; 2] = [
+const LARGE: ([f64; 7], [f64; 7]) = (
     [
         -9.864_942_924_700_1e-3,
         -7.992_832_376_805_23e-1,
@@ -83,10 +79,8 @@ const LARGE: [[f64; 8]; 2] = [
         -6.375_664_433_683_896e2,
         -1.025_095_131_611_077_2e3,
         -4.835_191_916_086_514e2,
-        0.0,
     ],
     [
-        1.0,
         3.033_806_074_348_245_8e1,
         3.257_925_129_965_739e2,
         1.536_729_586_084_437e3,
@@ -95,7 +89,7 @@ const LARGE: [[f64; 8]; 2] = [
         4.745_285_412_069_553_7e2,
         -2.244_095_244_658_582e1,
     ],
-];
+);
 /// From here on the result is ±1.
 const ONE_FROM: f64 = 6.0;
 
@@ -123,7 +117,10 @@ pub fn erf(x: f64) -> f64 {
 }
 
 /// The quotient of two polynomials.
-fn ratio<const TERMS: usize>([above, below]: &[[f64; TERMS]; 2], x: f64) -> f64 {
-    let value = |terms: &[f64; TERMS]| terms.iter().rev().fold(0.0, |sum, term| sum * x + term);
-    value(above) / value(below)
+fn ratio<const A: usize, const B: usize>((above, below): &([f64; A], [f64; B]), x: f64) -> f64 {
+    polynomial(above, x) / (polynomial(below, x) * x + 1.0)
+}
+
+fn polynomial<const TERMS: usize>(terms: &[f64; TERMS], x: f64) -> f64 {
+    terms.iter().rev().fold(0.0, |sum, term| sum * x + term)
 }

@@ -98,20 +98,16 @@ pub fn argmax<T: Real>(data: &[T], [size, inner]: [usize; 2], indices: &mut [u32
     let parts = (GATHER_TASK / (size * inner).max(1)).max(1);
     workers.chunks(indices, parts * inner, &|task, indices, _| {
         for (part, indices) in (task * parts..).zip(indices.chunks_exact_mut(inner)) {
-            argmax_part(&data[part * size * inner..][..size * inner], indices);
-        }
-    });
-}
-
-fn argmax_part<T: Real>(data: &[T], indices: &mut [u32]) {
-    let inner = indices.len();
-    indices.fill(0);
-    for (index, row) in data.chunks_exact(inner).enumerate().skip(1) {
-        for (column, (&value, best)) in row.iter().zip(indices.iter_mut()).enumerate() {
-            let largest = data[*best as usize * inner + column];
-            if value > largest || value.is_nan() && !largest.is_nan() {
-                *best = index as u32;
+            let data = &data[part * size * inner..][..size * inner];
+            indices.fill(0);
+            for (index, row) in data.chunks_exact(inner).enumerate().skip(1) {
+                for (column, (&value, best)) in row.iter().zip(indices.iter_mut()).enumerate() {
+                    let largest = data[*best as usize * inner + column];
+                    if value > largest || value.is_nan() && !largest.is_nan() {
+                        *best = index as u32;
+                    }
+                }
             }
         }
-    }
+    });
 }

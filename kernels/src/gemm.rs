@@ -6,7 +6,7 @@
 //! chain of operations for any number of threads: how the inner dimension is cut depends on the sizes alone.
 
 use super::real::Real;
-use super::simd::{Isa, Kernel, MAX_LANES, Vector};
+use super::simd::{Kernel, MAX_LANES, Vector};
 use super::workers::{Parts, Workers};
 use crate::tuning::{GEMM_PART_STEPS, GEMM_PARTS, GEMM_TASK_SUMS};
 use grid::Grid;
@@ -14,24 +14,17 @@ use product::Product;
 
 pub mod dots;
 mod grid;
-mod operand;
 pub(super) mod pack;
 mod product;
 mod tile;
 
 /// What is done to each element of the result as it is written: bias, then ReLU.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Epilogue<'a, T> {
     /// Added per column of a matrix product, or per filter of a convolution.
     pub bias: Option<&'a [T]>,
     /// Whether numbers ≤ 0 become 0; NaN stays.
     pub relu: bool,
-}
-
-impl<T> Default for Epilogue<'_, T> {
-    fn default() -> Self {
-        Self { bias: None, relu: false }
-    }
 }
 
 impl<T: Real> Epilogue<'_, T> {
@@ -90,24 +83,30 @@ impl Gemm {
         scratch: &mut [T],
         workers: &Workers,
     ) {
-        let isa = workers.isa();
         debug_assert_eq!((a.len(), b.len(), c.len()), (self.m * self.k, self.k * self.n, self.m * self.n));
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.n));
         debug_assert!(scratch.len() >= self.scratch());
         let parts = self.parts();
         if c.is_empty() {
-        } else if self.is_column() && epilogue.bias.is_none() {
-            // A column lies as a row does, so that this is one row of dot products.
+        } else if self.n == 1 && self.transpose_b && !self.transpose_a && epilogue.bias.is_none() {
+            // A matrix by a vector, which lies as a row does: so this is one row of dot products.
             let transposed = Gemm { m: 1, n: self.m, ..*self };
-            dots::run(&transposed, isa, (b, a), epilogue, c, workers);
+            dots::run(&transposed, (b, a), epilogue, c, workers);
         } else if self.is_dots() {
-            dots::run(self, isa, (a, b), epilogue, c, workers);
+            dots::run(self, (a, b), epilogue, c, workers);
         } else if parts == 1 {
-            self.multiply(isa, (a, b), epilogue, c, workers);
+            self.multiply(1, (a, b), epilogue, c, workers);
         } else {
-            let sums = &mut aligned(scratch)[..parts * c.len()];
-            self.multiply(isa, (a, b), Epilogue::default(), sums, workers);
-            self.sum_parts(isa, sums, epilogue, c, workers);
+            // They start at a cache line, for which at most one is lost.
+            let lost = scratch.as_ptr().align_offset(64).min(scratch.len());
+            let sums = &mut scratch[lost..][..parts * c.len()];
+            self.multiply(1, (a, b), Epilogue::default(), sums, workers);
+            // The parts are always added up in the same order.
+            let (rows, numbers) = ((GEMM_TASK_SUMS / sums.len().div_ceil(self.m)).max(1), c.len());
+            workers.chunks(c, rows * self.n, &|task, c, _| {
+                let sums = &sums[task * rows * self.n..];
+                workers.isa().dispatch(SumParts { sums, numbers, columns: self.n, epilogue, c });
+            });
         }
     }
 
@@ -122,32 +121,21 @@ impl Gemm {
         scratch: &mut [T],
         workers: &Workers,
     ) {
-        let (isa, [m, n, k]) = (workers.isa(), [self.m, self.n, self.k]);
-        let pair = |entry: usize| (&a[entry * m * k..][..m * k], &b[entry * k * n..][..k * n]);
         if c.is_empty() {
-            return;
-        }
-        if self.parts() > 1 {
-            for (entry, c) in c.chunks_exact_mut(m * n).enumerate() {
-                let (a, b) = pair(entry);
+        } else if self.parts() == 1 {
+            self.multiply(count, (a, b), Epilogue::default(), c, workers);
+        } else {
+            for (entry, c) in c.chunks_exact_mut(self.m * self.n).enumerate() {
+                let (a, b) = self.operands(entry, (a, b));
                 self.run(a, b, Epilogue::default(), c, scratch, workers);
             }
-            return;
         }
-        // All tasks of all products share the threads.
-        let tasks = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>()).tasks();
-        let c = Parts::new(c);
-        workers.run(count * tasks, &|task, local| {
-            let (entry, task) = (task / tasks, task % tasks);
-            let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
-            let ((a, b), c) = (pair(entry), c.part(entry * m * n, m * n));
-            Product { gemm: self, grid, isa, a, b, epilogue: Epilogue::default(), c }.task(task, local);
-        });
     }
 
-    /// Whether this is a matrix by a vector, each of whose numbers meets those of a row.
-    fn is_column(&self) -> bool {
-        self.n == 1 && self.transpose_b && !self.transpose_a
+    /// The operands of one of several products.
+    fn operands<'a, T>(&self, entry: usize, (a, b): (&'a [T], &'a [T])) -> (&'a [T], &'a [T]) {
+        let (rows, columns) = (self.m * self.k, self.k * self.n);
+        (&a[entry * rows..][..rows], &b[entry * columns..][..columns])
     }
 
     /// Whether there are so few rows that tiles would not pay for transposing B.
@@ -170,41 +158,24 @@ impl Gemm {
         parts
     }
 
-    /// Computes the parts of the product, one after the other in `c`, which may be the only one.
+    /// Computes `count` products, or the parts of one, one after the other in `c`. All tasks share the threads.
     fn multiply<T: Real>(
         &self,
-        isa: Isa,
-        (a, b): (&[T], &[T]),
+        count: usize,
+        operands: (&[T], &[T]),
         epilogue: Epilogue<T>,
         c: &mut [T],
         workers: &Workers,
     ) {
+        let (isa, size) = (workers.isa(), c.len() / count);
         let grid = Grid::new(self, isa.tile_rows::<T>(), isa.lanes::<T>());
-        let product = Product { gemm: self, grid, isa, a, b, epilogue, c: Parts::new(c) };
-        workers.run(product.grid.tasks(), &|task, local| product.task(task, local));
-    }
-
-    /// Adds up the parts of the product, always in the same order.
-    fn sum_parts<T: Real>(
-        &self,
-        isa: Isa,
-        sums: &[T],
-        epilogue: Epilogue<T>,
-        c: &mut [T],
-        workers: &Workers,
-    ) {
-        let (rows, numbers) = ((GEMM_TASK_SUMS / sums.len().div_ceil(self.m)).max(1), c.len());
-        workers.chunks(c, rows * self.n, &|task, c, _| {
-            let sums = &sums[task * rows * self.n..];
-            isa.dispatch(SumParts { sums, numbers, columns: self.n, epilogue, c });
+        let (tasks, c) = (grid.tasks(), Parts::new(c));
+        workers.run(count * tasks, &|task, local| {
+            let (entry, task) = (task / tasks, task % tasks);
+            let ((a, b), c) = (self.operands(entry, operands), c.part(entry * size, size));
+            Product { gemm: self, grid: &grid, isa, a, b, epilogue, c }.task(task, local);
         });
     }
-}
-
-/// The part of scratch memory that starts at a cache line; at most one line is lost.
-fn aligned<T: Real>(scratch: &mut [T]) -> &mut [T] {
-    let lost = scratch.as_ptr().align_offset(64).min(scratch.len());
-    &mut scratch[lost..]
 }
 
 /// Adds up the parts of some rows of a product.

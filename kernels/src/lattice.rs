@@ -76,14 +76,10 @@ impl Lattice {
         workers.chunks(part, rows * row, &|task, part, _| {
             for (index, part) in part.chunks_exact_mut(row).enumerate() {
                 let whole = &whole[self.row(task * rows + index) * size * self.block..][..size * self.block];
-                if points.step == 1 {
-                    part.copy_from_slice(&whole[points.start * self.block..][..row]);
-                } else {
-                    let starts = (0..points.count).map(|index| points.position(index) * self.block);
-                    part.chunks_exact_mut(self.block)
-                        .zip(starts)
-                        .for_each(|(to, from)| to.copy_from_slice(&whole[from..][..self.block]));
-                }
+                let (piece, starts) = self.pieces(points);
+                part.chunks_exact_mut(piece)
+                    .zip(starts)
+                    .for_each(|(to, from)| to.copy_from_slice(&whole[from..][..piece]));
             }
         });
     }
@@ -102,16 +98,20 @@ impl Lattice {
             for (index, whole) in whole.chunks_exact_mut(row).enumerate() {
                 let Some(from) = self.row_of_part(task * rows + index) else { continue };
                 let part = &part[from * row_of_part..][..row_of_part];
-                if points.step == 1 && points.count > 0 {
-                    whole[points.start * self.block..][..row_of_part].copy_from_slice(part);
-                } else {
-                    let starts = (0..points.count).map(|index| points.position(index) * self.block);
-                    part.chunks_exact(self.block)
-                        .zip(starts)
-                        .for_each(|(from, to)| whole[to..][..self.block].copy_from_slice(from));
-                }
+                let (piece, starts) = self.pieces(points);
+                part.chunks_exact(piece)
+                    .zip(starts)
+                    .for_each(|(from, to)| whole[to..][..piece].copy_from_slice(from));
             }
         });
+    }
+
+    /// How many numbers of a row lie together, and where in the row of the whole such pieces start.
+    fn pieces(&self, points: Points) -> (usize, impl Iterator<Item = usize>) {
+        let (count, together) =
+            if points.step == 1 && points.count > 0 { (1, points.count) } else { (points.count, 1) };
+        let block = self.block;
+        (together * block, (0..count).map(move |index| points.position(index) * block))
     }
 
     /// The axes around the inner one, innermost first.

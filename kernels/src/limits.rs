@@ -29,12 +29,12 @@ const AT_LEAST: Duration = Duration::from_millis(4);
 /// # assert!(limits::products(&workers) > 0.0);
 /// ```
 pub fn products(workers: &Workers) -> f64 {
-    in_registers(workers, Operation::Product)
+    in_registers(workers, false)
 }
 
 /// Divisions by a square root per second.
 pub fn roots(workers: &Workers) -> f64 {
-    in_registers(workers, Operation::Root)
+    in_registers(workers, true)
 }
 
 /// How many numbers per second can be read, where so many are read again and again.
@@ -60,10 +60,10 @@ fn best(workers: &Workers, tasks: usize, each: usize, task: &(dyn Fn(usize) + Sy
     (0..MEASUREMENTS).map(|_| rate()).fold(0.0, f64::max)
 }
 
-fn in_registers(workers: &Workers, operation: Operation) -> f64 {
+fn in_registers(workers: &Workers, roots: bool) -> f64 {
     let isa = workers.isa();
     let each = STEPS * CHAINS * isa.lanes::<f32>();
-    best(workers, workers.threads(), each, &|_| isa.dispatch(Registers { operation }))
+    best(workers, workers.threads(), each, &|_| isa.dispatch(Registers { roots }))
 }
 
 fn through_memory(workers: &Workers, numbers: usize, writes: bool) -> f64 {
@@ -78,17 +78,9 @@ fn through_memory(workers: &Workers, numbers: usize, writes: bool) -> f64 {
     })
 }
 
-/// What is done in registers alone.
-#[derive(Clone, Copy)]
-enum Operation {
-    /// x · y + sum.
-    Product,
-    /// x / √y.
-    Root,
-}
-
+/// Computes x · y + sum in registers alone, or x / √sum.
 struct Registers {
-    operation: Operation,
+    roots: bool,
 }
 
 impl Kernel<f32> for Registers {
@@ -102,10 +94,8 @@ impl Kernel<f32> for Registers {
             let mut chains = [number; CHAINS];
             for _ in 0..STEPS {
                 for chain in &mut chains {
-                    *chain = match self.operation {
-                        Operation::Product => number.mul_add(number, *chain),
-                        Operation::Root => number.divide(chain.sqrt()),
-                    };
+                    *chain =
+                        if self.roots { number.divide(chain.sqrt()) } else { number.mul_add(number, *chain) };
                 }
             }
             black_box(chains);

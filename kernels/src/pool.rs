@@ -113,8 +113,7 @@ impl Pooling {
     fn read_line<T: Real>(&self, plane: &[T], at: [usize; 2], columns: Range<usize>, line: &mut [T]) {
         let Window { stride, padding, .. } = self.window;
         let row = at[0].checked_sub(padding[0]).filter(|&row| row < self.plane[0]);
-        let inside = self.positions_inside(at[1]);
-        let inside = inside.start.max(columns.start)..inside.end.min(columns.end);
+        let inside = self.window.positions_inside(at[1], self.plane[1], &columns);
         if row.is_none() || inside != columns {
             line.fill(T::neg_infinity());
         }
@@ -131,14 +130,6 @@ impl Pooling {
         let start = padding[axis].saturating_sub(positions.end.saturating_sub(1) * stride[axis]);
         let end = (self.plane[axis] + padding[axis]).saturating_sub(positions.start * stride[axis]);
         start.div_ceil(dilation[axis])..end.div_ceil(dilation[axis]).min(kernel[axis])
-    }
-
-    /// The output positions along a row whose window's pixel in `column` is not padding.
-    fn positions_inside(&self, column: usize) -> Range<usize> {
-        let (stride, padding) = (self.window.stride[1], self.window.padding[1]);
-        let first = padding.saturating_sub(column).div_ceil(stride);
-        let end = (self.plane[1] + padding).saturating_sub(column).div_ceil(stride);
-        first..end.min(self.output[1]).max(first)
     }
 
     /// Reads each plane at its indices.

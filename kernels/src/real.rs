@@ -55,83 +55,53 @@ pub mod sealed {
     /// Both must hold, and the alignment must not exceed 64 bytes.
     pub unsafe trait Plain: Copy {}
 
-    // SAFETY: an IEEE number; every pattern is a number, an infinity or a NaN.
-    unsafe impl Plain for f32 {}
+    macro_rules! plain {
+        ($($number:ty)*) => {$(
+            // SAFETY: a number uses all its bits, of which every pattern is a value, perhaps an infinity or a NaN.
+            unsafe impl Plain for $number {}
+        )*};
+    }
 
-    // SAFETY: as for `f32`.
-    unsafe impl Plain for f64 {}
-
-    // SAFETY: an integer uses all its bits.
-    unsafe impl Plain for usize {}
-
-    // SAFETY: as for `usize`.
-    unsafe impl Plain for u32 {}
+    plain!(f32 f64 usize u32 u8);
 }
 
-impl Real for f32 {
-    const NAME: &'static str = "f32";
-    #[cfg(target_arch = "aarch64")]
-    type Neon = std::arch::aarch64::float32x4_t;
-    #[cfg(target_arch = "x86_64")]
-    type Avx512 = std::arch::x86_64::__m512;
-    #[cfg(target_arch = "x86_64")]
-    type Avx2 = std::arch::x86_64::__m256;
+macro_rules! real {
+    ($number:ident, neon: $neon:ident, avx512: $avx512:ident, avx2: $avx2:ident) => {
+        impl Real for $number {
+            const NAME: &'static str = stringify!($number);
+            #[cfg(target_arch = "aarch64")]
+            type Neon = std::arch::aarch64::$neon;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = std::arch::x86_64::$avx512;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = std::arch::x86_64::$avx2;
 
-    #[inline(always)]
-    fn of(value: f64) -> Self {
-        value as f32
-    }
+            #[inline(always)]
+            fn of(value: f64) -> Self {
+                value as Self
+            }
 
-    #[inline(always)]
-    fn into_f64(self) -> f64 {
-        f64::from(self)
-    }
+            #[inline(always)]
+            fn into_f64(self) -> f64 {
+                self.into()
+            }
 
-    fn erf(self) -> Self {
-        crate::erf::erf(self.into_f64()) as f32
-    }
+            fn erf(self) -> Self {
+                Self::of(crate::erf::erf(self.into()))
+            }
 
-    #[inline(always)]
-    fn from_index(index: u32) -> Self {
-        Self::from_bits(index)
-    }
+            #[inline(always)]
+            fn from_index(index: u32) -> Self {
+                Self::from_bits(index.into())
+            }
 
-    #[inline(always)]
-    fn to_index(self) -> u32 {
-        self.to_bits()
-    }
+            #[inline(always)]
+            fn to_index(self) -> u32 {
+                self.to_bits() as u32
+            }
+        }
+    };
 }
 
-impl Real for f64 {
-    const NAME: &'static str = "f64";
-    #[cfg(target_arch = "aarch64")]
-    type Neon = std::arch::aarch64::float64x2_t;
-    #[cfg(target_arch = "x86_64")]
-    type Avx512 = std::arch::x86_64::__m256d;
-    #[cfg(target_arch = "x86_64")]
-    type Avx2 = std::arch::x86_64::__m256d;
-
-    #[inline(always)]
-    fn of(value: f64) -> Self {
-        value
-    }
-
-    #[inline(always)]
-    fn into_f64(self) -> f64 {
-        self
-    }
-
-    fn erf(self) -> Self {
-        crate::erf::erf(self)
-    }
-
-    #[inline(always)]
-    fn from_index(index: u32) -> Self {
-        Self::from_bits(u64::from(index))
-    }
-
-    #[inline(always)]
-    fn to_index(self) -> u32 {
-        self.to_bits() as u32
-    }
-}
+real!(f32, neon: float32x4_t, avx512: __m512, avx2: __m256);
+real!(f64, neon: float64x2_t, avx512: __m256d, avx2: __m256d);

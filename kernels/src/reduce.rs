@@ -68,21 +68,18 @@ pub fn sum<T: Real>(
     let plan = SumPlan::new(shape, is_summed);
     let terms = data.len() / out.len().max(1);
     let chunk = (SUM_TASK / terms.max(1)).max(1);
-    if plan.inner.1 {
-        workers.chunks(out, chunk, &|index, chunk_out, _| {
-            vectorize(
-                #[inline(always)]
-                || sum_runs(&plan, data, index * chunk, chunk_out),
-            );
-        });
-    } else {
-        workers.chunks(out, chunk, &|index, chunk_out, local| {
-            vectorize(
-                #[inline(always)]
-                || sum_rows(&plan, data, index * chunk, chunk_out, local),
-            );
-        });
-    }
+    workers.chunks(out, chunk, &|index, out, local| {
+        vectorize(
+            #[inline(always)]
+            || {
+                if plan.inner.1 {
+                    sum_runs(&plan, data, index * chunk, out)
+                } else {
+                    sum_rows(&plan, data, index * chunk, out, local)
+                }
+            },
+        );
+    });
 }
 
 /// Each output is the sum of contiguous runs.
@@ -142,13 +139,12 @@ fn sum_rows<T: Real>(plan: &SumPlan, data: &[T], first: usize, out: &mut [T], lo
         {
             let lanes = split.take::<T>(len * SUM_LANES.div_ceil(len));
             sum_neighbouring_rows(&data[base..base + rows * len], totals, lanes);
-            out[done..done + len].iter_mut().zip(totals).for_each(|(out, total)| *out = T::of(*total));
-            done += len;
-            continue;
-        }
-        for combination in 0..combinations(&plan.summed) {
-            let start = base + offset(&plan.summed, combination);
-            totals.iter_mut().zip(&data[start..start + len]).for_each(|(total, x)| *total += x.into_f64());
+        } else {
+            for combination in 0..combinations(&plan.summed) {
+                let start = base + offset(&plan.summed, combination);
+                let rows = totals.iter_mut().zip(&data[start..start + len]);
+                rows.for_each(|(total, x)| *total += x.into_f64());
+            }
         }
         out[done..done + len].iter_mut().zip(totals).for_each(|(out, total)| *out = T::of(*total));
         done += len;

@@ -7,10 +7,46 @@
 use std::sync::OnceLock;
 
 use super::real::Real;
-use crate::tuning::PORTABLE_TILE_ROWS;
+
+/// The operations of a register that are one instruction each.
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+macro_rules! instructions {
+    ($number:ty, $splat:ident, $load:ident, $store:ident, $root:ident, $($operation:ident = $binary:ident),*) => {
+        #[inline(always)]
+        unsafe fn splat(value: $number) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $splat(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const $number) -> Self {
+            // SAFETY: all lanes are readable by the trait's contract.
+            unsafe { $load(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut $number) {
+            // SAFETY: all lanes are writable by the trait's contract.
+            unsafe { $store(to, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $root(self) }
+        }
+
+        $(#[inline(always)]
+        unsafe fn $operation(self, other: Self) -> Self {
+            // SAFETY: the trait's contract.
+            unsafe { $binary(self, other) }
+        })*
+    };
+}
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -179,27 +215,24 @@ impl Isa {
 
     /// Lanes of a register of `T`.
     pub fn lanes<T: Real>(self) -> usize {
-        match self.0 {
-            Kind::Portable => <[T; 2] as Vector<T>>::LANES,
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon => T::Neon::LANES,
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => T::Avx2::LANES,
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => T::Avx512::LANES,
-        }
+        self.sizes::<T>()[0]
     }
 
     /// Rows of a tile of `T`; see [`Vector::TILE_ROWS`].
     pub fn tile_rows<T: Real>(self) -> usize {
+        self.sizes::<T>()[1]
+    }
+
+    #[inline(always)]
+    fn sizes<T: Real>(self) -> [usize; 2] {
         match self.0 {
-            Kind::Portable => <[T; 2] as Vector<T>>::TILE_ROWS,
+            Kind::Portable => [<[T; 2]>::LANES, <[T; 2]>::TILE_ROWS],
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon => T::Neon::TILE_ROWS,
+            Kind::Neon => [T::Neon::LANES, T::Neon::TILE_ROWS],
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => T::Avx2::TILE_ROWS,
+            Kind::Avx2 => [T::Avx2::LANES, T::Avx2::TILE_ROWS],
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => T::Avx512::TILE_ROWS,
+            Kind::Avx512 => [T::Avx512::LANES, T::Avx512::TILE_ROWS],
         }
     }
 
@@ -207,8 +240,7 @@ impl Isa {
     #[inline(always)]
     pub fn dispatch<T: Real, K: Kernel<T>>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: an array is no special register.
-            Kind::Portable => unsafe { run_portable(kernel) },
+            Kind::Portable => run_portable(kernel),
             // SAFETY: every processor of this architecture has NEON, and the compiler takes it for granted.
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => unsafe { kernel.run::<T::Neon>() },
@@ -228,10 +260,7 @@ impl Isa {
 }
 
 /// Compiles a kernel for any machine, apart from its caller.
-///
-/// # Safety
-/// None is needed for the portable register; the contract is the kernel's own.
-unsafe fn run_portable<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+fn run_portable<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     // SAFETY: an array is no special register.
     unsafe { kernel.run::<[T; 2]>() }
 }
@@ -278,136 +307,4 @@ pub fn prefetch_line<T>(address: *const T) {
 #[inline(always)]
 pub fn flush<T: Real>(value: T) -> T {
     if value.abs() < T::min_positive_value() { T::zero() } else { value }
-}
-
-/// An expression in both lanes. Arrays made by a closure would cost the compiler more than all of this.
-macro_rules! lanes {
-    ($lane:ident => $value:expr) => {
-        [
-            {
-                let $lane = 0;
-                $value
-            },
-            {
-                let $lane = 1;
-                $value
-            },
-        ]
-    };
-}
-
-/// The register of machines without a special one: the compiler maps it to what it has.
-impl<T: Real> Vector<T> for [T; 2] {
-    const LANES: usize = 2;
-    const TILE_ROWS: usize = PORTABLE_TILE_ROWS;
-
-    #[inline(always)]
-    unsafe fn splat(value: T) -> Self {
-        [value; 2]
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const T) -> Self {
-        // SAFETY: all lanes are readable by the trait's contract; the read needs no alignment.
-        unsafe { from.cast::<Self>().read_unaligned() }
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut T) {
-        // SAFETY: all lanes are writable by the trait's contract.
-        unsafe { to.cast::<Self>().write_unaligned(self) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_first(from: *const T, count: usize) -> Self {
-        // SAFETY: only the first `count` numbers are read, which the caller vouches for.
-        lanes!(lane => if lane < count { unsafe { *from.add(lane) } } else { T::zero() })
-    }
-
-    #[inline(always)]
-    unsafe fn store_first(self, to: *mut T, count: usize) {
-        for lane in 0..2 {
-            if lane < count {
-                // SAFETY: only the first `count` numbers are written, which the caller vouches for.
-                unsafe { *to.add(lane) = self[lane] }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
-        lanes!(lane => self[lane].mul_add(factor[lane], term[lane]))
-    }
-
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        lanes!(lane => self[lane] + other[lane])
-    }
-
-    #[inline(always)]
-    unsafe fn subtract(self, other: Self) -> Self {
-        lanes!(lane => self[lane] - other[lane])
-    }
-
-    #[inline(always)]
-    unsafe fn multiply(self, other: Self) -> Self {
-        lanes!(lane => self[lane] * other[lane])
-    }
-
-    #[inline(always)]
-    unsafe fn divide(self, other: Self) -> Self {
-        lanes!(lane => self[lane] / other[lane])
-    }
-
-    #[inline(always)]
-    unsafe fn sqrt(self) -> Self {
-        lanes!(lane => self[lane].sqrt())
-    }
-
-    #[inline(always)]
-    unsafe fn gate(self, by: Self) -> Self {
-        lanes!(lane => if by[lane] <= T::zero() { T::zero() } else { self[lane] })
-    }
-
-    #[inline(always)]
-    unsafe fn at_least(self, floor: Self) -> Self {
-        lanes!(lane => if self[lane] < floor[lane] { floor[lane] } else { self[lane] })
-    }
-
-    #[inline(always)]
-    unsafe fn larger(self, best: Self, [own, bests]: [Self; 2]) -> [Self; 2] {
-        let is_larger = lanes!(lane => {
-            let is_at_most = self[lane] <= best[lane];
-            !is_at_most & !best[lane].is_nan()
-        });
-        [
-            lanes!(lane => if is_larger[lane] { self[lane] } else { best[lane] }),
-            lanes!(lane => if is_larger[lane] { own[lane] } else { bests[lane] }),
-        ]
-    }
-
-    #[inline(always)]
-    unsafe fn greater(self, other: Self) -> Self {
-        lanes!(lane => if self[lane] > other[lane] { T::one() } else { T::zero() })
-    }
-
-    #[inline(always)]
-    unsafe fn greater_equal(self, other: Self) -> Self {
-        lanes!(lane => if self[lane] >= other[lane] { T::one() } else { T::zero() })
-    }
-
-    #[inline(always)]
-    unsafe fn flush(self) -> Self {
-        lanes!(lane => flush(self[lane]))
-    }
-
-    #[inline(always)]
-    unsafe fn is_zero(self) -> bool {
-        self[0].is_zero() && self[1].is_zero()
-    }
-
-    #[inline(always)]
-    unsafe fn interleave(self, other: Self) -> (Self, Self) {
-        ([self[0], other[0]], [self[1], other[1]])
-    }
 }

@@ -60,6 +60,20 @@ impl Window {
         start.saturating_sub(self.padding[axis]).min(size)..end.min(size)
     }
 
+    /// Which of some positions along a row see a pixel of an image so wide at `offset` from the window's left.
+    #[inline(always)]
+    pub(super) fn positions_inside(
+        &self,
+        offset: usize,
+        width: usize,
+        positions: &Range<usize>,
+    ) -> Range<usize> {
+        let (stride, padding) = (self.stride[1], self.padding[1]);
+        let start = padding.saturating_sub(offset).div_ceil(stride).clamp(positions.start, positions.end);
+        let end = (width + padding).saturating_sub(offset).div_ceil(stride).clamp(start, positions.end);
+        start..end
+    }
+
     /// The output size, which is how many positions the window has along each axis:
     /// ⌊(H + P + P' − D · (F − 1) − 1) / S⌋ + 1, with padding P before and P' after.
     ///
@@ -74,38 +88,32 @@ impl Window {
         let (kernel, stride, dilation) = (self.kernel[axis], self.stride[axis], self.dilation[axis]);
         let (before, after) = (self.padding[axis], self.padding_after[axis]);
         let name = ["height", "width"][axis];
-        if kernel == 0 {
-            return Err(
-                Problem::new(format!("the window's {name} is 0")).hint("a window covers at least one pixel")
-            );
-        }
-        if stride == 0 {
-            return Err(Problem::new(format!("the stride along the {name} is 0"))
-                .hint("a stride of 1 visits every pixel"));
-        }
-        if dilation == 0 {
-            return Err(Problem::new(format!("the dilation along the {name} is 0"))
-                .hint("a dilation of 1 looks at neighbouring pixels"));
+        for (what, number, hint) in [
+            ("the window's", kernel, "a window covers at least one pixel"),
+            ("the stride along the", stride, "a stride of 1 visits every pixel"),
+            ("the dilation along the", dilation, "a dilation of 1 looks at neighbouring pixels"),
+        ] {
+            if number == 0 {
+                return Err(Problem::new(format!("{what} {name} is 0")).hint(hint));
+            }
         }
         let padded = before.checked_add(after).and_then(|both| size.checked_add(both)).ok_or_else(|| {
-            Problem::new(format!(
-                "a padding of {} on a {name} of {size} is beyond any address",
-                before.max(after)
-            ))
+            let padding = before.max(after);
+            Problem::new(format!("a padding of {padding} on a {name} of {size} is beyond any address"))
         })?;
         let extent = self.extent()[axis];
         let room = padded.checked_sub(extent).ok_or_else(|| {
             Problem::new(format!("the window's {name} {extent} is larger than the padded image's {padded}"))
                 .hint("add padding, take a smaller window, or pool less before it")
         })?;
+        let left_over = room % stride;
         match self.remainder {
-            Remainder::Refused if room % stride != 0 => Err(Problem::new(format!(
-                "a stride of {stride} leaves {} of the {name}'s {padded} pixels over",
-                room % stride
+            Remainder::Refused if left_over != 0 => Err(Problem::new(format!(
+                "a stride of {stride} leaves {left_over} of the {name}'s {padded} pixels over"
             ))
             .hint("change the padding or the stride, or leave out `exact` to drop them")),
             // One more window begins at this pixel. It counts only if it sees some of the image.
-            Remainder::Covered if room % stride != 0 && (room / stride + 1) * stride < before + size => {
+            Remainder::Covered if left_over != 0 && (room / stride + 1) * stride < before + size => {
                 Ok(room / stride + 2)
             }
             _ => Ok(room / stride + 1),

@@ -41,22 +41,17 @@ pub struct Winograd {
 /// In double precision there is nothing to evaluate: derivatives are checked in it, by the direct sum.
 macro_rules! by_window {
     ($winograd:expr, $window:ident => $value:expr) => {
+        by_window!($winograd, $window of 3 5 7 => $value)
+    };
+    ($winograd:expr, $window:ident of $($size:literal)* => $value:expr) => {
         match $winograd.window() {
             _ if const { size_of::<T>() != size_of::<f32>() } => {
                 unreachable!("Winograd's convolutions are in single precision")
             }
-            3 => {
-                const $window: usize = 3;
+            $($size => {
+                const $window: usize = $size;
                 $value
-            }
-            5 => {
-                const $window: usize = 5;
-                $value
-            }
-            7 => {
-                const $window: usize = 7;
-                $value
-            }
+            })*
             _ => unreachable!("`new` admits windows of 3, 5 and 7"),
         }
     };
@@ -91,7 +86,7 @@ impl Winograd {
         debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared()]);
         let taps = self.window() * self.window();
         let source = FilterStrides { filter: self.sizes.channels * taps, channel: taps, is_rotated: false };
-        by_window!(self, R => self.forward_sizes().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
+        by_window!(self, R => self.forward_sizes().prepare::<T, R, { points(R) }>((weight, source), out, workers));
     }
 
     /// How many numbers the weights transformed for [`input_grad`](Self::input_grad) have.
@@ -105,7 +100,7 @@ impl Winograd {
         debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared_input_grad()]);
         let taps = self.window() * self.window();
         let source = FilterStrides { filter: taps, channel: self.sizes.channels * taps, is_rotated: true };
-        by_window!(self, R => self.input_grad_sizes().prepare::<T, R, { points(R) }>(workers.isa(), (weight, source), out, workers));
+        by_window!(self, R => self.input_grad_sizes().prepare::<T, R, { points(R) }>((weight, source), out, workers));
     }
 
     /// out\[n, y, x, o\] = ∑ image\[n, y + i − P, x + j − P, c\] · weight\[o, c, i, j\] over the channels c and the
@@ -125,7 +120,7 @@ impl Winograd {
         );
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.sizes.filters));
         let operands = (image, prepared);
-        by_window!(self, R => self.forward_sizes().run::<T, { points(R) }>(workers.isa(), operands, epilogue, out, workers));
+        by_window!(self, R => self.forward_sizes().run::<T, { points(R) }>(operands, epilogue, out, workers));
     }
 
     /// The adjoint of [`forward`](Self::forward) in the image, which has the shape of `out`. Where there is a gate,
@@ -145,7 +140,7 @@ impl Winograd {
         );
         debug_assert!(gate.is_none_or(|gate| gate.len() == out.len()));
         let operands = (upstream, prepared);
-        by_window!(self, R => self.input_grad_sizes().run::<T, { points(R) }>(workers.isa(), operands, Gate(gate), out, workers));
+        by_window!(self, R => self.input_grad_sizes().run::<T, { points(R) }>(operands, Gate(gate), out, workers));
     }
 
     /// The adjoint of [`forward`](Self::forward) in the weights, one row of sums for every `images_per_row` consecutive
@@ -164,7 +159,7 @@ impl Winograd {
             images_per_row > 0 && out.len() == self.sizes.batch.div_ceil(images_per_row) * self.weights()
         );
         by_window!(self, R =>
-            weight_grad::sums::<T, R, { points(R) }>(&self.sizes, workers.isa(), (image, upstream), images_per_row, out, workers));
+            weight_grad::sums::<T, R, { points(R) }>(&self.sizes, (image, upstream), images_per_row, out, workers));
     }
 
     /// Forward.

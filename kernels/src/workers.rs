@@ -34,6 +34,8 @@ pub struct Workers {
     isa: Isa,
     /// The caller's scratch. Its lock admits one caller at a time.
     caller: Mutex<Local>,
+    /// How much scratch all threads have, on both levels; before the first time more than there can be.
+    equalized: Mutex<[usize; 2]>,
 }
 
 /// What the caller and the pool's threads have in common.
@@ -45,8 +47,6 @@ struct Shared {
     job: UnsafeCell<Job>,
     /// For each thread, how many tasks of its part have been taken. The caller is thread 0.
     taken: Box<[Counter]>,
-    /// How much scratch all threads have, on both levels; before the first time more than there can be.
-    equalized: [AtomicUsize; 2],
     /// Whether tasks are taken from the last one to the first.
     is_reversed: AtomicBool,
     /// How many threads have started.
@@ -70,18 +70,9 @@ struct Counter(AtomicUsize);
 
 #[derive(Debug, Clone, Copy)]
 enum Job {
-    Tasks(usize, ErasedTask),
+    /// How many tasks there are, and the task, whose lifetime is known to the caller only.
+    Tasks(usize, *const (dyn Fn(usize, &mut Local) + Sync)),
     Stop,
-}
-
-/// A task whose lifetime is known to the caller only.
-#[derive(Clone, Copy)]
-struct ErasedTask(*const (dyn Fn(usize, &mut Local) + Sync + 'static));
-
-impl std::fmt::Debug for ErasedTask {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("task")
-    }
 }
 
 /// The fields packed into [`Shared::state`]: threads at the job, the "open" bit, and the job's number above it.
@@ -134,7 +125,6 @@ impl Workers {
             state: AtomicUsize::new(0),
             job: UnsafeCell::new(Job::Stop),
             taken: (0..=others).map(|_| Counter::default()).collect(),
-            equalized: [const { AtomicUsize::new(usize::MAX) }; 2],
             is_reversed: AtomicBool::new(false),
             started: AtomicUsize::new(0),
             sleeping: AtomicUsize::new(0),
@@ -147,6 +137,7 @@ impl Workers {
             handles: Vec::with_capacity(others),
             isa,
             caller: Mutex::new(Local::new(Level::Outer)),
+            equalized: Mutex::new([usize::MAX; 2]),
         };
         for index in 1..=others {
             let (shared, local) = (Arc::clone(&workers.shared), Local::new(Level::Outer));
@@ -164,12 +155,9 @@ impl Workers {
     /// Gives every thread as much scratch as any has asked for. Otherwise it would grow later, when by chance another thread
     /// gets the larger tasks.
     pub fn equalize_scratch(&self) {
-        let asked = [Level::Outer.asked(), Level::Nested.asked()];
-        let has_changed =
-            |(equalized, asked): (&AtomicUsize, usize)| equalized.swap(asked, Ordering::Relaxed) != asked;
-        // Both are looked at, so that both are noted.
-        let changes = self.shared.equalized.iter().zip(asked).filter(|&pair| has_changed(pair)).count();
-        if changes == 0 || BUSY.get() {
+        let asked = memory::asked();
+        let equalized = std::mem::replace(&mut *lock(&self.equalized), asked);
+        if equalized == asked || BUSY.get() {
             return;
         }
         let (threads, arrived) = (self.threads(), AtomicUsize::new(0));
@@ -223,11 +211,17 @@ impl Workers {
         BUSY.set(true);
         self.shared.taken.iter().for_each(|taken| taken.0.store(0, Ordering::Relaxed));
         let threads = self.handles.len().min(tasks - 1);
-        if threads == 0 {
-            self.shared.drain(0, tasks, task, &mut local);
-        } else {
-            self.fork(tasks, task, threads);
-            self.shared.drain(0, tasks, task, &mut local);
+        if threads > 0 {
+            // SAFETY: only the lifetime changes. The pointer is followed only by threads that joined the job, and
+            // this call does not return, not even by a panic, before they have left it.
+            let task: Task<'static> = unsafe { std::mem::transmute(task) };
+            self.shared.publish(Job::Tasks(tasks, task));
+            if self.shared.sleeping.load(Ordering::SeqCst) > 0 {
+                self.handles.iter().take(threads).for_each(|handle| handle.thread().unpark());
+            }
+        }
+        self.shared.drain(0, tasks, task, &mut local);
+        if threads > 0 {
             self.shared.join();
         }
         BUSY.set(false);
@@ -235,17 +229,6 @@ impl Workers {
         let panic = lock(&self.shared.panic).take();
         if let Some(panic) = panic {
             resume_unwind(panic);
-        }
-    }
-
-    /// Opens a job to the threads and wakes up to `wake` of them.
-    fn fork(&self, tasks: usize, task: Task, wake: usize) {
-        // SAFETY: only the lifetime changes. The pointer is followed only by threads that joined the job, and
-        // `run` does not return, not even by a panic, before they have left it.
-        let task: Task<'static> = unsafe { std::mem::transmute(task) };
-        self.shared.publish(Job::Tasks(tasks, ErasedTask(task)));
-        if self.shared.sleeping.load(Ordering::SeqCst) > 0 {
-            self.handles.iter().take(wake).for_each(|handle| handle.thread().unpark());
         }
     }
 
@@ -306,7 +289,7 @@ impl Shared {
             last = self.await_job(last);
             // SAFETY: the thread has joined the job, so that the caller does not replace it.
             let job = unsafe { *self.job.get() };
-            if let Job::Tasks(tasks, ErasedTask(task)) = job {
+            if let Job::Tasks(tasks, task) = job {
                 // SAFETY: `run` keeps the task alive until the threads have left its job.
                 self.drain(thread, tasks, unsafe { &*task }, &mut local);
             }

@@ -154,7 +154,7 @@ MEAN = mutants(
     ("average.rs", "1 => pixels.iter_mut().zip(quotients).for_each(|(pixel, quotient)| *pixel += *quotient),",
      "1 => pixels.iter_mut().zip(quotients).for_each(|(pixel, quotient)| *pixel = *quotient),",
      "overlapping windows overwrite each other's gradient", AVG),
-    ("average.rs", "+ end.0.div_ceil(end.1) as usize", "+ (end.0 / end.1) as usize",
+    ("average.rs", "..end.div_ceil(parts) as usize", "..(end / parts) as usize",
      "parts of an adaptive pool do not share pixels", AVG, "--test ops conventions"),
 )
 

@@ -46,44 +46,15 @@ impl<T: Real> Chunk<'_, T> {
     /// Runs the program, tile by tile.
     pub fn run(self, isa: Isa) {
         let (tile, len) = (self.tile(), self.elements.len());
-        let (streams, count) = self.streams();
-        let (streams, steps) = (&streams[..count], self.steps(count));
+        let streams = self.streams();
+        let steps = self.steps(streams.len());
         for start in (0..len).step_by(tile) {
             let elements = start..len.min(start + tile);
             self.fetch(&elements, tile);
-            isa.dispatch(ProgramTile { elements, steps: &steps, streams });
+            isa.dispatch(ProgramTile { elements, steps: &steps, streams: &streams });
         }
     }
-}
 
-impl<T: Real> Kernel<T> for ProgramTile<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Vector<T>>(self) {
-        let (Self { steps, streams, .. }, Range { start, end }) = (&self, self.elements.clone());
-        let mut block = Block { tile: start, first: 0, count: 0 };
-        while start + block.first < end {
-            let left = end - start - block.first;
-            // SAFETY: `Chunk::steps` says so; `dispatch` vouches for the instruction set.
-            unsafe {
-                if const { size_of::<V>() == WIDE_REGISTER_BYTES } && left >= REGISTERS * V::LANES {
-                    block.count = REGISTERS * V::LANES;
-                    step::run::<T, V, REGISTERS>(steps, &block, streams);
-                } else if left >= REGISTERS_HALF * V::LANES {
-                    block.count = REGISTERS_HALF * V::LANES;
-                    step::run::<T, V, REGISTERS_HALF>(steps, &block, streams);
-                } else {
-                    block.count = left.min(V::LANES);
-                    step::run::<T, V, 1>(steps, &block, streams);
-                }
-            }
-            block.first += block.count;
-        }
-    }
-}
-
-impl<T: Real> Chunk<'_, T> {
     /// How many elements are done at a time. Where an operand repeats itself (a row for all rows), they are whole
     /// repetitions, if that is possible, and what was copied of it for one tile serves the next ones too.
     fn tile(&self) -> usize {
@@ -189,18 +160,41 @@ impl<T: Real> Chunk<'_, T> {
         }
     }
 
-    /// The operands that are read as they lie, and so can be prefetched; and how many there are.
-    fn streams(&self) -> ([*const T; MAX_TILES], usize) {
-        let (mut streams, mut count) = ([std::ptr::null(); MAX_TILES], 0);
-        for read in self.operands {
-            streams[count] = match *read {
-                Read::Whole(data) => data[self.elements.start..].as_ptr(),
-                Read::InPlace(result) => self.out[result].cast_const(),
-                Read::Along(..) | Read::Single(_) => continue,
-            };
-            count += 1;
+    /// The operands that are read as they lie, and so can be prefetched.
+    fn streams(&self) -> SmallVec<[*const T; MAX_TILES]> {
+        let start = |read: &Read<T>| match *read {
+            Read::Whole(data) => Some(data[self.elements.start..].as_ptr()),
+            Read::InPlace(result) => Some(self.out[result].cast_const()),
+            Read::Along(..) | Read::Single(_) => None,
+        };
+        self.operands.iter().filter_map(start).collect()
+    }
+}
+
+impl<T: Real> Kernel<T> for ProgramTile<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>>(self) {
+        let (Self { steps, streams, .. }, Range { start, end }) = (&self, self.elements.clone());
+        let mut block = Block { tile: start, first: 0, count: 0 };
+        while start + block.first < end {
+            let left = end - start - block.first;
+            // SAFETY: `Chunk::steps` says so; `dispatch` vouches for the instruction set.
+            unsafe {
+                if const { size_of::<V>() == WIDE_REGISTER_BYTES } && left >= REGISTERS * V::LANES {
+                    block.count = REGISTERS * V::LANES;
+                    step::run::<T, V, REGISTERS>(steps, &block, streams);
+                } else if left >= REGISTERS_HALF * V::LANES {
+                    block.count = REGISTERS_HALF * V::LANES;
+                    step::run::<T, V, REGISTERS_HALF>(steps, &block, streams);
+                } else {
+                    block.count = left.min(V::LANES);
+                    step::run::<T, V, 1>(steps, &block, streams);
+                }
+            }
+            block.first += block.count;
         }
-        (streams, count)
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::pack::transposed;
 use super::{DOT_ROWS, Epilogue, Gemm};
 use crate::real::Real;
-use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
+use crate::simd::{Kernel, MAX_LANES, Vector};
 use crate::tuning::{DOT_TASK_NUMBERS, DOT_TASKS};
 use crate::workers::{Parts, Workers, even_part};
 
@@ -20,13 +20,12 @@ pub const MAX_GROUPS: usize = 8;
 /// Computes A · Bᵀ for up to [`DOT_ROWS`] rows, and the epilogue of it.
 pub fn run<T: Real>(
     gemm: &Gemm,
-    isa: Isa,
     (a, b): (&[T], &[T]),
     epilogue: Epilogue<T>,
     c: &mut [T],
     workers: &Workers,
 ) {
-    let c = Parts::new(c);
+    let (isa, c) = (workers.isa(), Parts::new(c));
     let tasks = (b.len() / DOT_TASK_NUMBERS).clamp(1, DOT_TASKS.min(gemm.n));
     workers.run(tasks, &|task, _| {
         let columns = even_part(gemm.n, tasks, task);
@@ -52,9 +51,6 @@ struct Dots<'a, T> {
 
 /// The same for a number of rows that the compiler knows.
 struct DotRows<'a, T, const ROWS: usize>(Dots<'a, T>);
-
-/// The interleaved sums of a dot product, in as many registers as it takes.
-type Sums<V> = [V; MAX_GROUPS];
 
 impl<T: Real, const ROWS: usize> Kernel<T> for DotRows<'_, T, ROWS> {
     type Output = ();
@@ -88,12 +84,12 @@ impl<T: Real, const ROWS: usize> Kernel<T> for DotRows<'_, T, ROWS> {
 }
 
 impl<T: Real, const ROWS: usize> DotRows<'_, T, ROWS> {
-    /// The interleaved sums of all rows' products with one column.
+    /// The interleaved sums of all rows' products with one column, each in as many registers as it takes.
     ///
     /// # Safety
     /// The instruction set of `V` must exist.
     #[inline(always)]
-    unsafe fn sums<V: Vector<T>>(&self, column: usize) -> [Sums<V>; ROWS] {
+    unsafe fn sums<V: Vector<T>>(&self, column: usize) -> [[V; MAX_GROUPS]; ROWS] {
         let Dots { gemm: &Gemm { k, .. }, a, b, .. } = self.0;
         debug_assert!(a.len() == ROWS * k && (column + 1) * k <= b.len());
         let (a, b) = (a.as_ptr(), b.as_ptr().wrapping_add(column * k));

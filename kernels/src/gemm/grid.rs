@@ -41,21 +41,17 @@ impl Grid {
         // Rows of B that start at whole registers do not cross cache lines.
         let in_place =
             !transpose_b && (n <= GEMM_IN_PLACE_COLUMNS && n.is_multiple_of(lanes) || row_blocks <= 2);
-        let tasks_along = [1, if in_place { 1 } else { panels.div_ceil(GEMM_TASK_PANELS) }];
-        Self { m, n, lanes, parts, row_blocks, panels, tasks_along, in_place }.split_into(tasks)
-    }
-
-    /// Halves what tasks do, on its longer side, until there are enough tasks.
-    fn split_into(mut self, tasks: usize) -> Self {
-        let rows = if self.in_place { GEMM_IN_PLACE_ROWS } else { GEMM_PACKED_ROWS };
-        let most = [(self.m / rows).clamp(1, self.row_blocks), self.panels];
-        while self.blocks_of_c() < tasks && self.tasks_along != most {
-            let [rows, columns] = [self.m / self.tasks_along[0], self.n / self.tasks_along[1]];
-            let by_rows = self.tasks_along[1] == most[1] || rows >= columns && self.tasks_along[0] < most[0];
+        let mut tasks_along = [1, if in_place { 1 } else { panels.div_ceil(GEMM_TASK_PANELS) }];
+        // What tasks do is halved, on its longer side, until there are enough tasks.
+        let rows = if in_place { GEMM_IN_PLACE_ROWS } else { GEMM_PACKED_ROWS };
+        let most = [(m / rows).clamp(1, row_blocks), panels];
+        while tasks_along[0] * tasks_along[1] < tasks && tasks_along != most {
+            let [rows, columns] = [m / tasks_along[0], n / tasks_along[1]];
+            let by_rows = tasks_along[1] == most[1] || rows >= columns && tasks_along[0] < most[0];
             let axis = usize::from(!by_rows);
-            self.tasks_along[axis] = (2 * self.tasks_along[axis]).min(most[axis]);
+            tasks_along[axis] = (2 * tasks_along[axis]).min(most[axis]);
         }
-        self
+        Self { m, n, lanes, parts, row_blocks, panels, tasks_along, in_place }
     }
 
     /// How many tasks there are.

@@ -5,10 +5,17 @@ use crate::simd::{Kernel, MAX_LANES, Vector};
 
 /// Copies `steps` rows of up to `width` numbers, one after the other, filling missing columns with 0:
 /// to[step · width + column] = from[step · stride + column].
-pub struct PackRows<'a, T> {
-    /// Where the first row starts.
+pub type PackRows<'a, T> = Pack<'a, T, false>;
+
+/// As [`PackRows`], of a transposed matrix:
+/// to[step · width + column] = from[column · stride + step].
+pub type Transpose<'a, T> = Pack<'a, T, true>;
+
+/// Part of a matrix, and where it is copied to.
+pub struct Pack<'a, T, const IS_TRANSPOSED: bool> {
+    /// Where the first row starts, or column.
     pub from: &'a [T],
-    /// From row to row.
+    /// From row to row, or from column to column.
     pub stride: usize,
     /// How many columns there are, at most `width`.
     pub columns: usize,
@@ -45,21 +52,6 @@ impl<T: Real> Kernel<T> for PackRows<'_, T> {
             }
         }
     }
-}
-
-/// As [`PackRows`], of a transposed matrix:
-/// to[step · width + column] = from[column · stride + step].
-pub struct Transpose<'a, T> {
-    /// Where the first column starts.
-    pub from: &'a [T],
-    /// From column to column.
-    pub stride: usize,
-    /// How many columns there are, at most `width`.
-    pub columns: usize,
-    /// How many columns the packed rows have.
-    pub width: usize,
-    /// The packed rows; its length says how many.
-    pub to: &'a mut [T],
 }
 
 impl<T: Real> Kernel<T> for Transpose<'_, T> {

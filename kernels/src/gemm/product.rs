@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::grid::Grid;
 use super::pack::{PackRows, Transpose};
-use super::tile::{Columns, MAX_ROWS, Rows, Tile, TileEpilogue, TileTarget};
+use super::tile::{Columns, Rows, Tile, TileTarget};
 use super::{Epilogue, Gemm};
 use crate::real::Real;
 use crate::simd::Isa;
@@ -16,7 +16,7 @@ pub struct Product<'a, T> {
     /// The sizes.
     pub gemm: &'a Gemm,
     /// How it is cut up.
-    pub grid: Grid,
+    pub grid: &'a Grid,
     /// What computes it.
     pub isa: Isa,
     /// The left operand.
@@ -44,7 +44,7 @@ struct ProductBlock<'a, T> {
 impl<T: Real> Product<'_, T> {
     /// Computes the tiles of a task, some steps of all of them before the next steps.
     pub fn task(&self, task: usize, local: &mut Local) {
-        let (grid, part) = (&self.grid, task / self.grid.blocks_of_c());
+        let (grid, part) = (self.grid, task / self.grid.blocks_of_c());
         let all = even_part(self.gemm.k, grid.parts, part);
         let blocks = all.len().div_ceil(GEMM_STEPS).max(1);
         let sizes = grid.packed(all.len().div_ceil(blocks));
@@ -65,39 +65,21 @@ impl<T: Real> Product<'_, T> {
     /// Packs some steps of panels of B, unless they are read in place.
     fn pack_right(&self, panels: &Range<usize>, steps: &Range<usize>, mut packed: &mut [T]) {
         let Gemm { n, k, transpose_b, .. } = *self.gemm;
-        if self.grid.in_place {
+        if self.grid.in_place || steps.is_empty() {
             return;
         }
         for columns in panels.clone().map(|panel| self.grid.columns(panel)) {
             let width = self.grid.width(&columns);
             let (to, rest) = packed.split_at_mut(steps.len() * width);
-            let contiguous = if transpose_b { Contiguous::Line(k) } else { Contiguous::Step(n) };
-            self.pack(self.b, contiguous, &columns, steps, width, to);
+            let (start, columns) = (columns.start, columns.len());
+            if transpose_b {
+                let from = &self.b[start * k + steps.start..];
+                self.isa.dispatch(Transpose { from, stride: k, columns, width, to });
+            } else {
+                let from = &self.b[steps.start * n + start..];
+                self.isa.dispatch(PackRows { from, stride: n, columns, width, to });
+            }
             packed = rest;
-        }
-    }
-
-    /// Packs some steps of some lines of an operand (rows of op(A) or columns of op(B)), `width` numbers a step.
-    fn pack(
-        &self,
-        operand: &[T],
-        contiguous: Contiguous,
-        lines: &Range<usize>,
-        steps: &Range<usize>,
-        width: usize,
-        to: &mut [T],
-    ) {
-        let columns = lines.len();
-        match contiguous {
-            _ if steps.is_empty() => {}
-            Contiguous::Step(stride) => {
-                let from = &operand[steps.start * stride + lines.start..];
-                self.isa.dispatch(PackRows { from, stride, columns, width, to });
-            }
-            Contiguous::Line(stride) => {
-                let from = &operand[lines.start * stride + steps.start..];
-                self.isa.dispatch(Transpose { from, stride, columns, width, to });
-            }
         }
     }
 
@@ -107,21 +89,25 @@ impl<T: Real> Product<'_, T> {
         let Gemm { m, k, transpose_a, .. } = *self.gemm;
         let steps = &block.steps;
         for rows in block.row_blocks.clone().map(|row_block| self.grid.rows(row_block)) {
-            if transpose_a {
-                let to = &mut packed[..rows.len() * steps.len()];
-                self.pack(self.a, Contiguous::Step(m), &rows, steps, rows.len(), to);
-                self.panels(tile, &rows, block, left(packed.as_ptr(), [1, rows.len()]));
+            let (start, [row, stride]) = if transpose_a && !steps.is_empty() {
+                let (from, width) = (&self.a[steps.start * m + rows.start..], rows.len());
+                let to = &mut packed[..width * steps.len()];
+                self.isa.dispatch(PackRows { from, stride: m, columns: width, width, to });
+                (packed.as_ptr(), [1, width])
             } else {
                 // Without a single step there may be nothing to point to, and nothing is read.
-                let start = self.a.as_ptr().wrapping_add(rows.start * k + steps.start);
-                self.panels(tile, &rows, block, left(start, [k, 1]));
-            }
+                (self.a.as_ptr().wrapping_add(rows.start * k + steps.start), [k, 1])
+            };
+            let left = Rows { rows: std::array::from_fn(|index| start.wrapping_add(index * row)), stride };
+            self.panels(tile, &rows, block, left);
         }
     }
 
-    /// Computes the tiles where a block of rows meets panels.
+    /// Computes the tiles where a block of rows meets panels, and writes them to their part of the product or adds them
+    /// there.
     fn panels(&self, tile: &mut Tile<T>, rows: &Range<usize>, block: &ProductBlock<T>, left: Rows<T>) {
-        let (n, steps) = (self.gemm.n, &block.steps);
+        let (Gemm { m, n, .. }, [is_first, is_last]) = (*self.gemm, block.ends);
+        let steps = &block.steps;
         let mut packed = block.right.as_ptr();
         for columns in block.panels.clone().map(|panel| self.grid.columns(panel)) {
             let width = self.grid.width(&columns);
@@ -133,44 +119,23 @@ impl<T: Real> Product<'_, T> {
             } else {
                 Columns { start: packed, stride: width, last }
             };
-            // SAFETY: both operands hold these rows, registers and steps; without a step, nothing is read.
+            let bias = self.epilogue.bias.filter(|_| is_last).map(|bias| &bias[columns.clone()]);
+            // SAFETY: both operands hold these rows, registers and steps; without a step, nothing is read. The part of C
+            // has these rows and columns, and they are no other task's.
             unsafe {
                 tile.multiply(self.isa, size, left, right, steps.len());
+                let target = TileTarget {
+                    rows: rows.len(),
+                    columns: columns.len(),
+                    start: self.c.start().add((block.part * m + rows.start) * n + columns.start),
+                    pitch: n,
+                    add: !is_first,
+                    bias,
+                    relu: self.epilogue.relu && is_last,
+                };
+                tile.store(self.isa, target);
             }
             packed = packed.wrapping_add(steps.len() * width);
-            self.store(tile, rows, columns, block);
         }
     }
-
-    /// Writes a tile to its part of the product, or adds it there.
-    fn store(&self, tile: &Tile<T>, rows: &Range<usize>, columns: Range<usize>, block: &ProductBlock<T>) {
-        let Gemm { m, n: pitch, .. } = *self.gemm;
-        let [first, last] = block.ends;
-        let bias = self.epilogue.bias.filter(|_| last).map(|bias| &bias[columns.clone()]);
-        let epilogue = TileEpilogue { add: !first, bias, relu: self.epilogue.relu && last };
-        // SAFETY: the part of C has these rows and columns, and they are no other task's.
-        unsafe {
-            let target = self.c.start().add((block.part * m + rows.start) * pitch + columns.start);
-            let part = TileTarget { rows: rows.len(), columns: columns.len(), target, pitch };
-            tile.store(self.isa, part, epilogue);
-        }
-    }
-}
-
-/// The left operand of a tile, from row to row and from step to step of which so many numbers lie.
-fn left<T>(start: *const T, [row, step]: [usize; 2]) -> Rows<T> {
-    let mut rows = [start; MAX_ROWS];
-    for index in 0..MAX_ROWS {
-        rows[index] = start.wrapping_add(index * row);
-    }
-    Rows { rows, stride: step }
-}
-
-/// Which numbers of an operand are contiguous before it is packed, and the stride of the others.
-#[derive(Clone, Copy)]
-enum Contiguous {
-    /// The numbers of a step lie together.
-    Step(usize),
-    /// The numbers of a line lie together.
-    Line(usize),
 }

@@ -4,13 +4,12 @@
 //! of the right operand, and per tile row one number of the left operand, which is broadcast to all lanes.
 //! [`Rows`] and [`Columns`] tell where the operands lie: packed, or in place.
 
-pub use super::operand::{Columns, Rows};
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
 use crate::tuning::F64_TILE_ROWS;
 
 /// The most rows that a tile has on any machine.
-pub const MAX_ROWS: usize = 8;
+const MAX_ROWS: usize = 8;
 /// The most registers that a tile has on any machine.
 const MAX_REGISTERS: usize = 2 * MAX_ROWS;
 
@@ -23,6 +22,26 @@ const fn fits(rows: usize, vectors: usize, tile_rows: usize) -> bool {
 /// Whether any machine has a tile of this size for the type of number.
 const fn exists<T>(rows: usize, vectors: usize) -> bool {
     size_of::<T>() == size_of::<f32>() || fits(rows, vectors, F64_TILE_ROWS)
+}
+
+/// The left operand of a tile, read where it lies: every row starts anywhere, and all take the same steps from there.
+#[derive(Clone, Copy)]
+pub struct Rows<T> {
+    /// The first step of each row; those beyond the tile's rows are not looked at.
+    pub rows: [*const T; MAX_ROWS],
+    /// From step to step.
+    pub stride: usize,
+}
+
+/// The right operand of a tile, of which each step lies in one piece. There need be no memory beyond its last column.
+#[derive(Clone, Copy)]
+pub struct Columns<T> {
+    /// The first step.
+    pub start: *const T,
+    /// From step to step.
+    pub stride: usize,
+    /// How many columns the last register of the tile has.
+    pub last: usize,
 }
 
 /// A finished tile, row after row, each `vectors` registers long.
@@ -75,28 +94,22 @@ impl<T: Real> Tile<T> {
     ///
     /// # Safety
     /// The target must be writable, and of no other thread's interest, for the part's columns in every row.
-    pub unsafe fn store(&self, isa: Isa, part: TileTarget<T>, epilogue: TileEpilogue<T>) {
-        isa.dispatch(StoreTile { tile: self, part: &part, epilogue: &epilogue });
+    pub unsafe fn store(&self, isa: Isa, target: TileTarget<T>) {
+        isa.dispatch(StoreTile { tile: self, target: &target });
     }
 }
 
-/// Where a tile goes.
-#[derive(Clone, Copy)]
-pub struct TileTarget<T> {
+/// Where a tile goes, and what happens to its numbers on their way: first `add`, then `bias`, then `relu`. Last of all,
+/// subnormal numbers become 0.
+pub struct TileTarget<'a, T> {
     /// How many rows.
     pub rows: usize,
     /// How many columns.
     pub columns: usize,
     /// Where the first row goes.
-    pub target: *mut T,
+    pub start: *mut T,
     /// From one row's target to the next.
     pub pitch: usize,
-}
-
-/// What happens to a tile's numbers on their way out: first `add`, then `bias`, then `relu`. Last of all,
-/// subnormal numbers become 0.
-#[derive(Clone, Copy)]
-pub struct TileEpilogue<'a, T> {
     /// Whether they are added to what the target holds.
     pub add: bool,
     /// What is added to all numbers of each column.
@@ -127,13 +140,16 @@ impl<T: Real, const ROWS: usize, const VECTORS: usize> Kernel<T> for Multiply<T,
             let zero = V::splat(T::zero());
             let mut sums = [[zero; VECTORS]; ROWS];
             for step in 0..self.steps {
-                let columns = self.right.columns(step);
+                let columns = self.right.start.add(step * self.right.stride);
                 let mut right = [zero; VECTORS];
                 for vector in 0..VECTORS {
-                    right[vector] = self.right.load(columns.add(vector * V::LANES), vector + 1 == VECTORS);
+                    let columns = columns.add(vector * V::LANES);
+                    let is_last = vector + 1 == VECTORS;
+                    right[vector] =
+                        if is_last { V::load_first(columns, self.right.last) } else { V::load(columns) };
                 }
                 for row in 0..ROWS {
-                    let left = V::splat(self.left.number(row, step));
+                    let left = V::splat(*self.left.rows[row].add(step * self.left.stride));
                     for vector in 0..VECTORS {
                         sums[row][vector] = left.mul_add(right[vector], sums[row][vector]);
                     }
@@ -152,8 +168,7 @@ impl<T: Real, const ROWS: usize, const VECTORS: usize> Kernel<T> for Multiply<T,
 /// the cache.
 struct StoreTile<'a, T> {
     tile: &'a Tile<T>,
-    part: &'a TileTarget<T>,
-    epilogue: &'a TileEpilogue<'a, T>,
+    target: &'a TileTarget<'a, T>,
 }
 
 impl<T: Real> Kernel<T> for StoreTile<'_, T> {
@@ -161,25 +176,25 @@ impl<T: Real> Kernel<T> for StoreTile<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        let StoreTile { tile, part, epilogue } = self;
-        debug_assert!(part.columns <= tile.pitch);
-        let floor = if epilogue.relu { T::zero() } else { T::neg_infinity() };
-        for column in (0..part.columns).step_by(V::LANES) {
-            let count = V::LANES.min(part.columns - column);
+        let StoreTile { tile, target } = self;
+        debug_assert!(target.columns <= tile.pitch);
+        let floor = if target.relu { T::zero() } else { T::neg_infinity() };
+        for column in (0..target.columns).step_by(V::LANES) {
+            let count = V::LANES.min(target.columns - column);
             // SAFETY: `count` keeps to the columns of the part, the tile has whole registers, and the bias a number for
             // each column; the caller of `Tile::store` vouches for the target.
             unsafe {
-                let bias = match epilogue.bias {
+                let bias = match target.bias {
                     Some(bias) => V::load_first(bias.as_ptr().add(column), count),
                     None => V::splat(T::zero()),
                 };
-                for row in 0..part.rows {
-                    let target = part.target.add(row * part.pitch + column);
+                for row in 0..target.rows {
+                    let to = target.start.add(row * target.pitch + column);
                     let mut value = V::load(tile.numbers.as_ptr().add(row * tile.pitch + column));
-                    if epilogue.add {
-                        value = value.add(V::load_first(target, count));
+                    if target.add {
+                        value = value.add(V::load_first(to, count));
                     }
-                    value.add(bias).at_least(V::splat(floor)).flush().store_first(target, count);
+                    value.add(bias).at_least(V::splat(floor)).flush().store_first(to, count);
                 }
             }
         }

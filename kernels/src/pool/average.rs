@@ -79,9 +79,6 @@ impl Average {
     #[inline(never)]
     pub fn mean_nhwc<T: Real>(&self, channels: usize, data: &[T], out: &mut [T], workers: &Workers) {
         let (image, row) = (self.plane[0] * self.plane[1] * channels, self.output[1] * channels);
-        if channels == 0 {
-            return;
-        }
         workers.chunks(out, row, &|index, out, _| {
             let (data, first) =
                 (&data[index / self.output[0] * image..][..image], index % self.output[0] * self.output[1]);
@@ -112,9 +109,6 @@ impl Average {
         workers: &Workers,
     ) {
         let pooled = self.output[0] * self.output[1] * channels;
-        if channels == 0 {
-            return;
-        }
         workers.chunks(out, self.plane[0] * self.plane[1] * channels, &|index, image, _| {
             image.fill(T::zero());
             let upstream = &upstream[index * pooled..][..pooled];
@@ -214,12 +208,10 @@ impl Average {
         match self.regions {
             Regions::Window { window, .. } => window.covered(axis, position, size),
             Regions::Equal(parts) => {
-                // In steps that cannot overflow: position · size may.
-                let (whole, rest) = (size / parts[axis], (size % parts[axis]) as u128);
-                let border = |position: usize| (position as u128 * rest, parts[axis] as u128);
-                let (start, end) = (border(position), border(position + 1));
-                whole * position + (start.0 / start.1) as usize
-                    ..whole * (position + 1) + end.0.div_ceil(end.1) as usize
+                // In a type that cannot overflow: position · size may.
+                let border = |position: usize| position as u128 * size as u128;
+                let (start, end, parts) = (border(position), border(position + 1), parts[axis] as u128);
+                (start / parts) as usize..end.div_ceil(parts) as usize
             }
         }
     }
@@ -262,10 +254,8 @@ fn add_quotients<T: Real>(quotients: &[T], pixels: &mut [T], stride: usize) {
 /// these positions; and which pixel the first that does sees.
 #[inline(always)]
 fn inside(window: Window, offset: usize, width: usize, positions: &Range<usize>) -> (Range<usize>, usize) {
-    let (stride, padding) = (window.stride[1], window.padding[1]);
-    let start = padding.saturating_sub(offset).div_ceil(stride).clamp(positions.start, positions.end);
-    let end = (width + padding).saturating_sub(offset).div_ceil(stride).clamp(start, positions.end);
+    let Range { start, end } = window.positions_inside(offset, width, positions);
     // Without any position there is no pixel either.
-    let first = if start < end { start * stride + offset - padding } else { 0 };
+    let first = if start < end { start * window.stride[1] + offset - window.padding[1] } else { 0 };
     (start - positions.start..end - positions.start, first)
 }

@@ -14,25 +14,11 @@ impl Pooling {
     /// As [`argmax`](Self::argmax), of images [N, H, W, C]: indices [N, H', W', C] of pixels y · W + x.
     #[inline(never)]
     pub fn argmax_nhwc<T: Real>(&self, channels: usize, data: &[T], indices: &mut [u32], workers: &Workers) {
-        let indices = Parts::new(indices);
-        self.rows_of_outputs(channels, indices.len(), workers, &|image, rows, start| {
-            // SAFETY: these rows of outputs are no other task's.
-            let indices = unsafe { indices.slice(start, rows.len() * self.output[1] * channels) };
-            let image = self.image(channels, data, image);
-            let out = std::ptr::null_mut();
-            workers.isa().dispatch(WindowMaxima {
-                pooling: self,
-                channels,
-                rows,
-                image,
-                out,
-                indices: indices.as_mut_ptr(),
-            });
-        });
+        self.max_nhwc(channels, data, &mut [], Some(indices), workers);
     }
 
     /// The maxima themselves, as [`argmax_nhwc`](Self::argmax_nhwc) finds and [`take_nhwc`](Self::take_nhwc) takes
-    /// them, and their indices, if these are wanted.
+    /// them, and their indices, if these are wanted. Without room for maxima, the indices alone.
     #[inline(never)]
     pub fn max_nhwc<T: Real>(
         &self,
@@ -42,14 +28,11 @@ impl Pooling {
         indices: Option<&mut [u32]>,
         workers: &Workers,
     ) {
-        let (out, indices) = (Parts::new(out), indices.map(Parts::new));
-        self.rows_of_outputs(channels, out.len(), workers, &|image, rows, start| {
-            let (image, count) = (self.image(channels, data, image), rows.len() * self.output[1] * channels);
-            // SAFETY: these rows of outputs are no other task's.
-            let out = unsafe { out.slice(start, count) }.as_mut_ptr();
-            // SAFETY: nor are their indices.
-            let indices = indices.as_ref().map(|indices| unsafe { indices.slice(start, count) });
-            let indices = indices.map_or(std::ptr::null_mut(), <[u32]>::as_mut_ptr);
+        let (out, indices) = (Parts::new(out), Parts::new(indices.unwrap_or_default()));
+        let outputs = out.len().max(indices.len());
+        self.rows_of_outputs(channels, data, outputs, workers, |image, rows, start, count| {
+            // SAFETY: these rows of outputs are no other task's, nor are their indices.
+            let (out, indices) = unsafe { (out.slice(start, count), indices.slice(start, count)) };
             workers.isa().dispatch(WindowMaxima { pooling: self, channels, rows, image, out, indices });
         });
     }
@@ -65,8 +48,7 @@ impl Pooling {
         workers: &Workers,
     ) {
         let out = Parts::new(out);
-        self.rows_of_outputs(channels, out.len(), workers, &|image, rows, start| {
-            let (image, count) = (self.image(channels, data, image), rows.len() * self.output[1] * channels);
+        self.rows_of_outputs(channels, data, out.len(), workers, |image, _, start, count| {
             // SAFETY: these rows of outputs are no other task's.
             let out = unsafe { out.slice(start, count) };
             let pixels = out.chunks_exact_mut(channels).zip(indices[start..][..count].chunks_exact(channels));
@@ -119,29 +101,26 @@ impl Pooling {
         })
     }
 
-    /// An image of several.
-    fn image<'a, T>(&self, channels: usize, data: &'a [T], image: usize) -> &'a [T] {
-        &data[image * self.area() * channels..][..self.area() * channels]
-    }
-
-    /// Calls `task(image, rows of outputs, number of their first output)` until all `outputs` are covered.
-    fn rows_of_outputs(
+    /// Calls `task(image, rows of outputs, their first output, how many they have)` until all `outputs` are covered.
+    fn rows_of_outputs<T: Real>(
         &self,
         channels: usize,
+        data: &[T],
         outputs: usize,
         workers: &Workers,
-        task: &(dyn Fn(usize, Range<usize>, usize) + Sync),
+        task: impl Fn(&[T], Range<usize>, usize, usize) + Sync,
     ) {
-        let row = self.output[1] * channels;
+        let (row, image) = (self.output[1] * channels, self.area() * channels);
         if outputs == 0 || row == 0 {
             return;
         }
         let rows = (POOL_TASK / row).clamp(1, self.output[0]);
         let bands = self.output[0].div_ceil(rows);
         workers.run(outputs / (self.pooled() * channels) * bands, &|index, _| {
-            let (image, first) = (index / bands, index % bands * rows);
+            let (number, first) = (index / bands, index % bands * rows);
             let rows = first..self.output[0].min(first + rows);
-            task(image, rows, (image * self.output[0] + first) * row);
+            let count = rows.len() * row;
+            task(&data[number * image..][..image], rows, (number * self.output[0] + first) * row, count);
         });
     }
 
@@ -199,14 +178,14 @@ unsafe fn store<T: Real, V: Vector<T>>(value: V, to: *mut T, count: usize) {
     unsafe { if count == V::LANES { value.store(to) } else { value.store_first(to, count) } }
 }
 
-/// The maxima of the windows of some rows of outputs, and where they lie; either pointer may be null.
+/// The maxima of the windows of some rows of outputs, and where they lie; there may be no room for either.
 struct WindowMaxima<'a, T> {
     pooling: &'a Pooling,
     channels: usize,
     rows: Range<usize>,
     image: &'a [T],
-    out: *mut T,
-    indices: *mut u32,
+    out: &'a mut [T],
+    indices: &'a mut [u32],
 }
 
 impl<T: Real> Kernel<T> for WindowMaxima<'_, T> {
@@ -237,11 +216,11 @@ impl<T: Real> Kernel<T> for WindowMaxima<'_, T> {
                                 [best, index] = value.larger(best, [own, index]);
                             }
                         }
-                        if !out.is_null() {
-                            store(best, out.add(at + channel), count);
+                        if !out.is_empty() {
+                            store(best, out.as_mut_ptr().add(at + channel), count);
                         }
-                        if !indices.is_null() {
-                            index.store_indices(indices.add(at + channel), count);
+                        if !indices.is_empty() {
+                            index.store_indices(indices.as_mut_ptr().add(at + channel), count);
                         }
                     }
                 }

@@ -7,37 +7,20 @@ use crate::tuning::{F64_TILE_ROWS, NEON_TILE_ROWS};
 
 /// A 128-bit register: partial loads and stores go lane by lane.
 macro_rules! neon {
-    ($register:ty, $number:ty, [$($lane:literal)*], $splat:ident, $load:ident, $store:ident, $load_lane:ident,
-     $store_lane:ident, $fused:ident, $add:ident, $subtract:ident, $multiply:ident, $divide:ident, $root:ident,
-     $absolute:ident, $below:ident, $at_most:ident, $equal:ident, $choose:ident, $to_bits:ident,
+    ($register:ty, $number:ty, [$($lane:literal)*], $instructions:tt, $load_lane:ident, $store_lane:ident,
+     $fused:ident, $absolute:ident, $below:ident, $at_most:ident, $equal:ident, $choose:ident, $to_bits:ident,
      $from_bits:ident, $without:ident, $greatest:ident, $even:ident, $odd:ident) => {
         impl Vector<$number> for $register {
             const LANES: usize = [$($lane),*].len();
             const TILE_ROWS: usize = if size_of::<$number>() == 8 { F64_TILE_ROWS } else { NEON_TILE_ROWS };
 
-            #[inline(always)]
-            unsafe fn splat(value: $number) -> Self {
-                // SAFETY: the trait's contract, as for every intrinsic below.
-                unsafe { $splat(value) }
-            }
-
-            #[inline(always)]
-            unsafe fn load(from: *const $number) -> Self {
-                // SAFETY: all lanes are readable by the trait's contract.
-                unsafe { $load(from) }
-            }
-
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $number) {
-                // SAFETY: all lanes are writable by the trait's contract.
-                unsafe { $store(to, self) }
-            }
+            instructions! $instructions;
 
             #[inline(always)]
             unsafe fn load_first(from: *const $number, count: usize) -> Self {
                 // SAFETY: the first `count` numbers are readable, which the caller vouches for.
                 unsafe {
-                    let mut all = $splat(0.0);
+                    let mut all = Self::splat(0.0);
                     $(if count > $lane {
                         all = $load_lane::<$lane>(from.add($lane), all);
                     })*
@@ -60,39 +43,9 @@ macro_rules! neon {
             }
 
             #[inline(always)]
-            unsafe fn add(self, other: Self) -> Self {
-                // SAFETY: the trait's contract.
-                unsafe { $add(self, other) }
-            }
-
-            #[inline(always)]
-            unsafe fn subtract(self, other: Self) -> Self {
-                // SAFETY: the trait's contract.
-                unsafe { $subtract(self, other) }
-            }
-
-            #[inline(always)]
-            unsafe fn multiply(self, other: Self) -> Self {
-                // SAFETY: the trait's contract.
-                unsafe { $multiply(self, other) }
-            }
-
-            #[inline(always)]
-            unsafe fn divide(self, other: Self) -> Self {
-                // SAFETY: the trait's contract.
-                unsafe { $divide(self, other) }
-            }
-
-            #[inline(always)]
-            unsafe fn sqrt(self) -> Self {
-                // SAFETY: the trait's contract.
-                unsafe { $root(self) }
-            }
-
-            #[inline(always)]
             unsafe fn gate(self, by: Self) -> Self {
                 // SAFETY: the trait's contract. A comparison with NaN is false, so NaN keeps the lane.
-                unsafe { $from_bits($without($to_bits(self), $at_most(by, $splat(0.0)))) }
+                unsafe { $from_bits($without($to_bits(self), $at_most(by, Self::splat(0.0)))) }
             }
 
             #[inline(always)]
@@ -114,20 +67,20 @@ macro_rules! neon {
             #[inline(always)]
             unsafe fn greater(self, other: Self) -> Self {
                 // SAFETY: the trait's contract. A comparison with NaN is false.
-                unsafe { $choose($below(other, self), $splat(1.0), $splat(0.0)) }
+                unsafe { $choose($below(other, self), Self::splat(1.0), Self::splat(0.0)) }
             }
 
             #[inline(always)]
             unsafe fn greater_equal(self, other: Self) -> Self {
                 // SAFETY: as above.
-                unsafe { $choose($at_most(other, self), $splat(1.0), $splat(0.0)) }
+                unsafe { $choose($at_most(other, self), Self::splat(1.0), Self::splat(0.0)) }
             }
 
             #[inline(always)]
             unsafe fn flush(self) -> Self {
                 // SAFETY: the trait's contract. A comparison with NaN is false, so NaN stays.
                 unsafe {
-                    let subnormal = $below($absolute(self), $splat(<$number>::MIN_POSITIVE));
+                    let subnormal = $below($absolute(self), Self::splat(<$number>::MIN_POSITIVE));
                     $from_bits($without($to_bits(self), subnormal))
                 }
             }
@@ -151,17 +104,20 @@ neon!(
     float32x4_t,
     f32,
     [0 1 2 3],
-    vdupq_n_f32,
-    vld1q_f32,
-    vst1q_f32,
+    (
+        f32,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        vsqrtq_f32,
+        add = vaddq_f32,
+        subtract = vsubq_f32,
+        multiply = vmulq_f32,
+        divide = vdivq_f32
+    ),
     vld1q_lane_f32,
     vst1q_lane_f32,
     vfmaq_f32,
-    vaddq_f32,
-    vsubq_f32,
-    vmulq_f32,
-    vdivq_f32,
-    vsqrtq_f32,
     vabsq_f32,
     vcltq_f32,
     vcleq_f32,
@@ -179,17 +135,20 @@ neon!(
     float64x2_t,
     f64,
     [0 1],
-    vdupq_n_f64,
-    vld1q_f64,
-    vst1q_f64,
+    (
+        f64,
+        vdupq_n_f64,
+        vld1q_f64,
+        vst1q_f64,
+        vsqrtq_f64,
+        add = vaddq_f64,
+        subtract = vsubq_f64,
+        multiply = vmulq_f64,
+        divide = vdivq_f64
+    ),
     vld1q_lane_f64,
     vst1q_lane_f64,
     vfmaq_f64,
-    vaddq_f64,
-    vsubq_f64,
-    vmulq_f64,
-    vdivq_f64,
-    vsqrtq_f64,
     vabsq_f64,
     vcltq_f64,
     vcleq_f64,

@@ -42,25 +42,8 @@ pub unsafe fn run_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
 
 /// The operations that differ only in the names of their intrinsics.
 macro_rules! common {
-    ($number:ty, $splat:ident, $load:ident, $store:ident, $fused:ident, $add:ident, $subtract:ident,
-     $multiply:ident, $divide:ident, $root:ident, $max:ident) => {
-        #[inline(always)]
-        unsafe fn splat(value: $number) -> Self {
-            // SAFETY: the trait's contract, as for every intrinsic below.
-            unsafe { $splat(value) }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const $number) -> Self {
-            // SAFETY: all lanes are readable by the trait's contract.
-            unsafe { $load(from) }
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, to: *mut $number) {
-            // SAFETY: all lanes are writable by the trait's contract.
-            unsafe { $store(to, self) }
-        }
+    ($number:ty, $fused:ident, $max:ident, $compare:ident, $keep:ident, $($instructions:tt)*) => {
+        instructions!($number, $($instructions)*);
 
         #[inline(always)]
         unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
@@ -69,171 +52,121 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            // SAFETY: the trait's contract.
-            unsafe { $add(self, other) }
-        }
-
-        #[inline(always)]
-        unsafe fn subtract(self, other: Self) -> Self {
-            // SAFETY: the trait's contract.
-            unsafe { $subtract(self, other) }
-        }
-
-        #[inline(always)]
-        unsafe fn multiply(self, other: Self) -> Self {
-            // SAFETY: the trait's contract.
-            unsafe { $multiply(self, other) }
-        }
-
-        #[inline(always)]
-        unsafe fn divide(self, other: Self) -> Self {
-            // SAFETY: the trait's contract.
-            unsafe { $divide(self, other) }
-        }
-
-        #[inline(always)]
-        unsafe fn sqrt(self) -> Self {
-            // SAFETY: the trait's contract.
-            unsafe { $root(self) }
-        }
-
-        #[inline(always)]
         unsafe fn at_least(self, floor: Self) -> Self {
             // SAFETY: the trait's contract. Of a pair with a NaN, the instruction returns the second.
             unsafe { $max(floor, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn gate(self, by: Self) -> Self {
+            // SAFETY: the trait's contract. "Not ≤, or unordered" keeps NaN.
+            unsafe { $keep($compare::<_CMP_NLE_UQ>(by, Self::splat(0.0)), self) }
+        }
+
+        #[inline(always)]
+        unsafe fn greater(self, other: Self) -> Self {
+            // SAFETY: the trait's contract. An ordered comparison is false for NaN.
+            unsafe { $keep($compare::<_CMP_GT_OQ>(self, other), Self::splat(1.0)) }
+        }
+
+        #[inline(always)]
+        unsafe fn greater_equal(self, other: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { $keep($compare::<_CMP_GE_OQ>(self, other), Self::splat(1.0)) }
         }
     };
 }
 
 /// A 512-bit register: partial loads and stores take a mask of bits.
-macro_rules! avx512 {
-    ($register:ty, $number:ty, $lanes:literal, $mask:ty, $common:tt, $order:ty, $index:ident, $permute:ident,
-     $load_mask:ident, $store_mask:ident, $compare:ident, $among:ident, $keep:ident, $blend:ident, $absolute:ident) => {
-        impl Vector<$number> for $register {
-            const LANES: usize = $lanes;
-            const TILE_ROWS: usize = AVX512_TILE_ROWS;
+impl Vector<f32> for __m512 {
+    const LANES: usize = 16;
+    const TILE_ROWS: usize = AVX512_TILE_ROWS;
 
-            common! $common;
-
-            #[inline(always)]
-            unsafe fn load_first(from: *const $number, count: usize) -> Self {
-                let mask = ((1u32 << count) - 1) as $mask;
-                // SAFETY: the mask has a bit for each of the `count` readable lanes and no other.
-                unsafe { $load_mask(mask, from) }
-            }
-
-            #[inline(always)]
-            unsafe fn store_first(self, to: *mut $number, count: usize) {
-                let mask = ((1u32 << count) - 1) as $mask;
-                // SAFETY: the mask has a bit for each of the `count` writable lanes and no other.
-                unsafe { $store_mask(to, mask, self) }
-            }
-
-            #[inline(always)]
-            unsafe fn gate(self, by: Self) -> Self {
-                // SAFETY: the trait's contract. "Not ≤, or unordered" keeps NaN.
-                unsafe { $keep($compare::<_CMP_NLE_UQ>(by, Self::splat(0.0)), self) }
-            }
-
-            #[inline(always)]
-            unsafe fn larger(self, best: Self, [own, bests]: [Self; 2]) -> [Self; 2] {
-                // SAFETY: the trait's contract. "Not ≤, or unordered" finds a NaN, "ordered" keeps one.
-                unsafe {
-                    let above = $among::<_CMP_NLE_UQ>($compare::<_CMP_ORD_Q>(best, best), self, best);
-                    [$blend(above, best, self), $blend(above, bests, own)]
-                }
-            }
-
-            #[inline(always)]
-            unsafe fn greater(self, other: Self) -> Self {
-                // SAFETY: the trait's contract. An ordered comparison is false for NaN.
-                unsafe { $keep($compare::<_CMP_GT_OQ>(self, other), Self::splat(1.0)) }
-            }
-
-            #[inline(always)]
-            unsafe fn greater_equal(self, other: Self) -> Self {
-                // SAFETY: as above.
-                unsafe { $keep($compare::<_CMP_GE_OQ>(self, other), Self::splat(1.0)) }
-            }
-
-            #[inline(always)]
-            unsafe fn flush(self) -> Self {
-                // SAFETY: the trait's contract. "Not below, or unordered" keeps NaN.
-                unsafe {
-                    let smallest = Self::splat(<$number>::MIN_POSITIVE);
-                    $keep($compare::<_CMP_NLT_UQ>($absolute(self), smallest), self)
-                }
-            }
-
-            #[inline(always)]
-            unsafe fn is_zero(self) -> bool {
-                // SAFETY: the trait's contract. "Not equal, or unordered" finds NaN too.
-                unsafe { $compare::<_CMP_NEQ_UQ>(self, Self::splat(0.0)) == 0 }
-            }
-
-            #[inline(always)]
-            unsafe fn where_equal(self, indices: *const u32, index: u32) -> Self {
-                // SAFETY: the trait's contract.
-                unsafe {
-                    let indices = _mm512_loadu_epi32(indices.cast());
-                    $keep(_mm512_cmpeq_epi32_mask(indices, _mm512_set1_epi32(index as i32)), self)
-                }
-            }
-
-            #[inline(always)]
-            unsafe fn interleave(self, other: Self) -> (Self, Self) {
-                // Lane `i` of the result takes lane `i / 2` of the first or, for odd `i`, of the second register.
-                const FIRST: [$order; $lanes] = weave(0);
-                const SECOND: [$order; $lanes] = weave($lanes / 2);
-                const fn weave(start: usize) -> [$order; $lanes] {
-                    let mut order = [0; $lanes];
-                    let mut lane = 0;
-                    while lane < $lanes {
-                        order[lane] = (start + lane / 2 + (lane % 2) * $lanes) as $order;
-                        lane += 1;
-                    }
-                    order
-                }
-                // SAFETY: the arrays are as long as a register; the rest is the trait's contract.
-                unsafe {
-                    let (first, second) = ($index(FIRST.as_ptr().cast()), $index(SECOND.as_ptr().cast()));
-                    ($permute(self, first, other), $permute(self, second, other))
-                }
-            }
-        }
-    };
-}
-
-avx512!(
-    __m512,
-    f32,
-    16,
-    __mmask16,
-    (
+    common!(
         f32,
+        _mm512_fmadd_ps,
+        _mm512_max_ps,
+        _mm512_cmp_ps_mask,
+        _mm512_maskz_mov_ps,
         _mm512_set1_ps,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
-        _mm512_fmadd_ps,
-        _mm512_add_ps,
-        _mm512_sub_ps,
-        _mm512_mul_ps,
-        _mm512_div_ps,
         _mm512_sqrt_ps,
-        _mm512_max_ps
-    ),
-    i32,
-    _mm512_loadu_epi32,
-    _mm512_permutex2var_ps,
-    _mm512_maskz_loadu_ps,
-    _mm512_mask_storeu_ps,
-    _mm512_cmp_ps_mask,
-    _mm512_mask_cmp_ps_mask,
-    _mm512_maskz_mov_ps,
-    _mm512_mask_blend_ps,
-    _mm512_abs_ps
-);
+        add = _mm512_add_ps,
+        subtract = _mm512_sub_ps,
+        multiply = _mm512_mul_ps,
+        divide = _mm512_div_ps
+    );
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+        let mask = ((1u32 << count) - 1) as __mmask16;
+        // SAFETY: the mask has a bit for each of the `count` readable lanes and no other.
+        unsafe { _mm512_maskz_loadu_ps(mask, from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, count: usize) {
+        let mask = ((1u32 << count) - 1) as __mmask16;
+        // SAFETY: the mask has a bit for each of the `count` writable lanes and no other.
+        unsafe { _mm512_mask_storeu_ps(to, mask, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn larger(self, best: Self, [own, bests]: [Self; 2]) -> [Self; 2] {
+        // SAFETY: the trait's contract. "Not ≤, or unordered" finds a NaN, "ordered" keeps one.
+        unsafe {
+            let is_number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(best, best);
+            let above = _mm512_mask_cmp_ps_mask::<_CMP_NLE_UQ>(is_number, self, best);
+            [_mm512_mask_blend_ps(above, best, self), _mm512_mask_blend_ps(above, bests, own)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn flush(self) -> Self {
+        // SAFETY: the trait's contract. "Not below, or unordered" keeps NaN.
+        unsafe {
+            let smallest = Self::splat(f32::MIN_POSITIVE);
+            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_abs_ps(self), smallest), self)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn is_zero(self) -> bool {
+        // SAFETY: the trait's contract. "Not equal, or unordered" finds NaN too.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(self, Self::splat(0.0)) == 0 }
+    }
+
+    #[inline(always)]
+    unsafe fn where_equal(self, indices: *const u32, index: u32) -> Self {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let indices = _mm512_loadu_epi32(indices.cast());
+            _mm512_maskz_mov_ps(_mm512_cmpeq_epi32_mask(indices, _mm512_set1_epi32(index as i32)), self)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(self, other: Self) -> (Self, Self) {
+        // Lane `i` of the result takes lane `i / 2` of the first or, for odd `i`, of the second register.
+        const FIRST: [i32; 16] = weave(0);
+        const SECOND: [i32; 16] = weave(8);
+        const fn weave(start: i32) -> [i32; 16] {
+            let mut order = [0; 16];
+            let mut lane = 0;
+            while lane < 16 {
+                order[lane as usize] = start + lane / 2 + lane % 2 * 16;
+                lane += 1;
+            }
+            order
+        }
+        // SAFETY: the arrays are as long as a register; the rest is the trait's contract.
+        unsafe {
+            let (first, second) = (_mm512_loadu_epi32(FIRST.as_ptr()), _mm512_loadu_epi32(SECOND.as_ptr()));
+            (_mm512_permutex2var_ps(self, first, other), _mm512_permutex2var_ps(self, second, other))
+        }
+    }
+}
 
 /// A 256-bit register: partial loads and stores take a register of masks.
 macro_rules! avx2 {
@@ -265,30 +198,12 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
-            unsafe fn gate(self, by: Self) -> Self {
-                // SAFETY: the trait's contract. "Not ≤, or unordered" keeps NaN.
-                unsafe { $and($compare::<_CMP_NLE_UQ>(by, Self::splat(0.0)), self) }
-            }
-
-            #[inline(always)]
             unsafe fn larger(self, best: Self, [own, bests]: [Self; 2]) -> [Self; 2] {
                 // SAFETY: the trait's contract. "Not ≤, or unordered" finds a NaN, "ordered" keeps one.
                 unsafe {
                     let above = $and($compare::<_CMP_NLE_UQ>(self, best), $compare::<_CMP_ORD_Q>(best, best));
                     [$blend(best, self, above), $blend(bests, own, above)]
                 }
-            }
-
-            #[inline(always)]
-            unsafe fn greater(self, other: Self) -> Self {
-                // SAFETY: the trait's contract. An ordered comparison is false for NaN.
-                unsafe { $and($compare::<_CMP_GT_OQ>(self, other), Self::splat(1.0)) }
-            }
-
-            #[inline(always)]
-            unsafe fn greater_equal(self, other: Self) -> Self {
-                // SAFETY: as above.
-                unsafe { $and($compare::<_CMP_GE_OQ>(self, other), Self::splat(1.0)) }
             }
 
             #[inline(always)]
@@ -340,16 +255,18 @@ avx2!(
     8,
     (
         f32,
+        _mm256_fmadd_ps,
+        _mm256_max_ps,
+        _mm256_cmp_ps,
+        _mm256_and_ps,
         _mm256_set1_ps,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
-        _mm256_fmadd_ps,
-        _mm256_add_ps,
-        _mm256_sub_ps,
-        _mm256_mul_ps,
-        _mm256_div_ps,
         _mm256_sqrt_ps,
-        _mm256_max_ps
+        add = _mm256_add_ps,
+        subtract = _mm256_sub_ps,
+        multiply = _mm256_mul_ps,
+        divide = _mm256_div_ps
     ),
     _mm256_maskload_ps,
     _mm256_maskstore_ps,
@@ -369,16 +286,18 @@ avx2!(
     4,
     (
         f64,
+        _mm256_fmadd_pd,
+        _mm256_max_pd,
+        _mm256_cmp_pd,
+        _mm256_and_pd,
         _mm256_set1_pd,
         _mm256_loadu_pd,
         _mm256_storeu_pd,
-        _mm256_fmadd_pd,
-        _mm256_add_pd,
-        _mm256_sub_pd,
-        _mm256_mul_pd,
-        _mm256_div_pd,
         _mm256_sqrt_pd,
-        _mm256_max_pd
+        add = _mm256_add_pd,
+        subtract = _mm256_sub_pd,
+        multiply = _mm256_mul_pd,
+        divide = _mm256_div_pd
     ),
     _mm256_maskload_pd,
     _mm256_maskstore_pd,

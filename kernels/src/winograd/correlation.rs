@@ -42,10 +42,6 @@ pub fn prepared(points: usize, channels: usize, filters: usize) -> usize {
 }
 
 impl WinogradCorrelation {
-    fn panels<T: Real>(&self, isa: Isa) -> FilterPanels {
-        FilterPanels { filters: self.filters, lanes: isa.lanes::<T>() }
-    }
-
     /// Where in the prepared weights a panel starts, and how far it is from point to point.
     fn panel(&self, panels: &FilterPanels, panel: usize, points: usize) -> (usize, usize) {
         let width = panels.registers(panel) * panels.lanes;
@@ -55,13 +51,13 @@ impl WinogradCorrelation {
     /// Transforms the weights.
     pub fn prepare<T: Real, const R: usize, const N: usize>(
         &self,
-        isa: Isa,
         (weight, source): (&[T], FilterStrides),
         out: &mut [T],
         workers: &Workers,
     ) {
-        let panels = self.panels::<T>(isa);
-        let out = Parts::new(out);
+        let isa = workers.isa();
+        let (panels, out) =
+            (FilterPanels { filters: self.filters, lanes: isa.lanes::<T>() }, Parts::new(out));
         let parts = self.channels.div_ceil(WINOGRAD_TASK_CHANNELS);
         workers.run(panels.count() * parts, &|task, local| {
             let (panel, part) = (task / parts, task % parts);
@@ -85,13 +81,12 @@ impl WinogradCorrelation {
     /// Computes the correlation.
     pub fn run<T: Real, const N: usize>(
         &self,
-        isa: Isa,
         (from, weights): (&[T], &[T]),
         epilogue: impl OutputEpilogue<T>,
         out: &mut [T],
         workers: &Workers,
     ) {
-        let tiles = Tiles::new(self.to);
+        let (isa, tiles) = (workers.isa(), Tiles::new(self.to));
         let (total, lanes) = (self.batch * tiles.each(), isa.lanes::<T>());
         let channels = self.channels.next_multiple_of(lanes);
         let room = WINOGRAD_BLOCK_BYTES / (N * N * channels * size_of::<T>()).max(1);
@@ -100,106 +95,68 @@ impl WinogradCorrelation {
         let out = Parts::new(out);
         workers.run(blocks, &|block, local| {
             let block = even_part(total, blocks, block);
-            let mut task = CorrelationTask::<T, N>::new(self, isa, tiles, block, buffer, local);
-            task.input_transform(from);
-            task.find_blank(from);
-            for panel in 0..task.panels.count() {
-                task.multiply(weights, panel);
-                task.output_transform(panel, epilogue, &out);
-            }
+            self.block::<T, N>(isa, (tiles, block, buffer), (from, weights), epilogue, out.start(), local);
         });
     }
-}
 
-/// One task: a block of tiles.
-struct CorrelationTask<'a, T, const N: usize> {
-    sizes: &'a WinogradCorrelation,
-    isa: Isa,
-    panels: FilterPanels,
-    tiles: Tiles,
-    block: Range<usize>,
-    buffer: TileBuffer,
-    /// Scratch: transformed columns, the points of the image, and those of one panel of filters.
-    lines: &'a mut [T],
-    image: &'a mut [T],
-    sums: &'a mut [T],
-    /// For each tile the outputs whose windows see only zeros, a bit for each.
-    blank: &'a mut [u32],
-}
-
-impl<'a, T: Real, const N: usize> CorrelationTask<'a, T, N> {
-    fn new(
-        sizes: &'a WinogradCorrelation,
+    /// Computes the outputs of a block of tiles.
+    fn block<T: Real, const N: usize>(
+        &self,
         isa: Isa,
-        tiles: Tiles,
-        block: Range<usize>,
-        buffer: TileBuffer,
-        local: &'a mut Local,
-    ) -> Self {
-        let panels = sizes.panels::<T>(isa);
-        let lens = [lines(N), sizes.channels.div_ceil(buffer.lanes) * buffer.register, 2 * buffer.register];
+        (tiles, block, buffer): (Tiles, Range<usize>, TileBuffer),
+        (from, weights): (&[T], &[T]),
+        epilogue: impl OutputEpilogue<T>,
+        to: *mut T,
+        local: &mut Local,
+    ) {
+        let WinogradCorrelation { channels, filters, from: size, padding, .. } = *self;
+        let panels = FilterPanels { filters: self.filters, lanes: isa.lanes::<T>() };
+        // Transformed columns, the points of the image, and those of one panel of filters.
+        let lens = [lines(N), channels.div_ceil(buffer.lanes) * buffer.register, 2 * buffer.register];
         let numbers: usize = lens.iter().map(|&len| Split::bytes::<T>(len)).sum();
         local.reserve(numbers + Split::bytes::<u32>(block.len()));
         let mut split = local.split();
         let [lines, image, sums] = lens.map(|len| split.take(len));
+        // For each tile the outputs whose windows see only zeros, a bit for each.
         let blank = split.take(block.len());
-        Self { sizes, isa, panels, tiles, block, buffer, lines, image, sums, blank }
-    }
-
-    /// Brings the image to the points.
-    fn input_transform(&mut self, from: &[T]) {
-        let WinogradCorrelation { from: size, channels, padding, .. } = *self.sizes;
-        self.isa.dispatch(InputTransform::<T, _, N, N> {
-            images: Images { numbers: from, size, channels, padding },
+        let images = Images { numbers: from, size, channels, padding };
+        isa.dispatch(InputTransform::<T, _, N, N> {
+            images,
             axis: InputAxis,
             channels: 0..channels,
-            tiles: self.tiles,
-            block: self.block.clone(),
-            buffer: self.buffer,
-            lines: self.lines,
-            to: self.image,
+            tiles,
+            block: block.clone(),
+            buffer,
+            lines,
+            to: image,
         });
-    }
-
-    /// Finds windows that see only zeros.
-    fn find_blank(&mut self, from: &[T]) {
-        let WinogradCorrelation { from: size, channels, padding, .. } = *self.sizes;
-        let images = Images { numbers: from, size, channels, padding };
-        let (tiles, block) = (self.tiles, self.block.clone());
-        self.isa.dispatch(Blank::<T, N> { images, tiles, block, to: self.blank });
-    }
-
-    /// Multiplies at every point with the weights of a panel of filters.
-    fn multiply(&mut self, weights: &[T], panel: usize) {
-        let (start, right_point) = self.sizes.panel(&self.panels, panel, N * N);
-        let weights = &weights[start..start + N * N * right_point];
-        let forward = ForwardProducts {
-            left: self.image.as_ptr(),
-            right: weights.as_ptr(),
-            right_point,
-            out: self.sums.as_mut_ptr(),
-            buffer: self.buffer,
-            points: N * N,
-            channels: self.sizes.channels,
-            tiles: self.block.len(),
-        };
-        // SAFETY: image, weights and sums hold all points of these channels, filters and tiles.
-        unsafe { forward.run(self.isa, self.panels.registers(panel)) };
-    }
-
-    /// Brings the sums of a panel of filters back from the points.
-    fn output_transform(&self, panel: usize, epilogue: impl OutputEpilogue<T>, out: &Parts<T>) {
-        self.isa.dispatch(OutputTransform::<T, _, N> {
-            from: self.sums,
-            buffer: self.buffer,
-            channels: self.panels.filters(panel),
-            tiles: self.tiles,
-            block: self.block.clone(),
-            blank: self.blank,
-            epilogue,
-            to: out.start(),
-            size: self.sizes.to,
-            pitch: self.sizes.filters,
-        });
+        isa.dispatch(Blank::<T, N> { images, tiles, block: block.clone(), to: blank });
+        for panel in 0..panels.count() {
+            let (start, right_point) = self.panel(&panels, panel, N * N);
+            let products = ForwardProducts {
+                left: image.as_ptr(),
+                right: weights[start..start + N * N * right_point].as_ptr(),
+                right_point,
+                out: sums.as_mut_ptr(),
+                buffer,
+                points: N * N,
+                channels,
+                tiles: block.len(),
+            };
+            // SAFETY: image, weights and sums hold all points of these channels, filters and tiles.
+            unsafe { products.run(isa, panels.registers(panel)) };
+            isa.dispatch(OutputTransform::<T, _, N> {
+                from: sums,
+                buffer,
+                channels: panels.filters(panel),
+                tiles,
+                block: block.clone(),
+                blank,
+                epilogue,
+                to,
+                size: self.to,
+                pitch: filters,
+            });
+        }
     }
 }

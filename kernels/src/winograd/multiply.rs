@@ -145,26 +145,22 @@ impl<T: Real> WeightGradProducts<T> {
     /// # Safety
     /// All that the fields promise must be there.
     pub unsafe fn run(self, isa: Isa, registers: usize) {
-        macro_rules! tile {
-            ($channels:literal, $registers:literal) => {
-                if self.is_first {
-                    isa.dispatch(WeightGradTile::<T, false, $channels, $registers>(self))
-                } else {
-                    isa.dispatch(WeightGradTile::<T, true, $channels, $registers>(self))
+        let most = isa.lanes::<T>().min(2 * isa.tile_rows::<T>() / registers);
+        let channels = most.next_power_of_two() / if most.is_power_of_two() { 1 } else { 2 };
+        macro_rules! by_size {
+            ($($channels:literal * $registers:literal)*) => {
+                match (channels, registers) {
+                    $(($channels, $registers) if self.is_first => {
+                        isa.dispatch(WeightGradTile::<T, false, $channels, $registers>(self));
+                    }
+                    ($channels, $registers) => {
+                        isa.dispatch(WeightGradTile::<T, true, $channels, $registers>(self));
+                    })*
+                    _ => unreachable!("there is no tile of {channels} × {registers}"),
                 }
             };
         }
-        let most = isa.lanes::<T>().min(2 * isa.tile_rows::<T>() / registers);
-        match (most.next_power_of_two() / if most.is_power_of_two() { 1 } else { 2 }, registers) {
-            (16, 1) => tile!(16, 1),
-            (8, 1) => tile!(8, 1),
-            (8, 2) => tile!(8, 2),
-            (4, 1) => tile!(4, 1),
-            (4, 2) => tile!(4, 2),
-            (2, 1) => tile!(2, 1),
-            (2, 2) => tile!(2, 2),
-            (channels, _) => unreachable!("there is no tile of {channels} × {registers}"),
-        }
+        by_size!(16*1 8*1 8*2 4*1 4*2 2*1 2*2);
     }
 }
 

@@ -89,12 +89,6 @@ impl<const N: usize> Points<N> {
         }
         scale
     };
-
-    /// The positive point of a pair.
-    #[inline(always)]
-    fn pair(pair: usize) -> f64 {
-        pairs(N)[pair]
-    }
 }
 
 /// A linear map along an axis of a tile, from `K` numbers to one for each of `N` points.
@@ -113,16 +107,16 @@ pub struct InputAxis;
 impl<const N: usize> AxisTransform<N, N> for InputAxis {
     #[inline(always)]
     unsafe fn apply<T: Real, V: Vector<T>>(self, values: [V; N]) -> [V; N] {
-        let pairs = Points::<N>::PAIRS;
+        let count = Points::<N>::PAIRS;
         // SAFETY: the caller vouches for the instruction set, here and below.
         unsafe {
             let mut out = [V::splat(T::zero()); N];
-            out[0] = alternate(&values, 0, &Points::<N>::WHOLE, pairs);
-            out[N - 1] = alternate(&values, 1, &Points::<N>::WHOLE, pairs);
-            for pair in 0..pairs {
-                let even = alternate(&values, 2, &Points::<N>::WITHOUT[pair], pairs - 1);
-                let odd = alternate(&values, 1, &Points::<N>::WITHOUT[pair], pairs - 1);
-                [out[1 + 2 * pair], out[2 + 2 * pair]] = both(even, odd, Points::<N>::pair(pair));
+            out[0] = alternate(&values, 0, &Points::<N>::WHOLE, count);
+            out[N - 1] = alternate(&values, 1, &Points::<N>::WHOLE, count);
+            for pair in 0..count {
+                let even = alternate(&values, 2, &Points::<N>::WITHOUT[pair], count - 1);
+                let odd = alternate(&values, 1, &Points::<N>::WITHOUT[pair], count - 1);
+                [out[1 + 2 * pair], out[2 + 2 * pair]] = both(even, odd, pairs(N)[pair]);
             }
             out
         }
@@ -164,7 +158,7 @@ impl<const K: usize, const N: usize> AxisTransform<K, N> for FilterAxis {
             let mut out = [V::splat(T::zero()); N];
             (out[0], out[N - 1]) = (values[0], values[K - 1]);
             for pair in 0..Points::<N>::PAIRS {
-                let (p, mut parts) = (Points::<N>::pair(pair), [values[0], values[1]]);
+                let (p, mut parts) = (pairs(N)[pair], [values[0], values[1]]);
                 let mut power = p * p;
                 for i in 2..K {
                     parts[i % 2] = values[i].mul_add(V::splat(T::of(power)), parts[i % 2]);
@@ -198,7 +192,7 @@ pub unsafe fn output_axis<T: Real, V: Vector<T>, const N: usize, const K: usize>
                     (false, true) => out[k].add(sums[k % 2]),
                     _ => sums[k % 2].mul_add(V::splat(T::of(power)), out[k]),
                 };
-                power *= Points::<N>::pair(pair);
+                power *= pairs(N)[pair];
             }
         }
         out

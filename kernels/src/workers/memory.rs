@@ -1,17 +1,17 @@
 //! Memory for tasks: scratch of their own, and parts of what all of them write to.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::handle_alloc_error;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::buffer::Buffer;
 use crate::real::{Real, sealed::Plain};
 
 /// Scratch memory of one thread, aligned to cache lines. What it holds between tasks is unspecified.
 #[derive(Debug)]
 pub struct Local {
-    memory: NonNull<u8>,
-    bytes: usize,
+    memory: Buffer<u8>,
     level: Level,
 }
 
@@ -22,18 +22,12 @@ pub(super) enum Level {
     Nested,
 }
 
-/// The most bytes that any task has asked for, on each level.
 static ASKED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-impl Level {
-    /// The most bytes that any task has asked for.
-    pub(super) fn asked(self) -> usize {
-        ASKED[self as usize].load(Ordering::Relaxed)
-    }
+/// The most bytes that any task has asked for, on each level.
+pub(super) fn asked() -> [usize; 2] {
+    ASKED.each_ref().map(|asked| asked.load(Ordering::Relaxed))
 }
-
-// SAFETY: the memory is owned and plain.
-unsafe impl Send for Local {}
 
 impl Local {
     /// How many bytes there are at first. The system provides them page by page as they are first used.
@@ -44,21 +38,18 @@ impl Local {
         Self::of(Self::BYTES, level)
     }
 
-    fn layout(bytes: usize) -> Layout {
-        Layout::from_size_align(bytes, 64).unwrap_or_else(|_| unreachable!("far below what can be addressed"))
-    }
-
     fn of(bytes: usize, level: Level) -> Self {
-        let layout = Self::layout(bytes);
-        // SAFETY: the layout's size is not 0.
-        let memory = unsafe { alloc_zeroed(layout) };
-        Self { memory: NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout)), bytes, level }
+        let memory = Buffer::new(bytes).unwrap_or_else(|| match Buffer::<u8>::layout(bytes) {
+            Ok(layout) => handle_alloc_error(layout),
+            Err(_) => unreachable!("far below what can be addressed"),
+        });
+        Self { memory, level }
     }
 
     /// Makes room for at least so many bytes. Only a task that asks for more than any before it allocates, and
     /// tasks keep what they ask for within tens of megabytes.
     pub fn reserve(&mut self, bytes: usize) {
-        if bytes > self.bytes {
+        if bytes > self.memory.len() {
             let bytes = bytes.next_multiple_of(1 << 16);
             ASKED[self.level as usize].fetch_max(bytes, Ordering::Relaxed);
             *self = Self::of(bytes, self.level);
@@ -67,7 +58,7 @@ impl Local {
 
     /// The address of the first byte.
     pub fn start(&mut self) -> NonNull<u8> {
-        self.memory
+        self.memory.start()
     }
 
     /// The first `len` numbers of the memory. Takes at most what was reserved.
@@ -78,13 +69,6 @@ impl Local {
     /// Hands out the memory in several slices.
     pub fn split(&mut self) -> Split<'_> {
         Split { local: self, used: 0 }
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `of` with the same layout.
-        unsafe { dealloc(self.memory.as_ptr(), Self::layout(self.bytes)) };
     }
 }
 
@@ -102,11 +86,11 @@ impl<'a> Split<'a> {
     /// If the memory does not suffice.
     pub fn take<T: Plain>(&mut self, len: usize) -> &'a mut [T] {
         let (start, bytes) = (self.used, Self::bytes::<T>(len));
-        assert!(bytes <= self.local.bytes - start, "{len} more numbers do not fit a thread's scratch");
+        assert!(bytes <= self.local.memory.len() - start, "{len} more numbers do not fit a thread's scratch");
         self.used += bytes;
         // SAFETY: inside the memory, initialised (zeroed at first, then plain values), aligned to a cache line,
         // and handed out once, since `used` has moved past it.
-        unsafe { std::slice::from_raw_parts_mut(self.local.memory.as_ptr().add(start).cast(), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.local.start().add(start).as_ptr().cast(), len) }
     }
 
     /// How many bytes [`take`](Self::take) uses up for `len` numbers.
