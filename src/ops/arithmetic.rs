@@ -157,36 +157,42 @@ impl<'g> Var<'g> {
     /// 1 where this is greater than `other`, else 0 (also for NaN). Comparisons have no gradient.
     #[track_caller]
     pub fn greater(self, other: impl Other<'g>) -> Var<'g> {
+        let _called = self.graph().called("greater");
         self.arithmetic(Greater, other.beside(self))
     }
 
     /// 1 where this is at least `other`, else 0 (also for NaN).
     #[track_caller]
     pub fn greater_equal(self, other: impl Other<'g>) -> Var<'g> {
+        let _called = self.graph().called("greater_equal");
         self.arithmetic(GreaterEqual, other.beside(self))
     }
 
     /// 1 where this is less than `other`, else 0 (also for NaN).
     #[track_caller]
     pub fn less(self, other: impl Other<'g>) -> Var<'g> {
+        let _called = self.graph().called("less");
         other.beside(self).arithmetic(Greater, self)
     }
 
     /// 1 where this is at most `other`, else 0 (also for NaN).
     #[track_caller]
     pub fn less_equal(self, other: impl Other<'g>) -> Var<'g> {
+        let _called = self.graph().called("less_equal");
         other.beside(self).arithmetic(GreaterEqual, self)
     }
 
     /// 1 where two numbers are equal, else 0 (also for NaN).
     #[track_caller]
     pub fn equal(self, other: impl Other<'g>) -> Var<'g> {
+        let _called = self.graph().called("equal");
         self.arithmetic(Equal, other.beside(self))
     }
 
     /// 1 where two numbers differ, or one of them is NaN; else 0.
     #[track_caller]
     pub fn not_equal(self, other: impl Other<'g>) -> Var<'g> {
+        let _called = self.graph().called("not_equal");
         1.0 - self.equal(other)
     }
 
@@ -216,6 +222,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that do not broadcast.
     #[track_caller]
     pub fn choose(self, a: impl Other<'g>, b: impl Other<'g>) -> Var<'g> {
+        let _called = self.graph().called("choose");
         let (a, b) = (a.beside(self), b.beside(self));
         let shape = a.shape().broadcast(&b.shape()).and_then(|shape| shape.broadcast(&self.shape()));
         let Some(shape) = shape else {

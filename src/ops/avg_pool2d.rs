@@ -125,6 +125,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: no image, or one without pixels; no parts.
     #[track_caller]
     pub fn adaptive_avg_pool2d(self, output: impl Into<Pair>) -> Var<'g> {
+        let _called = self.graph().called("adaptive_avg_pool2d");
         self.mean_of(Regions::Equal(output.into().0))
     }
 
@@ -134,6 +135,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: no image, or one without pixels.
     #[track_caller]
     pub fn global_avg_pool2d(self) -> Var<'g> {
+        let _called = self.graph().called("global_avg_pool2d");
         self.adaptive_avg_pool2d(1)
     }
 

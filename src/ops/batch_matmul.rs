@@ -24,6 +24,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: single numbers, inner sizes that differ, batches that do not broadcast.
     #[track_caller]
     pub fn matmul(self, right: Var<'g>) -> Var<'g> {
+        let _called = self.graph().called("matmul");
         let (a, b) = (self.shape(), right.shape());
         if [a.len(), b.len()] == [2, 2] {
             return product(self, false, right, false);

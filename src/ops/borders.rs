@@ -23,6 +23,7 @@ impl<'g> Var<'g> {
     /// border.
     #[track_caller]
     pub fn pad_reflect(self, sides: &[[usize; 2]]) -> Var<'g> {
+        let _called = self.graph().called("pad_reflect");
         self.pad_beyond("pad_reflect", sides, Border::Reflect)
     }
 
@@ -33,6 +34,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: another number of pairs than axes, an axis without elements, a result beyond any memory.
     #[track_caller]
     pub fn pad_replicate(self, sides: &[[usize; 2]]) -> Var<'g> {
+        let _called = self.graph().called("pad_replicate");
         self.pad_beyond("pad_replicate", sides, Border::Replicate)
     }
 

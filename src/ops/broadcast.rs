@@ -170,6 +170,7 @@ impl<'g> Var<'g> {
     /// Sums over `axes`, which stay with size 1.
     #[track_caller]
     pub fn sum_keep(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("sum_keep");
         self.sum(axes).kept(self, axes)
     }
 
@@ -185,6 +186,7 @@ impl<'g> Var<'g> {
     /// The sum of all elements, a single number.
     #[track_caller]
     pub fn sum_all(self) -> Var<'g> {
+        let _called = self.graph().called("sum_all");
         let axes: Vec<isize> = (0..self.shape().len() as isize).collect();
         self.sum(&axes)
     }
@@ -192,6 +194,7 @@ impl<'g> Var<'g> {
     /// The mean over `axes`, which disappear. A mean of no elements is an error.
     #[track_caller]
     pub fn mean(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("mean");
         let sum = self.sum(axes);
         let shape = self.shape();
         let count = shape.axes(axes).map_or(1, |axes| axes.iter().map(|&axis| shape[axis]).product());
@@ -205,6 +208,7 @@ impl<'g> Var<'g> {
     /// The mean of all elements, a single number. A mean of no elements is an error.
     #[track_caller]
     pub fn mean_all(self) -> Var<'g> {
+        let _called = self.graph().called("mean_all");
         let axes: Vec<isize> = (0..self.shape().len() as isize).collect();
         self.mean(&axes)
     }

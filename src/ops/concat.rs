@@ -98,6 +98,7 @@ impl Graph {
     /// Recorded: no arrays, an axis that the result does not have, shapes that differ.
     #[track_caller]
     pub fn stack<'g>(&'g self, arrays: &[Var<'g>], axis: isize) -> Var<'g> {
+        let _called = self.called("stack");
         let shape = arrays.first().map(|first| first.shape()).unwrap_or_default();
         let row = match unsqueezed(&shape, axis) {
             Ok(row) => row,

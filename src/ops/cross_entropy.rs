@@ -12,6 +12,7 @@ impl<'g> Var<'g> {
     /// is given.
     #[track_caller]
     pub fn pick(self, labels: Var<'g>) -> Var<'g> {
+        let _called = self.graph().called("pick");
         match rows(self, labels) {
             Ok(count) => self.gather(1, labels.reshape([count, 1])).reshape([count]),
             Err(problem) => self.graph().refuse("pick", &["rows", "labels"], &[self, labels], problem),

@@ -76,6 +76,7 @@ impl<'g> Var<'g> {
     /// Errors are those of [`argmax`](Self::argmax).
     #[track_caller]
     pub fn argmin(self, axis: isize) -> Var<'g> {
+        let _called = self.graph().called("argmin");
         (-self).argmax(axis)
     }
 
@@ -86,6 +87,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist or are named twice, and no elements.
     #[track_caller]
     pub fn max(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("max");
         let shape = self.shape();
         let summed = match shape.axes(axes) {
             Ok(found) if found.is_empty() => return self,
@@ -105,24 +107,28 @@ impl<'g> Var<'g> {
     /// [`max`](Self::max) over `axes`, which stay with size 1.
     #[track_caller]
     pub fn max_keep(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("max_keep");
         self.max(axes).kept(self, axes)
     }
 
     /// The smallest number over `axes`, which disappear; ties, NaN and errors as in [`max`](Self::max).
     #[track_caller]
     pub fn min(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("min");
         -(-self).max(axes)
     }
 
     /// [`min`](Self::min) over `axes`, which stay with size 1.
     #[track_caller]
     pub fn min_keep(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("min_keep");
         -(-self).max_keep(axes)
     }
 
     /// The largest of all elements, a single number: [`max`](Self::max) over all axes.
     #[track_caller]
     pub fn max_all(self) -> Var<'g> {
+        let _called = self.graph().called("max_all");
         let axes: Vec<isize> = (0..self.shape().len() as isize).collect();
         self.max(&axes)
     }
@@ -130,6 +136,7 @@ impl<'g> Var<'g> {
     /// The smallest of all elements, a single number: [`min`](Self::min) over all axes.
     #[track_caller]
     pub fn min_all(self) -> Var<'g> {
+        let _called = self.graph().called("min_all");
         -(-self).max_all()
     }
 
@@ -139,6 +146,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: no image, or one without pixels.
     #[track_caller]
     pub fn global_max_pool2d(self) -> Var<'g> {
+        let _called = self.graph().called("global_max_pool2d");
         if self.shape().len() != 4 {
             return self.graph().refuse("global_max_pool2d", &["image"], &[self], no_image(self.shape()));
         }

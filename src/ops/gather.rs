@@ -187,6 +187,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: real numbers for indices. An index that is out of range is an error when it is given.
     #[track_caller]
     pub fn one_hot(self, classes: usize) -> Var<'g> {
+        let _called = self.graph().called("one_hot");
         let (axis, mut single) = (self.shape().len() as isize, self.shape().to_vec());
         single.push(1);
         self.graph().fill(&single[..], 1.0).scatter_add(axis, self.reshape(&single[..]), classes)

@@ -111,6 +111,7 @@ impl<'g> Var<'g> {
     /// −t ln σ(x) − (1 − t) ln(1 − σ(x)). Nothing overflows, and all digits of a small loss are right.
     #[track_caller]
     pub fn binary_cross_entropy_with_logits(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
+        let _called = self.graph().called("binary_cross_entropy_with_logits");
         self.weighted_binary_cross_entropy_with_logits(target, 1.0, reduction)
     }
 
@@ -127,7 +128,7 @@ impl<'g> Var<'g> {
         weight: impl Other<'g>,
         reduction: Reduction,
     ) -> Var<'g> {
-        const NAME: &str = "binary_cross_entropy_with_logits";
+        const NAME: &str = "weighted_binary_cross_entropy_with_logits";
         let _composite = self.loss(NAME, Attributes::new(), reduction);
         let target = self.target(NAME, target);
         let (weight, shape) = (weight.beside(self), self.shape());

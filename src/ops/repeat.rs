@@ -17,6 +17,7 @@ impl<'g> Var<'g> {
     /// ```
     #[track_caller]
     pub fn tile(self, times: &[usize]) -> Var<'g> {
+        let _called = self.graph().called("tile");
         let shape = self.shape();
         let rank = shape.len().max(times.len());
         let aligned =
@@ -32,6 +33,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: an axis that does not exist.
     #[track_caller]
     pub fn repeat_interleave(self, axis: isize, times: usize) -> Var<'g> {
+        let _called = self.graph().called("repeat_interleave");
         let shape = self.shape();
         let chosen = match shape.axes(&[axis]) {
             Ok(axes) => axes[0],
@@ -49,6 +51,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: an axis that does not exist.
     #[track_caller]
     pub fn roll(self, axis: isize, shift: isize) -> Var<'g> {
+        let _called = self.graph().called("roll");
         let shape = self.shape();
         let size = match shape.axes(&[axis]) {
             Ok(axes) => shape[axes[0]] as isize,

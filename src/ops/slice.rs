@@ -171,6 +171,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: an axis that does not exist.
     #[track_caller]
     pub fn slice(self, axis: isize, range: impl RangeBounds<isize>) -> Var<'g> {
+        let _called = self.graph().called("slice");
         self.slice_step(axis, range, 1)
     }
 
@@ -181,6 +182,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: an axis that does not exist, a step of 0.
     #[track_caller]
     pub fn slice_step(self, axis: isize, range: impl RangeBounds<isize>, step: isize) -> Var<'g> {
+        let _called = self.graph().called("slice_step");
         let shape = self.shape();
         let axis = match shape.axes(&[axis]) {
             Ok(axes) => axes[0],
@@ -206,6 +208,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: an axis that does not exist or is named twice.
     #[track_caller]
     pub fn flip(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("flip");
         if let Err(problem) = self.shape().axes(axes) {
             return self.graph().refuse("flip", &["x"], &[self], problem);
         }
@@ -222,6 +225,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: an axis that does not exist, sizes that do not add up to its size.
     #[track_caller]
     pub fn split(self, axis: isize, sizes: &[usize]) -> Vec<Var<'g>> {
+        let _called = self.graph().called("split");
         let shape = self.shape();
         let total = sizes.iter().try_fold(0_usize, |total, &size| total.checked_add(size));
         let found = shape.axes(&[axis]).and_then(|axes| match shape[axes[0]] {

@@ -67,6 +67,7 @@ impl<'g> Var<'g> {
     /// x − ln Σ eˣ along an axis: the logarithm of [`softmax`](Self::softmax), without its underflow.
     #[track_caller]
     pub fn log_softmax(self, axis: isize) -> Var<'g> {
+        let _called = self.graph().called("log_softmax");
         self.softmax_along(axis, true)
     }
 

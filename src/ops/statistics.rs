@@ -10,6 +10,7 @@ impl<'g> Var<'g> {
     /// The mean over `axes`, which stay with size 1. A mean of no elements is an error.
     #[track_caller]
     pub fn mean_keep(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("mean_keep");
         self.mean(axes).kept(self, axes)
     }
 
@@ -20,6 +21,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist, or with no more elements than `correction`.
     #[track_caller]
     pub fn variance(self, axes: &[isize], correction: usize) -> Var<'g> {
+        let _called = self.graph().called("variance");
         let shape = self.shape();
         let count = shape.axes(axes).map(|found| found.iter().map(|&axis| shape[axis]).product::<usize>());
         let count = count.unwrap_or(usize::MAX); // `mean` says what is wrong
@@ -35,6 +37,7 @@ impl<'g> Var<'g> {
     /// [`variance`](Self::variance) over `axes`, which stay with size 1.
     #[track_caller]
     pub fn variance_keep(self, axes: &[isize], correction: usize) -> Var<'g> {
+        let _called = self.graph().called("variance_keep");
         self.variance(axes, correction).kept(self, axes)
     }
 
@@ -44,12 +47,14 @@ impl<'g> Var<'g> {
     /// As [`variance`](Self::variance).
     #[track_caller]
     pub fn std_dev(self, axes: &[isize], correction: usize) -> Var<'g> {
+        let _called = self.graph().called("std_dev");
         self.variance(axes, correction).root()
     }
 
     /// [`std_dev`](Self::std_dev) over `axes`, which stay with size 1.
     #[track_caller]
     pub fn std_dev_keep(self, axes: &[isize], correction: usize) -> Var<'g> {
+        let _called = self.graph().called("std_dev_keep");
         self.std_dev(axes, correction).kept(self, axes)
     }
 
@@ -60,6 +65,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist or are named twice.
     #[track_caller]
     pub fn norm(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("norm");
         if self.shape().contains(&0) {
             return self.powi(2).sum(axes).root();
         }
@@ -74,6 +80,7 @@ impl<'g> Var<'g> {
     /// [`norm`](Self::norm) over `axes`, which stay with size 1.
     #[track_caller]
     pub fn norm_keep(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("norm_keep");
         self.norm(axes).kept(self, axes)
     }
 
@@ -91,6 +98,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist, and no elements.
     #[track_caller]
     pub fn log_sum_exp(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("log_sum_exp");
         let largest = self.max_keep(axes).stop_gradient();
         // An infinite one takes away nothing: ∞ − ∞ is no number.
         let largest = largest.abs().less(f64::INFINITY).choose(largest, 0.0);
@@ -101,6 +109,7 @@ impl<'g> Var<'g> {
     /// [`log_sum_exp`](Self::log_sum_exp) over `axes`, which stay with size 1.
     #[track_caller]
     pub fn log_sum_exp_keep(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("log_sum_exp_keep");
         self.log_sum_exp(axes).kept(self, axes)
     }
 
@@ -111,6 +120,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist or are named twice.
     #[track_caller]
     pub fn prod(self, axes: &[isize]) -> Var<'g> {
+        let _called = self.graph().called("prod");
         let shape = self.shape();
         let inside = match shape.axes(axes) {
             Ok(found) => found,

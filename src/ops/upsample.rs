@@ -130,6 +130,7 @@ impl<'g> Var<'g> {
     /// [`upsample_nearest`](Self::upsample_nearest) to so many times the size: each pixel becomes a block.
     #[track_caller]
     pub fn upsample_nearest_by(self, factor: impl Into<Pair>) -> Var<'g> {
+        let _called = self.graph().called("upsample_nearest_by");
         let factor = factor.into().0;
         match image_size(self, factor) {
             Ok(sizes) => self.upsample_nearest([0, 1].map(|axis| sizes[axis].saturating_mul(factor[axis]))),

@@ -25,6 +25,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: arrays of other ranks, and what [`conv2d`](Self::conv2d) refuses.
     #[track_caller]
     pub fn conv1d(self, weight: Var<'g>, options: Conv2dOptions) -> Var<'g> {
+        let _called = self.graph().called("conv1d");
         let (image, filters) = (self.shape(), weight.shape());
         let (&[batch, channels, length], &[count, each, taps]) = (&image[..], &filters[..]) else {
             let text = format!("image {image} and weight {filters} do not both have three axes");
@@ -64,6 +65,7 @@ impl<'g> Var<'g> {
         options: Conv2dOptions,
         output_padding: impl Into<Pair>,
     ) -> Var<'g> {
+        let _called = self.graph().called("conv_transpose2d");
         let more = output_padding.into().0;
         match transposed(self, weight, options, more) {
             Ok(op) => self.graph().record(op, &[weight, self]),

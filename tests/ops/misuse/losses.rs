@@ -37,7 +37,7 @@ fn losses_refuse_what_does_not_fit() {
         "a mean over no labels": g.input("x", [0, 3]).cross_entropy(g.labels("l", [0]), CrossEntropy::new())
             => "the mean over an empty batch has no value", "sum";
         "an empty batch": g.input("x", [0, 3]).softmax_cross_entropy(g.labels("l", [0]))
-            => "mean at", "has no elements";
+            => "has no elements";
     }
 }
 
@@ -70,11 +70,11 @@ fn losses_of_numbers_refuse_what_does_not_fit() {
         "classes as weights": {
             let x = g.input("x", [2]);
             x.weighted_binary_cross_entropy_with_logits(x, digits(g), Sum)
-        } => "mul at", "not indices";
+        } => "not indices";
         "a divergence of other shapes": rows(g).kl_divergence(other(g), Sum) => "kl_divergence at";
         "a hinge of other shapes": rows(g).hinge_loss(other(g), Sum) => "hinge_loss at", "do not fit";
         "cosines of other shapes": rows(g).cosine_similarity(g.input("x", [4]), 1, 1e-8)
-            => "mul at", "do not broadcast";
+            => "do not broadcast";
         "cosines along no axis": rows(g).cosine_similarity(rows_again(g), 2, 1e-8) => "axis 2 does not exist";
         "cosines of numbers": g.input("x", []).cosine_similarity(g.input("y", []), -1, 1e-8)
             => "axis -1 does not exist";
@@ -84,15 +84,15 @@ fn losses_of_numbers_refuse_what_does_not_fit() {
         "embeddings without a margin": rows(g).cosine_embedding_loss(rows_again(g), g.input("t", [2]), f64::NAN, Sum)
             => "cosine_embedding_loss at", "the margin is NaN";
         "margins of an image": image(g).multi_margin_loss(digits(g), 1.0, Mean)
-            => "pick at", "is not [batch, classes]";
+            => "is not [batch, classes]";
         "margins of too many labels": rows(g).multi_margin_loss(g.labels("l", [3]), 1.0, Mean)
-            => "pick at", "labels do not fit";
+            => "labels do not fit";
         "margins of real labels": rows(g).multi_margin_loss(g.input("l", [2]), 1.0, Mean)
-            => "pick at", "real numbers";
+            => "real numbers";
         "no margin": rows(g).multi_margin_loss(digits(g), f64::NAN, Mean)
             => "multi_margin_loss at", "the margin is NaN";
         "a mean of no losses": g.input("x", [0, 3]).mse_loss(g.input("t", [0, 3]), Mean)
-            => "mean at", "has no elements";
+            => "has no elements";
         "after a misuse": rows(g).huber_loss(other(g), 1.0, None).cosine_similarity(rows_again(g), 3, 0.0)
             => "huber_loss at";
     }

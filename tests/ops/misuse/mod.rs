@@ -46,7 +46,9 @@ fn check(file: &str, cases: &[Case]) {
             Ok(text) => {
                 let called = called(source);
                 let (op, at) = text.split_once(" at ").unwrap_or_default();
-                if !at.starts_with(file) || !called.is_empty() && !called.contains(op) {
+                if !at.starts_with(file)
+                    || !called.is_empty() && !called.contains(op) && !source.contains(&format!("{op}("))
+                {
                     failures.push(format!("{name}: names {op}, not {called:?}: {text}"));
                 }
                 let lost = parts.iter().filter(|part| !text.contains(**part));
@@ -63,12 +65,16 @@ fn called(source: &str) -> BTreeSet<&str> {
     static PUBLIC: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
         let list =
             fs::read_to_string(root().join("tests/documents/public.txt")).expect("the public interface");
-        let recording =
-            list.lines().filter(|line| ["Var::", "Graph::", "nn::"].iter().any(|of| line.starts_with(of)));
+        let methods = ["graph::Var::", "graph::Graph::"];
+        let recording = list.lines().filter(|line| {
+            methods.iter().any(|of| line.starts_with(of))
+                || line.starts_with("nn::") && line.contains(": pub fn ")
+        });
         let names = recording.filter_map(|line| line.split_once("pub fn ")?.1.split(['(', '<']).next());
         names.map(str::to_string).collect()
     });
-    const BEGINNING: [&str; 7] = ["input", "labels", "param", "fill", "constant", "record", "checkpoint"];
+    const BEGINNING: [&str; 8] =
+        ["input", "labels", "param", "fill", "constant", "record", "checkpoint", "new"];
     let before = source.split('(').map(|before| before.split("::<").next().unwrap_or_default().trim_end());
     let names = before.filter_map(|before| before.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next());
     names.filter(|name| PUBLIC.contains(*name) && !BEGINNING.contains(name)).collect()
@@ -148,15 +154,15 @@ fn functions_of_two_arrays_refuse_what_does_not_fit() {
         "classes compared": digits(g).greater(0.0) => "greater at", "not indices";
         "classes compared with classes": digits(g).equal(digits_again(g)) => "equal at", "not indices";
         "classes that differ": digits(g).not_equal(3.0) => "equal at", "not indices";
-        "less than another shape": rows(g).less(g.input("x", [4])) => "greater at", "do not broadcast";
-        "at most another shape": rows(g).less_equal(g.input("x", [4])) => "greater_equal at", "[4]";
+        "less than another shape": rows(g).less(g.input("x", [4])) => "do not broadcast";
+        "at most another shape": rows(g).less_equal(g.input("x", [4])) => "[4]";
         "a mask of another shape": g.input("m", [4]).choose(rows(g), 0.0)
             => "choose at", "the shapes [4], [2, 3] and [4] do not broadcast", "mask [4]";
         "a choice of two shapes": rows(g).choose(g.input("x", [3, 1]), 1.0) => "choose at", "[3, 1]";
-        "classes as a mask": digits(g).choose(1.0, 0.0) => "greater at", "not indices";
-        "classes to choose": g.input("m", [2]).choose(digits(g), 0.0) => "gate at", "not indices";
+        "classes as a mask": digits(g).choose(1.0, 0.0) => "not indices";
+        "classes to choose": g.input("m", [2]).choose(digits(g), 0.0) => "not indices";
         "a comparison beyond memory": g.input("a", [1 << 40, 1]).equal(g.input("b", [1 << 40]))
-            => "broadcast_to at", "beyond any memory";
+            => "beyond any memory";
     }
 }
 
@@ -167,13 +173,13 @@ fn statistics_refuse_what_does_not_fit() {
         "a variance over an axis twice": rows(g).variance_keep(&[1, -1], 0) => "axis -1 is named twice";
         "a variance of one": g.input("x", [3, 1]).variance(&[1], 1)
             => "variance at", "a variance of 1 elements with a correction of 1", "hint: ";
-        "a correction beyond all": rows(g).std_dev(&[0], HUGE) => "variance at", "of 2 elements";
-        "a variance of nothing": g.input("x", [0, 3]).std_dev_keep(&[0], 0) => "variance at", "of 0 elements";
+        "a correction beyond all": rows(g).std_dev(&[0], HUGE) => "of 2 elements";
+        "a variance of nothing": g.input("x", [0, 3]).std_dev_keep(&[0], 0) => "of 0 elements";
         "a deviation of classes": digits(g).std_dev(&[0], 0) => "not indices";
-        "a length over an axis before the first": rows(g).norm(&[-3]) => "sum at", "axis -3 does not exist";
-        "a length of classes": digits(g).norm_keep(&[0]) => "powi at", "not indices";
+        "a length over an axis before the first": rows(g).norm(&[-3]) => "axis -3 does not exist";
+        "a length of classes": digits(g).norm_keep(&[0]) => "not indices";
         "exponentials over no axis": rows(g).log_sum_exp(&[5]) => "axis 5 does not exist";
-        "no exponentials": g.input("x", [2, 0]).log_sum_exp_keep(&[1]) => "argmax at", "largest of 0 numbers";
+        "no exponentials": g.input("x", [2, 0]).log_sum_exp_keep(&[1]) => "largest of 0 numbers";
         "a mean over an axis twice": rows(g).mean_keep(&[0, 0]) => "axis 0 is named twice";
     }
 }
