@@ -57,11 +57,9 @@ impl StripCorrelation {
         let strip = Strip::new(axes, depth, block(depth), pixel);
         let is_dots = (1..=MAX_DOT_FILTERS).contains(&filters) && depth >= MAX_LANES;
         let plan = Self { sizes: *sizes, is_input_grad, axes, strip, depth, filters, is_dots };
-        let spread = Spread::new(sizes.groups, depth, filters).map(|spread| Self {
-            strip: Strip::spread(axes, spread, pixel),
-            filters: MAX_LANES,
-            is_dots: false,
-            ..plan
+        let spread = Spread::new(sizes.groups, depth, filters).map(|spread| {
+            let strip = Strip::spread(axes, spread, pixel, sizes.groups * filters);
+            Self { strip, filters: strip.channels, is_dots: false, ..plan }
         });
         spread.filter(Self::fits).unwrap_or(plan)
     }

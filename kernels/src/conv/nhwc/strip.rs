@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::conv::geometry::Axis;
 use crate::real::Real;
 use crate::simd::{Kernel, MAX_LANES, Vector};
-use crate::tuning::SPREAD_FILTERS;
+use crate::tuning::{SPREAD_FILTERS, STRIP_BYTES};
 
 /// The layout of a strip: block of channels, row, phase, column, channel within the block.
 ///
@@ -35,8 +35,8 @@ pub struct Strip {
     pub columns: usize,
 }
 
-/// One block for each channel of a group. In block j, lane t holds what filter t sees in it: channel
-/// t / `filters` · `channels` + j of the image.
+/// Each register of filters has a block for each channel of a group. In block j, lane t holds what filter t sees in it:
+/// channel t / `filters` · `channels` + j of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spread {
     /// How many channels a group of the image has.
@@ -72,9 +72,13 @@ impl Strip {
         }
     }
 
-    /// The strip of as many filters as the widest register has lanes, with what each of them sees.
-    pub fn spread(axes: [Axis; 2], spread: Spread, pixel: usize) -> Self {
-        Self { spread: Some(spread), ..Self::new(axes, MAX_LANES, MAX_LANES, pixel) }
+    /// The strip of what each of some filters sees: of as many registers of them as an image may fill the second-level cache
+    /// with.
+    pub fn spread(axes: [Axis; 2], spread: Spread, pixel: usize, filters: usize) -> Self {
+        let strip = Self { spread: Some(spread), ..Self::new(axes, MAX_LANES, MAX_LANES, pixel) };
+        let image = strip.line().saturating_mul(axes[0].source).saturating_mul(size_of::<f32>());
+        let registers = (STRIP_BYTES / image.max(1)).clamp(1, filters.div_ceil(MAX_LANES));
+        Self { channels: registers * MAX_LANES, ..strip }
     }
 
     /// The same in blocks of whole registers.
@@ -89,11 +93,17 @@ impl Strip {
 
     /// Into how many blocks the channels are cut.
     pub fn blocks(&self) -> usize {
-        self.spread.map_or(self.channels.div_ceil(self.block.max(1)), |spread| spread.channels)
+        self.channels.div_ceil(self.block.max(1)) * self.layers()
     }
 
-    /// The channels of a block, which may be fewer in the last.
+    /// How many blocks have the same lanes.
+    pub fn layers(&self) -> usize {
+        self.spread.map_or(1, |spread| spread.channels)
+    }
+
+    /// The channels of a block, or the lanes over which they are spread; there may be fewer in the last.
     pub fn channels_of(&self, block: usize) -> Range<usize> {
+        let block = block / self.layers().max(1);
         block * self.block..self.channels.min((block + 1) * self.block)
     }
 
@@ -161,11 +171,17 @@ impl<T: Real> Kernel<T> for Fill<'_, T> {
                     let to = &mut to[columns.start * strip.block..columns.end * strip.block];
                     match strip.spread {
                         Some(Spread { channels, filters }) if channels * filters > 1 => {
-                            let channel = |lane: usize| (channel + lane) / filters * channels + block;
+                            let lanes = strip.channels_of(block);
+                            // Lanes beyond the last filter hold what the last one sees.
+                            let sources: [usize; MAX_LANES] = std::array::from_fn(|lane| {
+                                let filter = channel + (lanes.start + lane).min(lanes.end - 1);
+                                filter / filters * channels + block % channels
+                            });
+                            let step = strip.step * strip.pixel;
                             match filters {
-                                1 | 3 => spread::<T, 1>(&strip, channel, from, to),
-                                2 => spread::<T, 2>(&strip, channel, from, to),
-                                4 => spread::<T, 4>(&strip, channel, from, to),
+                                1 | 3 => spread::<T, 1>(&sources, step, from, to),
+                                2 => spread::<T, 2>(&sources, step, from, to),
+                                4 => spread::<T, 4>(&sources, step, from, to),
                                 _ => unreachable!("groups with more filters are not spread"),
                             }
                         }
@@ -182,24 +198,13 @@ impl<T: Real> Kernel<T> for Fill<'_, T> {
     }
 }
 
-/// Spreads a channel of each group over its filters' lanes, for successive pixels of a phase. `channel` says which channel
-/// of the image a lane holds; so many `LANES` in a row hold the same.
+/// Spreads channels over lanes, for successive pixels `step` numbers apart. `LANES` neighbours hold the same.
 #[inline(always)]
-fn spread<T: Real, const LANES: usize>(
-    strip: &Strip,
-    channel: impl Fn(usize) -> usize,
-    from: &[T],
-    to: &mut [T],
-) {
-    let mut channels = [0; MAX_LANES];
-    for lane in 0..MAX_LANES {
-        // Lanes beyond the last filter hold what the last one sees.
-        channels[lane] = channel(lane.min(strip.channels - 1));
-    }
+fn spread<T: Real, const LANES: usize>(sources: &[usize; MAX_LANES], step: usize, from: &[T], to: &mut [T]) {
     for (column, to) in to.chunks_exact_mut(MAX_LANES).enumerate() {
-        let pixel = &from[column * strip.step * strip.pixel..];
-        for (to, channels) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(channels.as_chunks::<LANES>().0) {
-            *to = [pixel[channels[0]]; LANES];
+        let pixel = &from[column * step..];
+        for (to, sources) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(sources.as_chunks::<LANES>().0) {
+            *to = [pixel[sources[0]]; LANES];
         }
     }
 }

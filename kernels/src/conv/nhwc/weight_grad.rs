@@ -40,8 +40,8 @@ fn fits_strip(sizes: &Convolution, strip: &Strip) -> bool {
 fn strip(sizes: &Convolution, rows: usize) -> Strip {
     let axes = [Axis::forward(sizes, 0), Axis::forward(sizes, 1)];
     let (pixel, channels) = (sizes.groups * sizes.channels, sizes.channels);
-    let spread =
-        Spread::new(sizes.groups, channels, sizes.filters).map(|spread| Strip::spread(axes, spread, pixel));
+    let spread = Spread::new(sizes.groups, channels, sizes.filters)
+        .map(|spread| Strip::spread(axes, spread, pixel, sizes.groups * sizes.filters));
     let spread = spread.filter(|strip| fits_strip(sizes, strip));
     let mut strip = spread.unwrap_or_else(|| Strip::new(axes, channels, channels, pixel));
     strip.rows += (rows - 1) * sizes.window.stride[0];
@@ -115,7 +115,7 @@ impl StripWeightPlan {
         let first = strip(sizes, 1);
         let is_spread = first.spread.is_some();
         let all_filters = sizes.groups * sizes.filters;
-        let filters = if is_spread { MAX_LANES } else { sizes.filters };
+        let filters = if is_spread { first.channels } else { sizes.filters };
         let strips = all_filters.div_ceil(filters.max(1));
         let (runs, run) = if is_spread {
             (kernel_h * kernel_w * channels, 1)
@@ -208,13 +208,17 @@ impl StripWeightPlan {
         (start..start + count, even_part(self.run, self.tiling.parts, part))
     }
 
-    /// Where a run starts in the strip.
-    fn offset(&self, strip: &Strip, run: usize) -> usize {
-        let (run, block) =
-            if self.is_spread { (run / strip.blocks(), run % strip.blocks()) } else { (run, 0) };
-        let taps = self.runs / self.sizes.window.kernel[0] / strip.blocks();
+    /// Where a run starts in the strip, as the filters from `first` on see it.
+    fn offset(&self, strip: &Strip, run: usize, first: usize) -> usize {
+        let layers = strip.layers();
+        let (run, block, lane) = if self.is_spread {
+            (run / layers, first / strip.block * layers + run % layers, first % strip.block)
+        } else {
+            (run, 0, 0)
+        };
+        let taps = self.runs / self.sizes.window.kernel[0] / layers;
         let [down, across] = self.sizes.window.dilation;
-        strip.offset(block, [run / taps * down, run % taps * across])
+        strip.offset(block, [run / taps * down, run % taps * across]) + lane
     }
 }
 
@@ -340,10 +344,9 @@ impl<'a, T: Real> StripWeightTask<'a, T> {
             let sum = (runs.start * run + part.start) * pitch + all_first;
             // SAFETY: inside the row of sums.
             let sums = unsafe { self.sums.add(sum) };
-            let lane = if plan.is_spread { first } else { part.start };
             let source = |index: usize| {
                 let run = (runs.start + index).min(runs.end - 1);
-                std::ptr::from_ref(&self.strips[plan.offset(strip, run) + lane])
+                std::ptr::from_ref(&self.strips[plan.offset(strip, run, first) + part.start])
             };
             if plan.is_spread {
                 let (source, upstream) = (std::array::from_fn(source), upstream.0);

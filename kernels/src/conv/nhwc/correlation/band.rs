@@ -157,8 +157,9 @@ impl<'a, T: Real> Band<'a, T> {
         let source = if is_spread { StripRead::Lanes } else { StripRead::Numbers { block } };
         for (filters, width) in plan.panels(strip) {
             let weights = strip * plan.prepared_strip() + phase.weights + filters.start * steps;
+            let panel = self.strip.offset(filters.start / block.max(1) * self.strip.layers(), [0, 0]);
             for start in filters.clone().step_by(2 * lanes) {
-                let lane = if is_spread { start } else { 0 };
+                let lane = if is_spread { panel + start - filters.start } else { 0 };
                 let rectangle = Rectangle {
                     size,
                     source: self.pixels.as_ptr().wrapping_add(position + lane),
@@ -178,7 +179,8 @@ impl<'a, T: Real> Band<'a, T> {
     }
 
     /// Lists the runs of a phase and returns how many there are. Taps of a row whose channels lie together without
-    /// gaps are a single run. If the channels are spread over lanes, a run is what a tap sees in one block.
+    /// gaps are a single run. If the channels are spread over lanes, a run is what a tap sees in one block, and
+    /// the same for every register of filters.
     fn list_runs(&mut self, phase: &Phase) -> usize {
         let [down, across] = [phase.rows.taps, phase.columns.taps];
         let mut count = 0;
@@ -186,8 +188,8 @@ impl<'a, T: Real> Band<'a, T> {
             for (row, column) in
                 (0..down.count).flat_map(|row| (0..across.count).map(move |column| (row, column)))
             {
-                for block in 0..self.strip.blocks() {
-                    let offset = self.strip.offset(block, [down.offset(row), across.offset(column)]);
+                for layer in 0..self.strip.layers() {
+                    let offset = self.strip.offset(layer, [down.offset(row), across.offset(column)]);
                     self.runs[count] = [offset, 1];
                     count += 1;
                 }

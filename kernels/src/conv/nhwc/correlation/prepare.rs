@@ -38,8 +38,9 @@ impl StripCorrelation {
     /// width.
     pub(super) fn panels(&self, strip: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
         let (filters, padded) = (self.filters_of(strip).len(), self.padded_filters());
-        (0..padded).step_by(PANEL).map(move |start| {
-            let end = padded.min(start + PANEL);
+        let width = if self.strip.spread.is_some() { MAX_LANES } else { PANEL };
+        (0..padded).step_by(width).map(move |start| {
+            let end = padded.min(start + width);
             (start..filters.min(end), end - start)
         })
     }
@@ -103,7 +104,7 @@ impl StripCorrelation {
             if self.strip.spread.is_some() {
                 for lane in 0..width {
                     for tap in 0..count {
-                        let weight = || weight[start(lane) + first + tap];
+                        let weight = || weight[start(filters.start + lane) + first + tap];
                         to[tap * width + lane] = if lane < filters.len() { weight() } else { T::zero() };
                     }
                 }

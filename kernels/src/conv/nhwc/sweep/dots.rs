@@ -118,7 +118,8 @@ impl<T: Real, const FILTERS: usize> DotSweep<'_, T, FILTERS> {
                         weights = weights.add(FILTERS * MAX_LANES);
                     }
                 }
-                for position in 0..POSITIONS.min(count - first) {
+                // All of them: with a bound that the compiler does not know, sums would live in memory.
+                for position in 0..POSITIONS {
                     for filter in 0..FILTERS {
                         for group in 0..SUMS / V::LANES {
                             results[filter][group * V::LANES + first + position] =
