@@ -76,7 +76,8 @@ impl Strip {
     /// with.
     pub fn spread(axes: [Axis; 2], spread: Spread, pixel: usize, filters: usize) -> Self {
         let strip = Self { spread: Some(spread), ..Self::new(axes, MAX_LANES, MAX_LANES, pixel) };
-        let image = strip.line().saturating_mul(axes[0].source).saturating_mul(size_of::<f32>());
+        let rows = axes[0].source.saturating_mul(spread.channels);
+        let image = strip.line().saturating_mul(rows).saturating_mul(size_of::<f32>());
         let registers = (STRIP_BYTES / image.max(1)).clamp(1, filters.div_ceil(MAX_LANES));
         Self { channels: registers * MAX_LANES, ..strip }
     }
@@ -172,11 +173,8 @@ impl<T: Real> Kernel<T> for Fill<'_, T> {
                     match strip.spread {
                         Some(Spread { channels, filters }) if channels * filters > 1 => {
                             let lanes = strip.channels_of(block);
-                            // Lanes beyond the last filter hold what the last one sees.
-                            let sources: [usize; MAX_LANES] = std::array::from_fn(|lane| {
-                                let filter = channel + (lanes.start + lane).min(lanes.end - 1);
-                                filter / filters * channels + block % channels
-                            });
+                            let sources = sources(channel + lanes.start, lanes.len(), filters)
+                                .map(|group| group * channels + block % channels);
                             let step = strip.step * strip.pixel;
                             match filters {
                                 1 | 3 => spread::<T, 1>(&sources, step, from, to),
@@ -196,6 +194,21 @@ impl<T: Real> Kernel<T> for Fill<'_, T> {
             }
         }
     }
+}
+
+/// The group that each of some filters belongs to, from filter `first` on. Lanes beyond the last have its group.
+#[inline(always)]
+fn sources(first: usize, count: usize, filters: usize) -> [usize; MAX_LANES] {
+    let (mut group, mut next) = (first / filters, first % filters);
+    let mut groups = [0; MAX_LANES];
+    for lane in 0..MAX_LANES {
+        groups[lane] = group;
+        if lane + 1 < count {
+            next += 1;
+            (group, next) = if next == filters { (group + 1, 0) } else { (group, next) };
+        }
+    }
+    groups
 }
 
 /// Spreads channels over lanes, for successive pixels `step` numbers apart. `LANES` neighbours hold the same.
