@@ -37,6 +37,7 @@ numbers! {
     GEMM_PART_STEPS = 256, "How many steps of the inner dimension a part has at least (**order**).";
     GEMM_TASK_SUMS = 1 << 14, "How many numbers one task adds up at least, where parts are added up.";
     DOT_TASK_NUMBERS = 1 << 14, "How many numbers of the matrix make a task of dot products.";
+    DOT_BLOCK = 1 << 14, "How many products are added up before they join the sums of the blocks before: about as many as a long dot product has blocks (**order**).";
     DOT_TASKS = 64, "How many tasks of dot products there are at most. More only cost time.";
 
     // Direct convolution, forward and gradient in the image.
@@ -73,6 +74,7 @@ numbers! {
     POOL_BLOCK = 512, "How many windows of a maximum pool NCHW are compared side by side at most.";
     POOL_TASK = 1 << 13, "How many outputs of a maximum pool NHWC make a task.";
     AVERAGE_TILE = 256, "How many neighbouring means of a row are computed at once at most.";
+    AVERAGE_PIXELS = 1 << 12, "Means of more pixels than these are added up in double precision.";
     AVERAGE_COLUMNS = 8, "In rows with fewer outputs than these, each mean is computed by itself.";
 
     // Everything else.

@@ -1,7 +1,8 @@
 //! Few rows times a transposed matrix: dot products, each of two pieces of memory, so that the matrix is read once,
 //! in order.
 //!
-//! A dot product is sixteen interleaved sums, whatever the width of a register, which are then added up in pairs.
+//! A dot product is sixteen interleaved sums, whatever the width of a register, which are then added up in pairs. Long
+//! ones add up blocks, or the last products would be lost in rounding.
 
 use std::ops::Range;
 
@@ -9,7 +10,7 @@ use super::pack::transposed;
 use super::{DOT_ROWS, Epilogue, Gemm};
 use crate::real::Real;
 use crate::simd::{Kernel, MAX_LANES, Vector};
-use crate::tuning::{DOT_TASK_NUMBERS, DOT_TASKS};
+use crate::tuning::{DOT_BLOCK, DOT_TASK_NUMBERS, DOT_TASKS};
 use crate::workers::{Parts, Workers, even_part};
 
 /// How many interleaved sums a dot product is.
@@ -97,12 +98,21 @@ impl<T: Real, const ROWS: usize> DotRows<'_, T, ROWS> {
         unsafe {
             let mut sums = [[V::splat(T::zero()); MAX_GROUPS]; ROWS];
             let whole = k / SUMS * SUMS;
-            for step in (0..whole).step_by(SUMS) {
-                for group in 0..SUMS / V::LANES {
-                    let step = step + group * V::LANES;
-                    let right = V::load(b.add(step));
-                    for row in 0..ROWS {
-                        sums[row][group] = V::load(a.add(row * k + step)).mul_add(right, sums[row][group]);
+            for start in (0..whole).step_by(DOT_BLOCK) {
+                let mut block = [[V::splat(T::zero()); MAX_GROUPS]; ROWS];
+                for step in (start..whole.min(start + DOT_BLOCK)).step_by(SUMS) {
+                    for group in 0..SUMS / V::LANES {
+                        let step = step + group * V::LANES;
+                        let right = V::load(b.add(step));
+                        for row in 0..ROWS {
+                            block[row][group] =
+                                V::load(a.add(row * k + step)).mul_add(right, block[row][group]);
+                        }
+                    }
+                }
+                for row in 0..ROWS {
+                    for group in 0..SUMS / V::LANES {
+                        sums[row][group] = sums[row][group].add(block[row][group]);
                     }
                 }
             }

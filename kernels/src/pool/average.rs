@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use crate::real::Real;
 use crate::simd::vectorize;
-use crate::tuning::{AVERAGE_COLUMNS, AVERAGE_TILE};
+use crate::tuning::{AVERAGE_COLUMNS, AVERAGE_PIXELS, AVERAGE_TILE};
 use crate::window::Window;
-use crate::workers::Workers;
+use crate::workers::{Split, Workers};
 
 /// What the means are taken of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,9 +48,15 @@ impl Average {
                 );
             }
             for (position, out) in out.iter_mut().enumerate() {
-                let mut sum = T::zero();
-                self.for_each_pixel(position, |at| sum += plane[at]);
-                *out = sum / self.count(position);
+                *out = if self.is_large() {
+                    let mut sum = 0.0;
+                    self.for_each_pixel(position, |at| sum += plane[at].into_f64());
+                    T::of(sum / self.count::<T>(position).into_f64())
+                } else {
+                    let mut sum = T::zero();
+                    self.for_each_pixel(position, |at| sum += plane[at]);
+                    sum / self.count(position)
+                };
             }
         });
     }
@@ -79,9 +85,23 @@ impl Average {
     #[inline(never)]
     pub fn mean_nhwc<T: Real>(&self, channels: usize, data: &[T], out: &mut [T], workers: &Workers) {
         let (image, row) = (self.plane[0] * self.plane[1] * channels, self.output[1] * channels);
-        workers.chunks(out, row, &|index, out, _| {
+        workers.chunks(out, row, &|index, out, local| {
             let (data, first) =
                 (&data[index / self.output[0] * image..][..image], index % self.output[0] * self.output[1]);
+            if self.is_large() {
+                local.reserve(Split::bytes::<f64>(channels));
+                let sums = local.slice::<f64>(channels);
+                for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+                    sums.fill(0.0);
+                    self.for_each_pixel(first + column, |at| {
+                        let pixel = &data[at * channels..][..channels];
+                        sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += value.into_f64());
+                    });
+                    let count = self.count::<T>(first + column).into_f64();
+                    out.iter_mut().zip(&*sums).for_each(|(out, &sum)| *out = T::of(sum / count));
+                }
+                return;
+            }
             vectorize(
                 #[inline(always)]
                 || {
@@ -127,10 +147,21 @@ impl Average {
         });
     }
 
+    /// Whether the means are over so many pixels that the last would be lost in rounding.
+    fn is_large(&self) -> bool {
+        let most = |axis: usize| match self.regions {
+            Regions::Window { window, .. } => window.kernel[axis].min(self.plane[axis]),
+            Regions::Equal(parts) => self.plane[axis].div_ceil(parts[axis].max(1)),
+        };
+        most(0).saturating_mul(most(1)) > AVERAGE_PIXELS
+    }
+
     /// The window, if a row has enough positions to do many at once.
     fn window_of_long_rows(&self) -> Option<Window> {
         match self.regions {
-            Regions::Window { window, .. } if self.output[1] >= AVERAGE_COLUMNS => Some(window),
+            Regions::Window { window, .. } if self.output[1] >= AVERAGE_COLUMNS && !self.is_large() => {
+                Some(window)
+            }
             _ => None,
         }
     }
