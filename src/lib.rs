@@ -104,7 +104,6 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 mod run;
-mod setting;
 mod shape;
 pub mod train;
 #[cfg(feature = "viz")]

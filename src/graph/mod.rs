@@ -13,7 +13,7 @@ pub(crate) mod op;
 mod recorder;
 mod rewrite;
 mod scope;
-mod setting;
+pub(crate) mod setting;
 pub(crate) mod show;
 mod var;
 

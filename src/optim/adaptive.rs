@@ -1,8 +1,8 @@
 //! Gradient descent with a learning rate for each element.
 
 use super::{LearningRate, Optimizer, state};
+use crate::graph::setting::FINITE;
 use crate::graph::{Graph, Init, Var};
-use crate::setting::FINITE;
 
 /// AdaGrad: h ← h + g²; p ← p − η g / (√h + ε) (Duchi et al. 2011).
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,8 +2,8 @@
 
 use super::Optimizer;
 use crate::error::{OpError, SourceLine};
+use crate::graph::setting;
 use crate::graph::{Graph, Var};
-use crate::setting;
 
 /// An optimizer that gets decayed or clipped gradients. Made by methods of [`Optimizer`].
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,8 +1,8 @@
 //! Gradient descent, with and without momentum.
 
 use super::{LearningRate, Optimizer, state};
+use crate::graph::setting::FINITE;
 use crate::graph::{Graph, Var};
-use crate::setting::FINITE;
 
 /// Stochastic gradient descent: p ← p − η g.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,8 +2,8 @@
 
 use std::f64::consts::PI;
 
+use crate::graph::setting::FINITE;
 use crate::graph::{Graph, Init, Var};
-use crate::setting::FINITE;
 
 /// The learning rate of an optimizer. A number is a constant rate: `Sgd::new(0.1)`.
 ///

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::common::root;
 
 /// The floors, lowest first. Below all of them are the kernels, a crate that knows nothing of this one. A file names its own
-/// module and modules of lower floors. Only the modules at the bottom name each other.
+/// module and modules of lower floors. Only the two modules at the bottom name each other.
 const FLOORS: [&[&str]; 10] = [
-    &["error", "setting", "shape"],
+    &["error", "shape"],
     &["graph"],
     &["ops"],
     &["autodiff"],

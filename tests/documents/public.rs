@@ -16,7 +16,7 @@ const LIST: &str = "tests/documents/public.txt";
 /// Names beside the crate's own: of the standard library, of `ndarray`, and of `num-traits`, on which `ndarray`'s own
 /// interface stands.
 const KNOWN: &str = "Add AddAssign Arc Array1 Array2 Array3 Array4 ArrayBase ArrayD ArrayView ArrayView2 ArrayView3 \
-    ArrayView4 ArrayViewD ArrayViewMutD AsRef Box Clone Copy Data Debug Default Deref Dimension Display Div Drop Duration Eq \
+    ArrayView4 ArrayViewD ArrayViewMutD AsRef Box Cow Clone Copy Data Debug Default Deref Dimension Display Div Drop Duration Eq \
     Error Fn FnOnce From FromIterator Hash Into IntoIterator Item Iterator Mul Neg Option Ord Output PartialEq PartialOrd \
     Path PathBuf Range Self Send Sized String Sub Sum Sync Target Vec Any Float NumAssign Array BTreeMap Elem \
     ExactSizeIterator FnMut FusedIterator Plain RangeBounds Dim IxDynImpl OwnedRepr";

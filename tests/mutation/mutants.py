@@ -64,7 +64,7 @@ CONVOLUTION = mutants(
     ("kernels/conv/nhwc/correlation/band.rs", "let count = self.list_runs(phase);",
      "let count = self.list_runs(phase) - usize::from(plan.is_depthwise);",
      "a depthwise convolution skips its last tap", CONV),
-    ("kernels/conv/nhwc/weight_grad/depthwise.rs",
+    ("kernels/conv/nhwc/weight_grad/lanewise.rs",
      "for tap in 0..TAPS {\n                        sums[tap] = V::load(",
      "for tap in 1..TAPS {\n                        sums[tap] = V::load(",
      "the weight's gradient of a depthwise convolution skips a tap", CONV),
