@@ -18,7 +18,7 @@ pub const SUMS: usize = MAX_LANES;
 /// How many registers of the narrowest kind hold them.
 pub const MAX_GROUPS: usize = 8;
 
-/// Computes A · Bᵀ for up to [`DOT_ROWS`] rows, and the epilogue of it.
+/// Computes A · Bᵀ for up to `DOT_ROWS` rows, and the epilogue of it.
 pub fn run<T: Real>(
     gemm: &Gemm,
     (a, b): (&[T], &[T]),
