@@ -90,5 +90,5 @@ fn a_bound_of_nan_is_refused() {
     let graph = Graph::new();
     let x = graph.input("x", [2]);
     let refused = message(try_run::<f64>(&[x.clamp(f64::NAN, 1.0)], &[x.feed(&array(&[2], &[0.0, 1.0]))]));
-    assert_mentions(&refused, &["at_least at ", "the bound is NaN", "hint:"]);
+    assert_mentions(&refused, &["clamp at ", "the bound is NaN", "hint:"]);
 }

@@ -348,7 +348,7 @@ fn bounds_of_gradients_are_positive() {
         let loss = loss.param("p", [3], Init::ONES).sum_all();
         assert_mentions(
             &message(minimize(loss, optimizer)),
-            &[name, "is negative, or no number", "hint: ", file!()],
+            &[name, "the bound is ", "hint: it is 0 or more", file!()],
         );
     }
 }
