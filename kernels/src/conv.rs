@@ -4,6 +4,7 @@
 //! |---|---|
 //! | dense, stride 1, square window of 3, 5 or 7, at least 8 channels and filters, at least 4,096 output positions in the batch, `f32` | [`Winograd`]: NHWC, fewer multiplications |
 //! | any other: 1×1, strides, dilation, groups, few channels, an empty batch | [`Direct`]: NHWC; a 2×2 max pool may be part of the epilogue |
+//! | at most 4 filters that see 16 channels or more | [`Direct`], whose sums are dot products |
 //! | groups of at most 4 filters, depthwise ones too | [`Direct`], which multiplies registers of filters by registers of what they see |
 //! | one row of output positions sees more than a thread's scratch holds | [`Convolution::forward`] and its adjoints: NCHW, loops by the definition, the reference for the others |
 //!
@@ -92,15 +93,15 @@ impl Convolution {
         self.groups == 1 && self.window.dilation == [1; 2]
     }
 
-    fn images(&self) -> usize {
+    pub(crate) fn images(&self) -> usize {
         self.batch * self.groups * self.channels * self.image[0] * self.image[1]
     }
 
-    fn weights(&self) -> usize {
+    pub(crate) fn weights(&self) -> usize {
         self.groups * self.filters * self.taps()
     }
 
-    fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.batch * self.groups * self.filters * self.output[0] * self.output[1]
     }
 }

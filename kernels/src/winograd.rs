@@ -83,7 +83,7 @@ impl Winograd {
     /// Transforms weights, \[filters, channels, k, k\], for [`forward`](Self::forward).
     #[inline(never)]
     pub fn prepare<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
-        debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared()]);
+        debug_assert_eq!([weight.len(), out.len()], [self.sizes.weights(), self.prepared()]);
         let taps = self.window() * self.window();
         let source = FilterStrides { filter: self.sizes.channels * taps, channel: taps, is_rotated: false };
         by_window!(self, R => self.forward_sizes().prepare::<T, R, { points(R) }>((weight, source), out, workers));
@@ -97,7 +97,7 @@ impl Winograd {
     /// Transforms weights, \[filters, channels, k, k\], for [`input_grad`](Self::input_grad).
     #[inline(never)]
     pub fn prepare_input_grad<T: Real>(&self, weight: &[T], out: &mut [T], workers: &Workers) {
-        debug_assert_eq!([weight.len(), out.len()], [self.weights(), self.prepared_input_grad()]);
+        debug_assert_eq!([weight.len(), out.len()], [self.sizes.weights(), self.prepared_input_grad()]);
         let taps = self.window() * self.window();
         let source = FilterStrides { filter: taps, channel: self.sizes.channels * taps, is_rotated: true };
         by_window!(self, R => self.input_grad_sizes().prepare::<T, R, { points(R) }>((weight, source), out, workers));
@@ -116,7 +116,7 @@ impl Winograd {
     ) {
         debug_assert_eq!(
             [image.len(), prepared.len(), out.len()],
-            [self.images(), self.prepared(), self.outputs()]
+            [self.sizes.images(), self.prepared(), self.sizes.outputs()]
         );
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.sizes.filters));
         let operands = (image, prepared);
@@ -136,7 +136,7 @@ impl Winograd {
     ) {
         debug_assert_eq!(
             [upstream.len(), prepared.len(), out.len()],
-            [self.outputs(), self.prepared_input_grad(), self.images()]
+            [self.sizes.outputs(), self.prepared_input_grad(), self.sizes.images()]
         );
         debug_assert!(gate.is_none_or(|gate| gate.len() == out.len()));
         let operands = (upstream, prepared);
@@ -154,9 +154,10 @@ impl Winograd {
         out: &mut [T],
         workers: &Workers,
     ) {
-        debug_assert_eq!([image.len(), upstream.len()], [self.images(), self.outputs()]);
+        debug_assert_eq!([image.len(), upstream.len()], [self.sizes.images(), self.sizes.outputs()]);
         debug_assert!(
-            images_per_row > 0 && out.len() == self.sizes.batch.div_ceil(images_per_row) * self.weights()
+            images_per_row > 0
+                && out.len() == self.sizes.batch.div_ceil(images_per_row) * self.sizes.weights()
         );
         by_window!(self, R =>
             weight_grad::sums::<T, R, { points(R) }>(&self.sizes, (image, upstream), images_per_row, out, workers));
@@ -178,17 +179,5 @@ impl Winograd {
     /// Height and width of the window.
     fn window(&self) -> usize {
         self.sizes.window.kernel[0]
-    }
-
-    fn images(&self) -> usize {
-        self.sizes.batch * self.sizes.image[0] * self.sizes.image[1] * self.sizes.channels
-    }
-
-    fn outputs(&self) -> usize {
-        self.sizes.batch * self.sizes.output[0] * self.sizes.output[1] * self.sizes.filters
-    }
-
-    fn weights(&self) -> usize {
-        self.sizes.filters * self.sizes.channels * self.window() * self.window()
     }
 }

@@ -47,7 +47,6 @@ impl Graph {
     /// second of a name on.
     pub fn composite(&self, name: &'static str, attributes: Attributes) -> Layer<'_> {
         let (outer, around) = (self.layer.borrow().clone(), self.composite.borrow().clone());
-        let composite_name = name;
         let composite = Composite { name, attributes, layer: outer.clone(), outer: around.clone() };
         self.composite.replace(Some(Arc::new(composite)));
         let name = outer.clone().unwrap_or_else(|| {
@@ -57,7 +56,14 @@ impl Graph {
             if *number == 1 { name.into() } else { format!("{name} {number}").into() }
         });
         self.layer.replace(Some(name));
-        Layer { graph: self, outer, composite: around, _called: Some(self.called(composite_name)) }
+        Layer { graph: self, outer, composite: around, _called: None }
+    }
+
+    /// The same for a method of the crate's own: what is refused in it is refused under its name.
+    pub(crate) fn composed(&self, name: &'static str, attributes: Attributes) -> Layer<'_> {
+        let mut layer = self.composite(name, attributes);
+        layer._called = Some(self.called(name));
+        layer
     }
 
     /// Says that what is refused from now on was asked for by a method of this name, until the returned guard is dropped. Of

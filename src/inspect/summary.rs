@@ -263,18 +263,10 @@ fn kept_nodes(graph: &Graph, dag: &Dag, forward: &HashSet<NodeId>) -> HashSet<No
     let needed = ancestors(&dag, found.into_iter().flatten().map(|gradient| gradient.id()));
     let gradients = needed.into_iter().filter(|id| id.index() >= first_gradient);
     let read = gradients.flat_map(|id| dag.operands(id)).filter(|id| id.index() < first_gradient);
-    let mut kept: HashSet<NodeId> = read.map(|id| storage(&dag, id)).collect();
+    let mut kept: HashSet<NodeId> = read.map(|id| dag.origin(id)).collect();
     // Inputs, parameters and constants are there anyway.
     kept.retain(|id| dag.op(*id).is_some_and(|op| op.constant().is_none()));
     kept
-}
-
-/// The node in whose memory this one lies.
-fn storage(dag: &Dag, mut id: NodeId) -> NodeId {
-    while dag.op(id).is_some_and(|op| op.is_alias()) {
-        id = dag.operand(id, 0);
-    }
-    id
 }
 
 /// The pixels of one filter of a convolution; 0 for all else.

@@ -45,7 +45,7 @@ pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
     let (graph, shape) = (x.graph(), x.shape());
     let _layer = graph.layer(name);
     let attributes = Attributes::new().with("epsilon", options.epsilon).with("momentum", options.momentum);
-    let _composite = graph.composite("batch_norm", attributes.with("affine", options.affine));
+    let _composite = graph.composed("batch_norm", attributes.with("affine", options.affine));
     let &[batch, channels, ..] = &shape[..] else {
         let problem =
             Problem::new(format!("{shape} has no axis of channels")).hint("it takes [batch, channels, ..]");

@@ -16,14 +16,14 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn clamp(self, least: f64, most: f64) -> Var<'g> {
         let _composite =
-            self.graph().composite("clamp", Attributes::new().with("least", least).with("most", most));
+            self.graph().composed("clamp", Attributes::new().with("least", least).with("most", most));
         self.at_least(least).at_most(most)
     }
 
     /// x where x > 0, else `slope` · x. The derivative at 0 is the slope, as in PyTorch.
     #[track_caller]
     pub fn leaky_relu(self, slope: f64) -> Var<'g> {
-        let _composite = self.graph().composite("leaky_relu", Attributes::new().with("slope", slope));
+        let _composite = self.graph().composed("leaky_relu", Attributes::new().with("slope", slope));
         self.relu() + self.min_zero() * slope
     }
 
@@ -34,21 +34,21 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: shapes that cannot be broadcast.
     #[track_caller]
     pub fn prelu(self, slope: Var<'g>) -> Var<'g> {
-        let _composite = self.graph().composite("prelu", Attributes::new());
+        let _composite = self.graph().composed("prelu", Attributes::new());
         self.relu() + self.min_zero() * slope
     }
 
     /// x where x > 0, else `alpha` · (eˣ − 1) (Clevert and others, *Exponential Linear Units*, 2015).
     #[track_caller]
     pub fn elu(self, alpha: f64) -> Var<'g> {
-        let _composite = self.graph().composite("elu", Attributes::new().with("alpha", alpha));
+        let _composite = self.graph().composed("elu", Attributes::new().with("alpha", alpha));
         self.relu() + self.min_zero().exp_m1() * alpha
     }
 
     /// The self-normalising 1.0507 · elu(x), α = 1.6733 (Klambauer and others, *Self-Normalizing Neural Networks*, 2017).
     #[track_caller]
     pub fn selu(self) -> Var<'g> {
-        let _composite = self.graph().composite("selu", Attributes::new());
+        let _composite = self.graph().composed("selu", Attributes::new());
         self.elu(1.673_263_242_354_377_2) * 1.050_700_987_355_480_5
     }
 
@@ -56,14 +56,14 @@ impl<'g> Var<'g> {
     /// Units*, 2016).
     #[track_caller]
     pub fn gelu(self) -> Var<'g> {
-        let _composite = self.graph().composite("gelu", Attributes::new());
+        let _composite = self.graph().composed("gelu", Attributes::new());
         self * 0.5 * ((self * FRAC_1_SQRT_2).erf() + 1.0)
     }
 
     /// The approximation of [`gelu`](Self::gelu) by x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³))).
     #[track_caller]
     pub fn gelu_tanh(self) -> Var<'g> {
-        let _composite = self.graph().composite("gelu_tanh", Attributes::new());
+        let _composite = self.graph().composed("gelu_tanh", Attributes::new());
         // √(2/π) is 2/√π divided by √2.
         let inner = (self + self.powi(3) * 0.044715) * (FRAC_2_SQRT_PI / SQRT_2);
         self * 0.5 * (inner.tanh() + 1.0)
@@ -72,14 +72,14 @@ impl<'g> Var<'g> {
     /// x · sigmoid(x), also called swish (Elfwing and others, *Sigmoid-Weighted Linear Units*, 2017).
     #[track_caller]
     pub fn silu(self) -> Var<'g> {
-        let _composite = self.graph().composite("silu", Attributes::new());
+        let _composite = self.graph().composed("silu", Attributes::new());
         self * self.sigmoid()
     }
 
     /// x · tanh(softplus(x)) (Misra, *Mish*, 2019).
     #[track_caller]
     pub fn mish(self) -> Var<'g> {
-        let _composite = self.graph().composite("mish", Attributes::new());
+        let _composite = self.graph().composed("mish", Attributes::new());
         self * self.softplus().tanh()
     }
 
@@ -87,7 +87,7 @@ impl<'g> Var<'g> {
     /// MobileNetV3*, 2019).
     #[track_caller]
     pub fn hardswish(self) -> Var<'g> {
-        let _composite = self.graph().composite("hardswish", Attributes::new());
+        let _composite = self.graph().composed("hardswish", Attributes::new());
         self * (self + 3.0).clamp(0.0, 6.0) * (1.0 / 6.0)
     }
 }

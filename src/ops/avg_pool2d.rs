@@ -153,16 +153,16 @@ pub fn examples() -> Vec<Example> {
     let adaptive = |name: &str, image: [usize; 4], output: [usize; 2]| {
         linear(name, [normal(image)], move |v| v[0].adaptive_avg_pool2d(output))
     };
-    let tall = Pool2dOptions::new([3, 2]);
-    let padded = tall.stride([2, 1]).padding([1, 1]);
+    let higher = Pool2dOptions::new([3, 2]);
+    let padded = higher.stride([2, 1]).padding([1, 1]);
     vec![
         pool("halving", [2, 3, 4, 6], 2.into()),
         pool("pixels left over", [1, 2, 5, 7], 2.into()),
-        pool("overlapping", [2, 1, 5, 6], tall.stride(1)),
+        pool("overlapping", [2, 1, 5, 6], higher.stride(1)),
         pool("padding", [1, 2, 4, 5], padded),
         pool("padding that does not count", [1, 2, 4, 5], padded.count_include_pad(false)),
         pool("stride beyond the window", [1, 1, 7, 8], Pool2dOptions::new([2, 1]).stride([3, 4])),
-        pool("pixels left over, covered", [1, 2, 6, 7], tall.stride([2, 4]).ceil_mode()),
+        pool("pixels left over, covered", [1, 2, 6, 7], higher.stride([2, 4]).ceil_mode()),
         pool("covered, beyond the padding", [1, 1, 6, 5], padded.stride([3, 3]).ceil_mode()),
         pool(
             "covered, true pixels",

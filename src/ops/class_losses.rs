@@ -129,7 +129,7 @@ impl<'g> Var<'g> {
     /// ignored among probabilities, a mean over no labels. A class out of range is an error when it is given.
     #[track_caller]
     pub fn cross_entropy(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
-        let _composite = self.graph().composite("cross_entropy", options.attributes());
+        let _composite = self.graph().composed("cross_entropy", options.attributes());
         if let Err(problem) = fit(self, labels, &options) {
             return self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
         }
@@ -142,7 +142,7 @@ impl<'g> Var<'g> {
     /// As [`cross_entropy`](Self::cross_entropy).
     #[track_caller]
     pub fn nll_loss(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
-        let _composite = self.graph().composite("nll_loss", options.attributes());
+        let _composite = self.graph().composed("nll_loss", options.attributes());
         let (graph, shape) = (self.graph(), self.shape());
         if let Err(problem) = fit(self, labels, &options) {
             return graph.refuse("nll_loss", &["log_probabilities", "labels"], &[self, labels], problem);

@@ -30,7 +30,7 @@ impl<'g> Var<'g> {
     /// An empty batch has no mean and is an error. A class out of range is an error when it is given.
     #[track_caller]
     pub fn softmax_cross_entropy(self, labels: Var<'g>) -> Var<'g> {
-        let _composite = self.graph().composite("softmax_cross_entropy", Attributes::new());
+        let _composite = self.graph().composed("softmax_cross_entropy", Attributes::new());
         let log_probabilities = self.log_softmax(-1);
         let each = match labels.ty().dtype {
             Dtype::Index => log_probabilities.pick(labels),

@@ -101,7 +101,7 @@ impl<'g> Var<'g> {
         if graph.mode() == Mode::Evaluate || drop == 0.0 {
             return self;
         }
-        let _composite = graph.composite(name, Attributes::new().with("drop", drop));
+        let _composite = graph.composed(name, Attributes::new().with("drop", drop));
         let stream = graph.dag().len() as u64;
         self * graph.record(Mask { shape, drop, stream, layout: Layout::Nchw }, &[])
     }

@@ -63,7 +63,7 @@ impl Graph {
         let order: Vec<String> = path.iter().map(|[left, right]| format!("{left}·{right}")).collect();
         let attributes =
             Attributes::new().with("equation", equation.to_owned()).with("path", order.join(", "));
-        let _composite = self.composite("einsum", attributes);
+        let _composite = self.composed("einsum", attributes);
         let mut terms = Vec::with_capacity(operands.len());
         for (&operand, own) in operands.iter().zip(&labels) {
             terms.push(Labelled::new(operand, own)); // a closure would not know whose line it is
@@ -91,8 +91,8 @@ fn path(terms: &[Vec<Label>], result: &[Label], sizes: &BTreeMap<Label, usize>) 
     let count = |labels: &Labels| labels.iter().map(|label| sizes[label] as f64).product::<f64>();
     let mut terms: Vec<Labels> = terms.iter().map(|term| term.iter().copied().collect()).collect();
     // How many terms have a label; the result counts as one.
-    let mut times = BTreeMap::new();
-    terms.iter().flatten().chain(result).for_each(|label| *times.entry(*label).or_insert(0) += 1);
+    let mut times: BTreeMap<Label, usize> = BTreeMap::new();
+    terms.iter().flatten().chain(result).for_each(|label| *times.entry(*label).or_default() += 1);
     let mut path = Vec::new();
     while terms.len() > 1 {
         let product = |left: &Labels, right: &Labels| -> Labels {
@@ -109,8 +109,8 @@ fn path(terms: &[Vec<Label>], result: &[Label], sizes: &BTreeMap<Label, usize>) 
         let Some((_, [left, right])) = pairs.min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
         let next = product(&terms[left], &terms[right]);
         let gone = [terms.remove(right), terms.remove(left)];
-        gone.iter().flatten().for_each(|label| *times.entry(*label).or_insert(1) -= 1);
-        next.iter().for_each(|label| *times.entry(*label).or_insert(0) += 1);
+        gone.iter().flatten().for_each(|label| *times.entry(*label).or_default() -= 1);
+        next.iter().for_each(|label| *times.entry(*label).or_default() += 1);
         terms.push(next);
         path.push([left, right]);
     }

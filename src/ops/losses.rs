@@ -164,7 +164,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn cosine_similarity(self, other: Var<'g>, axis: isize, epsilon: f64) -> Var<'g> {
         let attributes = Attributes::new().with("axis", axis as i64).with("epsilon", epsilon);
-        let _composite = self.graph().composite("cosine_similarity", attributes);
+        let _composite = self.graph().composed("cosine_similarity", attributes);
         let (x, y) = match self.shape().broadcast(&other.shape()) {
             Some(shape) => (self.broadcast_to(&shape), other.broadcast_to(&shape)),
             None => (self, other), // the product says what is wrong
@@ -214,7 +214,7 @@ impl<'g> Var<'g> {
 
     /// Begins the composition of a loss.
     pub(super) fn loss(self, name: &'static str, attributes: Attributes, reduction: Reduction) -> Layer<'g> {
-        self.graph().composite(name, attributes.with("reduction", reduction))
+        self.graph().composed(name, attributes.with("reduction", reduction))
     }
 
     /// The targets, unless they have another shape. They are not broadcast: `[N, 1]` beside `[N]` is a mistake.

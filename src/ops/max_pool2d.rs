@@ -301,7 +301,7 @@ impl<'g> Var<'g> {
         if let Err(problem) = argmax.infer(&[&self.ty()]) {
             return self.graph().refuse("max_pool2d", &["image"], &[self], problem);
         }
-        let _composite = self.graph().composite("max_pool2d", Attributes::new().window(window));
+        let _composite = self.graph().composed("max_pool2d", Attributes::new().window(window));
         let indices = self.graph().record(argmax, &[self]);
         self.graph().record(Take { window, layout: Layout::Nchw }, &[self, indices])
     }
@@ -312,18 +312,18 @@ pub fn examples() -> Vec<Example> {
     let pool = |name: &str, image: [usize; 4], options: Pool2dOptions| {
         Example::new(name, [distinct(image)], move |v| v[0].max_pool2d(options))
     };
-    let tall = Pool2dOptions::new([3, 2]);
+    let higher = Pool2dOptions::new([3, 2]);
     vec![
         pool("halving", [2, 3, 4, 6], 2.into()),
         pool("pixels left over", [1, 2, 5, 7], 2.into()),
-        pool("overlapping", [2, 1, 5, 6], tall.stride([1, 1])),
-        pool("padding", [1, 2, 4, 5], tall.stride([2, 1]).padding([1, 1])),
+        pool("overlapping", [2, 1, 5, 6], higher.stride([1, 1])),
+        pool("padding", [1, 2, 4, 5], higher.stride([2, 1]).padding([1, 1])),
         pool("stride beyond the window", [1, 1, 7, 8], Pool2dOptions::new([2, 1]).stride([3, 4])),
         pool("window as large as the image", [2, 2, 3, 4], [3, 4].into()),
         pool("one pixel", [1, 1, 1, 1], 1.into()),
         pool("an empty batch", [0, 2, 4, 4], 2.into()),
-        pool("dilation", [1, 2, 7, 9], tall.stride([1, 2]).dilation([2, 3]).padding([2, 1])),
-        pool("pixels left over, covered", [2, 1, 6, 7], tall.stride([2, 4]).ceil_mode()),
+        pool("dilation", [1, 2, 7, 9], higher.stride([1, 2]).dilation([2, 3]).padding([2, 1])),
+        pool("pixels left over, covered", [2, 1, 6, 7], higher.stride([2, 4]).ceil_mode()),
         pool("the last window would see padding", [1, 1, 5, 4], Pool2dOptions::new(2).padding(1).ceil_mode()),
         Example::new("of a square", [distinct([1, 2, 4, 4])], |v| (v[0] * v[0]).max_pool2d(2)),
     ]

@@ -21,7 +21,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: no image, a factor of 0, channels that are no multiple of r².
     #[track_caller]
     pub fn pixel_shuffle(self, factor: usize) -> Var<'g> {
-        let _composite = self.graph().composite("pixel_shuffle", Attributes::new().with("factor", factor));
+        let _composite = self.graph().composed("pixel_shuffle", Attributes::new().with("factor", factor));
         let (shape, block) = (self.shape(), factor.checked_mul(factor).filter(|&block| block > 0));
         match (&shape[..], block) {
             (&[n, c, h, w], Some(block)) if c % block == 0 => {
@@ -46,7 +46,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: no image, a factor of 0, a height or width that is no multiple of it.
     #[track_caller]
     pub fn pixel_unshuffle(self, factor: usize) -> Var<'g> {
-        let _composite = self.graph().composite("pixel_unshuffle", Attributes::new().with("factor", factor));
+        let _composite = self.graph().composed("pixel_unshuffle", Attributes::new().with("factor", factor));
         let shape = self.shape();
         match shape[..] {
             [n, c, h, w] if factor > 0 && h % factor == 0 && w % factor == 0 => {

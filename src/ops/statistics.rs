@@ -155,7 +155,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn normalise(self, axes: &[isize], epsilon: f64) -> Var<'g> {
         let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
-        let _composite = self.graph().composite("normalise", attributes);
+        let _composite = self.graph().composed("normalise", attributes);
         let centred = self - self.mean_keep(axes);
         centred / (centred.powi(2).mean_keep(axes) + epsilon).sqrt()
     }
@@ -167,7 +167,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn layer_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
         let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
-        let _composite = self.graph().composite("layer_norm", attributes);
+        let _composite = self.graph().composed("layer_norm", attributes);
         self.normalise(&last(axes), epsilon)
     }
 
@@ -178,7 +178,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn rms_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
         let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
-        let _composite = self.graph().composite("rms_norm", attributes);
+        let _composite = self.graph().composed("rms_norm", attributes);
         self / (self.powi(2).mean_keep(&last(axes)) + epsilon).sqrt()
     }
 
@@ -198,7 +198,7 @@ impl<'g> Var<'g> {
             }
         };
         let attributes = Attributes::new().with("groups", groups).with("epsilon", epsilon);
-        let _composite = self.graph().composite("group_norm", attributes);
+        let _composite = self.graph().composed("group_norm", attributes);
         let inside = shape[2..].iter().product::<usize>() * (channels / groups);
         self.reshape([batch, groups, inside]).normalise(&[2], epsilon).reshape(shape)
     }
@@ -221,7 +221,7 @@ impl<'g> Var<'g> {
         }
         let attributes = Attributes::new().with("channels", channels).with("alpha", alpha);
         let attributes = attributes.with("beta", beta).with("k", k);
-        let _composite = self.graph().composite("local_response_norm", attributes);
+        let _composite = self.graph().composed("local_response_norm", attributes);
         let sides = [[0, 0], [channels / 2, (channels - 1) / 2], [0, 0], [0, 0]];
         let squares = self.powi(2).pad(&sides, 0.0);
         let neighbour = |first: usize| squares.slice(1, first as isize..(first + depth) as isize);

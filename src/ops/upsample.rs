@@ -120,7 +120,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn upsample_nearest(self, size: impl Into<Pair>) -> Var<'g> {
         let size = size.into().0;
-        let _composite = self.graph().composite("upsample_nearest", Attributes::new().with("size", size));
+        let _composite = self.graph().composed("upsample_nearest", Attributes::new().with("size", size));
         match image_size(self, size) {
             Ok(sizes) => self.at_nearest(2, sizes[0], size[0]).at_nearest(3, sizes[1], size[1]),
             Err(problem) => self.graph().refuse("upsample_nearest", &["image"], &[self], problem),
@@ -149,7 +149,7 @@ impl<'g> Var<'g> {
     pub fn upsample_bilinear(self, size: impl Into<Pair>, align_corners: bool) -> Var<'g> {
         let size = size.into().0;
         let attributes = Attributes::new().with("size", size).with("align_corners", align_corners);
-        let _composite = self.graph().composite("upsample_bilinear", attributes);
+        let _composite = self.graph().composed("upsample_bilinear", attributes);
         match image_size(self, size) {
             Ok(sizes) => {
                 let wider = self.between(3, sizes[1], size[1], align_corners);

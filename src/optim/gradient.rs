@@ -43,10 +43,10 @@ impl<O: Optimizer> Optimizer for Adjusted<O> {
         }
         let factor = match self.adjustment {
             ClipNorm(most) => {
-                let norms = parameters
-                    .iter()
-                    .map(|(_, gradient)| gradient.reshape([gradient.shape().count()]).norm(&[0]));
-                let norm = graph.stack(&norms.collect::<Vec<_>>(), 0).norm(&[0]);
+                let flat = |gradient: Var<'g>| gradient.reshape([gradient.shape().count()]);
+                let mut norms = vec![graph.fill([], 0.0)]; // there may be no parameters
+                norms.extend(parameters.iter().map(|&(_, gradient)| flat(gradient).norm(&[0])));
+                let norm = graph.stack(&norms, 0).norm(&[0]);
                 (graph.fill([], most) / (norm + 1e-6)).at_most(1.0)
             }
             _ => graph.fill([], 1.0),

@@ -1,5 +1,6 @@
 //! Operations that are composed of others keep their name and their attributes.
 
+use dagrad::graph::Attributes;
 use dagrad::nn::{self, BatchNorm, Filters};
 use dagrad::{CrossEntropy, Graph, gradients};
 
@@ -51,4 +52,13 @@ fn a_network_lists_its_composites_with_their_attributes() {
     }
     let last = loss.composite().unwrap();
     assert_eq!((last.name, last.outer.as_ref().unwrap().name), ("nll_loss", "cross_entropy"));
+}
+
+#[test]
+fn a_misuse_in_an_operation_of_ones_own_names_what_was_called() {
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 3]);
+    let _block = graph.composite("my_block", Attributes::new());
+    let _ = x.one_hot(3);
+    assert!(graph.check().unwrap_err().to_string().starts_with("one_hot at "));
 }

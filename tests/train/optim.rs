@@ -353,6 +353,56 @@ fn bounds_of_gradients_are_positive() {
     }
 }
 
+#[test]
+fn a_loss_without_parameters_has_nothing_to_clip() {
+    let graph = Graph::new();
+    let loss = graph.fill([], 1.0);
+    minimize(loss, &Sgd::new(0.1).clip_norm(1.0)).unwrap();
+}
+
+#[test]
+fn gradients_beyond_the_root_of_the_largest_number_are_clipped() {
+    let graph = Graph::new();
+    let (p, q) = (graph.param("p", [2], Init::ZEROS), graph.param("q", [1], Init::ZEROS));
+    let loss = (p * 3e25).sum_all() + (q * 4e25).sum_all();
+    let mut trainer: Trainer<f32> = Trainer::new(loss, &Sgd::new(1.0).clip_norm(1.0)).unwrap();
+    trainer.step(&[]).unwrap();
+    let moved =
+        |name: &str| trainer.store().get(name).unwrap().iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+    let length = 34_f64.sqrt(); // of 3, 3 and 4
+    for (found, expected) in [moved("p"), moved("q")].concat().into_iter().zip([3.0, 3.0, 4.0]) {
+        assert!((found + expected / length).abs() < 1e-5, "{found}");
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_named_with_their_range() {
+    let betas = |betas| Adam { betas, ..Adam::new(0.1) };
+    let settings: &[(&dyn Optimizer, &[&str])] = &[
+        (&Sgd::new(f64::NAN), &["learning_rate at", "the rate is NaN", "0 or more and finite"]),
+        (&Sgd::new(-1.0), &["the rate is -1"]),
+        (&Momentum::new(f64::INFINITY), &["the rate is inf"]),
+        (&Momentum { momentum: f64::NAN, ..Momentum::new(0.1) }, &["Momentum at", "momentum is NaN"]),
+        (&Nesterov { momentum: -0.1, ..Nesterov::new(0.1) }, &["Nesterov at", "momentum is -0.1"]),
+        (&betas([1.0, 0.9]), &["Adam at", "the first of betas is 1", "0 or more, and less than 1"]),
+        (&betas([0.9, 2.0]), &["the second of betas is 2"]),
+        (&Adam { epsilon: -1e-8, ..Adam::new(0.1) }, &["epsilon is -0.00000001"]),
+        (&AdamW { weight_decay: f64::INFINITY, ..AdamW::new(0.1) }, &["AdamW at", "weight_decay is inf"]),
+        (
+            &RmsProp { decay: 1.5, ..RmsProp::new(0.1) },
+            &["RmsProp at", "decay is 1.5", "0 or more, and 1 at most"],
+        ),
+        (&AdaGrad { epsilon: f64::NAN, ..AdaGrad::new(0.1) }, &["AdaGrad at", "epsilon is NaN"]),
+        (&Sgd::new(LearningRate::exponential(0.1, -0.5)), &["learning_rate at", "the factor is -0.5"]),
+        (&Sgd::new(LearningRate::staircase(0.1, 2, f64::NAN)), &["the factor is NaN"]),
+    ];
+    for (optimizer, parts) in settings {
+        let graph = Graph::new();
+        let loss = graph.param("p", [3], Init::ONES).sum_all();
+        assert_mentions(&message(minimize(loss, *optimizer)), parts);
+    }
+}
+
 /// An optimizer of one's own: steps of one size against the sign of the gradient.
 struct Sign(f64);
 

@@ -91,16 +91,20 @@ impl Average {
             if self.is_large() {
                 local.reserve(Split::bytes::<f64>(channels));
                 let sums = local.slice::<f64>(channels);
-                for (column, out) in out.chunks_exact_mut(channels).enumerate() {
-                    sums.fill(0.0);
-                    self.for_each_pixel(first + column, |at| {
-                        let pixel = &data[at * channels..][..channels];
-                        sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += value.into_f64());
-                    });
-                    let count = self.count::<T>(first + column).into_f64();
-                    out.iter_mut().zip(&*sums).for_each(|(out, &sum)| *out = T::of(sum / count));
-                }
-                return;
+                return vectorize(
+                    #[inline(always)]
+                    || {
+                        for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+                            sums.fill(0.0);
+                            self.for_each_pixel(first + column, |at| {
+                                let pixel = &data[at * channels..][..channels];
+                                sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += value.into_f64());
+                            });
+                            let count = self.count::<T>(first + column).into_f64();
+                            out.iter_mut().zip(&*sums).for_each(|(out, &sum)| *out = T::of(sum / count));
+                        }
+                    },
+                );
             }
             vectorize(
                 #[inline(always)]

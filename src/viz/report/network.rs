@@ -93,7 +93,7 @@ fn filters_part<N: Network>(start: &Start, model: &Model<N>) -> Result<Markup> {
     Ok(part("Filters", &about, html! { div.gallery { (figures) } }))
 }
 
-/// Tiles as large as fits a width, with a text in their place and a caption.
+/// Tiles as large as fits a width, with a text instead of them and a caption.
 fn figure(tiles: Tiles, most: usize, text: &str, caption: &str) -> Result<Markup> {
     let (tiles, width) = tiles.fitted(most)?;
     Ok(html! {
@@ -137,7 +137,7 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, all: &Predict
     heats.extend(grad_cam(model, &images, &classes, None).ok().map(|heat| ("Grad-CAM", heat)));
     let names =
         ["image"].into_iter().chain(heats.iter().map(|(name, _)| *name)).collect::<Vec<_>>().join(", ");
-    let picture = |name: &str, tiles: Tiles| -> Result<Markup> {
+    let drawn = |name: &str, tiles: Tiles| -> Result<Markup> {
         Ok(html! { img src=(tiles.data_url()?) width="84" alt=(name) title=(name); })
     };
     let content = html! {
@@ -145,10 +145,10 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, all: &Predict
             @for (position, image) in images.outer_iter().enumerate() {
                 figure {
                     div.row {
-                        (picture("image", Tiles::of_image(image))?)
+                        (drawn("image", Tiles::of_image(image))?)
                         @for (name, heat) in &heats {
                             @let laid = overlay(image, heat.index_axis(Axis(0), position))?;
-                            (picture(name, Tiles::new([laid]).between(0.0, 1.0))?)
+                            (drawn(name, Tiles::new([laid]).between(0.0, 1.0))?)
                         }
                     }
                     figcaption { "predicted " (classes[position]) ": " (names) }

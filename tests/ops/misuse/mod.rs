@@ -59,8 +59,8 @@ fn check(file: &str, cases: &[Case]) {
     assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
 }
 
-/// The public methods and functions that an expression calls, but for those that only begin: none if it calls others that
-/// call them.
+/// The public methods and functions that an expression calls, but for those that record what it begins with. Of the tests'
+/// own functions it is not known what they call.
 fn called(source: &str) -> BTreeSet<&str> {
     static PUBLIC: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
         let list =

@@ -1,7 +1,8 @@
 //! The forward direction, and the gradient in the image. Both slide weights over a strip of an image; see
 //! [`geometry`](crate::conv::geometry). Each group of channels has a strip of its own, one after the other. If a group
 //! has few filters, as in a depthwise convolution, a strip holds what a register of filters of several groups sees, and
-//! a register of channels meets a register of weights: see [`Spread`].
+//! a register of channels meets a register of weights: see [`Spread`]. If few filters see many channels, registers hold
+//! channels, and sums are dot products.
 
 use std::ops::Range;
 

@@ -82,6 +82,14 @@ impl Strip {
         Self { channels: registers * MAX_LANES, ..strip }
     }
 
+    /// The strip of number `index` of an image, and its first channel; or its first filter of `filters`, if the channels are
+    /// spread.
+    pub fn number(&self, index: usize, filters: usize) -> (Self, usize) {
+        let first = index * self.channels;
+        let channels = self.spread.map_or(self.channels, |_| self.channels.min(filters - first));
+        (Self { channels, ..*self }, first)
+    }
+
     /// The same in blocks of whole registers.
     pub fn padded(&self) -> Self {
         Self { block: self.block.next_multiple_of(MAX_LANES), ..*self }

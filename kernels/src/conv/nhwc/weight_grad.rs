@@ -288,17 +288,14 @@ impl<'a, T: Real> StripWeightTask<'a, T> {
             let some = first..images.end.min(first + plan.images);
             for row in (0..plan.sizes.output[0]).step_by(plan.band) {
                 let rows = row..plan.sizes.output[0].min(row + plan.band);
-                let mut strip = strip(&plan.sizes, rows.len());
-                strip.origin[0] += (row * plan.sizes.window.stride[0]) as isize;
+                let mut band = strip(&plan.sizes, rows.len());
+                band.origin[0] += (row * plan.sizes.window.stride[0]) as isize;
                 let ends = [
                     some.start == images.start && rows.start == 0,
                     some.end == images.end && rows.end == plan.sizes.output[0],
                 ];
                 for index in self.tiles.start / per_strip..self.tiles.end.div_ceil(per_strip) {
-                    let channel = if plan.is_spread { index * plan.filters } else { index * strip.channels };
-                    if plan.is_spread {
-                        strip.channels = plan.filters.min(plan.all_filters - channel);
-                    }
+                    let (strip, channel) = band.number(index, plan.all_filters);
                     for (image, to) in some.clone().zip(self.strips.chunks_exact_mut(strip.len().max(1))) {
                         let image = &self.image[image * plane..][..plane];
                         self.isa.dispatch(Fill { strip, image, channel, to });

@@ -50,11 +50,8 @@ impl<'a, T: Real> Band<'a, T> {
 
     /// Brings what a strip's filters see, and their bias, into scratch.
     fn fill(&mut self, index: usize) {
-        let (mut strip, filters) = (self.strip, self.plan.filters_of(index));
-        let channel = if strip.spread.is_some() { filters.start } else { index * strip.channels };
-        if strip.spread.is_some() {
-            strip.channels = filters.len();
-        }
+        let filters = self.plan.filters_of(index);
+        let (strip, channel) = self.strip.number(index, self.plan.target_pixel());
         self.isa.dispatch(Fill { strip, image: self.source, channel, to: self.pixels });
         match self.epilogue.bias {
             Some(values) => self.bias[..filters.len()].copy_from_slice(&values[filters]),
@@ -157,9 +154,13 @@ impl<'a, T: Real> Band<'a, T> {
         let source = if is_spread { StripRead::Lanes } else { StripRead::Numbers { block } };
         for (filters, width) in plan.panels(strip) {
             let weights = strip * plan.prepared_strip() + phase.weights + filters.start * steps;
-            let panel = self.strip.offset(filters.start / block.max(1) * self.strip.layers(), [0, 0]);
             for start in filters.clone().step_by(2 * lanes) {
-                let lane = if is_spread { panel + start - filters.start } else { 0 };
+                let lane = if is_spread {
+                    let panel = filters.start / block * self.strip.layers();
+                    self.strip.offset(panel, [0, 0]) + start - filters.start
+                } else {
+                    0
+                };
                 let rectangle = Rectangle {
                     size,
                     source: self.pixels.as_ptr().wrapping_add(position + lane),
