@@ -237,3 +237,27 @@ impl Error {
         Self::Setting { setting: setting.into(), message: message.into() }
     }
 }
+
+/// Which of the names that exist is nearest to one that does not, as the end of a sentence that says so.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let nearest = known.min_by_key(|known| edits(name, known));
+    nearest.map_or_else(String::new, |nearest| format!("; the nearest is {nearest:?}"))
+}
+
+/// How many letters must be added, taken away or changed to get from one name to the other (Levenshtein's distance). Only
+/// the first hundred letters count.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().take(100).collect();
+    // For each beginning of `to`, the distance from what has been read of `from`.
+    let mut distances: Vec<usize> = (0..=to.len()).collect();
+    for letter in from.chars().take(100) {
+        let mut diagonal = distances[0];
+        distances[0] += 1;
+        for (i, other) in to.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = distances[i + 1];
+            distances[i + 1] = changed.min(diagonal + 1).min(distances[i] + 1);
+        }
+    }
+    distances[to.len()]
+}

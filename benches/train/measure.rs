@@ -125,7 +125,9 @@ impl Runner {
         let pixels = Array4::from_shape_simple_fn(images, || (numbers() - 0.5) * 12f32.sqrt());
         let labels = Array1::from_shape_simple_fn(images[0], || (numbers() * 10.0) as u32);
         let workspace = Workspace::new(threads)?;
-        Ok(Self { plan, store: Store::new(0), workspace, images: pixels, labels, compile })
+        let mut store = Store::new(0);
+        store.prepare(&plan)?;
+        Ok(Self { plan, store, workspace, images: pixels, labels, compile })
     }
 
     /// The compiled computation.

@@ -81,8 +81,9 @@ impl Checker<'_, '_> {
     ) -> Result<()> {
         let options = Options::new().without_assignments();
         let analytic = options.compile::<f64>(scalar.graph(), derivatives)?;
-        let analytic = results(&analytic, self.store, &mut self.workspace, self.feeds)?;
         let plan = options.compile::<f64>(scalar.graph(), &[scalar])?;
+        [&analytic, &plan].into_iter().try_for_each(|plan| self.store.prepare(plan))?;
+        let analytic = results(&analytic, self.store, &mut self.workspace, self.feeds)?;
         let size = plan.run(self.store, &mut self.workspace, self.feeds)?.scalar(0).map_or(1.0, f64::abs);
         for (parameter, analytic) in parameters.iter().zip(&analytic) {
             let largest = analytic.iter().fold(0.0_f64, |largest, derivative| largest.max(derivative.abs()));

@@ -175,7 +175,7 @@ impl<T: Precision> Plan<T> {
     /// A value of another graph; otherwise as [`compile`](Self::compile).
     pub fn watch(&self, var: Var<'_>) -> Result<Self> {
         let graph = var.graph();
-        if graph.identity() != self.graph {
+        if graph.identity() != self.recorded.graph {
             let message = format!("{} is not on the graph that the plan was compiled from", var.name());
             return Err(Error::setting("watch", message));
         }

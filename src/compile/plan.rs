@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Options;
+use super::program::Recorded;
 use crate::error::SourceLine;
 use crate::graph::dag::NodeId;
 use crate::graph::kernel::AnyKernel;
@@ -33,8 +34,8 @@ pub struct Plan<T> {
     pub(super) trains: bool,
     pub(super) scratch: usize,
     pub(super) arena: usize,
-    /// The identity of the graph that it was compiled from.
-    pub(crate) graph: u64,
+    /// What is known of the graph that it was compiled from.
+    pub(crate) recorded: Arc<Recorded>,
     /// What it was compiled with.
     pub(super) options: Options,
     pub(super) precision: PhantomData<T>,

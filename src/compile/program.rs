@@ -9,7 +9,7 @@ use super::lower::CopyOut;
 use crate::error::{Problem, Result};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::lowering::Target;
-use crate::graph::{Dtype, Graph, Update, Var};
+use crate::graph::{Dtype, Graph, Mode, TensorType, Update, Var};
 
 /// A graph with its results: outputs, and values that parameters take at the end.
 #[derive(Debug, Clone)]
@@ -20,16 +20,27 @@ pub struct Program {
     pub(crate) outputs: Vec<NodeId>,
     /// Parameters and their next values.
     pub(crate) updates: Vec<(NodeId, NodeId)>,
-    /// The identity of the recorded graph.
-    pub(crate) graph: u64,
-    /// The outputs as the user knows them: nodes of the recorded graph, and their names.
-    pub(crate) recorded: Vec<(NodeId, String)>,
+    /// What is known of the recorded graph.
+    pub(crate) recorded: Arc<Recorded>,
     /// Nodes that share their tiles of the batch.
     pub(crate) groups: Vec<NodeGroup>,
     /// What is known of the indices that inputs may hold, by the inputs' names.
     pub(crate) limits: HashMap<Arc<str>, IndexLimit>,
     /// What it is lowered for; nothing in particular if every operation is done by its definition.
     pub(crate) target: Option<Target>,
+}
+
+/// What a run needs to know of the recorded graph.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Its identity.
+    pub graph: u64,
+    /// What it is recorded for.
+    pub mode: Mode,
+    /// The outputs as the user knows them: their nodes and names.
+    pub outputs: Vec<(NodeId, String)>,
+    /// All inputs, also those that no output needs.
+    pub inputs: Vec<(Arc<str>, TensorType)>,
 }
 
 /// Which indices an input may hold.
@@ -52,14 +63,20 @@ impl Program {
             let problem = Problem::new(format!("output {} belongs to another graph", stranger.name()));
             return Err(graph.op_error("compile", &[], &[], problem));
         }
-        let recorded = outputs.iter().map(|output| (output.id(), output.name())).collect();
+        let dag = graph.dag().clone();
+        let inputs = dag.ids().map(|id| dag.node(id)).filter(|node| matches!(node.kind, Kind::Input));
+        let recorded = Arc::new(Recorded {
+            graph: graph.identity(),
+            mode: graph.mode(),
+            outputs: outputs.iter().map(|output| (output.id(), output.name())).collect(),
+            inputs: inputs.map(|node| (node.label.clone().unwrap_or_default(), node.ty.clone())).collect(),
+        });
         let outputs = outputs.iter().map(|output| output.id()).collect();
         let updates = updates.iter().map(|update| (update.parameter, update.value)).collect();
         Ok(Self {
-            dag: graph.dag().clone(),
+            dag,
             outputs,
             updates,
-            graph: graph.identity(),
             recorded,
             groups: Vec::new(),
             limits: HashMap::new(),

@@ -63,7 +63,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
             trains: !program.updates.is_empty(),
             scratch: 0,
             arena: 0,
-            graph: program.graph,
+            recorded: program.recorded.clone(),
             options: options.clone(),
             precision: PhantomData,
         };
@@ -174,7 +174,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
                 plan.copies.push((number, from));
             }
         }
-        let results = program.outputs.iter().zip(program.recorded.clone());
+        let results = program.outputs.iter().zip(program.recorded.outputs.iter().cloned());
         let result = |(&output, (node, name))| PlanResult { node, name, source: self.memory.source(output) };
         plan.results = results.map(result).collect();
         plan.scratch = self.memory.arena.end;

@@ -139,7 +139,8 @@ impl<T: Precision> Plan<T> {
         feeds: &[Feed<'_>],
     ) -> Result<Profile> {
         let mut store = store.copy()?;
-        self.run(&mut store, workspace, feeds)?; // makes memory and starts parameters
+        store.prepare(self)?;
+        self.run(&mut store, workspace, feeds)?; // makes memory
         let mut times = vec![Vec::with_capacity(RUNS); self.steps().len()];
         for _ in 0..RUNS {
             let run = self.time_steps(&mut store, workspace, feeds)?;

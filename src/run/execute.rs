@@ -16,12 +16,13 @@ use dagrad_kernels::real::Real;
 impl<T: Precision> Plan<T> {
     /// Runs the plan: copies the inputs, performs the steps, moves the assigned parameters.
     ///
-    /// The first run in a workspace makes room and starts missing parameters; the following ones allocate
-    /// nothing. Results are the same to the bit for any number of threads.
+    /// The first run in a workspace makes room, and the first over an empty store starts its parameters; the following
+    /// ones allocate nothing. Results are the same to the bit for any number of threads.
     ///
     /// # Errors
-    /// An input without a value, with two, or with one that does not fit; a class out of range; a parameter
-    /// of another shape in the store; memory that the machine refuses; a kernel that fails; with
+    /// An input without a value, with two, or with one that does not fit; a value for something else; a class out of range;
+    /// a parameter that the store has under another shape, or does not have: a store with parameters, or any store on a graph
+    /// for evaluation, must have them all, which [`Store::prepare`] is for; memory that the machine refuses; a kernel that fails; with
     /// [`check_values`](Workspace::check_values), the first NaN or infinity.
     pub fn run<'w>(
         &'w self,
@@ -79,6 +80,7 @@ impl<T: Precision> Plan<T> {
         feeds: &[Feed<'_>],
         clock: Option<&Clock>,
     ) -> Result<()> {
+        feed::check(self, feeds)?;
         workspace.prepare(self, store)?;
         for input in self.inputs() {
             feed::give::<T>(input, feeds, workspace)?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use ndarray::{ArrayBase, ArrayViewD, Data, Dimension};
 
 use super::workspace::Workspace;
-use crate::compile::Input;
-use crate::error::{Error, Result};
-use crate::graph::{Dtype, Var};
+use crate::compile::{Input, Plan};
+use crate::error::{Error, Result, nearest};
+use crate::graph::{Dtype, TensorType, Var};
 use dagrad_kernels::real::Real;
 use dagrad_kernels::workers::Workers;
 
@@ -54,7 +54,7 @@ impl<'g> Var<'g> {
     /// A value for this input at a run.
     pub fn feed<'a>(self, value: impl Into<Value<'a>>) -> Feed<'a> {
         let label = self.graph().dag().node(self.id()).label.clone();
-        Feed { name: label.map_or(Name::Borrowed(""), Name::Shared), value: value.into() }
+        Feed { name: Name::Shared(label.unwrap_or_else(|| self.name().into())), value: value.into() }
     }
 }
 
@@ -95,28 +95,56 @@ impl Value<'_> {
     }
 }
 
-/// The feed for an input, if its shape and type fit.
-fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f Value<'a>> {
-    let fail = |message: String| Err(Error::Feed { input: input.name.to_string(), message });
-    let mut given = feeds.iter().filter(|feed| feed.name() == &*input.name);
-    let Some(feed) = given.next() else { return fail("no value is given".into()) };
-    if given.next().is_some() {
-        return fail("two values are given".into());
+/// Whether each feed is for an input of the plan's graph and fits it, also where no result needs the input.
+pub(super) fn check<T>(plan: &Plan<T>, feeds: &[Feed<'_>]) -> Result<()> {
+    let inputs = &plan.recorded.inputs;
+    for feed in feeds {
+        let Some((_, ty)) = inputs.iter().find(|(name, _)| **name == *feed.name()) else {
+            let is_parameter = plan.parameters().iter().any(|parameter| *parameter.name == *feed.name());
+            return feed.refused(if is_parameter {
+                "it is a parameter, not an input; `Store::set` gives it values".into()
+            } else {
+                let names = inputs.iter().map(|(name, _)| &**name);
+                format!("the graph has no input of this name{}", nearest(feed.name(), names))
+            });
+        };
+        feed.fits(ty)?;
     }
-    let ty = &input.source.ty;
-    if feed.value.dtype() != ty.dtype {
-        return fail(match ty.dtype {
-            Dtype::Real => "indices are given, but it takes real numbers".into(),
-            Dtype::Index => "real numbers are given, but it takes indices (u32)".into(),
-        });
-    }
-    if feed.value.shape() != &ty.shape[..] {
-        return fail(format!("a value {:?} is given, but its shape is {}", feed.value.shape(), ty.shape));
-    }
-    Ok(&feed.value)
+    Ok(())
 }
 
-/// Copies the value that is given to an input into its memory, and checks that indices are in range.
+impl Feed<'_> {
+    fn fits(&self, ty: &TensorType) -> Result<()> {
+        if self.value.dtype() != ty.dtype {
+            return self.refused(match ty.dtype {
+                Dtype::Real => "indices are given, but it takes real numbers".into(),
+                Dtype::Index => "real numbers are given, but it takes indices (u32)".into(),
+            });
+        }
+        if self.value.shape() != &ty.shape[..] {
+            let given = self.value.shape();
+            return self.refused(format!("a value {given:?} is given, but its shape is {}", ty.shape));
+        }
+        Ok(())
+    }
+
+    fn refused(&self, message: String) -> Result<()> {
+        Err(Error::Feed { input: self.name().to_owned(), message })
+    }
+}
+
+/// The feed for an input.
+fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f Value<'a>> {
+    let fail = |message: &str| Err(Error::Feed { input: input.name.to_string(), message: message.into() });
+    let mut given = feeds.iter().filter(|feed| feed.name() == &*input.name);
+    match [given.next(), given.next()] {
+        [None, _] => fail("no value is given"),
+        [Some(feed), None] => Ok(&feed.value),
+        _ => fail("two values are given"),
+    }
+}
+
+/// Copies the value that is given to an input, and fits it, into its memory, and checks that indices are in range.
 pub(super) fn give<T: Real>(input: &Input, feeds: &[Feed<'_>], workspace: &mut Workspace) -> Result<()> {
     let source = &input.source;
     match find(input, feeds)? {

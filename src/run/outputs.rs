@@ -33,7 +33,7 @@ impl<'w, T: Real> Outputs<'w, T> {
     pub fn get(&self, var: Var<'_>) -> Option<ArrayViewD<'w, T>> {
         let is_same = |result: &&PlanResult| result.node == var.id();
         let found = self.plan.results().iter().find(is_same)?;
-        (self.plan.graph == var.graph().identity()).then(|| self.view(found, Dtype::Real))?
+        (self.plan.recorded.graph == var.graph().identity()).then(|| self.view(found, Dtype::Real))?
     }
 
     /// The result at a position in the order in which they were asked for.

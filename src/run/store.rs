@@ -8,8 +8,8 @@ use rand::rngs::ChaCha8Rng;
 
 use super::buffer;
 use crate::compile::{Parameter, Plan};
-use crate::error::{Error, Result};
-use crate::graph::Init;
+use crate::error::{Error, Result, nearest};
+use crate::graph::{Init, Mode};
 use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::random;
@@ -17,8 +17,9 @@ use dagrad_kernels::real::Real;
 
 /// Parameters and optimizer state by name.
 ///
-/// A plan finds its parameters here by name, and puts those there that are missing. So the same store serves
-/// the plan that trains and the one that evaluates, for any batch size.
+/// A plan finds its parameters here by name. So the same store serves the plan that trains and the one that evaluates, for
+/// any batch size. The first plan to train over an empty store starts all of its parameters. Later ones must find theirs,
+/// so that a misspelt name is an error, not a fresh start; [`prepare`](Self::prepare) adds new ones.
 ///
 /// ```
 /// use dagrad::{Graph, Init, Plan, Store};
@@ -75,6 +76,30 @@ impl<T: Real> Store<T> {
         plan.parameters().iter().try_for_each(|parameter| self.find_or_start(parameter).map(drop))
     }
 
+    /// Finds the plan's parameters for a run. It starts what may be new: state while training, and whatever the first plan
+    /// to train needs.
+    pub(crate) fn bind(&mut self, plan: &Plan<T>, found: &mut Vec<usize>) -> Result<()> {
+        let trains = plan.trains() || plan.recorded.mode == Mode::Train;
+        let is_empty = self.trainable().next().is_none();
+        for parameter in plan.parameters() {
+            let may_start = trains && (is_empty || !parameter.trainable);
+            if !may_start && !self.names.contains_key(&*parameter.name) {
+                return Err(self.missing(&parameter.name, plan));
+            }
+            found.push(self.find_or_start(parameter)?);
+        }
+        Ok(())
+    }
+
+    /// The error for a parameter that is not here, with the nearest name among those that the plan does not know.
+    fn missing(&self, name: &str, plan: &Plan<T>) -> Error {
+        let is_known = |name: &&str| plan.parameters().iter().any(|parameter| *parameter.name == **name);
+        let nearest = nearest(name, self.names().filter(|name| !is_known(name)));
+        let hint = "`Store::prepare` starts what is new";
+        let message = format!("the store does not have it{nearest}\n  hint: {hint}");
+        Error::Parameter { name: name.to_owned(), message }
+    }
+
     /// The values of a parameter.
     pub fn get(&self, name: &str) -> Option<ArrayViewD<'_, T>> {
         let entry = &self.entries[*self.names.get(name)?];
@@ -127,7 +152,7 @@ impl<T: Real> Store<T> {
     }
 
     /// Where a plan's parameter is; it is started if it is new.
-    pub(super) fn find_or_start(&mut self, parameter: &Parameter) -> Result<usize> {
+    fn find_or_start(&mut self, parameter: &Parameter) -> Result<usize> {
         let (index, is_new) = self.find_or_add(&parameter.name, &parameter.ty.shape, parameter.trainable)?;
         self.entries[index].trainable = parameter.trainable; // `set` could not know
         if is_new {

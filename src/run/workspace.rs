@@ -76,10 +76,7 @@ impl Workspace {
             self.arena = buffer(plan.arena_bytes().div_ceil(size_of::<usize>()), "the arena")?;
         }
         self.binding.clear();
-        for parameter in plan.parameters() {
-            self.binding.push(store.find_or_start(parameter)?);
-        }
-        Ok(())
+        store.bind(plan, &mut self.binding)
     }
 
     /// What the steps of a plan share while it runs.
@@ -290,7 +287,7 @@ impl<'a, T: Real> Memory<'a, T> {
     /// # Safety
     /// Nothing may write to the elements while the slice lives.
     unsafe fn slice<E>(&self, source: &Source, elements: Range<usize>) -> &'a [E] {
-        // SAFETY: the plan's sizes are checked by `Plan::verify` and `Store::find_or_start`.
+        // SAFETY: the plan's sizes are checked by `Plan::verify` and `Store::find_or_add`.
         unsafe {
             let start = self.start(source.location).cast::<E>().add(elements.start);
             std::slice::from_raw_parts(start.as_ptr(), elements.len())

@@ -48,10 +48,11 @@ impl Trainer {
 }
 
 impl<T: Precision> Trainer<T> {
-    /// A trainer over given parameters, in their precision, in a given workspace.
+    /// A trainer over given parameters, in their precision, in a given workspace. An empty store starts them; one that has
+    /// some must have them all ([`Store::prepare`]).
     ///
     /// # Errors
-    /// A misuse recorded on the loss's graph; parameters that the loss does not reach, or that the store has
+    /// A misuse recorded on the loss's graph; parameters that the loss does not reach, that the store does not have, or has
     /// under another shape.
     #[track_caller]
     pub fn with(
@@ -62,7 +63,7 @@ impl<T: Precision> Trainer<T> {
     ) -> Result<Self> {
         minimize(loss, optimizer)?;
         let plan = Plan::compile(loss.graph(), &[loss])?;
-        store.prepare(&plan)?;
+        store.bind(&plan, &mut Vec::new())?;
         Ok(Self { plan, store, workspace })
     }
 

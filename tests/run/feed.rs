@@ -85,12 +85,30 @@ fn labels_of_no_classes_are_out_of_range() {
 }
 
 #[test]
-fn a_value_for_something_that_is_no_input_does_not_count() {
+fn values_are_given_to_inputs_of_the_graph_alone() {
     let graph = Graph::new();
-    let x = graph.input("x", [2]);
-    let y = x * 2.0;
+    let (images, masks) = (graph.input("images", [2]), graph.input("masks", [2]));
+    let scale = graph.param("scale", [2], Init::ONES);
+    let doubled = images * 2.0;
+    let (named, y) = (doubled.named("doubled"), (images * 3.0) * scale);
+    let _ = masks.relu(); // nobody asks for it
     let values = array(&[2], &[1.0, 2.0]);
-    assert_mentions(&message(try_run::<f64>(&[y], &[y.feed(&values)])), &["input x", "no value"]);
+    let (long, whole) = (numbers(&[3], 1), array![1u32, 2]);
+    let refusal = |stray| message(try_run::<f64>(&[y], &[images.feed(&values), stray]));
+    assert_mentions(&refusal(Feed::new("image", &values)), &["input image", "no input", "\"images\""]);
+    assert_mentions(&refusal(scale.feed(&values)), &["input scale", "is a parameter", "Store::set"]);
+    assert_mentions(&refusal(named.feed(&values)), &["input doubled", "no input of this name"]);
+    assert_mentions(&refusal(y.feed(&values)), &["input mul", "no input of this name"]);
+    // What the plan does not need must fit all the same.
+    assert_mentions(&refusal(masks.feed(&long)), &["input masks", "[3] is given", "[2]"]);
+    assert_mentions(&refusal(masks.feed(&whole)), &["input masks", "indices are given"]);
+    let found = try_run::<f64>(&[y], &[images.feed(&values), masks.feed(&values)]).unwrap();
+    assert_eq!(found[0], &values * 3.0);
+    // A value that comes from a graph without inputs.
+    let constant = Graph::new();
+    let two = constant.fill([], 2.0);
+    let text = message(try_run::<f64>(&[two], &[Feed::new("x", &values)]));
+    assert_mentions(&text, &["input x: the graph has no input of this name"]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Stores and workspaces: what outlives a run, and who shares it.
 
 use crate::common::network::{batch, network};
-use crate::common::{array, numbers, run_plan, try_run};
-use dagrad::{Graph, Init, Options, Plan, Store, Workspace};
+use crate::common::{array, assert_mentions, message, numbers, run_plan, try_run};
+use dagrad::optim::Momentum;
+use dagrad::{Graph, Init, Mode, Options, Plan, Store, Trainer, Workspace};
 use ndarray::{ArrayD, array, s};
 
 #[test]
@@ -22,6 +23,62 @@ fn a_store_gives_takes_and_starts_parameters() {
     assert_eq!(run_plan(&plan, &mut store, &[]).unwrap(), [array(&[2], &[5.0, 60.0])]);
     assert_eq!(store.step(), 0, "a run that assigns nothing is no step");
     assert!(store.get("x").is_none());
+}
+
+/// The plan of a layer with parameters of this name.
+fn layer_plan(mode: Mode, name: &str) -> Plan<f64> {
+    let graph = Graph::with_mode(mode);
+    let w = graph.param(&format!("{name}.weight"), [2], Init::he(2));
+    let b = graph.param(&format!("{name}.bias"), [2], Init::ZEROS);
+    Plan::compile(&graph, &[w + b]).unwrap()
+}
+
+#[test]
+fn a_misspelt_parameter_is_not_started_afresh() {
+    let mut store = Store::new(0);
+    run_plan(&layer_plan(Mode::Train, "conv1"), &mut store, &[]).unwrap(); // the first plan starts them
+    for mode in [Mode::Train, Mode::Evaluate] {
+        run_plan(&layer_plan(mode, "conv1"), &mut store, &[]).unwrap();
+        let misspelt = layer_plan(mode, "conv_1");
+        let text = message(run_plan(&misspelt, &mut store, &[]));
+        assert_mentions(&text, &["conv_1.weight", "does not have it", "\"conv1.weight\"", "Store::prepare"]);
+        assert_eq!(store.names().count(), 2, "nothing is added");
+        let mut other = store.copy().unwrap();
+        other.prepare(&misspelt).unwrap(); // on purpose
+        run_plan(&misspelt, &mut other, &[]).unwrap();
+    }
+    // Of weights that are set by hand, all are.
+    let mut by_hand = Store::new(0);
+    by_hand.set("conv1.wieght", &numbers(&[2], 1)).unwrap();
+    let text = message(run_plan(&layer_plan(Mode::Train, "conv1"), &mut by_hand, &[]));
+    assert_mentions(&text, &["parameter conv1.weight", "\"conv1.wieght\""]);
+}
+
+#[test]
+fn an_empty_store_answers_nothing() {
+    let plan = layer_plan(Mode::Evaluate, "conv1");
+    let text = message(run_plan(&plan, &mut Store::new(0), &[]));
+    assert_mentions(&text, &["parameter conv1.weight", "does not have it", "Store::prepare"]);
+    let mut store = Store::new(0);
+    store.prepare(&plan).unwrap();
+    run_plan(&plan, &mut store, &[]).unwrap();
+}
+
+#[test]
+fn a_trainer_takes_all_of_its_parameters_from_a_store_or_none() {
+    let graph = Graph::new();
+    let loss = graph.param("w", [2], Init::ONES).powi(2).sum_all();
+    let mut store = Store::<f64>::new(0);
+    store.set("v", &numbers(&[2], 1)).unwrap();
+    let trainer = Trainer::with(loss, &Momentum::new(0.1), store, Workspace::new(1).unwrap());
+    assert_mentions(&message(trainer), &["parameter w", "\"v\""]);
+    let graph = Graph::new();
+    let loss = graph.param("w", [2], Init::ONES).powi(2).sum_all();
+    let mut store = Store::<f64>::new(0);
+    store.set("w", &numbers(&[2], 1)).unwrap();
+    let mut trainer = Trainer::with(loss, &Momentum::new(0.1), store, Workspace::new(1).unwrap()).unwrap();
+    trainer.step(&[]).unwrap(); // the optimizer's state is new
+    assert_eq!(trainer.store().names().count(), 2);
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn values<'g>(
     x: (Var<'g>, &ndarray::ArrayD<f64>),
 ) -> Vec<ndarray::ArrayD<f64>> {
     let plan = Plan::compile(outputs[0].graph(), outputs).unwrap();
+    store.prepare(&plan).unwrap();
     run_plan(&plan, store, &[x.0.feed(x.1)]).unwrap()
 }
 
