@@ -67,21 +67,13 @@ impl Program {
         let inputs = dag.ids().map(|id| dag.node(id)).filter(|node| matches!(node.kind, Kind::Input));
         let recorded = Arc::new(Recorded {
             graph: graph.identity(),
-            mode: graph.mode(),
+            mode: graph.whole_mode(),
             outputs: outputs.iter().map(|output| (output.id(), output.name())).collect(),
             inputs: inputs.map(|node| (node.label.clone().unwrap_or_default(), node.ty.clone())).collect(),
         });
         let outputs = outputs.iter().map(|output| output.id()).collect();
         let updates = updates.iter().map(|update| (update.parameter, update.value)).collect();
-        Ok(Self {
-            dag,
-            outputs,
-            updates,
-            recorded,
-            groups: Vec::new(),
-            limits: HashMap::new(),
-            target: None,
-        })
+        Ok(Self { dag, outputs, updates, recorded, groups: Vec::new(), limits: HashMap::new(), target: None })
     }
 
     /// An output or a next value that is a parameter as it stands is copied, so that updates in place cannot

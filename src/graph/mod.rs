@@ -27,5 +27,5 @@ pub use lowering::{Algorithm, Lowered, OperandLayout, Target};
 pub use op::{AnyOp, Dtype, Gradient, Op, Precision, TensorType, VjpInputs};
 pub use recorder::{Graph, Mode, Update};
 pub use rewrite::{NodeRef, Rewrite};
-pub use scope::{Composite, Layer};
+pub use scope::{Composite, Scope};
 pub use var::Var;

@@ -59,6 +59,8 @@ pub struct Graph {
     /// The method that is recording now, if it calls others.
     pub(super) method: Cell<Option<&'static str>>,
     mode: Mode,
+    /// What is recorded now; see [`in_mode`](Self::in_mode).
+    pub(super) mode_here: Cell<Mode>,
     /// Tells this graph from every other one.
     identity: u64,
 }
@@ -99,6 +101,7 @@ impl Graph {
             composites: RefCell::default(),
             method: Cell::new(None),
             mode,
+            mode_here: Cell::new(mode),
             identity: GRAPHS.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -108,8 +111,13 @@ impl Graph {
         self.identity
     }
 
-    /// What the graph is recorded for.
+    /// What the graph is recorded for, or the part of it that is recorded now; see [`in_mode`](Self::in_mode).
     pub fn mode(&self) -> Mode {
+        self.mode_here.get()
+    }
+
+    /// What the graph as a whole is recorded for.
+    pub(crate) fn whole_mode(&self) -> Mode {
         self.mode
     }
 

@@ -1,10 +1,10 @@
-//! Scopes of a recording: layers, and operations that are composed of others.
+//! Scopes of a recording: layers, modes, and operations that are composed of others.
 
 use std::iter::successors;
 use std::sync::Arc;
 
 use super::attributes::Attributes;
-use super::recorder::Graph;
+use super::recorder::{Graph, Mode};
 use super::var::Var;
 
 /// An operation that is composed of others, such as `batch_norm`.
@@ -35,35 +35,73 @@ impl Graph {
     /// };
     /// assert_eq!(y.layer().as_deref(), Some("square"));
     /// ```
-    pub fn layer(&self, name: &str) -> Layer<'_> {
-        let outer = self.layer.borrow().clone();
-        let name = outer.as_ref().map_or_else(|| name.into(), |outer| format!("{outer}/{name}").into());
+    pub fn layer(&self, name: &str) -> Scope<'_> {
+        let scope = self.scope();
+        let name = scope.layer.as_ref().map_or_else(|| name.into(), |outer| format!("{outer}/{name}").into());
         self.layer.replace(Some(name));
-        Layer { graph: self, outer, composite: self.composite.borrow().clone(), _called: None }
+        scope
+    }
+
+    /// Records for another mode until the returned guard is dropped: a frozen batch normalisation in a network that trains,
+    /// dropout that stays on in one that predicts.
+    ///
+    /// ```
+    /// use dagrad::nn::{self, BatchNorm};
+    /// use dagrad::{Graph, Mode};
+    ///
+    /// let graph = Graph::new(); // for training
+    /// let image = graph.input("image", [8, 3, 5, 5]);
+    /// let h = {
+    ///     let _frozen = graph.in_mode(Mode::Evaluate);
+    ///     nn::batch_norm(image, "bn1", BatchNorm::default()) // by the running statistics, which stay as they are
+    /// };
+    /// let y = nn::batch_norm(h, "bn2", BatchNorm::default());
+    /// assert_eq!(graph.updates().len(), 2); // of bn2
+    /// # let _ = y;
+    /// ```
+    ///
+    /// Dropout draws its masks from the store's seed and count of steps. So predictions with other masks are those at other
+    /// counts; see [`Store::set_step`](crate::Store::set_step).
+    pub fn in_mode(&self, mode: Mode) -> Scope<'_> {
+        let scope = self.scope();
+        self.mode_here.set(mode);
+        scope
+    }
+
+    /// What is to be restored when a scope ends.
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            graph: self,
+            layer: self.layer.borrow().clone(),
+            composite: self.composite.borrow().clone(),
+            mode: self.mode_here.get(),
+            _called: None,
+        }
     }
 
     /// Says that what is recorded until the returned guard is dropped makes up one operation of this name, which each of its
     /// values knows; see [`composites`](Self::composites). Outside of any layer it is one, too, with a number from the
     /// second of a name on.
-    pub fn composite(&self, name: &'static str, attributes: Attributes) -> Layer<'_> {
-        let (outer, around) = (self.layer.borrow().clone(), self.composite.borrow().clone());
-        let composite = Composite { name, attributes, layer: outer.clone(), outer: around.clone() };
+    pub fn composite(&self, name: &'static str, attributes: Attributes) -> Scope<'_> {
+        let scope = self.scope();
+        let (layer, outer) = (scope.layer.clone(), scope.composite.clone());
+        let composite = Composite { name, attributes, layer: layer.clone(), outer };
         self.composite.replace(Some(Arc::new(composite)));
-        let name = outer.clone().unwrap_or_else(|| {
+        let name = layer.unwrap_or_else(|| {
             let mut composites = self.composites.borrow_mut();
             let number = composites.entry(name).or_insert(0);
             *number += 1;
             if *number == 1 { name.into() } else { format!("{name} {number}").into() }
         });
         self.layer.replace(Some(name));
-        Layer { graph: self, outer, composite: around, _called: None }
+        scope
     }
 
     /// The same for a method of the crate's own: what is refused in it is refused under its name.
-    pub(crate) fn composed(&self, name: &'static str, attributes: Attributes) -> Layer<'_> {
-        let mut layer = self.composite(name, attributes);
-        layer._called = Some(self.called(name));
-        layer
+    pub(crate) fn composed(&self, name: &'static str, attributes: Attributes) -> Scope<'_> {
+        let mut scope = self.composite(name, attributes);
+        scope._called = Some(self.called(name));
+        scope
     }
 
     /// Says that what is refused from now on was asked for by a method of this name, until the returned guard is dropped. Of
@@ -94,12 +132,14 @@ impl Graph {
     }
 }
 
-/// While it lives, what is recorded belongs to a layer or to a composite; see [`Graph::layer`], [`Graph::composite`].
-#[must_use = "the layer ends when this is dropped"]
-pub struct Layer<'g> {
+/// While it lives, what is recorded belongs to a layer, to a composite or to a mode; see [`Graph::layer`],
+/// [`Graph::composite`], [`Graph::in_mode`]. It holds what was around it.
+#[must_use = "the scope ends when this is dropped"]
+pub struct Scope<'g> {
     graph: &'g Graph,
-    outer: Option<Arc<str>>,
+    layer: Option<Arc<str>>,
     composite: Option<Arc<Composite>>,
+    mode: Mode,
     _called: Option<Called<'g>>,
 }
 
@@ -118,9 +158,10 @@ impl Drop for Called<'_> {
     }
 }
 
-impl Drop for Layer<'_> {
+impl Drop for Scope<'_> {
     fn drop(&mut self) {
-        *self.graph.layer.borrow_mut() = self.outer.take();
+        *self.graph.layer.borrow_mut() = self.layer.take();
         *self.graph.composite.borrow_mut() = self.composite.take();
+        self.graph.mode_here.set(self.mode);
     }
 }

@@ -3,7 +3,7 @@
 use super::arithmetic::Other;
 use super::example::{Example, away_from_zero, distinct, normal, positive, smooth};
 use crate::error::Problem;
-use crate::graph::{Attribute, Attributes, Layer, Var};
+use crate::graph::{Attribute, Attributes, Scope, Var};
 
 /// What becomes of the losses of single elements.
 ///
@@ -213,7 +213,7 @@ impl<'g> Var<'g> {
     }
 
     /// Begins the composition of a loss.
-    pub(super) fn loss(self, name: &'static str, attributes: Attributes, reduction: Reduction) -> Layer<'g> {
+    pub(super) fn loss(self, name: &'static str, attributes: Attributes, reduction: Reduction) -> Scope<'g> {
         self.graph().composed(name, attributes.with("reduction", reduction))
     }
 

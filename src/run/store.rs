@@ -143,6 +143,29 @@ impl<T: Real> Store<T> {
         self.step
     }
 
+    /// Sets that count: for parameters that are restored by hand, or to predict with other masks of dropout.
+    ///
+    /// ```
+    /// use dagrad::nn::{self, Model};
+    /// use dagrad::Mode;
+    /// use ndarray::Array4;
+    ///
+    /// // Dropout stays on in predictions: each is a sample (Gal and Ghahramani, *Dropout as a Bayesian Approximation*, 2016).
+    /// let network = nn::network(|images| {
+    ///     let _dropping = images.graph().in_mode(Mode::Train);
+    ///     nn::linear(images.flatten().dropout(0.5), "fc", 10)
+    /// });
+    /// let mut model = Model::new(network, [1, 4, 4], 0)?;
+    /// let image = Array4::ones((1, 1, 4, 4));
+    /// let first = model.predict(&image)?;
+    /// model.store_mut().set_step(1);
+    /// assert_ne!(model.predict(&image)?, first);
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn set_step(&mut self, step: u64) {
+        self.step = step;
+    }
+
     pub(super) fn advance(&mut self) {
         self.step += 1;
     }

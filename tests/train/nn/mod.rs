@@ -2,4 +2,5 @@
 
 mod classics;
 mod layers;
+mod modes;
 mod networks;
