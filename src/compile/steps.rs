@@ -180,7 +180,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         plan.scratch = self.memory.arena.end;
         let arena = self.scratch.checked_mul(size_of::<T>()).and_then(|size| plan.scratch.checked_add(size));
         plan.arena = arena.filter(|&bytes| bytes < isize::MAX as usize).ok_or(too_large())?;
-        plan.verify();
+        plan.verify()?;
         self.memory.liveness.replay(program, &plan, &self.nodes);
         Ok(plan)
     }

@@ -3,11 +3,15 @@
 
 use super::arena::ALIGNMENT;
 use super::plan::{Location, Plan, Source, StepGroup};
+use crate::error::{OpError, Problem, Result};
 use crate::graph::Precision;
 
 impl<T: Precision> Plan<T> {
     /// Panics unless every step writes only memory that it does not read, and that exists. Running steps rests on this.
-    pub(super) fn verify(&self) {
+    ///
+    /// # Errors
+    /// A kernel that splits its batch otherwise than its shapes allow; it may be a user's.
+    pub(super) fn verify(&self) -> Result<()> {
         for (number, step) in self.steps.iter().enumerate() {
             let (name, group) = (step.name(), self.group_of(number));
             for (result, made) in step.outputs().enumerate() {
@@ -24,12 +28,12 @@ impl<T: Precision> Plan<T> {
                 group.map_or((self.scratch, self.arena), |group| (group.scratch, group.local));
             assert!(scratch + step.scratch * size_of::<T>() <= end, "{name} has too little scratch memory");
         }
-        self.groups.iter().for_each(|group| self.verify_group(group));
+        self.groups.iter().try_for_each(|group| self.verify_group(group))
     }
 
     /// Panics unless the tasks of a group keep out of each other's way: where one step writes what another reads
     /// or writes, both keep to the samples of their task, at the same location.
-    fn verify_group(&self, group: &StepGroup) {
+    fn verify_group(&self, group: &StepGroup) -> Result<()> {
         let steps = &self.steps[group.steps.clone()];
         for (writer, step) in steps.iter().enumerate() {
             let Some(split) = &step.split else {
@@ -39,8 +43,13 @@ impl<T: Precision> Plan<T> {
             let operands = step.operands.iter().zip(&split.operands).filter(|(_, is_split)| **is_split);
             let batches = operands.map(|(operand, _)| (operand, group.samples));
             let mut batches = batches.chain(step.outputs().map(|made| (&made.source, rows)));
-            let is_batch = |(source, rows): (&Source, usize)| source.ty.shape.first() == Some(&rows);
-            assert!(batches.all(is_batch), "{} does not keep samples along axis 0", step.name());
+            let is_other = |(source, rows): &(&Source, usize)| source.ty.shape.first() != Some(rows);
+            if let Some((source, rows)) = batches.find(is_other) {
+                let shape = &source.ty.shape;
+                let problem = Problem::new(format!("its `batch_split` takes {shape} for {rows} samples along axis 0"));
+                let (op, site) = (step.name().to_owned(), step.site);
+                return Err(Box::new(OpError { op, site, problem, operands: Vec::new() }).into());
+            }
             for own in step.outputs() {
                 for (reader, other) in steps.iter().enumerate() {
                     let Some(other_split) = &other.split else { continue };
@@ -60,6 +69,7 @@ impl<T: Precision> Plan<T> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Whether a value lies within the memory that there is for a step, of a group if it is in one.

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::op::{AnyOp, TensorType};
+use crate::error::Problem;
 use crate::shape::Window;
 
 /// What an element of a result reads along one axis of an operand.
@@ -128,5 +130,18 @@ impl From<[AxisRead; 4]> for AxisMap {
 impl FromIterator<AxisRead> for AxisMap {
     fn from_iter<I: IntoIterator<Item = AxisRead>>(reads: I) -> Self {
         Self(reads.into_iter().collect())
+    }
+}
+
+/// Refuses an operation that says that it keeps samples apart if the sizes show that it is not so. Running rests on it.
+pub(super) fn check(op: &dyn AnyOp, operands: &[&TensorType], output: &TensorType) -> Result<(), Problem> {
+    let maps = op.axes(operands);
+    let mut kept = operands.iter().zip(&maps).filter(|(_, map)| map.keeps_samples());
+    match kept.find(|(operand, _)| operand.shape.first() != output.shape.first()) {
+        Some((TensorType { shape, .. }, _)) => Err(Problem::new(format!(
+            "its `axes` keep positions along axis 0 of {shape}, but its result is {}",
+            output.shape
+        ))),
+        None => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::axes;
 use super::dag::{Dag, Kind, Node, NodeId};
 use super::indices;
 use super::init::Init;
@@ -188,7 +189,9 @@ impl Graph {
             let dag = self.dag.borrow();
             let types = dag.types(&ids);
             op.infer(&types).and_then(|ty| match ty.shape.checked_count() {
-                Some(_) => indices::check(&dag, op.as_ref(), &ids, &types).map(|()| ty),
+                Some(_) => axes::check(op.as_ref(), &types, &ty)
+                    .and_then(|()| indices::check(&dag, op.as_ref(), &ids, &types))
+                    .map(|()| ty),
                 None => Err(Problem::new(format!("the result's shape {} is beyond any memory", ty.shape))),
             })
         };

@@ -222,6 +222,41 @@ impl Op for Unturned {
     }
 }
 
+/// The sum of neighbours along axis 0, which says that it keeps axis 0.
+#[derive(Debug, Clone, PartialEq)]
+struct Neighbours;
+
+impl Op for Neighbours {
+    fn name(&self) -> &'static str {
+        "neighbours"
+    }
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        Ok(TensorType::real([operands[0].shape[0] - 1]))
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        let pairs = call.real(0).windows(2);
+        call.output.iter_mut().zip(pairs).for_each(|(out, pair)| *out = pair[0] + pair[1]);
+    }
+
+    fn vjp<'g>(&self, _: usize, _: VjpInputs<'g>) -> Gradient<'g> {
+        Gradient::NotDifferentiable
+    }
+
+    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+        vec![AxisMap::sample()]
+    }
+}
+
+#[test]
+fn an_operation_whose_axes_do_not_fit_its_shapes_is_refused() {
+    let graph = Graph::new();
+    let x = graph.input("x", [4]);
+    graph.record(Neighbours, &[x]);
+    assert_mentions(&message(graph.check()), &["neighbours at", file!(), "axis 0 of [4]", "result is [3]"]);
+}
+
 #[test]
 fn a_gradient_that_is_wrong_only_in_second_order_is_found() {
     refused(&square(SecondOrder, normal([4])), &["derivative of order 2", "operand 0", "at [", "expected"]);

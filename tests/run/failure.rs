@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::common::assert_mentions;
+use crate::common::{assert_mentions, message};
 use dagrad::error::Problem;
 use dagrad::graph::{
     BatchSplit, Call, Gradient, Kernel, Lowered, NodeRef, Op, OperandLayout, Target, VjpInputs,
@@ -82,4 +82,59 @@ fn the_first_failure_of_a_kernel_is_the_run_s_error() {
         values.fill(1.0);
         plan.run(&mut store, &mut workspace, &[x.feed(&values)]).unwrap();
     }
+}
+
+/// The array itself, by a kernel that splits it into samples that there are not.
+#[derive(Debug, Clone, PartialEq)]
+struct WronglySplit;
+
+impl Op for WronglySplit {
+    fn name(&self) -> &'static str {
+        "wrongly_split"
+    }
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Problem> {
+        Ok(operands[0].clone())
+    }
+
+    fn forward<T: Real>(&self, call: Call<'_, T>) {
+        call.output.copy_from_slice(call.real(0));
+    }
+
+    fn vjp<'g>(&self, _: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
+        Gradient::Of(inputs.upstream)
+    }
+
+    fn lower(&self, _: NodeRef<'_>, _: Target) -> Option<Lowered> {
+        let lowered = Lowered::new(Arc::new(Self), [OperandLayout::Keep]);
+        Some(Lowered { layout: OperandLayout::Keep, is_faster: true, ..lowered })
+    }
+}
+
+impl Kernel for WronglySplit {
+    fn name(&self) -> &'static str {
+        "wrongly_split"
+    }
+
+    fn outputs(&self, operands: &[&TensorType]) -> Vec<TensorType> {
+        vec![operands[0].clone()]
+    }
+
+    fn run<T: Precision>(&self, call: Call<'_, T>) -> Result<(), Problem> {
+        call.output.copy_from_slice(call.real(0));
+        Ok(())
+    }
+
+    fn batch_split(&self, operands: &[&TensorType]) -> Option<BatchSplit> {
+        Some(BatchSplit::each(2 * operands[0].shape[0], &[true]))
+    }
+}
+
+#[test]
+fn a_kernel_that_splits_its_batch_wrongly_is_an_error_when_compiled() {
+    let graph = Graph::new();
+    let x = graph.input("x", [64, 3]);
+    let (y, line) = (graph.record(WronglySplit, &[graph.record(WronglySplit, &[x])]), line!());
+    let text = message(Options::new().compile::<f64>(&graph, &[y]));
+    assert_mentions(&text, &[&format!("wrongly_split at {}:{line}", file!()), "batch_split", "[64, 3]", "128"]);
 }
