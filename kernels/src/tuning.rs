@@ -42,6 +42,7 @@ numbers! {
 
     // Direct convolution, forward and gradient in the image.
     STRIP_BYTES = 1 << 18, "How many bytes a strip should take, so that it stays in the second-level cache.";
+    LONG_SUM = 1 << 12, "How many products of a convolution make one chain of sums. Longer ones are computed in parts (**order**).";
     CONV_TASKS = 16, "How many tasks there should be, in all directions, if they have enough to do.";
     CONV_TASK_PRODUCTS = 1 << 17, "How many multiplications make a task worth handing to another thread.";
     SPREAD_FILTERS = 4, "Up to so many filters of a group share registers with those of other groups.";

@@ -46,7 +46,8 @@ impl<T: Precision> Plan<T> {
             let is_other = |(source, rows): &(&Source, usize)| source.ty.shape.first() != Some(rows);
             if let Some((source, rows)) = batches.find(is_other) {
                 let shape = &source.ty.shape;
-                let problem = Problem::new(format!("its `batch_split` takes {shape} for {rows} samples along axis 0"));
+                let problem =
+                    Problem::new(format!("its `batch_split` takes {shape} for {rows} samples along axis 0"));
                 let (op, site) = (step.name().to_owned(), step.site);
                 return Err(Box::new(OpError { op, site, problem, operands: Vec::new() }).into());
             }

@@ -31,11 +31,25 @@ const CASES: &[Case] = &[
     ("weight gradient, depthwise", &[4, 8, 600, 600], |x| weight_grad(x, [8, 1, 3, 3], 8)),
     ("weight gradient, thin groups", &[4, 32, 300, 300], |x| weight_grad(x, [32, 4, 3, 3], 8)),
     ("weight gradient, many images", &[4000, 3, 20, 20], |x| weight_grad(x, [8, 3, 3, 3], 1)),
+    ("one window, 64 channels", &[1, 64, 128, 128], |x| conv(x, [3, 64, 128, 128], 1)),
+    ("one window, 48 channels", &[1, 48, 150, 150], |x| conv(x, [20, 48, 150, 150], 1)),
+    ("one window of a plane", &[1, 1, 2000, 2000], |x| conv(x, [1, 1, 2000, 2000], 1)),
+    ("windows beyond scratch memory", &[1, 8, 1000, 1001], |x| conv(x, [2, 8, 1000, 1000], 1)),
+    ("depthwise windows", &[1, 16, 200, 201], |x| conv(x, [16, 1, 200, 200], 16)),
+    ("input gradient of large windows", &[1, 1, 301, 300], |x| {
+        let y = conv(x, [4, 1, 200, 200], 1);
+        gradients((y * 0.3).sum_all(), &[x]).unwrap()[0].slice(2, 120..180).slice(3, 120..180)
+    }),
+    ("3×3 of 100,000 channels", &[1, 100_000, 5, 5], |x| conv(x, [9, 100_000, 3, 3], 1)),
     ("bias gradient", &[16, 2, 500, 500], |x| {
         let bias = x.graph().fill([2, 1, 1], 1.0);
         gradients(((x + bias) * x).sum_all(), &[bias]).unwrap()[0]
     }),
 ];
+
+fn conv<'g>(x: Var<'g>, weight: [usize; 4], groups: usize) -> Var<'g> {
+    x.conv2d(x.graph().fill(weight, 1.0), Conv2dOptions::new().groups(groups))
+}
 
 fn weight_grad<'g>(x: Var<'g>, weight: [usize; 4], groups: usize) -> Var<'g> {
     let weight = x.graph().fill(weight, 1.0);

@@ -136,5 +136,8 @@ fn a_kernel_that_splits_its_batch_wrongly_is_an_error_when_compiled() {
     let x = graph.input("x", [64, 3]);
     let (y, line) = (graph.record(WronglySplit, &[graph.record(WronglySplit, &[x])]), line!());
     let text = message(Options::new().compile::<f64>(&graph, &[y]));
-    assert_mentions(&text, &[&format!("wrongly_split at {}:{line}", file!()), "batch_split", "[64, 3]", "128"]);
+    assert_mentions(
+        &text,
+        &[&format!("wrongly_split at {}:{line}", file!()), "batch_split", "[64, 3]", "128"],
+    );
 }

@@ -2,11 +2,14 @@
 //!
 //! Loops over channels and taps, of which the innermost goes along a row of output positions.
 
+use std::ops::Range;
+
 use super::Convolution;
 use crate::gemm::Epilogue;
 use crate::real::Real;
 use crate::simd::{flush, vectorize};
-use crate::workers::Workers;
+use crate::tuning::LONG_SUM;
+use crate::workers::{Local, Split, Workers};
 
 /// How many partial sums the gradient in a weight has. The column of an output position says which of them it adds to.
 const SUMS: usize = 16;
@@ -39,17 +42,19 @@ impl Convolution {
         );
         debug_assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.groups * self.filters));
         // A task is one filter of one image.
-        workers.chunks(out, self.output_plane(), &|plane, out, _| {
+        workers.chunks(out, self.output_plane(), &|plane, out, local| {
             let (group, filter) = (plane / self.filters, plane % (self.groups * self.filters));
-            out.fill(T::zero());
-            for (tap, &weight) in weight[filter * self.taps()..][..self.taps()].iter().enumerate() {
-                let channel = group * self.channels + tap / self.window_taps();
-                let image = &image[channel * self.image_plane()..][..self.image_plane()];
-                self.rows_of(tap % self.window_taps(), |row| {
-                    let out = &mut out[row.position..][..row.count];
-                    add_strided(weight, &image[row.pixel..], self.window.stride[1], out);
-                });
-            }
+            let weight = &weight[filter * self.taps()..][..self.taps()];
+            add_up(self.taps(), out, local, |taps, out| {
+                for tap in taps {
+                    let channel = group * self.channels + tap / self.window_taps();
+                    let image = &image[channel * self.image_plane()..][..self.image_plane()];
+                    self.rows_of(tap % self.window_taps(), |row| {
+                        let out = &mut out[row.position..][..row.count];
+                        add_strided(weight[tap], &image[row.pixel..], self.window.stride[1], out);
+                    });
+                }
+            });
             let bias = epilogue.bias.map_or(T::zero(), |bias| bias[filter]);
             for out in out {
                 let sum = flush(*out + bias);
@@ -67,20 +72,20 @@ impl Convolution {
             [self.images(), self.weights(), self.outputs()]
         );
         // A task is one channel of one image.
-        workers.chunks(out, self.image_plane(), &|plane, out, _| {
+        workers.chunks(out, self.image_plane(), &|plane, out, local| {
             let (group, channel) = (plane / self.channels, plane % self.channels);
-            out.fill(T::zero());
-            for filter in 0..self.filters {
-                let upstream = &upstream[(group * self.filters + filter) * self.output_plane()..];
-                let weight = &weight[(group % self.groups * self.filters + filter) * self.taps()..];
-                let weight = &weight[channel * self.window_taps()..][..self.window_taps()];
-                for (tap, &weight) in weight.iter().enumerate() {
+            add_up(self.filters * self.window_taps(), out, local, |steps, out| {
+                for step in steps {
+                    let (filter, tap) = (step / self.window_taps(), step % self.window_taps());
+                    let upstream = &upstream[(group * self.filters + filter) * self.output_plane()..];
+                    let weight = &weight[(group % self.groups * self.filters + filter) * self.taps()..];
+                    let weight = weight[channel * self.window_taps() + tap];
                     self.rows_of(tap, |row| {
                         let upstream = &upstream[row.position..][..row.count];
                         add_to_strided(weight, upstream, self.window.stride[1], &mut out[row.pixel..]);
                     });
                 }
-            }
+            });
             out.iter_mut().for_each(|out| *out = flush(*out));
         });
     }
@@ -135,6 +140,23 @@ impl Convolution {
     fn output_plane(&self) -> usize {
         self.output[0] * self.output[1]
     }
+}
+
+/// The sums that `add` adds up in so many steps; if these are many, in parts, which are added up in double precision.
+fn add_up<T: Real>(steps: usize, out: &mut [T], local: &mut Local, add: impl Fn(Range<usize>, &mut [T])) {
+    if steps <= LONG_SUM {
+        out.fill(T::zero());
+        return add(0..steps, out);
+    }
+    local.reserve(Split::bytes::<f64>(out.len()));
+    let totals = local.split().take::<f64>(out.len());
+    totals.fill(0.0);
+    for start in (0..steps).step_by(LONG_SUM) {
+        out.fill(T::zero());
+        add(start..steps.min(start + LONG_SUM), out);
+        totals.iter_mut().zip(&*out).for_each(|(total, &sum)| *total += sum.into_f64());
+    }
+    out.iter_mut().zip(totals).for_each(|(out, total)| *out = T::of(*total));
 }
 
 /// out\[x\] += factor · from\[x · stride\].

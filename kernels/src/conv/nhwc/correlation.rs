@@ -13,7 +13,7 @@ use crate::conv::geometry::Axis;
 use crate::gemm::Epilogue;
 use crate::real::Real;
 use crate::simd::{Isa, Kernel, MAX_LANES, Vector};
-use crate::tuning::{CONV_TASK_PRODUCTS, CONV_TASKS, NARROW_ROWS, SCRATCH_BYTES, STRIP_BYTES};
+use crate::tuning::{CONV_TASK_PRODUCTS, CONV_TASKS, LONG_SUM, NARROW_ROWS, SCRATCH_BYTES, STRIP_BYTES};
 use crate::workers::{Parts, Split, Workers, even_part};
 use band::Band;
 
@@ -112,7 +112,7 @@ impl StripCorrelation {
 
     /// Whether the target can be pooled as it is written.
     pub fn pools(&self) -> bool {
-        !self.is_dots
+        !self.is_dots && self.sizes.taps() <= LONG_SUM
     }
 
     /// Computes the target: from the image with an epilogue, or from the upstream with a gate.

@@ -11,6 +11,7 @@ pub use dots::MAX_FILTERS as MAX_DOT_FILTERS;
 pub use maxima::Maxima;
 
 mod dots;
+mod long;
 mod maxima;
 
 /// Some registers of filters at all positions of a rectangle.

@@ -91,7 +91,9 @@ impl<'a, T: Real> Band<'a, T> {
                         // SAFETY: the strip holds what all taps see from all positions of the phase, the prepared weights
                         // `steps` rows of the panel's width, whole registers, and `out` the phase's pixels.
                         unsafe {
-                            if plan.is_dots {
+                            if rectangle.is_long() {
+                                rectangle.compute_long(isa, source, plan.is_dots);
+                            } else if plan.is_dots {
                                 rectangle.compute_dots(isa);
                             } else {
                                 rectangle.compute(isa, source);
