@@ -197,7 +197,7 @@ fn compare(stack: Stack, split: &Split, arguments: &Arguments, report: &mut Repo
         accuracies.extend(epochs.last().map(|epoch| 100.0 * epoch.test_accuracy));
         seconds += epochs.iter().map(|epoch| epoch.time.as_secs_f64()).sum::<f64>();
     }
-    let seconds_per_epoch = seconds / f64::from(arguments.seeds * arguments.epochs);
+    let seconds_per_epoch = seconds / (f64::from(arguments.seeds) * f64::from(arguments.epochs));
     Ok(Row { name, weights_per_pair, field, whole, accuracies, seconds_per_epoch })
 }
 

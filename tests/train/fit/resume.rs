@@ -23,9 +23,12 @@ fn fresh() -> Model<fn(Var<'_>) -> Var<'_>> {
     model(network as fn(Var<'_>) -> Var<'_>, 3, 1)
 }
 
+/// Epoch, number and loss.
+type Step = (usize, u64, u64);
+
 /// Notes every step, and stops after one of them.
 struct Log {
-    steps: Vec<(usize, u64, u64)>,
+    steps: Vec<Step>,
     stop_after: u64,
 }
 
@@ -55,7 +58,9 @@ fn state(store: &Store<f32>) -> State {
 }
 
 /// What an epoch has found, without its time.
-fn figures(epoch: &Epoch) -> (usize, [u64; 4]) {
+type Figures = (usize, [u64; 4]);
+
+fn figures(epoch: &Epoch) -> Figures {
     let Epoch { number, loss, test_loss, train_accuracy, test_accuracy, .. } = *epoch;
     (number, [loss, test_loss, train_accuracy, test_accuracy].map(f64::to_bits))
 }
@@ -66,7 +71,7 @@ fn run<N: Network>(
     split: &Split,
     options: FitOptions,
     stop_after: u64,
-) -> (Vec<(usize, [u64; 4])>, Vec<(usize, u64, u64)>) {
+) -> (Vec<Figures>, Vec<Step>) {
     let mut log = Log::until(stop_after);
     let epochs = fit_observed(model, &rule(), &split.train, &split.test, options, &mut log).unwrap();
     (epochs.iter().map(figures).collect(), log.steps)
