@@ -44,7 +44,7 @@ impl Default for FitOptions {
 impl FitOptions {
     /// The batches of an epoch over so many samples, from sample `first` of its order on.
     fn batches(self, first: usize, samples: usize) -> impl Iterator<Item = Range<usize>> {
-        let rest = samples - first;
+        let rest = samples.saturating_sub(first);
         let end = if self.drop_last { samples - rest % self.batch } else { samples };
         (first..end).step_by(self.batch).map(move |start| start..start.saturating_add(self.batch).min(end))
     }

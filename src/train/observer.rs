@@ -19,8 +19,10 @@ use crate::run::Store;
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicBool, Ordering};
 ///
-/// use dagrad::Result;
-/// use dagrad::train::{Epoch, Observer, TrainStep, Training};
+/// use dagrad::nn::{Model, SimpleConvNet};
+/// use dagrad::optim::Adam;
+/// use dagrad::train::{Epoch, FitOptions, Observer, Progress, TrainStep, Training, fit_observed};
+/// use dagrad::{Result, data};
 ///
 /// /// Stops when the test loss has not fallen for so many epochs.
 /// struct Patience { epochs: usize, best: f64, since: usize }
@@ -48,10 +50,17 @@ use crate::run::Store;
 ///     }
 /// }
 ///
+/// let digits = data::mnist_5k()?;
+/// let (train, test) = (digits.train.take(300), digits.test.take(50));
+/// let mut model = Model::new(SimpleConvNet::default(), train.image_shape(), 0)?;
 /// let interrupted = Arc::new(AtomicBool::new(false));
-/// let both = (Patience { epochs: 3, best: f64::INFINITY, since: 0 }, Interrupt(interrupted.clone()));
-/// # fn assert(_: impl Observer) {}
-/// # assert(both);
+/// let mut both = (Patience { epochs: 3, best: f64::INFINITY, since: 0 }, Interrupt(interrupted.clone()));
+/// # interrupted.store(true, Ordering::Relaxed);
+/// let progress = Progress::Quiet;
+/// let options = FitOptions { epochs: 1000, progress, ..FitOptions::default() };
+/// let complete = fit_observed(&mut model, &Adam::new(1e-3), &train, &test, options, &mut both)?;
+/// # assert_eq!((complete.len(), model.store().step()), (0, 1));
+/// # Ok::<(), dagrad::Error>(())
 /// ```
 pub trait Observer {
     /// After a step.
