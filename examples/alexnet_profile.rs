@@ -10,7 +10,7 @@ mod arguments;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use arguments::Flags;
+use arguments::{Flags, say};
 use dagrad::inspect::{Phase, Profile};
 use dagrad::nn::{AlexNet, Network};
 use dagrad::optim::{Sgd, minimize};
@@ -67,20 +67,20 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let mut workspace = arguments.threads.map_or_else(Workspace::for_this_machine, Workspace::new)?;
     let forward = profile(arguments, &mut workspace, false)?;
-    println!("Forward, {} images\n\n{forward}", arguments.batch);
+    say!("Forward, {} images\n\n{forward}", arguments.batch);
     let training = profile(arguments, &mut workspace, true)?;
-    println!("Training step, {} images\n\n{training}", arguments.batch);
-    println!("The convolutions' share of the time:");
-    println!("  forward        {:5.1} %   (the book: 89 %)", 100.0 * share(&forward, |_| true));
-    println!("  training step  {:5.1} %", 100.0 * share(&training, |_| true));
-    println!("    its backward {:5.1} %", 100.0 * share(&training, |phase| phase == Phase::Backward));
+    say!("Training step, {} images\n\n{training}", arguments.batch);
+    say!("The convolutions' share of the time:");
+    say!("  forward        {:5.1} %   (the book: 89 %)", 100.0 * share(&forward, |_| true));
+    say!("  training step  {:5.1} %", 100.0 * share(&training, |_| true));
+    say!("    its backward {:5.1} %", 100.0 * share(&training, |phase| phase == Phase::Backward));
     let files = [(&arguments.json, training.to_json()), (&arguments.trace, training.to_chrome_trace())];
     for (path, text) in files {
         if let Some(path) = path {
             let failed =
                 |error: std::io::Error| Error::Data { path: path.clone(), message: error.to_string() };
             std::fs::write(path, text).map_err(failed)?;
-            println!("written: {}", path.display());
+            say!("written: {}", path.display());
         }
     }
     Ok(())

@@ -4,8 +4,11 @@
 //!
 //! It shows the whole road: shape rule, kernel, gradient rule, a method on `Var`, the checker, training.
 
+mod arguments;
+
 use std::f64::consts::LN_2;
 
+use arguments::say;
 use dagrad::error::Problem;
 use dagrad::graph::{Call, Gradient, Op, VjpInputs};
 use dagrad::ops::example::normal;
@@ -66,7 +69,7 @@ fn main() -> Result<()> {
     // The checker compares kernel, plans and derivatives up to the third order with finite differences.
     // Forget the upstream gradient above and the error says which element is wrong, and by how much.
     check::example(&Example::new("log_cosh", [normal([3, 4])], |v| v[0].log_cosh()).smooth())?;
-    println!("log_cosh passes every check");
+    say!("log_cosh passes every check");
 
     // The operation in use: a hidden layer of 16 learns the parabola y = x².
     let graph = Graph::new();
@@ -87,7 +90,7 @@ fn main() -> Result<()> {
     for step in 0..=500 {
         let outputs = plan.run(&mut store, &mut workspace, &[x.feed(&points)])?;
         if step % 100 == 0 {
-            println!("step {step:3}: loss {:.5}", outputs.scalar(0).unwrap_or(f32::NAN));
+            say!("step {step:3}: loss {:.5}", outputs.scalar(0).unwrap_or(f32::NAN));
         }
     }
     Ok(())

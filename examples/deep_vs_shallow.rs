@@ -7,15 +7,16 @@
 
 mod arguments;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use arguments::Flags;
+use arguments::{Flags, say};
 use dagrad::data::{self, Split};
 use dagrad::inspect::{Summary, receptive_field};
 use dagrad::nn::{Filters, Model, Network, conv2d, linear};
 use dagrad::optim::Adam;
-use dagrad::train::{FitOptions, Progress, fit, fit_observed};
+use dagrad::train::{FitOptions, Progress, fit_observed};
 use dagrad::viz::{Report, Start, TensorBoard};
 use dagrad::{Graph, Mode, Result, Var, Workspace};
 
@@ -120,13 +121,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         None => data::mnist_5k()?,
     };
     let (train, test) = (split.train.len(), split.test.len());
-    println!(
-        "{train} training and {test} test images, {} epochs, {} seeds\n",
-        arguments.epochs, arguments.seeds
-    );
+    say!("{train} training and {test} test images, {} epochs, {} seeds\n", arguments.epochs, arguments.seeds);
     two_against_one(&[3, 3], &[5])?;
     two_against_one(&[3, 3, 3], &[7])?;
-    println!();
+    say!("");
     let stacks: [&'static [usize]; 3] = [&[7], &[5, 3], &[3, 3, 3]];
     let mut report = Report::new("Deep and shallow: which way to 7×7 pixels is best?");
     report.write(&arguments.report)?; // a file that cannot be written is found before hours of training
@@ -137,7 +135,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     print_table(&rows);
     report.table("Comparison", &COLUMNS, rows.iter().map(|row| row.cells().into()));
     report.write(&arguments.report)?;
-    println!("\nreport: {}", arguments.report.display());
+    say!("\nreport: {}", arguments.report.display());
     Ok(())
 }
 
@@ -145,7 +143,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn two_against_one(deep: &'static [usize], shallow: &'static [usize]) -> Result<()> {
     let [deep, shallow] = [deep, shallow].map(|kernels| Stack { kernels, classes: 0 });
     let ((deep_weights, deep_field), (weights, field)) = (measure_block(&deep)?, measure_block(&shallow)?);
-    println!(
+    say!(
         "{}: receptive field {}×{} with {deep_weights} weights for each pair of channels; {}: {}×{} with {weights}",
         deep.name(),
         deep_field[0],
@@ -179,20 +177,19 @@ fn compare(stack: Stack, split: &Split, arguments: &Arguments, report: &mut Repo
     for seed in 0..u64::from(arguments.seeds) {
         let progress = if arguments.quiet { Progress::Quiet } else { Progress::Auto };
         if !arguments.quiet {
-            eprintln!("{name}, seed {seed}");
+            _ = writeln!(std::io::stderr(), "{name}, seed {seed}");
         }
         let workspace = arguments.threads.map_or_else(Workspace::for_this_machine, Workspace::new)?;
         let mut model = Model::with_workspace(stack, image_shape, seed, workspace)?;
-        let options = FitOptions { epochs: arguments.epochs as usize, batch: 100, seed, progress };
+        let epochs = arguments.epochs as usize;
+        let options = FitOptions { epochs, seed, progress, ..FitOptions::default() };
         let (start, optimizer) = (Start::of(&model), Adam::new(1e-3));
         let log = arguments.log.as_ref().map(|folder| {
             let kernels: Vec<String> = stack.kernels.iter().map(usize::to_string).collect();
             TensorBoard::create(folder.join(format!("{}-seed{seed}", kernels.join("x"))))
         });
-        let epochs = match log {
-            Some(log) => fit_observed(&mut model, &optimizer, &split.train, &split.test, options, &mut log?)?,
-            None => fit(&mut model, &optimizer, &split.train, &split.test, options)?,
-        };
+        let mut log = log.transpose()?;
+        let epochs = fit_observed(&mut model, &optimizer, &split.train, &split.test, options, &mut log)?;
         report.run(&name, &epochs);
         if seed + 1 == u64::from(arguments.seeds) {
             report.network(&name, &start, &mut model, &optimizer, &split.test)?;
@@ -200,7 +197,7 @@ fn compare(stack: Stack, split: &Split, arguments: &Arguments, report: &mut Repo
         accuracies.extend(epochs.last().map(|epoch| 100.0 * epoch.test_accuracy));
         seconds += epochs.iter().map(|epoch| epoch.time.as_secs_f64()).sum::<f64>();
     }
-    let seconds_per_epoch = seconds / f64::from(arguments.seeds * arguments.epochs);
+    let seconds_per_epoch = seconds / (f64::from(arguments.seeds) * f64::from(arguments.epochs));
     Ok(Row { name, weights_per_pair, field, whole, accuracies, seconds_per_epoch })
 }
 
@@ -232,7 +229,7 @@ impl Row {
 
 fn print_table(rows: &[Row]) {
     let line = |[block, pair, field, parameters, macs, accuracy, seconds]: [String; 7]| {
-        println!("{block:<15}{pair:>12}{field:>17}{parameters:>12}{macs:>16}{accuracy:>22}{seconds:>14}");
+        say!("{block:<15}{pair:>12}{field:>17}{parameters:>12}{macs:>16}{accuracy:>22}{seconds:>14}");
     };
     line(COLUMNS.map(str::to_string));
     rows.iter().map(Row::cells).for_each(line);

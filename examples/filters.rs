@@ -9,7 +9,7 @@ mod arguments;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use arguments::Flags;
+use arguments::{Flags, say};
 use dagrad::viz::{Tiles, read_image};
 use dagrad::{Conv2dOptions, Graph, Plan, Result, Store, Workspace, data};
 use ndarray::{Array3, Array4, Axis};
@@ -73,16 +73,16 @@ fn run(arguments: &Arguments) -> Result<()> {
     Tiles::new(tiles).zoom(24).write(file("filters"))?;
 
     let maps = feature_maps(&image, &filters)?;
-    println!("{width}×{height} pixels; mean size of each filter's outputs:");
+    say!("{width}×{height} pixels; mean size of each filter's outputs:");
     for ((name, finds, _), map) in FILTERS.iter().zip(maps.outer_iter()) {
         // Grey: 0; white: such an edge; black: its opposite.
         let strongest = map.fold(0.0f32, |most, value| most.max(value.abs()));
         let tile = map.to_owned().insert_axis(Axis(0));
         Tiles::new([tile]).between(-strongest, strongest).zoom(zoom).write(file(name))?;
         let mean = map.mapv(f32::abs).mean().unwrap_or(0.0);
-        println!("{name:<12}{mean:>8.4}  {finds}");
+        say!("{name:<12}{mean:>8.4}  {finds}");
     }
-    println!("images: {}", arguments.out.display());
+    say!("images: {}", arguments.out.display());
     Ok(())
 }
 

@@ -7,11 +7,11 @@ mod arguments;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use arguments::Flags;
+use arguments::{Flags, say};
 use dagrad::data::{self, Split};
 use dagrad::nn::{Model, SimpleConvNet};
 use dagrad::optim::{AdaGrad, Adam, AdamW, LearningRate, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
-use dagrad::train::{FitOptions, Progress, evaluate, fit, fit_observed};
+use dagrad::train::{FitOptions, Progress, evaluate, fit_observed};
 use dagrad::viz::{Report, Start, TensorBoard};
 use dagrad::{Result, Workspace};
 
@@ -115,7 +115,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         None => data::mnist_5k()?,
     };
     let workspace = arguments.threads.map_or_else(Workspace::for_this_machine, Workspace::new)?;
-    println!("{} training and {} test images, {} threads", train.len(), test.len(), workspace.threads());
+    say!("{} training and {} test images, {} threads", train.len(), test.len(), workspace.threads());
     let mut model =
         Model::with_workspace(SimpleConvNet::default(), train.image_shape(), arguments.seed, workspace)?;
     let optimizer = optimizer(arguments, train.len());
@@ -126,18 +126,15 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let Arguments { epochs, batch, seed, .. } = *arguments;
     let progress = if arguments.quiet { Progress::Quiet } else { Progress::Auto };
-    let options = FitOptions { epochs, batch, seed, progress };
+    let options = FitOptions { epochs, batch, seed, progress, ..FitOptions::default() };
     let mut log = arguments.log.as_ref().map(TensorBoard::create).transpose()?;
-    let epochs = match &mut log {
-        Some(log) => fit_observed(&mut model, &*optimizer, &train, &test, options, log)?,
-        None => fit(&mut model, &*optimizer, &train, &test, options)?,
-    };
-    println!("test accuracy: {:.2} %", 100.0 * evaluate(&mut model, &test)?);
+    let epochs = fit_observed(&mut model, &*optimizer, &train, &test, options, &mut log)?;
+    say!("test accuracy: {:.2} %", 100.0 * evaluate(&mut model, &test)?);
     if let Some(file) = &arguments.report {
         report.run("SimpleConvNet", &epochs);
         report.network("SimpleConvNet", &start, &mut model, &*optimizer, &test)?;
         report.write(file)?;
-        println!("report: {}", file.display());
+        say!("report: {}", file.display());
     }
     Ok(())
 }
@@ -145,7 +142,8 @@ fn run(arguments: &Arguments) -> Result<()> {
 /// The rule with its learning rate, which may fall over all steps of the run.
 fn optimizer(arguments: &Arguments, samples: usize) -> Box<dyn Optimizer> {
     let Arguments { epochs, batch, .. } = *arguments;
-    let steps = (epochs * samples.div_ceil(batch.max(1))) as u32;
+    let steps = epochs.saturating_mul(samples.div_ceil(batch.max(1)));
+    let steps = u32::try_from(steps).unwrap_or(u32::MAX);
     let rate = |usual: f64| match arguments.learning_rate.unwrap_or(usual) {
         peak if arguments.anneal => LearningRate::cosine(peak, steps),
         rate => rate.into(),

@@ -70,6 +70,18 @@ pub enum Error {
     /// A checked run met a NaN or an infinity; see [`Workspace::check_values`](crate::Workspace::check_values).
     NotFinite(Box<NotFinite>),
 
+    /// A training run met a loss that is NaN or infinite; see [`FitOptions`](crate::train::FitOptions).
+    Diverged {
+        /// Which loss: `loss`, of a batch, or `test loss`.
+        what: &'static str,
+        /// The loss.
+        loss: f64,
+        /// The step that was the last.
+        step: u64,
+        /// The epoch, from 1.
+        epoch: usize,
+    },
+
     /// A kernel failed during a run.
     Kernel(Box<OpError>),
 
@@ -93,6 +105,12 @@ impl fmt::Display for Error {
             Self::Setting { setting, message } => write!(f, "{setting}: {message}"),
             Self::Memory { bytes, what } => write!(f, "out of memory: {bytes} bytes for {what}"),
             Self::NotFinite(error) => error.fmt(f),
+            Self::Diverged { what, loss, step, epoch } => write!(
+                f,
+                "training: the {what} is {loss} at step {step}, in epoch {epoch}\n  \
+                 hint: use a smaller learning rate or `clip_norm`; `check_values` of the model's workspace names the \
+                 operation that makes the first such number"
+            ),
             Self::Check(error) => error.fmt(f),
         }
     }

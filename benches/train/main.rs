@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use dagrad::Options;
 
-use arguments::Flags;
+use arguments::{Flags, say};
 use measure::{Effort, Mode, Runner, peak_memory};
 use report::{Report, Row};
 use workloads::{Net, Workload};
@@ -127,7 +127,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         let mut names = Options::new().names();
         names.sort_unstable();
         names.dedup(); // a pass may run twice
-        names.iter().for_each(|name| println!("{name}"));
+        names.iter().for_each(|name| say!("{name}"));
         return Ok(());
     }
     let mut report = Report::new(arguments.json, !arguments.no_header);
@@ -191,7 +191,7 @@ fn spawn_each(cases: &[Case], arguments: &Arguments) -> Result<()> {
         if std::mem::replace(&mut has_header[table], true) {
             child.arg("--no-header");
         } else if table == 1 && !arguments.json {
-            println!();
+            say!("");
         }
         if !child.status()?.success() {
             return Err(format!("workload {} could not be measured", case.workload.name()).into());
@@ -253,10 +253,10 @@ fn print_plan(case: Case, arguments: &Arguments) -> Result<()> {
     runner.time(Effort { warm_up: Duration::from_millis(500), blocks: 1, block: Duration::ZERO })?;
     let profile = runner.profile()?;
     let (workload, mode) = (case.workload.name(), case.mode.name());
-    println!("{workload}, {mode}, batch {batch}, {} threads: µs of each step", case.threads);
+    say!("{workload}, {mode}, batch {batch}, {} threads: µs of each step", case.threads);
     for step in &profile.steps {
-        println!("{:>9.1}  {} {}", step.microseconds, step.title, step.output);
+        say!("{:>9.1}  {} {}", step.microseconds, step.title, step.output);
     }
-    println!("{:>9.1}  in all\n\n{profile}", profile.total());
+    say!("{:>9.1}  in all\n\n{profile}", profile.total());
     Ok(())
 }

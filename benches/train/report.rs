@@ -1,5 +1,7 @@
 //! Rows of figures, printed as a table or one JSON object a line.
 
+use crate::arguments::say;
+
 /// A row: cells with their names, in order.
 #[derive(Default)]
 pub struct Row(Vec<Cell>);
@@ -76,19 +78,19 @@ impl Report {
     pub fn title(&mut self, title: &str) {
         self.header = true;
         if !self.json {
-            println!("\n{title}");
+            say!("\n{title}");
         }
     }
 
     /// Prints a row, beneath the names if it is the first of its table.
     pub fn row(&mut self, row: &Row) {
         if self.json {
-            println!("{}", row.json());
+            say!("{}", row.json());
             return;
         }
         if std::mem::take(&mut self.header) {
-            println!("{}", row.line(|cell| cell.name));
+            say!("{}", row.line(|cell| cell.name));
         }
-        println!("{}", row.line(|cell| &cell.value));
+        say!("{}", row.line(|cell| &cell.value));
     }
 }

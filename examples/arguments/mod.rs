@@ -1,8 +1,19 @@
 //! The flags of a program: read with `lexopt`, with errors that name the flag, its value, and what is allowed.
-#![allow(dead_code, reason = "each program uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each program uses a part of it")]
+
+/// Prints a line to standard output. Whether somebody reads it is not the program's business: `println!` would end it when
+/// nobody does, as behind `| head -1`.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+pub(crate) use say;
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -21,22 +32,27 @@ pub fn start<A, E: Display>(
     run: impl FnOnce(&A) -> Result<(), E>,
 ) -> ExitCode {
     if std::env::args_os().any(|argument| argument == "--help" || argument == "-h") {
-        println!("{help}");
+        say!("{help}");
         return ExitCode::SUCCESS;
     }
     match read(&mut Flags::of(std::env::args_os().skip(1))) {
         Err(error) => {
-            eprintln!("error: {error}\n`--help` lists the flags");
+            complain(&format!("{error}\n`--help` lists the flags"));
             ExitCode::from(2)
         }
         Ok(arguments) => match run(&arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("error: {error}");
+                complain(&error);
                 ExitCode::FAILURE
             }
         },
     }
+}
+
+/// Prints an error, if somebody reads it.
+fn complain(error: &dyn Display) {
+    _ = writeln!(std::io::stderr(), "error: {error}");
 }
 
 impl Flags {

@@ -228,7 +228,7 @@ impl fmt::Debug for Dataset {
 }
 
 /// The first label that is not below `classes`, with its sample.
-pub(super) fn stray_label(labels: impl Iterator<Item = u32>, classes: usize) -> Option<(usize, u32)> {
+pub(crate) fn stray_label(labels: impl Iterator<Item = u32>, classes: usize) -> Option<(usize, u32)> {
     // A label beyond `usize`, on a machine that small, is beyond any number of classes too.
     labels.enumerate().find(|&(_, label)| usize::try_from(label).map_or(true, |label| label >= classes))
 }
@@ -244,7 +244,7 @@ fn image_len(image_shape: [usize; 3]) -> Result<usize> {
 }
 
 /// Asks for the memory of so many elements, so that a refusal is an error and not the end of the program.
-pub(super) fn reserved<T>(length: usize, what: &'static str) -> Result<Vec<T>> {
+pub(crate) fn reserved<T>(length: usize, what: &'static str) -> Result<Vec<T>> {
     let mut elements = Vec::new();
     let refused = |_| Error::Memory { bytes: length.saturating_mul(size_of::<T>()), what };
     elements.try_reserve_exact(length).map_err(refused)?;

@@ -21,6 +21,7 @@ mod stream;
 use std::path::Path;
 
 pub use self::dataset::Dataset;
+pub(crate) use self::dataset::{reserved, stray_label};
 pub use self::shuffle::{Batches, shuffle};
 
 use self::stream::Stream;

@@ -6,8 +6,9 @@ use ndarray::{Array1, Array2, Array4, ArrayD};
 
 use crate::autodiff::gradients;
 use crate::compile::{Options, Plan};
-use crate::error::{Error, Result};
-use crate::graph::{Graph, Mode, Precision, Var};
+use crate::data::stray_label;
+use crate::error::{Error, Problem, Result};
+use crate::graph::{Dtype, Graph, Mode, Precision, TensorType, Var};
 use crate::inspect::{Diagnosis, diagnose};
 use crate::run::{Element, Feed, Store, Workspace};
 
@@ -64,6 +65,7 @@ pub struct Model<N, T: Precision = f32> {
     store: Store<T>,
     workspace: Workspace,
     plans: HashMap<(Purpose, usize), Plan<T>>,
+    classes: usize,
     /// The parameters' names, in the order of the gradient plan's results.
     parameters: Vec<String>,
 }
@@ -104,8 +106,8 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         workspace: Workspace,
     ) -> Result<Self> {
         let store = Store::new(seed);
-        let mut model =
-            Self { network, image_shape, store, workspace, plans: HashMap::new(), parameters: Vec::new() };
+        let (plans, parameters) = (HashMap::new(), Vec::new());
+        let mut model = Self { network, image_shape, store, workspace, plans, classes: 0, parameters };
         model.compile(Purpose::Logits, 1)?;
         model.store.prepare(&model.plans[&(Purpose::Logits, 1)])?;
         Ok(model)
@@ -134,12 +136,13 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     /// The fraction of images whose largest logit is at their label, in evaluation mode.
     ///
     /// # Errors
-    /// Images or labels that do not fit; no images.
+    /// Images or labels that do not fit, beyond the classes for example; no images.
     pub fn accuracy(&mut self, images: &Array4<T>, labels: &Array1<u32>) -> Result<f64> {
         if labels.is_empty() || labels.len() != images.dim().0 {
             let message = format!("{} labels do not fit {} images", labels.len(), images.dim().0);
             return Err(Error::setting("accuracy", message));
         }
+        self.check_labels("accuracy", labels)?;
         let logits = self.predict(images)?;
         let correct = logits
             .outer_iter()
@@ -228,17 +231,46 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         self.image_shape
     }
 
+    /// How many classes the network tells apart.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Refuses labels beyond the classes.
+    pub(crate) fn check_labels<'a>(
+        &self,
+        name: &str,
+        labels: impl IntoIterator<Item = &'a u32>,
+    ) -> Result<()> {
+        let Some((sample, label)) = stray_label(labels.into_iter().copied(), self.classes) else {
+            return Ok(());
+        };
+        let (classes, last) = (self.classes, self.classes - 1);
+        let message =
+            format!("sample {sample} has label {label}, but the network has {classes} classes, 0 to {last}");
+        Err(Error::setting(name, message))
+    }
+
     /// The parameters and the memory and threads to run plans over them.
     pub fn parts(&mut self) -> (&mut Store<T>, &mut Workspace) {
         (&mut self.store, &mut self.workspace)
     }
 
-    /// Records the network for a batch on `graph`: images, and logits.
+    /// Records the network for a batch on `graph`: images, and logits. A result that is not one row of logits for each image
+    /// is kept as a misuse.
     #[track_caller]
     pub fn record<'g>(&self, graph: &'g Graph, batch: usize) -> (Var<'g>, Var<'g>) {
         let [channels, height, width] = self.image_shape;
         let images = graph.input(IMAGES, [batch, channels, height, width]);
-        (images, self.network.logits(images))
+        let logits = self.network.logits(images);
+        let TensorType { shape, dtype } = logits.ty();
+        if dtype == Dtype::Real && matches!(shape[..], [rows, classes] if rows == batch && classes > 0) {
+            return (images, logits);
+        }
+        let problem =
+            Problem::new(format!("its result {shape} is not logits [batch, classes] = [{batch}, ..]"))
+                .hint("a network ends with a number for each class, as `flatten` and `linear` make them");
+        (images, graph.refuse("network", &["result"], &[logits], problem))
     }
 
     /// Records the network for a batch, and its mean softmax cross-entropy: images, logits and loss.
@@ -270,7 +302,11 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         let mode = if purpose == Purpose::Logits { Mode::Evaluate } else { Mode::Train };
         let graph = Graph::with_mode(mode);
         let outputs = match purpose {
-            Purpose::Logits => vec![self.record(&graph, batch).1],
+            Purpose::Logits => {
+                let logits = self.record(&graph, batch).1;
+                self.classes = logits.shape().last().copied().unwrap_or(0);
+                vec![logits]
+            }
             Purpose::Loss => vec![self.record_loss(&graph, batch).2],
             Purpose::Gradient => {
                 let (.., loss) = self.record_loss(&graph, batch);

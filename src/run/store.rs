@@ -38,6 +38,18 @@ pub struct Store<T: Real> {
     names: HashMap<String, usize>,
     seed: u64,
     step: u64,
+    pub(crate) place: Place,
+}
+
+/// How far training over a dataset has come. It lives in the store, so that a copy goes on from the same sample.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Whole epochs.
+    pub epochs: u64,
+    /// Samples of the epoch that has begun.
+    pub samples: usize,
+    /// What their order follows from: a seed, and how many samples there are.
+    pub order: (u64, usize),
 }
 
 #[derive(Debug)]
@@ -51,7 +63,7 @@ pub(super) struct Entry<T: Real> {
 impl<T: Real> Store<T> {
     /// An empty store. All randomness of the runs over it is a function of `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { entries: Vec::new(), names: HashMap::new(), seed, step: 0 }
+        Self { entries: Vec::new(), names: HashMap::new(), seed, step: 0, place: Place::default() }
     }
 
     /// The same parameters, state, seed and count once more: to come back to, or to try something on.
@@ -65,7 +77,7 @@ impl<T: Real> Store<T> {
             data.copy_from_slice(&entry.data);
             entries.push(Entry { name: entry.name.clone(), shape: entry.shape.clone(), data, ..*entry });
         }
-        Ok(Self { entries, names: self.names.clone(), seed: self.seed, step: self.step })
+        Ok(Self { entries, names: self.names.clone(), ..*self })
     }
 
     /// Adds the plan's parameters that the store does not have, with the values they start from.
@@ -164,6 +176,11 @@ impl<T: Real> Store<T> {
     /// ```
     pub fn set_step(&mut self, step: u64) {
         self.step = step;
+    }
+
+    /// How many epochs [`fit`](crate::train::fit) has finished over this store.
+    pub fn epochs(&self) -> u64 {
+        self.place.epochs
     }
 
     pub(super) fn advance(&mut self) {

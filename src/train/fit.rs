@@ -1,46 +1,62 @@
 //! Whole training runs: shuffled mini-batches, an evaluation after each epoch.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::mem::replace;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use ndarray::{ArrayView1, ArrayView4, Ix2};
 
-use super::observer::{Observer, TrainStep};
+use super::observer::{Observer, TrainStep, Training};
 use super::progress::{Progress, Reporter};
 use crate::compile::Plan;
-use crate::data::Dataset;
+use crate::data::{Dataset, reserved};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Mode};
 use crate::nn::{IMAGES, LABELS, Model, Network, argmax};
 use crate::optim::{Optimizer, minimize};
-use crate::run::Feed;
+use crate::run::{Feed, Place};
 
 /// How to train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FitOptions {
-    /// How many times to go through the training samples.
+    /// How many epochs to finish, each once through the training samples.
     pub epochs: usize,
     /// How many samples make a batch. The last batch of an epoch may be smaller.
     pub batch: usize,
+    /// Whether such a smaller batch is left out. Batch normalisation, for example, cannot train on a single sample.
+    pub drop_last: bool,
     /// What the order of samples is a function of, together with the epoch.
     pub seed: u64,
     /// What to print.
     pub progress: Progress,
+    /// Whether to go on, with a warning, when a loss is NaN or infinite, which is [`Error::Diverged`] otherwise.
+    pub allow_nan: bool,
 }
 
 impl Default for FitOptions {
     fn default() -> Self {
-        Self { epochs: 10, batch: 100, seed: 0, progress: Progress::Auto }
+        let progress = Progress::Auto;
+        Self { epochs: 10, batch: 100, drop_last: false, seed: 0, progress, allow_nan: false }
+    }
+}
+
+impl FitOptions {
+    /// The batches of an epoch over so many samples, from sample `first` of its order on.
+    fn batches(self, first: usize, samples: usize) -> impl Iterator<Item = Range<usize>> {
+        let rest = samples.saturating_sub(first);
+        let end = if self.drop_last { samples - rest % self.batch } else { samples };
+        (first..end).step_by(self.batch).map(move |start| start..start.saturating_add(self.batch).min(end))
     }
 }
 
 /// The results of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Epoch {
-    /// Its number, from 1.
+    /// Its number among all epochs that the store has been trained for, from 1.
     pub number: usize,
-    /// The mean loss over its samples, each measured just before the step that used it.
+    /// The mean loss over the samples that were used, each measured just before its step. (Of an epoch that an earlier call
+    /// began, over the others.)
     pub loss: f64,
     /// The mean loss over the test samples after it, in evaluation mode.
     pub test_loss: f64,
@@ -52,16 +68,23 @@ pub struct Epoch {
     pub time: Duration,
 }
 
-/// Batch size of evaluations.
-const EVALUATION_BATCH: usize = 500;
+/// The most numbers of the images that are evaluated at once, unless a single image has more, and the most images.
+const EVALUATED: [usize; 2] = [1 << 21, 500];
 
 /// Trains a model and returns the results of each epoch.
 ///
 /// The order of samples is shuffled anew each epoch, as a function of seed and epoch alone; evaluations run
 /// in evaluation mode. Same seeds, same bits.
 ///
+/// Training goes on from where the model's [store](Model::store) is, in the middle of an epoch, too: two calls of one epoch
+/// are one call of two, to the last bit. An epoch that was begun with another seed, or over another number of samples, begins
+/// anew.
+///
+/// What cannot be trained, such as a last batch of one sample with batch normalisation, is found before the first step.
+///
 /// # Errors
-/// A batch size of 0; images that do not fit the model; a misuse in the network, with its line.
+/// A batch size of 0; no samples, or with [`drop_last`](FitOptions::drop_last) no whole batch; images or labels that do not
+/// fit the model; a misuse in the network, with its line; a loss that is NaN or infinite.
 pub fn fit<N: Network>(
     model: &mut Model<N>,
     optimizer: &dyn Optimizer,
@@ -72,18 +95,18 @@ pub fn fit<N: Network>(
     fit_observed(model, optimizer, train, test, options, &mut ())
 }
 
-/// Like [`fit`], and calls `observer` after each step and epoch.
+/// Like [`fit`], and calls `observer` after each step and epoch. It can stop the training; the epochs so far are returned.
 ///
 /// ```
 /// use dagrad::nn::{Model, SimpleConvNet};
 /// use dagrad::optim::Adam;
-/// use dagrad::train::{FitOptions, Observer, Progress, TrainStep, fit_observed};
+/// use dagrad::train::{FitOptions, Observer, Progress, TrainStep, Training, fit_observed};
 ///
 /// /// Keeps the loss of each step.
 /// struct Losses(Vec<f64>);
 ///
 /// impl Observer for Losses {
-///     fn step(&mut self, step: &TrainStep) -> dagrad::Result<()> {
+///     fn step(&mut self, step: &TrainStep, _: &mut Training<'_>) -> dagrad::Result<()> {
 ///         self.0.push(step.loss);
 ///         Ok(())
 ///     }
@@ -100,7 +123,7 @@ pub fn fit<N: Network>(
 /// ```
 ///
 /// # Errors
-/// As [`fit`]; an error of the observer, which ends the training.
+/// As [`fit`].
 pub fn fit_observed<N: Network>(
     model: &mut Model<N>,
     optimizer: &dyn Optimizer,
@@ -109,57 +132,41 @@ pub fn fit_observed<N: Network>(
     options: FitOptions,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Epoch>> {
-    if options.batch == 0 {
-        return Err(Error::setting("batch", "a batch holds at least one sample"));
-    }
-    check_data(model, train, "training data")?;
-    check_data(model, test, "test data")?;
-    let mut steps = TrainSteps::new(train, options.batch);
-    let mut reporter = Reporter::new(options.progress, options.epochs, train.len().div_ceil(options.batch));
-    let mut epochs = Vec::with_capacity(options.epochs);
-    for number in 1..=options.epochs {
-        let start = Instant::now();
-        train.epoch_order(options.seed, number as u64, &mut steps.order);
-        let (mut total, mut correct) = (0.0, 0);
-        for first in (0..train.len()).step_by(options.batch) {
-            let samples = first..(first + options.batch).min(train.len());
-            let (loss, batch_correct) = steps.step(model, optimizer, train, samples.clone())?;
-            total += loss * samples.len() as f64;
-            correct += batch_correct;
-            let accuracy = correct as f64 / samples.end as f64;
-            let images_per_second = samples.end as f64 / start.elapsed().as_secs_f64();
-            let step =
-                TrainStep { epoch: number, number: model.store().step(), loss, accuracy, images_per_second };
-            reporter.step(&step);
-            observer.step(&step)?;
-        }
-        let time = start.elapsed();
-        let (train_accuracy, _) = examine(model, train, test.len())?;
-        let (test_accuracy, test_loss) = examine(model, test, test.len())?;
-        let loss = total / train.len() as f64;
-        let epoch = Epoch { number, loss, test_loss, train_accuracy, test_accuracy, time };
-        reporter.epoch(&epoch, train.len());
-        observer.epoch(&epoch, model.store())?;
+    let mut run = Run::new(model, optimizer, [train, test], options)?;
+    let mut epochs = Vec::new();
+    for _ in 0..options.epochs {
+        let Some(epoch) = run.epoch(observer)? else { break };
         epochs.push(epoch);
+        if run.is_stopped {
+            break;
+        }
     }
     Ok(epochs)
 }
 
 /// The accuracy of a model: the fraction of samples whose prediction is correct, in evaluation mode.
 ///
+/// Samples are predicted up to 500 at a time, fewer of large images. Another number may round differently.
+///
 /// # Errors
-/// Images that do not fit the model; no samples.
+/// Images or labels that do not fit the model; no samples.
 pub fn evaluate<N: Network>(model: &mut Model<N>, data: &Dataset) -> Result<f64> {
-    Ok(examine(model, data, data.len())?.0)
+    check_data(model, data, "evaluation data")?;
+    Ok(examine(model, data, data.len(), usize::MAX)?.0)
 }
 
-/// Accuracy and mean loss on the first samples, in evaluation mode.
-fn examine<N: Network>(model: &mut Model<N>, data: &Dataset, most: usize) -> Result<(f64, f64)> {
-    check_data(model, data, "evaluation data")?;
+/// Accuracy and mean loss on the first samples, so many at a time at most, in evaluation mode.
+fn examine<N: Network>(
+    model: &mut Model<N>,
+    data: &Dataset,
+    most: usize,
+    batch: usize,
+) -> Result<(f64, f64)> {
     let count = data.len().min(most);
     let order: Vec<usize> = (0..count).collect();
     let (mut correct, mut loss) = (0, 0.0);
-    for samples in order.chunks(EVALUATION_BATCH) {
+    let [numbers, images] = EVALUATED;
+    for samples in order.chunks((numbers / data.image_len()).clamp(1, images).min(batch)) {
         let (images, labels) = data.batch(samples)?;
         let logits = model.predict(&images)?;
         for (row, &label) in logits.outer_iter().zip(&labels) {
@@ -172,9 +179,9 @@ fn examine<N: Network>(model: &mut Model<N>, data: &Dataset, most: usize) -> Res
 
 /// ln Σ e^x − x of the label, with the largest x subtracted first so that nothing overflows.
 fn cross_entropy(logits: ArrayView1<'_, f32>, label: usize) -> f64 {
+    let own = f64::from(logits[label]);
     let logits = logits.iter().map(|&logit| f64::from(logit));
     let largest = logits.clone().fold(f64::NEG_INFINITY, f64::max);
-    let own = logits.clone().nth(label).unwrap_or(f64::NEG_INFINITY);
     largest + logits.map(|logit| (logit - largest).exp()).sum::<f64>().ln() - own
 }
 
@@ -186,51 +193,148 @@ fn check_data<N: Network>(model: &Model<N>, data: &Dataset, name: &str) -> Resul
     if data.is_empty() {
         return Err(Error::setting(name, "there are no samples"));
     }
-    Ok(())
+    model.check_labels(name, data.labels())
 }
 
-/// Training steps on batches: compiled once for each batch size, with buffers that are used again.
-struct TrainSteps {
+/// A training run: a plan for each size of its batches, with buffers that are used again.
+struct Run<'a, N> {
+    model: &'a mut Model<N>,
+    train: &'a Dataset,
+    test: &'a Dataset,
+    options: FitOptions,
     plans: HashMap<usize, Plan<f32>>,
     order: Vec<usize>,
     images: Vec<f32>,
     labels: Vec<u32>,
+    reporter: Reporter,
+    is_stopped: bool,
+    has_diverged: bool,
 }
 
-impl TrainSteps {
-    fn new(data: &Dataset, batch: usize) -> Self {
-        let largest = batch.min(data.len());
-        Self {
-            plans: HashMap::new(),
-            order: Vec::new(),
-            images: vec![0.0; largest * data.image_len()],
-            labels: vec![0; largest],
+impl<'a, N: Network> Run<'a, N> {
+    /// Finds whatever is wrong with the settings, the data and the network, for each batch size.
+    fn new(
+        model: &'a mut Model<N>,
+        optimizer: &dyn Optimizer,
+        [train, test]: [&'a Dataset; 2],
+        options: FitOptions,
+    ) -> Result<Self> {
+        if options.batch == 0 {
+            return Err(Error::setting("batch", "a batch holds at least one sample"));
         }
+        check_data(model, train, "training data")?;
+        check_data(model, test, "test data")?;
+        let whole = || options.batches(0, train.len());
+        let Some(largest) = whole().next().map(|samples| samples.len()) else {
+            let (samples, batch) = (train.len(), options.batch);
+            let message = format!(
+                "{samples} training samples make no batch of {batch}, so nothing is left to train on"
+            );
+            return Err(Error::setting("drop_last", message));
+        };
+        let rest = || options.batches(begun(model, train, options), train.len());
+        let sizes: BTreeSet<usize> = whole().chain(rest()).map(|samples| samples.len()).collect();
+        let mut plans = HashMap::new();
+        for &size in sizes.iter().rev() {
+            let plan = training_plan(model, optimizer, size);
+            let plan = if size < largest { plan.map_err(|error| of_last_batch(error, size)) } else { plan };
+            plans.insert(size, plan?);
+        }
+        let steps = whole().count().saturating_mul(options.epochs.saturating_sub(1));
+        let last_epoch = number_after(model).saturating_add(options.epochs.saturating_sub(1));
+        let reporter = Reporter::new(options.progress, last_epoch, steps.saturating_add(rest().count()));
+        let mut images = reserved(largest * train.image_len(), "a batch")?;
+        images.resize(largest * train.image_len(), 0.0);
+        let (order, labels) = (Vec::new(), vec![0; largest]);
+        let (is_stopped, has_diverged) = (false, false);
+        Ok(Self {
+            model,
+            train,
+            test,
+            options,
+            plans,
+            order,
+            images,
+            labels,
+            reporter,
+            is_stopped,
+            has_diverged,
+        })
+    }
+
+    /// An epoch, or what is left of it. None if it is stopped on the way.
+    fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
+        let (train, options, start) = (self.train, self.options, Instant::now());
+        let (epochs, number) = (self.model.store().epochs(), number_after(self.model));
+        let next = epochs.saturating_add(1);
+        train.epoch_order(options.seed, next, &mut self.order);
+        let (mut total, mut correct, mut seen) = (0.0, 0, 0);
+        let mut batches = options.batches(begun(self.model, train, options), train.len()).peekable();
+        while let Some(samples) = batches.next() {
+            let count = samples.len();
+            let (loss, batch_correct) = self.step(samples)?;
+            self.model.store_mut().place = match batches.peek() {
+                Some(rest) => Place { epochs, samples: rest.start, order: (options.seed, train.len()) },
+                None => Place { epochs: next, ..Place::default() },
+            };
+            (total, correct, seen) = (total + loss * count as f64, correct + batch_correct, seen + count);
+            let accuracy = correct as f64 / seen as f64;
+            let images_per_second = seen as f64 / start.elapsed().as_secs_f64();
+            let step = self.model.store().step();
+            let step = TrainStep { epoch: number, number: step, loss, accuracy, images_per_second };
+            self.reporter.step(&step);
+            self.watch(|training| observer.step(&step, training));
+            self.check_loss("loss", loss, number)?;
+            if self.is_stopped && batches.peek().is_some() {
+                return Ok(None);
+            }
+        }
+        let time = start.elapsed();
+        let most = self.test.len();
+        let (train_accuracy, _) = examine(self.model, train, most, options.batch)?;
+        let (test_accuracy, test_loss) = examine(self.model, self.test, most, options.batch)?;
+        let loss = total / seen as f64;
+        let epoch = Epoch { number, loss, test_loss, train_accuracy, test_accuracy, time };
+        self.reporter.epoch(&epoch, seen);
+        self.watch(|training| observer.epoch(&epoch, training));
+        self.check_loss("test loss", test_loss, number)?;
+        Ok(Some(epoch))
+    }
+
+    /// Tells an observer of something. Its errors end nothing.
+    fn watch(&mut self, tell: impl FnOnce(&mut Training<'_>) -> Result<()>) {
+        let (reporter, is_stopped) = (&mut self.reporter, &mut self.is_stopped);
+        let mut training = Training { store: self.model.store_mut(), reporter, is_stopped };
+        tell(&mut training).unwrap_or_else(|error| training.warn(&error));
+    }
+
+    fn check_loss(&mut self, what: &'static str, loss: f64, epoch: usize) -> Result<()> {
+        if loss.is_finite() {
+            return Ok(());
+        }
+        let error = Error::Diverged { what, loss, step: self.model.store().step(), epoch };
+        if !self.options.allow_nan {
+            return Err(error);
+        }
+        if !replace(&mut self.has_diverged, true) {
+            self.reporter.warn(&error);
+        }
+        Ok(())
     }
 
     /// One step on the samples at `range` in this epoch's order. Returns the loss and the number of correct predictions
     /// before it.
-    fn step<N: Network>(
-        &mut self,
-        model: &mut Model<N>,
-        optimizer: &dyn Optimizer,
-        data: &Dataset,
-        range: std::ops::Range<usize>,
-    ) -> Result<(f64, usize)> {
-        let batch = range.len();
-        let plan = match self.plans.entry(batch) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(training_plan(model, optimizer, batch)?),
-        };
-        let (images, labels) = (&mut self.images[..batch * data.image_len()], &mut self.labels[..batch]);
-        data.copy_batch(&self.order[range], images, labels)?;
-        let [channels, height, width] = data.image_shape();
+    fn step(&mut self, range: Range<usize>) -> Result<(f64, usize)> {
+        let (batch, length) = (range.len(), range.len() * self.train.image_len());
+        let (images, labels) = (&mut self.images[..length], &mut self.labels[..batch]);
+        self.train.copy_batch(&self.order[range], images, labels)?;
+        let [channels, height, width] = self.train.image_shape();
         let shaped = |error: ndarray::ShapeError| Error::setting("images", error.to_string());
         let images = ArrayView4::from_shape((batch, channels, height, width), images).map_err(shaped)?;
         let classes = ArrayView1::from(&*labels);
         let feeds = [Feed::new(IMAGES, &images), Feed::new(LABELS, &classes)];
-        let (store, workspace) = model.parts();
-        let outputs = plan.run(store, workspace, &feeds)?;
+        let (store, workspace) = self.model.parts();
+        let outputs = self.plans[&batch].run(store, workspace, &feeds)?;
         let logits = outputs.at(1).and_then(|logits| logits.into_dimensionality::<Ix2>().ok());
         let predictions = logits.iter().flat_map(|logits| logits.outer_iter().map(|row| argmax(row.iter())));
         let is_correct = |(predicted, label): &(Option<usize>, &u32)| *predicted == Some(**label as usize);
@@ -239,10 +343,33 @@ impl TrainSteps {
     }
 }
 
+/// The number of the epoch that comes next, or has begun.
+fn number_after<N: Network>(model: &Model<N>) -> usize {
+    usize::try_from(model.store().epochs()).unwrap_or(usize::MAX).saturating_add(1)
+}
+
+/// How many samples of the next epoch have been used by an earlier run, in the same order and with whole batches left.
+fn begun<N: Network>(model: &Model<N>, data: &Dataset, options: FitOptions) -> usize {
+    let Place { samples, order, .. } = model.store().place;
+    let is_same = order == (options.seed, data.len());
+    if is_same && options.batches(samples, data.len()).next().is_some() { samples } else { 0 }
+}
+
 /// The network's loss on a batch and the optimizer's step, compiled.
 fn training_plan<N: Network>(model: &Model<N>, optimizer: &dyn Optimizer, batch: usize) -> Result<Plan<f32>> {
     let graph = Graph::with_mode(Mode::Train);
     let (_, logits, loss) = model.record_loss(&graph, batch);
     minimize(loss, optimizer)?;
     Plan::compile(&graph, &[loss, logits])
+}
+
+/// A misuse that the smaller last batch alone is.
+fn of_last_batch(mut error: Error, size: usize) -> Error {
+    if let Error::Op(error) = &mut error {
+        error.problem.hint = Some(format!(
+            "the last batch of an epoch has {size} of the training samples: `drop_last` in `FitOptions` leaves it out, \
+             and another `batch` divides them differently"
+        ));
+    }
+    error
 }

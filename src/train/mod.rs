@@ -6,6 +6,6 @@ mod progress;
 mod trainer;
 
 pub use fit::{Epoch, FitOptions, evaluate, fit, fit_observed};
-pub use observer::{Observer, TrainStep};
+pub use observer::{Observer, TrainStep, Training};
 pub use progress::Progress;
 pub use trainer::Trainer;

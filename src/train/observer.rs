@@ -1,35 +1,164 @@
 //! Callbacks of training.
 
 use super::fit::Epoch;
-use crate::error::Result;
+use super::progress::Reporter;
+use crate::error::{Error, Result};
 use crate::run::Store;
 
-/// Is called after each step and epoch of [`fit_observed`](super::fit_observed). An error ends the training.
+/// Is called after each step and epoch of [`fit_observed`](super::fit_observed), to look on, to stop the training, or to
+/// change what it works on.
+///
+/// What only watches cannot end a training: an error, of a full disk for example, is printed as a warning, once, and the
+/// training goes on. [`Training::stop`] ends it.
+///
+/// A pair `(a, b)` of observers is an observer, and so are `&mut a` and `Some(a)`. A `Vec<Epoch>` keeps the results of the
+/// epochs, also of a training that ends with an error.
+///
+/// Early stopping, and Ctrl-C (set the flag in a signal handler):
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// use dagrad::nn::{Model, SimpleConvNet};
+/// use dagrad::optim::Adam;
+/// use dagrad::train::{Epoch, FitOptions, Observer, Progress, TrainStep, Training, fit_observed};
+/// use dagrad::{Result, data};
+///
+/// /// Stops when the test loss has not fallen for so many epochs.
+/// struct Patience { epochs: usize, best: f64, since: usize }
+///
+/// impl Observer for Patience {
+///     fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
+///         self.since = if epoch.test_loss < self.best { 0 } else { self.since + 1 };
+///         self.best = self.best.min(epoch.test_loss);
+///         if self.since >= self.epochs {
+///             training.stop();
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// /// Stops after the step during which the flag is set.
+/// struct Interrupt(Arc<AtomicBool>);
+///
+/// impl Observer for Interrupt {
+///     fn step(&mut self, _: &TrainStep, training: &mut Training<'_>) -> Result<()> {
+///         if self.0.load(Ordering::Relaxed) {
+///             training.stop();
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let digits = data::mnist_5k()?;
+/// let (train, test) = (digits.train.take(300), digits.test.take(50));
+/// let mut model = Model::new(SimpleConvNet::default(), train.image_shape(), 0)?;
+/// let interrupted = Arc::new(AtomicBool::new(false));
+/// let mut both = (Patience { epochs: 3, best: f64::INFINITY, since: 0 }, Interrupt(interrupted.clone()));
+/// # interrupted.store(true, Ordering::Relaxed);
+/// let progress = Progress::Quiet;
+/// let options = FitOptions { epochs: 1000, progress, ..FitOptions::default() };
+/// let complete = fit_observed(&mut model, &Adam::new(1e-3), &train, &test, options, &mut both)?;
+/// # assert_eq!((complete.len(), model.store().step()), (0, 1));
+/// # Ok::<(), dagrad::Error>(())
+/// ```
 pub trait Observer {
     /// After a step.
     ///
     /// # Errors
-    /// Whatever should end the training.
-    fn step(&mut self, _step: &TrainStep) -> Result<()> {
+    /// What is printed as a warning.
+    fn step(&mut self, _step: &TrainStep, _training: &mut Training<'_>) -> Result<()> {
         Ok(())
     }
 
-    /// After an epoch, with the parameters as they are then.
+    /// After an epoch.
     ///
     /// # Errors
-    /// Whatever should end the training.
-    fn epoch(&mut self, _epoch: &Epoch, _store: &Store<f32>) -> Result<()> {
+    /// What is printed as a warning.
+    fn epoch(&mut self, _epoch: &Epoch, _training: &mut Training<'_>) -> Result<()> {
         Ok(())
+    }
+}
+
+/// A training run, as its observers see it between two steps.
+pub struct Training<'a> {
+    pub(super) store: &'a mut Store<f32>,
+    pub(super) reporter: &'a mut Reporter,
+    pub(super) is_stopped: &'a mut bool,
+}
+
+impl Training<'_> {
+    /// Ends the training now. [`fit_observed`](super::fit_observed) returns the epochs that are complete, and if it is called
+    /// again, it goes on with the next batch.
+    pub fn stop(&mut self) {
+        *self.is_stopped = true;
+    }
+
+    /// The parameters and state as they are now.
+    pub fn store(&self) -> &Store<f32> {
+        self.store
+    }
+
+    /// The parameters and state, to change them.
+    pub fn store_mut(&mut self) -> &mut Store<f32> {
+        self.store
+    }
+
+    /// Prints a warning, the same one only once.
+    pub fn warn(&mut self, error: &Error) {
+        self.reporter.warn(error);
     }
 }
 
 /// Observes nothing.
 impl Observer for () {}
 
+impl<O: Observer + ?Sized> Observer for &mut O {
+    fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
+        (**self).step(step, training)
+    }
+
+    fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
+        (**self).epoch(epoch, training)
+    }
+}
+
+/// `None` observes nothing.
+impl<O: Observer> Observer for Option<O> {
+    fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
+        self.as_mut().map_or(Ok(()), |observer| observer.step(step, training))
+    }
+
+    fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
+        self.as_mut().map_or(Ok(()), |observer| observer.epoch(epoch, training))
+    }
+}
+
+/// Both, one after the other, whatever goes wrong in the first.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
+        self.0.step(step, training).unwrap_or_else(|error| training.warn(&error));
+        self.1.step(step, training)
+    }
+
+    fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
+        self.0.epoch(epoch, training).unwrap_or_else(|error| training.warn(&error));
+        self.1.epoch(epoch, training)
+    }
+}
+
+/// Keeps the results of each epoch.
+impl Observer for Vec<Epoch> {
+    fn epoch(&mut self, epoch: &Epoch, _: &mut Training<'_>) -> Result<()> {
+        self.push(*epoch);
+        Ok(())
+    }
+}
+
 /// The results of a training step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainStep {
-    /// The epoch, from 1.
+    /// The epoch, from 1; [`Epoch::number`].
     pub epoch: usize,
     /// How many steps the model has been trained for in all.
     pub number: u64,

@@ -1,9 +1,10 @@
 //! What training prints.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use super::fit::Epoch;
 use super::observer::TrainStep;
+use crate::error::Error;
 
 /// What training prints: to standard error, so that results on standard output stay clean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,22 +14,43 @@ pub enum Progress {
     Auto,
     /// A line for each epoch.
     Lines,
-    /// Nothing.
+    /// Nothing but warnings.
     Quiet,
 }
 
-/// Prints as training goes on.
+/// Prints as training goes on. What cannot be printed, to a closed terminal or a full disk, is left out.
 pub(super) struct Reporter {
-    epochs: usize,
+    last_epoch: usize,
     lines: bool,
     bar: Option<Bar>,
+    warnings: Vec<String>,
 }
 
+/// The most warnings that are printed.
+const WARNINGS: usize = 10;
+
 impl Reporter {
-    pub(super) fn new(progress: Progress, epochs: usize, steps: usize) -> Self {
+    /// For a run up to an epoch, of so many steps.
+    pub(super) fn new(progress: Progress, last_epoch: usize, steps: usize) -> Self {
         let on_terminal = progress == Progress::Auto && std::io::stderr().is_terminal();
-        let bar = on_terminal.then(|| bar(epochs * steps)).flatten();
-        Self { epochs, lines: progress != Progress::Quiet, bar }
+        let bar = on_terminal.then(|| bar(steps)).flatten();
+        Self { last_epoch, lines: progress != Progress::Quiet, bar, warnings: Vec::new() }
+    }
+
+    /// The same warning is printed once.
+    pub(super) fn warn(&mut self, error: &Error) {
+        let line = format!("warning: {error}");
+        if self.warnings.len() < WARNINGS && !self.warnings.contains(&line) {
+            self.print(&line);
+            self.warnings.push(line);
+        }
+    }
+
+    fn print(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => _ = writeln!(std::io::stderr(), "{line}"),
+        }
     }
 
     pub(super) fn step(&mut self, step: &TrainStep) {
@@ -36,28 +58,26 @@ impl Reporter {
             let TrainStep { epoch, loss, accuracy, images_per_second, .. } = step;
             bar.set_message(format!(
                 "epoch {epoch}/{}  loss {loss:.4}  accuracy {:.1} %  {images_per_second:.0} images/s",
-                self.epochs,
+                self.last_epoch,
                 100.0 * accuracy,
             ));
             bar.inc(1);
         }
     }
 
-    /// `images`: how many there are in an epoch.
+    /// `images`: how many the epoch's steps have used.
     pub(super) fn epoch(&mut self, epoch: &Epoch, images: usize) {
         let Epoch { number, loss, test_loss, train_accuracy, test_accuracy, time } = epoch;
         let line = format!(
             "epoch {number:>2}/{}  loss {loss:.4} (test {test_loss:.4})  train {:.2} %  test {:.2} %  {:.1} s  {:.0} images/s",
-            self.epochs,
+            self.last_epoch,
             100.0 * train_accuracy,
             100.0 * test_accuracy,
             time.as_secs_f64(),
             images as f64 / time.as_secs_f64(),
         );
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None if self.lines => eprintln!("{line}"),
-            None => {}
+        if self.lines {
+            self.print(&line);
         }
     }
 }
@@ -92,7 +112,7 @@ impl Bar {
         match *self {}
     }
 
-    fn println(&self, _: String) {
+    fn println(&self, _: &str) {
         match *self {}
     }
 }

@@ -120,7 +120,7 @@ fn check<N: Network>(model: &Model<N>, images: &Array4<f32>, classes: &Array1<u3
     if classes.len() != batch {
         return Err(Error::setting("classes", format!("{} do not fit {batch} images", classes.len())));
     }
-    Ok(())
+    model.check_labels("classes", classes)
 }
 
 /// What covers parts of an image in [`occlusion`].
@@ -185,9 +185,7 @@ pub fn occlusion<N: Network>(
     for ((image, &class), mut heat) in images.outer_iter().zip(classes).zip(heat.outer_iter_mut()) {
         let mut covers = Array2::<f32>::zeros((height, width));
         let mut logit = |covered: &Array4<f32>| -> Result<Vec<f32>> {
-            let logits = model.predict(covered)?;
-            let found = logits.columns().into_iter().nth(class as usize).map(|column| column.to_vec());
-            found.ok_or_else(|| Error::setting("classes", format!("there is no class {class}")))
+            Ok(model.predict(covered)?.column(class as usize).to_vec())
         };
         let whole = logit(&image.to_owned().insert_axis(Axis(0)))?[0];
         // All batches are of one size, so that one plan is compiled for them.

@@ -5,7 +5,7 @@
 //! `Event` message in Protocol Buffers' encoding; the fields that are used here stand at the end of this file.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,16 +13,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::tiles::failed;
 use super::{Tiles, filter_names, filters};
 use crate::error::Result;
-use crate::run::Store;
-use crate::train::{Epoch, Observer, TrainStep};
+use crate::train::{Epoch, Observer, TrainStep, Training};
 
-/// How many pixels wide and high each weight is drawn.
+/// How many pixels wide and high each weight is drawn,
 const ZOOM: usize = 8;
+/// unless the image would have more than so many.
+const PIXELS: u64 = 1 << 22;
 
 /// Writes scalars and images to a file in a folder, for `tensorboard --logdir`.
 ///
 /// As an [`Observer`] it writes the loss, accuracy and speed of each step (`step/…`), loss and accuracy of each epoch
 /// (`train/…`, `test/…`, by number of the epoch), and after each epoch the first layer's filters as an image.
+///
+/// A value is in the file, for every reader, when the call that writes it returns: a run that is killed loses nothing of its
+/// log. A value that the disk has no room for is left out, and the file stays readable.
 ///
 /// ```
 /// use dagrad::nn::{Model, SimpleConvNet};
@@ -44,7 +48,9 @@ const ZOOM: usize = 8;
 #[derive(Debug)]
 pub struct TensorBoard {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
+    /// Bytes of whole records.
+    length: u64,
 }
 
 impl TensorBoard {
@@ -56,9 +62,10 @@ impl TensorBoard {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
         let name = format!("events.out.tfevents.{}.dagrad.{}.{now}", now / 1_000_000_000, std::process::id());
         let path = folder.as_ref().join(name);
-        let file = fs::create_dir_all(folder.as_ref()).and_then(|()| File::create_new(&path));
-        let file = BufWriter::new(file.map_err(|error| failed(&path, &error))?);
-        let mut log = Self { path, file };
+        let file = fs::create_dir_all(folder.as_ref())
+            .and_then(|()| File::options().append(true).create_new(true).open(&path))
+            .map_err(|error| failed(&path, &error))?;
+        let mut log = Self { path, file, length: 0 };
         log.write(Message::default().bytes(EVENT_FILE_VERSION, b"brain.Event:2"))?;
         Ok(log)
     }
@@ -90,6 +97,14 @@ impl TensorBoard {
         self.value(step, tag, |fields| fields.bytes(VALUE_IMAGE, &message.0))
     }
 
+    /// Waits until the disk holds what is written, so that it survives a power failure, too.
+    ///
+    /// # Errors
+    /// A disk that fails.
+    pub fn flush(&mut self) -> Result<()> {
+        self.file.sync_data().map_err(|error| failed(&self.path, &error))
+    }
+
     /// Writes a value, of which `fill` gives the content.
     fn value(&mut self, step: u64, tag: &str, fill: impl Fn(Message) -> Message) -> Result<()> {
         let value = fill(Message::default().bytes(VALUE_TAG, tag.as_bytes()));
@@ -107,19 +122,25 @@ impl TensorBoard {
         let content = event.double(EVENT_WALL_TIME, wall_time).0;
         let length = (content.len() as u64).to_le_bytes();
         let record = [&length[..], &checksum(&length), &content, &checksum(&content)].concat();
-        self.file.write_all(&record).map_err(|error| failed(&self.path, &error))
+        self.file.write_all(&record).map_err(|error| {
+            // Behind a part of a record nobody could read on.
+            _ = self.file.set_len(self.length);
+            failed(&self.path, &error)
+        })?;
+        self.length += record.len() as u64;
+        Ok(())
     }
 }
 
 impl Observer for TensorBoard {
-    fn step(&mut self, step: &TrainStep) -> Result<()> {
+    fn step(&mut self, step: &TrainStep, _: &mut Training<'_>) -> Result<()> {
         self.scalar("step/loss", step.number, step.loss)?;
         self.scalar("step/accuracy", step.number, step.accuracy)?;
         self.scalar("step/images_per_second", step.number, step.images_per_second)
     }
 
-    fn epoch(&mut self, epoch: &Epoch, store: &Store<f32>) -> Result<()> {
-        let number = epoch.number as u64;
+    fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
+        let (number, store) = (epoch.number as u64, training.store());
         for (tag, value) in [
             ("train/loss", epoch.loss),
             ("train/accuracy", epoch.train_accuracy),
@@ -129,9 +150,16 @@ impl Observer for TensorBoard {
             self.scalar(tag, number, value)?;
         }
         if let Some(name) = filter_names(store).first() {
-            self.image(&format!("filters/{name}"), number, &filters(store, name)?.zoom(ZOOM))?;
+            let mut tiles = filters(store, name)?;
+            for zoom in (1..=ZOOM).rev() {
+                tiles = tiles.zoom(zoom);
+                if tiles.size().is_ok_and(|[width, height]| u64::from(width) * u64::from(height) <= PIXELS) {
+                    break;
+                }
+            }
+            self.image(&format!("filters/{name}"), number, &tiles)?;
         }
-        self.file.flush().map_err(|error| failed(&self.path, &error))
+        Ok(())
     }
 }
 

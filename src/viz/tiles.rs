@@ -151,7 +151,7 @@ impl Tiles {
     }
 
     /// Width and height of the image in pixels; never 0.
-    fn size(&self) -> Result<[u32; 2]> {
+    pub(super) fn size(&self) -> Result<[u32; 2]> {
         let columns = self.columns.min(self.tiles.len());
         let [widest, highest] = self.largest();
         let length = |count: usize, each: usize| {

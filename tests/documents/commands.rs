@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::Stdio;
 
-use crate::common::{assert_mentions, root};
+use crate::common::{alone, assert_mentions, root};
 
 #[path = "../../examples/arguments/mod.rs"]
 mod arguments;
 
-use arguments::Flags;
+use arguments::{Flags, say};
 
 /// Reads flags of every kind.
 fn read(line: &str) -> Result<(u32, Vec<i32>, Vec<usize>, String), String> {
@@ -96,5 +99,58 @@ fn help_lists_the_flags_that_are_read() {
         let (listed, read) = (without_others(help), without_others(&read));
         assert!(read.len() > 1, "{path}: only {read:?} are found");
         assert_eq!(listed, read, "{path}: what `--help` lists, and what is read");
+    }
+}
+
+#[test]
+#[ignore = "it is a part of the next test"]
+fn a_program_that_goes_on_printing() {
+    let mut nobody_reads_on = String::new();
+    std::io::stdin().read_line(&mut nobody_reads_on).unwrap(); // waits until that is so
+    (0..100).for_each(|line| say!("line {line}"));
+    eprintln!("the end is reached");
+}
+
+#[test]
+fn lines_that_nobody_reads_end_no_program() {
+    let mut command = alone("commands::a_program_that_goes_on_printing");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("running") {
+        assert!(output.read_line(&mut line).unwrap() > 0, "the program says nothing");
+    }
+    drop(output); // as `head -1` does
+    drop(child.stdin.take());
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    child.wait().unwrap();
+    assert_mentions(&text, &["the end is reached"]);
+}
+
+/// All sources below a folder, with what they hold.
+fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            sources(&entry, found);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            found.push((entry.display().to_string(), fs::read_to_string(&entry).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_printed_by_what_panics_when_nobody_reads() {
+    let mut found = Vec::new();
+    for folder in ["src", "kernels/src", "examples", "benches"] {
+        sources(&root().join(folder), &mut found);
+    }
+    assert!(found.len() > 100);
+    for (path, text) in found {
+        let code = text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+        let printing =
+            code.filter(|line| ["print!(", "println!(", "dbg!("].iter().any(|name| line.contains(name)));
+        assert_eq!(printing.collect::<Vec<_>>(), [""; 0], "{path}: `println!` panics; use `writeln!`");
     }
 }

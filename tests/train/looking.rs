@@ -19,7 +19,7 @@ use ndarray::{Array1, Array4};
 /// Functions that are there to change something, or to make it, or to hand it over.
 const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::set compile::Plan::run nn::Model::new \
     nn::Model::with_workspace nn::Model::parts nn::Model::store_mut train::Trainer::new train::Trainer::with \
-    train::Trainer::parts train::Trainer::step train::Trainer::into_store train::Observer::epoch train::fit \
+    train::Trainer::parts train::Trainer::step train::Trainer::into_store train::fit \
     train::fit_observed";
 
 /// What is looked at.
@@ -31,8 +31,8 @@ struct World {
     labels: Array1<u32>,
 }
 
-/// What may not change: every name with its numbers to the bit, and the step, of both stores; and what the model predicts.
-type State = (Vec<(String, Vec<u32>)>, [u64; 2], Vec<u32>);
+/// What may not change: every name with its numbers to the bit, and the step, of both stores; the epochs; and what the model predicts.
+type State = (Vec<(String, Vec<u32>)>, [u64; 3], Vec<u32>);
 
 /// A network whose running statistics move and whose masks are drawn anew with every training step.
 fn network(images: Var<'_>) -> Var<'_> {
@@ -65,7 +65,8 @@ impl World {
 
     /// Some training, the same each time.
     fn train(&mut self) {
-        let options = FitOptions { epochs: 1, batch: 4, seed: 1, progress: Progress::Quiet };
+        let progress = Progress::Quiet;
+        let options = FitOptions { epochs: 1, batch: 4, seed: 1, progress, ..FitOptions::default() };
         fit(&mut self.model, &Adam::new(0.01), &self.data, &self.data, options).unwrap();
         for _ in 0..3 {
             self.trainer.step(&feeds(&self.images, &self.labels)).unwrap();
@@ -80,9 +81,9 @@ impl World {
                 (name, values.into_iter().map(|value| (value as f32).to_bits()).collect())
             }));
         }
-        let steps = stores.map(Store::step);
+        let counts = [stores[0].step(), stores[1].step(), stores[0].epochs()];
         let predicted = self.model.predict(&self.images).unwrap();
-        (numbers, steps, predicted.iter().map(|logit| logit.to_bits()).collect())
+        (numbers, counts, predicted.iter().map(|logit| logit.to_bits()).collect())
     }
 }
 
@@ -101,6 +102,7 @@ type Look = (&'static str, fn(&mut World));
 /// Every function that only asks.
 const LOOKING: &[Look] = &[
     ("Store::copy", |w| drop(w.model.store().copy().unwrap())),
+    ("Store::epochs", |w| assert!(w.model.store().epochs() > 0)),
     ("Store::get", |w| drop(w.model.store().get("conv.weight").unwrap().to_owned())),
     ("Store::names", |w| assert!(w.model.store().names().count() > 4)),
     ("Store::seed", |w| assert_eq!(w.model.store().seed(), 5)),
@@ -129,6 +131,7 @@ const LOOKING: &[Look] = &[
         diagnose(loss, store, workspace, &feeds(&w.images, &w.labels)).unwrap();
     }),
     ("nn::Model::accuracy", |w| _ = w.model.accuracy(&w.images, &w.labels).unwrap()),
+    ("nn::Model::classes", |w| assert_eq!(w.model.classes(), 3)),
     ("nn::Model::diagnose", |w| drop(w.model.diagnose(&w.images, &w.labels).unwrap())),
     ("nn::Model::gradient", |w| {
         let first = w.model.gradient(&w.images, &w.labels).unwrap();

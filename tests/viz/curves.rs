@@ -9,8 +9,8 @@ use dagrad::viz::Report;
 fn page(runs: &[&[f64]]) -> String {
     let mut report = Report::new("curves");
     for losses in runs {
-        let epoch = |(number, &loss)| Epoch {
-            number,
+        let epoch = |(before, &loss)| Epoch {
+            number: before + 1,
             loss,
             test_loss: 2.0 * loss,
             train_accuracy: 0.5,
@@ -67,4 +67,23 @@ fn a_single_epoch_is_a_dot_and_more_are_a_line() {
     assert_eq!((dots(&[1.0]), dots(&[1.0, 2.0])), (4, 0));
     assert!(!page(&[&[]]).contains("section class=\"curves\""));
     assert!(page(&[&[1.0]]).contains("section class=\"curves\""));
+}
+
+#[test]
+fn a_run_that_went_on_is_one_line() {
+    let epoch = |number: usize| Epoch {
+        number,
+        loss: number as f64,
+        test_loss: 0.0,
+        train_accuracy: 0.5,
+        test_accuracy: 0.25,
+        time: Duration::ZERO,
+    };
+    let page = |parts: &[&[Epoch]]| {
+        let mut report = Report::new("curves");
+        parts.iter().for_each(|part| report.run("net", part));
+        report.to_html().unwrap()
+    };
+    let all = [1, 2, 3, 4].map(epoch);
+    assert_eq!(page(&[&all[..2], &all[2..]]), page(&[&all]));
 }

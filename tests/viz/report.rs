@@ -62,7 +62,13 @@ fn a_report_needs_images_that_fit() -> Result<()> {
     let start = Start::of(&model);
     let mut show = |data| Report::new("").network("x", &start, &mut model, &Adam::new(0.5), &data);
     assert!(show(digits.clone().take(2)).is_err());
-    assert!(show(digits.take(0)).unwrap_err().to_string().contains("no images"));
+    assert!(show(digits.clone().take(0)).unwrap_err().to_string().contains("no images"));
+
+    let few = nn::network(|images| nn::linear(images.flatten(), "fc", 4));
+    let mut model = Model::new(few, digits.image_shape(), 0)?;
+    let start = Start::of(&model);
+    let shown = Report::new("").network("x", &start, &mut model, &Adam::new(0.5), &digits.take(6));
+    assert!(shown.unwrap_err().to_string().contains("sample 4 has label 4, but the network has 4 classes"));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use crate::common::root;
 use dagrad::data::mnist_5k;
-use dagrad::nn::{Model, SimpleConvNet};
+use dagrad::nn::{self, Filters, Model, SimpleConvNet};
 use dagrad::optim::Adam;
 use dagrad::train::{FitOptions, Progress, fit_observed};
 use dagrad::viz::{TensorBoard, Tiles};
@@ -38,8 +38,6 @@ fn tensorboard_reads_what_was_written() -> Result<()> {
     let epochs = fit_observed(&mut model, &Adam::new(1e-3), &train, &test, options, &mut log)?;
     log.scalar("größe/by hand", 7, -0.5)?;
     log.image("colours", 8, &Tiles::new([Array3::zeros((3, 2, 5))]).zoom(3))?;
-    drop(log); // writes what is left
-
     let found = read(&folder);
     std::fs::remove_dir_all(&folder).unwrap();
     let steps: Vec<u64> =
@@ -158,16 +156,9 @@ fn checksums_are_those_of_the_format() {
     assert_eq!(checksum(b"123456789"), expected.to_le_bytes());
 }
 
-#[test]
-fn a_file_holds_what_was_written() {
-    let folder = std::env::temp_dir().join(format!("dagrad-events-{}", std::process::id()));
-    let mut log = TensorBoard::create(&folder).unwrap();
-    log.scalar("a/b", 300, 0.5).unwrap();
-    log.image("c", 8, &Tiles::new([Array3::zeros((3, 2, 5))])).unwrap();
-    let path = log.path().to_path_buf();
-    drop(log); // what is still to be written goes to the file
+/// The contents of a file's records, of which each is whole.
+fn events(path: &Path) -> Vec<Vec<u8>> {
     let bytes = std::fs::read(path).unwrap();
-    std::fs::remove_dir_all(folder).unwrap();
     let mut events = Vec::new();
     let mut rest = &bytes[..];
     while !rest.is_empty() {
@@ -178,6 +169,19 @@ fn a_file_holds_what_was_written() {
         events.push(content.to_vec());
         rest = &rest[16 + length..];
     }
+    events
+}
+
+#[test]
+fn a_file_holds_what_was_written() {
+    let folder = std::env::temp_dir().join(format!("dagrad-events-{}", std::process::id()));
+    let mut log = TensorBoard::create(&folder).unwrap();
+    log.scalar("a/b", 300, 0.5).unwrap();
+    log.image("c", 8, &Tiles::new([Array3::zeros((3, 2, 5))])).unwrap();
+    let path = log.path().to_path_buf();
+    drop(log);
+    let events = events(&path);
+    std::fs::remove_dir_all(folder).unwrap();
     assert_eq!(events.len(), 3);
     assert!(events.iter().all(|event| matches!(field(event, 1), Content::Double(time) if time > 1e9)));
     assert_eq!(message(&events[0], 3), b"brain.Event:2");
@@ -188,4 +192,87 @@ fn a_file_holds_what_was_written() {
     let numbers = [1, 2, 3].map(|number| field(&image, number));
     assert_eq!((field(&events[2], 2), numbers), (Content::Integer(8), [2, 5, 4].map(Content::Integer)));
     assert!(message(&image, 4).starts_with(b"\x89PNG"));
+}
+
+/// Tags and steps of a file's scalars.
+fn scalars(path: &Path) -> Vec<(String, u64)> {
+    let of = |event: &Vec<u8>| {
+        let Content::Integer(step) = field(event, 2) else { panic!("a step is a number") };
+        (String::from_utf8(message(&message(&message(event, 5), 1), 1)).unwrap(), step)
+    };
+    events(path)[1..].iter().map(of).collect()
+}
+
+#[test]
+fn a_value_is_in_the_file_at_once() {
+    let folder = std::env::temp_dir().join(format!("dagrad-live-{}", std::process::id()));
+    let mut log = TensorBoard::create(&folder).unwrap();
+    for step in 1..=50 {
+        log.scalar("a", step, 0.5).unwrap();
+        assert_eq!(scalars(log.path()).len() as u64, step, "the log is still open");
+    }
+    log.flush().unwrap();
+    let path = log.path().to_path_buf();
+    std::mem::forget(log); // as when the process is killed
+    assert_eq!(scalars(&path).len(), 50);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A training that is logged, by a process whose files may not grow beyond a size.
+#[test]
+#[ignore = "it is a part of the next test"]
+fn a_training_on_a_full_disk() {
+    let digits = mnist_5k().unwrap();
+    let (train, test) = (digits.train.take(100), digits.test.take(10));
+    let mut model = Model::new(SimpleConvNet::default(), train.image_shape(), 0).unwrap();
+    let options = FitOptions { epochs: 2, batch: 2, progress: Progress::Quiet, ..FitOptions::default() };
+    let mut log = TensorBoard::create(std::env::var("DAGRAD_TEST_LOG").unwrap()).unwrap();
+    let epochs = fit_observed(&mut model, &Adam::new(1e-3), &train, &test, options, &mut log).unwrap();
+    assert_eq!((epochs.len(), model.store().step()), (2, 100));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_ends_no_training_and_leaves_whole_records() {
+    let folder = std::env::temp_dir().join(format!("dagrad-full-{}", std::process::id()));
+    // Beyond the limit a write fails, after it has written what still fits.
+    let script = r#"trap "" XFSZ; ulimit -f 4; exec "$@""#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "tensorboard::a_training_on_a_full_disk", "--ignored", "--nocapture"]);
+    let output = command.env("DAGRAD_TEST_LOG", &folder).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert_eq!(text.matches("warning: ").count(), 1, "{text}");
+    let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let written = scalars(&file);
+    std::fs::remove_dir_all(folder).unwrap();
+    assert!(text.contains(&file.display().to_string()), "{text}");
+    assert!((10..200).contains(&written.len()), "{written:?}");
+    assert_eq!(written[0], ("step/loss".to_string(), 1));
+}
+
+#[test]
+fn filters_that_are_too_many_to_be_enlarged_are_drawn_smaller() -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("dagrad-wide-{}", std::process::id()));
+    let digits = mnist_5k()?;
+    let (train, test) = (digits.train.take(2), digits.test.take(1));
+    // Eight pixels for each number would make more than any image may have.
+    let wide = nn::network(|images| {
+        let h = nn::conv2d(images, "conv", Filters::new(4096, 28)).relu();
+        nn::linear(h.flatten(), "fc", 10)
+    });
+    let mut model = Model::new(wide, train.image_shape(), 0)?;
+    let options = FitOptions { epochs: 1, progress: Progress::Quiet, ..FitOptions::default() };
+    let mut log = TensorBoard::create(&folder)?;
+    let epochs = fit_observed(&mut model, &Adam::new(1e-3), &train, &test, options, &mut log)?;
+    let events = events(log.path());
+    std::fs::remove_dir_all(folder).unwrap();
+    assert_eq!(epochs.len(), 1);
+    let drawn = message(&message(events.last().unwrap(), 5), 1);
+    assert_eq!(message(&drawn, 1), b"filters/conv.weight");
+    let image = message(&drawn, 4);
+    let size = [1, 2].map(|number| field(&image, number));
+    assert_eq!(size, [512 * (28 + 4) - 4, 8 * (28 + 4) - 4].map(Content::Integer));
+    Ok(())
 }

@@ -220,7 +220,12 @@ fn saliency_of_what_does_not_fit_is_an_error() {
         );
     }
     assert_setting_error(input_gradient(&mut model, &images, &array![0, 1]), "classes", &["2", "1"]);
-    assert_mentions(&message(input_gradient(&mut model, &images, &array![10])), &["10"]);
+    let beyond = array![10];
+    for outcome in
+        [input_gradient(&mut model, &images, &beyond), grad_cam(&mut model, &images, &beyond, None)]
+    {
+        assert_setting_error(outcome, "classes", &["label 10", "10 classes, 0 to 9"]);
+    }
     let options = Occlusion::default();
     assert_setting_error(occlusion(&mut model, &images, &array![10], options), "classes", &["10"]);
     for options in [Occlusion { patch: 0, ..options }, Occlusion { stride: 0, ..options }] {

@@ -1,5 +1,6 @@
 //! Loss and accuracy against epochs: a line for each network, in a band over its runs.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use maud::{Markup, PreEscaped, html};
@@ -78,21 +79,21 @@ fn draw(caption: &str, values: Values, runs: &[Run], names: &[&str]) -> Result<M
     })
 }
 
-/// The values of all runs of a name, epoch by epoch. What is no finite number is left out.
+/// The values of all runs of a name, by number of the epoch. What is no finite number is left out.
 fn points(runs: &[Run], name: &str, value: fn(&Epoch) -> f64) -> Vec<Point> {
-    let runs: Vec<&Run> = runs.iter().filter(|run| run.name == name).collect();
-    let longest = runs.iter().map(|run| run.epochs.len()).max().unwrap_or(0);
-    let point = |number: usize| {
-        let at = runs.iter().filter_map(|run| run.epochs.get(number));
-        let values: Vec<f64> = at.map(value).filter(|value| value.is_finite()).collect();
-        (!values.is_empty()).then(|| Point {
-            epoch: (number + 1) as f64,
-            low: values.iter().copied().fold(f64::INFINITY, f64::min),
-            mean: values.iter().sum::<f64>() / values.len() as f64,
-            high: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        })
+    let mut found: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for epoch in runs.iter().filter(|run| run.name == name).flat_map(|run| &run.epochs) {
+        if value(epoch).is_finite() {
+            found.entry(epoch.number).or_default().push(value(epoch));
+        }
+    }
+    let point = |(number, values): (usize, Vec<f64>)| Point {
+        epoch: number as f64,
+        low: values.iter().copied().fold(f64::INFINITY, f64::min),
+        mean: values.iter().sum::<f64>() / values.len() as f64,
+        high: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
     };
-    (0..longest).filter_map(point).collect()
+    found.into_iter().map(point).collect()
 }
 
 fn plot(

@@ -64,6 +64,7 @@ pub fn section<N: Network>(
     if test.is_empty() {
         return Err(Error::setting("report", "there are no images to show"));
     }
+    model.check_labels("test data", test.labels())?;
     let predictions = Predictions::of(model, test)?;
     let (image, _) = test.batch(&[0])?;
     let image_of = |sample| Tiles::of_image(test.batch(&[sample])?.0.index_axis(Axis(0), 0)).data_url();

@@ -360,17 +360,25 @@ fn a_mistake_in_a_network_is_an_error_with_its_line() {
 
 #[test]
 fn a_result_that_is_not_logits_is_an_error() {
+    // As soon as there is a model, with the line that made the result.
+    let line = line!() + 1;
+    let text = message(Model::new(nn::network(|images| images.relu()), [1, 4, 4], 0));
+    let site = format!("{}:{line}", file!());
+    assert_mentions(&text, &["network", "[1, 1, 4, 4]", "logits [batch, classes]", "relu", &site, "flatten"]);
+    let classes = nn::network(|images| images.flatten().argmax(1));
+    assert_mentions(&message(Model::new(classes, [1, 4, 4], 0)), &["logits"]);
+    let none = nn::network(|images| images.flatten().slice(1, 0..0));
+    assert_mentions(&message(Model::new(none, [1, 4, 4], 0)), &["[1, 0]"]);
+    let scalar = nn::network(|images| images.mean_all());
+    assert_mentions(&message(Model::new(scalar, [1, 4, 4], 0)), &["logits"]);
+
+    // A result of one row fits a batch of one image alone.
+    let one_row = nn::network(|images| images.flatten().sum(&[0]).reshape([1, 16]));
+    let mut model = model(one_row, [1, 4, 4], 0);
+    assert_eq!(model.classes(), 16);
     let images = images([2, 1, 4, 4], 0);
-    let no_logits = nn::network(|images| images.relu());
-    assert_mentions(
-        &message(model(no_logits, [1, 4, 4], 0).predict(&images)),
-        &["logits", "[batch, classes]"],
-    );
-    let no_logits = nn::network(|images| images.relu());
-    assert_mentions(
-        &message(model(no_logits, [1, 4, 4], 0).loss(&images, &labels(2))),
-        &["[batch, classes]"],
-    );
+    assert_mentions(&message(model.predict(&images)), &["[1, 16]", "[2, ..]"]);
+    assert_mentions(&message(model.loss(&images, &labels(2))), &["[1, 16]", "[2, ..]"]);
 }
 
 #[test]
@@ -383,6 +391,9 @@ fn images_and_labels_that_do_not_fit_are_errors() {
         &message(model.gradient(&fitting, &Array1::from_vec(vec![0, 10]))),
         &["10", "position 1"],
     );
+    let beyond = Array1::from_vec(vec![0, 10]);
+    let text = message(model.accuracy(&fitting, &beyond));
+    assert_mentions(&text, &["accuracy", "sample 1 has label 10", "10 classes, 0 to 9"]);
     assert_mentions(&message(model.accuracy(&fitting, &labels(3))), &["accuracy", "3 labels", "2 images"]);
     assert_mentions(&message(model.accuracy(&images([0, 1, 10, 10], 0), &labels(0))), &["accuracy"]);
     assert_eq!(model.predict(&images([0, 1, 10, 10], 0)).unwrap().dim(), (0, 10));

@@ -1,13 +1,19 @@
 //! Whole training runs, and single steps on graphs of one's own.
 
+mod checks;
+mod observers;
+mod resume;
+
 use std::process::Output;
 
 use crate::common::{alone, assert_mentions, message};
 use dagrad::data::{Dataset, Split, mnist_5k};
 use dagrad::nn::{self, DeepConvNet, Filters, Model, Network, SimpleConvNet};
 use dagrad::optim::{Adam, Momentum, Optimizer, Sgd};
-use dagrad::train::{Epoch, FitOptions, Observer, Progress, TrainStep, evaluate, fit, fit_observed};
-use dagrad::{Error, Graph, Mode, Plan, Result, Store, Trainer, Var, Workspace};
+use dagrad::train::{
+    Epoch, FitOptions, Observer, Progress, TrainStep, Training, evaluate, fit, fit_observed,
+};
+use dagrad::{Graph, Mode, Plan, Result, Store, Trainer, Var, Workspace};
 use ndarray::{Array1, Array4};
 
 const NETWORK: SimpleConvNet = SimpleConvNet {
@@ -26,7 +32,7 @@ fn digits(train: usize, test: usize) -> Split {
 }
 
 fn options(epochs: usize, batch: usize, seed: u64) -> FitOptions {
-    FitOptions { epochs, batch, seed, progress: Progress::Quiet }
+    FitOptions { epochs, batch, seed, progress: Progress::Quiet, ..FitOptions::default() }
 }
 
 fn model<N: Network>(network: N, seed: u64, threads: usize) -> Model<N> {
@@ -209,7 +215,8 @@ fn training_goes_on_where_it_stopped() {
     let mut go = || fit(&mut model, &Adam::new(3e-3), &split.train, &split.test, options(2, 20, 0)).unwrap();
     let (first, second) = (go(), go());
     assert!(second[1].loss < first[1].loss, "{second:?} after {first:?}");
-    assert_eq!(model.store().step(), 12);
+    assert_eq!((model.store().step(), model.store().epochs()), (12, 4));
+    assert_eq!(second.iter().map(|epoch| epoch.number).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(fit(&mut model, &Sgd::new(0.1), &split.train, &split.test, options(0, 20, 0)).unwrap(), []);
     assert_eq!(model.store().step(), 12);
 }
@@ -232,7 +239,7 @@ fn misuse_of_training_is_an_error() {
 
     let few = SimpleConvNet { output: 4, ..NETWORK };
     let text = message(fit(&mut model(few, 0, 1), &Sgd::new(0.1), &train, &test, options(1, 20, 0)));
-    assert_mentions(&text, &["labels", "out of range", "4 classes"]);
+    assert_mentions(&text, &["training data", "sample 4 has label 4", "4 classes"]);
 }
 
 /// A straight line through points: its loss on `batch` of them.
@@ -343,23 +350,23 @@ struct Listener {
 }
 
 impl Observer for Listener {
-    fn step(&mut self, step: &TrainStep) -> Result<()> {
+    fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
         self.steps.push(*step);
-        if self.steps.len() < self.enough {
-            return Ok(());
+        if self.steps.len() >= self.enough {
+            training.stop();
         }
-        Err(Error::Setting { setting: "listener".into(), message: "that is enough".into() })
+        Ok(())
     }
 
-    fn epoch(&mut self, epoch: &Epoch, store: &Store<f32>) -> Result<()> {
+    fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
         self.epochs.push(*epoch);
-        self.weights.extend(store.get("W3").and_then(|values| values.first().copied()));
+        self.weights.extend(training.store().get("W3").and_then(|values| values.first().copied()));
         Ok(())
     }
 }
 
 #[test]
-fn an_observer_is_told_of_every_step_and_epoch_and_may_end_the_training() {
+fn an_observer_is_told_of_every_step_and_epoch_and_may_stop_the_training() {
     let Split { train, test } = mnist_5k().unwrap();
     let (train, test) = (train.take(250), test.take(40));
     let run = |enough: usize| {
@@ -388,6 +395,6 @@ fn an_observer_is_told_of_every_step_and_epoch_and_may_end_the_training() {
     assert!(listener.weights.len() == 2 && listener.weights[0] != listener.weights[1]);
 
     let (listener, stopped) = run(4);
-    assert!(stopped.unwrap_err().to_string().contains("that is enough"));
+    assert_eq!(stopped.unwrap(), listener.epochs, "the epochs that were complete");
     assert_eq!((listener.steps.len(), listener.epochs.len()), (4, 1));
 }

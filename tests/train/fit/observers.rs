@@ -1,0 +1,130 @@
+//! Whoever watches a training can stop it, but nothing that only watches can end it.
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::process::Stdio;
+
+use super::{NETWORK, digits, model, options};
+use crate::common::{alone, assert_mentions};
+use dagrad::data::Split;
+use dagrad::optim::Sgd;
+use dagrad::train::{Epoch, FitOptions, Observer, Progress, TrainStep, Training, fit, fit_observed};
+use dagrad::{Error, Result};
+
+/// Stops after so many epochs.
+struct Enough(usize);
+
+impl Observer for Enough {
+    fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
+        if epoch.number == self.0 {
+            training.stop();
+        }
+        Ok(())
+    }
+}
+
+/// Fails whenever it is told of something.
+struct Broken;
+
+fn broken(what: &str) -> Result<()> {
+    Err(Error::Setting { setting: what.into(), message: "no space left".into() })
+}
+
+impl Observer for Broken {
+    fn step(&mut self, _: &TrainStep, _: &mut Training<'_>) -> Result<()> {
+        broken("step")
+    }
+
+    fn epoch(&mut self, _: &Epoch, _: &mut Training<'_>) -> Result<()> {
+        broken("epoch")
+    }
+}
+
+#[test]
+fn a_stop_keeps_the_history_however_many_epochs_were_asked_for() {
+    let Split { train, test } = digits(20, 10);
+    for epochs in [3, 1_000_000_000_000, usize::MAX] {
+        for progress in [Progress::Quiet, Progress::Auto] {
+            let mut model = model(NETWORK, 0, 1);
+            let with = FitOptions { progress, ..options(epochs, 10, 0) };
+            let found =
+                fit_observed(&mut model, &Sgd::new(0.1), &train, &test, with, &mut Enough(2)).unwrap();
+            assert_eq!(found.iter().map(|epoch| epoch.number).collect::<Vec<_>>(), [1, 2]);
+            assert_eq!(model.store().step(), 4);
+        }
+    }
+}
+
+#[test]
+fn several_observers_are_one() {
+    let Split { train, test } = digits(20, 10);
+    let (mut history, mut none): (Vec<Epoch>, Option<Enough>) = (Vec::new(), None);
+    let mut all = (&mut none, ((Broken, &mut history), Some(Enough(2))));
+    let found =
+        fit_observed(&mut model(NETWORK, 0, 1), &Sgd::new(0.1), &train, &test, options(9, 10, 0), &mut all);
+    assert_eq!(found.unwrap(), history);
+    assert_eq!(history.len(), 2, "the one that fails keeps nothing from the others");
+}
+
+/// Sets the weights of the last layer to 0 after each step.
+struct Eraser;
+
+impl Observer for Eraser {
+    fn step(&mut self, _: &TrainStep, training: &mut Training<'_>) -> Result<()> {
+        for name in ["W3", "b3"] {
+            training.store_mut().get_mut(name).unwrap().fill(0.0);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn an_observer_may_change_the_store() {
+    let Split { train, test } = digits(20, 10);
+    let mut model = model(NETWORK, 0, 1);
+    let found =
+        fit_observed(&mut model, &Sgd::new(0.1), &train, &test, options(1, 10, 0), &mut Eraser).unwrap();
+    assert!((found[0].test_loss - 10f64.ln()).abs() < 1e-6, "{found:?}");
+}
+
+#[test]
+#[ignore = "it is a part of the next tests"]
+fn a_run_that_is_watched_badly() {
+    let Split { train, test } = digits(20, 10);
+    let progress =
+        if std::env::var("DAGRAD_TEST_PROGRESS").is_ok() { Progress::Lines } else { Progress::Quiet };
+    let mut model = model(NETWORK, 0, 1);
+    let with = FitOptions { progress, ..options(2, 10, 0) };
+    let mut twice = (Broken, Broken);
+    let found = fit_observed(&mut model, &Sgd::new(0.1), &train, &test, with, &mut twice).unwrap();
+    assert_eq!((found.len(), model.store().step()), (2, 4));
+    fit(&mut model, &Sgd::new(0.1), &train, &test, with).unwrap();
+}
+
+const WATCHED: &str = "fit::observers::a_run_that_is_watched_badly";
+
+#[test]
+fn errors_of_observers_are_warnings_that_are_printed_once() {
+    let output = alone(WATCHED).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert_mentions(&text, &["warning: step: no space left\n", "warning: epoch: no space left\n"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_or_closed_standard_error_ends_no_training() {
+    let full = OpenOptions::new().write(true).open("/dev/full");
+    let (read, closed) = std::io::pipe().unwrap();
+    drop(read);
+    for stderr in full.map(Stdio::from).into_iter().chain([Stdio::from(closed)]) {
+        let mut child = alone(WATCHED);
+        child.env("DAGRAD_TEST_PROGRESS", "lines").stderr(stderr).stdout(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let mut text = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(child.wait().unwrap().success(), "{text}");
+        assert_mentions(&text, &["1 passed"]);
+    }
+}
