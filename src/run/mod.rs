@@ -10,7 +10,7 @@ mod workspace;
 pub use execute::KernelCall;
 pub use feed::{Element, Feed, Value};
 pub use outputs::Outputs;
-pub(crate) use store::Place;
+pub(crate) use store::EpochPosition;
 pub use store::Store;
 pub use workspace::Workspace;
 

@@ -38,12 +38,12 @@ pub struct Store<T: Real> {
     names: HashMap<String, usize>,
     seed: u64,
     step: u64,
-    pub(crate) place: Place,
+    pub(crate) epoch_position: EpochPosition,
 }
 
 /// How far training over a dataset has come. It lives in the store, so that a copy goes on from the same sample.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct EpochPosition {
     /// Whole epochs.
     pub epochs: u64,
     /// Samples of the epoch that has begun.
@@ -63,7 +63,13 @@ pub(super) struct Entry<T: Real> {
 impl<T: Real> Store<T> {
     /// An empty store. All randomness of the runs over it is a function of `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { entries: Vec::new(), names: HashMap::new(), seed, step: 0, place: Place::default() }
+        Self {
+            entries: Vec::new(),
+            names: HashMap::new(),
+            seed,
+            step: 0,
+            epoch_position: EpochPosition::default(),
+        }
     }
 
     /// The same parameters, state, seed and count once more: to come back to, or to try something on.
@@ -180,7 +186,7 @@ impl<T: Real> Store<T> {
 
     /// How many epochs [`fit`](crate::train::fit) has finished over this store.
     pub fn epochs(&self) -> u64 {
-        self.place.epochs
+        self.epoch_position.epochs
     }
 
     pub(super) fn advance(&mut self) {

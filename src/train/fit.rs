@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Mode};
 use crate::nn::{IMAGES, LABELS, Model, Network, argmax};
 use crate::optim::{Optimizer, minimize};
-use crate::run::{Feed, Place};
+use crate::run::{EpochPosition, Feed};
 
 /// How to train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -273,9 +273,11 @@ impl<'a, N: Network> Run<'a, N> {
         while let Some(samples) = batches.next() {
             let count = samples.len();
             let (loss, batch_correct) = self.step(samples)?;
-            self.model.store_mut().place = match batches.peek() {
-                Some(rest) => Place { epochs, samples: rest.start, order: (options.seed, train.len()) },
-                None => Place { epochs: next, ..Place::default() },
+            self.model.store_mut().epoch_position = match batches.peek() {
+                Some(rest) => {
+                    EpochPosition { epochs, samples: rest.start, order: (options.seed, train.len()) }
+                }
+                None => EpochPosition { epochs: next, ..EpochPosition::default() },
             };
             (total, correct, seen) = (total + loss * count as f64, correct + batch_correct, seen + count);
             let accuracy = correct as f64 / seen as f64;
@@ -350,7 +352,7 @@ fn number_after<N: Network>(model: &Model<N>) -> usize {
 
 /// How many samples of the next epoch have been used by an earlier run, in the same order and with whole batches left.
 fn begun<N: Network>(model: &Model<N>, data: &Dataset, options: FitOptions) -> usize {
-    let Place { samples, order, .. } = model.store().place;
+    let EpochPosition { samples, order, .. } = model.store().epoch_position;
     let is_same = order == (options.seed, data.len());
     if is_same && options.batches(samples, data.len()).next().is_some() { samples } else { 0 }
 }
