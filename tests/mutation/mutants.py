@@ -93,8 +93,8 @@ CONVOLUTION = mutants(
     ("kernels/conv/nhwc/weight_grad.rs", "band.number(index, plan.all_filters);",
      "band.number(0, plan.all_filters);",
      "every group has the gradient of the first one's channels", CONV),
-    ("kernels/conv/reference.rs", "weight[filter * self.taps()..][..self.taps()].iter()",
-     "weight[filter % self.filters * self.taps()..][..self.taps()].iter()",
+    ("kernels/conv/reference.rs", "weight[filter * self.taps()..][..self.taps()];",
+     "weight[filter % self.filters * self.taps()..][..self.taps()];",
      "in the reference, every group has the first group's filters", "-p dagrad-kernels conv"),
     ("ops/conv2d.rs", "(Factor::InputGrad(_), _) => solved(Factor::Output, &[upstream, first]),",
      "(Factor::InputGrad(_), _) => solved(Factor::Output, &[upstream * 0.5, first]),",
@@ -381,6 +381,34 @@ NORMS = mutants(
      "batch normalisation takes the mean for a constant", GOLDEN),
 )
 
+USE = mutants(
+    "",
+    ("run/feed.rs", "let Some((_, ty)) = inputs.iter().find(|(name, _)| **name == *feed.name()) else {",
+     "let Some((_, ty)) = inputs.iter().find(|(name, _)| **name == *feed.name()) else {\n            continue;\n        };\n        let Some((_, ty)) = inputs.iter().find(|(_, other)| other == ty) else {",
+     "a value for something that is no input is ignored", "--test run feed"),
+    ("run/store.rs", "let may_start = trains && (is_empty || !parameter.trainable);",
+     "let may_start = trains;",
+     "a misspelt parameter is started afresh", "--test run store"),
+    ("run/store.rs", "let trains = plan.trains() || plan.recorded.mode == Mode::Train;", "let trains = true;",
+     "an empty store answers from random weights", "--test run store"),
+    ("graph/scope.rs", "self.graph.mode_here.set(self.mode);", "",
+     "a mode does not end with its scope", "--test train nn::modes"),
+    ("kernels/conv/nhwc/sweep/long.rs", "*total += sum.into_f64());", "*total = sum.into_f64());",
+     "of a long sum only the last part is left", "--test laws long_sums"),
+    ("kernels/conv/reference.rs", "*total += sum.into_f64());", "*total = sum.into_f64());",
+     "in the reference, too", "--test laws long_sums"),
+    ("train/fit.rs", "samples: rest.start, order:", "samples: 0, order:",
+     "an epoch that was stopped on the way begins anew", "--test train fit"),
+    ("train/fit.rs", "train.epoch_order(options.seed, next, &mut self.order);",
+     "train.epoch_order(options.seed, 1, &mut self.order);",
+     "every epoch has the order of the first", "--test train fit"),
+    ("train/fit.rs", "self.check_loss(\"test loss\", test_loss, number)?;", "",
+     "a test loss that is no number is let pass", "--test train fit"),
+    ("train/fit.rs", "tell(&mut training).unwrap_or_else(|error| training.warn(&error));",
+     "if tell(&mut training).is_err() { *training.is_stopped = true }",
+     "an observer's error ends the training", "--test train fit"),
+)
+
 PARTS = {
     "Convolution": CONVOLUTION,
     "Maximum pooling": MAXIMUM,
@@ -393,4 +421,5 @@ PARTS = {
     "Dropout": DROPOUT,
     "Shapes and selections": SHAPES,
     "Normalisation": NORMS,
+    "Training, stores, feeds": USE,
 }

@@ -17,7 +17,7 @@ use dagrad::{Feed, Graph, Mode, Precision, Store, Trainer, Var, Workspace, check
 use ndarray::{Array1, Array4};
 
 /// Functions that are there to change something, or to make it, or to hand it over.
-const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::set compile::Plan::run nn::Model::new \
+const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::set Store::set_step compile::Plan::run nn::Model::new \
     nn::Model::with_workspace nn::Model::parts nn::Model::store_mut train::Trainer::new train::Trainer::with \
     train::Trainer::parts train::Trainer::step train::Trainer::into_store train::fit \
     train::fit_observed";
