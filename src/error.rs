@@ -262,13 +262,17 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> S
     nearest.map_or_else(String::new, |nearest| format!("; the nearest is {nearest:?}"))
 }
 
-/// How many letters must be added, taken away or changed to get from one name to the other (Levenshtein's distance). Only
-/// the first hundred letters count.
+/// How many letters must be added, taken away or changed to get from one name to the other (Levenshtein's distance), where
+/// a `*` of the first stands for any letters. Only the first hundred letters count.
 fn edits(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().take(100).collect();
     // For each beginning of `to`, the distance from what has been read of `from`.
     let mut distances: Vec<usize> = (0..=to.len()).collect();
     for letter in from.chars().take(100) {
+        if letter == '*' {
+            (0..to.len()).for_each(|i| distances[i + 1] = distances[i + 1].min(distances[i]));
+            continue;
+        }
         let mut diagonal = distances[0];
         distances[0] += 1;
         for (i, other) in to.iter().enumerate() {

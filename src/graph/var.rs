@@ -111,9 +111,60 @@ impl<'g> Var<'g> {
 
     /// Lets this parameter take `value` at the end of each run. Until then every reader sees the old value.
     ///
-    /// Assigning to anything but a parameter or state, a value of another shape, or twice is an error.
+    /// Assigning to anything but a parameter or state, a value of another shape, or twice is an error. What builds on an
+    /// earlier assignment is an [`update`](Self::update).
     #[track_caller]
     pub fn assign(self, value: Var<'g>) {
+        if let Some(earlier) = self.next_value().filter(|_| !value.is_poisoned()) {
+            let problem = Problem::new("the parameter is assigned to twice").hint(
+                "a run changes a parameter once, at its end; `update` builds on what was assigned before",
+            );
+            let roles = ["parameter", "value", "earlier value"];
+            self.graph.refuse("assign", &roles, &[self, value, earlier], problem);
+        } else {
+            self.take(value, "assign");
+        }
+    }
+
+    /// Lets this parameter take `next(p)` at the end of each run, where p is what it would take by now: its own value, or
+    /// what was assigned before. Returns that next value. So state moves as often as it is used in a step, in the order of
+    /// recording, and a parameter can be bounded after an optimizer has moved it:
+    ///
+    /// ```
+    /// use dagrad::optim::{Sgd, minimize};
+    /// use dagrad::{Graph, Init, Plan, Store, Workspace};
+    ///
+    /// let graph = Graph::new();
+    /// let w = graph.param("w", [2], Init::ZEROS);
+    /// let loss = w.sum_all();
+    /// minimize(loss, &Sgd::new(0.1))?;
+    /// w.update(|w| w.clamp(-0.01, 0.01)); // as in a Wasserstein GAN (Arjovsky et al. 2017)
+    ///
+    /// let (mut store, mut workspace) = (Store::<f64>::new(0), Workspace::new(1)?);
+    /// Plan::compile(&graph, &[loss])?.run(&mut store, &mut workspace, &[])?;
+    /// assert_eq!(store.get("w").unwrap()[[1]], -0.01);
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Recorded on the graph: as for [`assign`](Self::assign), but for the second time.
+    #[track_caller]
+    pub fn update(self, next: impl FnOnce(Var<'g>) -> Var<'g>) -> Var<'g> {
+        let value = next(self.next_value().unwrap_or(self));
+        self.take(value, "update");
+        value
+    }
+
+    /// What it takes at the end of a run, if anything has been assigned to it.
+    pub(crate) fn next_value(self) -> Option<Var<'g>> {
+        let updates = self.graph.updates.borrow();
+        let update = updates.iter().find(|known| known.parameter == self.id);
+        update.map(|update| self.graph.var(update.value))
+    }
+
+    /// Keeps `value` as the next one, instead of an earlier one.
+    #[track_caller]
+    fn take(self, value: Var<'g>, method: &str) {
         let graph = self.graph;
         let is_parameter = matches!(graph.dag().node(self.id).kind, Kind::Parameter { .. });
         let problem = if !value.belongs_to(graph) {
@@ -124,14 +175,15 @@ impl<'g> Var<'g> {
             Problem::new("only parameters and state can be assigned to")
         } else if self.ty() != value.ty() {
             Problem::new(format!("a value {} does not fit a parameter {}", value.ty(), self.ty()))
-        } else if graph.updates.borrow().iter().any(|known| known.parameter == self.id) {
-            Problem::new("the parameter is assigned to twice")
-                .hint("a run changes a parameter once, at its end; combine the two values")
         } else {
-            graph.updates.borrow_mut().push(Update { parameter: self.id, value: value.id });
+            let mut updates = graph.updates.borrow_mut();
+            match updates.iter_mut().find(|known| known.parameter == self.id) {
+                Some(known) => known.value = value.id,
+                None => updates.push(Update { parameter: self.id, value: value.id }),
+            }
             return;
         };
-        graph.refuse("assign", &["parameter", "value"], &[self, value], problem);
+        graph.refuse(method, &["parameter", "value"], &[self, value], problem);
     }
 
     pub(crate) fn belongs_to(self, graph: &Graph) -> bool {

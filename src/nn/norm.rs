@@ -26,7 +26,8 @@ impl Default for BatchNorm {
 ///
 /// On a graph for training, mean and variance are the batch's, and a step moves the state `{name}.running_mean` and
 /// `{name}.running_var` towards them, towards the variance of a sample (n − 1). On a graph for evaluation they are the
-/// running ones. γ is the parameter `{name}.weight`, β `{name}.bias`.
+/// running ones. γ is the parameter `{name}.weight`, β `{name}.bias`. Of several batches in one step, as a Siamese network
+/// sees, the running statistics take in one after the other, in the order of recording.
 ///
 /// ```
 /// use dagrad::nn::{self, BatchNorm};
@@ -71,8 +72,8 @@ pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
         let batch_variance = centred.powi(2).mean(&axes);
         let unbiased = batch_variance.stop_gradient() * (count as f64 / (count - 1) as f64);
         let (new, old) = (options.momentum, 1.0 - options.momentum);
-        mean.assign(mean * old + batch_mean.stop_gradient() * new);
-        variance.assign(variance * old + unbiased * new);
+        mean.update(|mean| mean * old + batch_mean.stop_gradient() * new);
+        variance.update(|variance| variance * old + unbiased * new);
         centred / (batch_variance + options.epsilon).sqrt().reshape(&along)
     };
     if options.affine { scale_and_shift(normalised, name, [channels], along) } else { normalised }

@@ -1,8 +1,9 @@
 //! Gradient descent with a learning rate for each element.
 
+use super::count::{OfCount, count};
 use super::{LearningRate, Optimizer, state};
 use crate::graph::setting::FINITE;
-use crate::graph::{Graph, Init, Var};
+use crate::graph::{Graph, Var};
 
 /// AdaGrad: h ← h + g²; p ← p − η g / (√h + ε) (Duchi et al. 2011).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,8 +70,8 @@ impl Optimizer for RmsProp {
 /// m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; p ← p − η m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵗ) and
 /// v̂ = v / (1 − β₂ᵗ) at step t.
 ///
-/// The count of steps is kept once for a store, not for each parameter: whoever trains two losses over one
-/// store counts the steps of both.
+/// t counts the steps of each parameter on its own, in the state `{name}.adam.step`: one that joins later, or takes turns
+/// with others, begins as if it were alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adam {
     /// Learning rate η.
@@ -117,11 +118,11 @@ impl Optimizer for AdamW {
         graph.require("Adam", "the second of betas", beta2, 0.0..1.0);
         graph.require("Adam", "epsilon", epsilon, FINITE);
         graph.require("AdamW", "weight_decay", self.weight_decay, FINITE);
-        let correction1 = correction(graph, "adam.correction1", beta1);
-        let correction2 = correction(graph, "adam.correction2", beta2);
         let rate = learning_rate.record(graph);
-        let (corrected, inverse_root) = (rate / correction1, 1.0 / correction2.sqrt());
         for &(p, g) in parameters {
+            let [_, t] = count(graph, &format!("{}.adam.step", p.name()));
+            let corrected = graph.record(OfCount::Debias { beta: beta1 }, &[t, rate]);
+            let inverse_root = graph.record(OfCount::RootDebias { beta: beta2 }, &[t]);
             let (m, v) = (state(p, "adam.m"), state(p, "adam.v"));
             let next_m = m * beta1 + g * (1.0 - beta1);
             let next_v = v * beta2 + g * g * (1.0 - beta2);
@@ -133,12 +134,4 @@ impl Optimizer for AdamW {
             p.assign(kept - step);
         }
     }
-}
-
-/// 1 − βᵗ, kept as c ← β c + (1 − β) from c = 0: exact where 1 − βᵗ by subtraction would cancel.
-fn correction<'g>(graph: &'g Graph, name: &str, beta: f64) -> Var<'g> {
-    let c = graph.state(name, [], Init::ZEROS);
-    let next = c * beta + (1.0 - beta);
-    c.assign(next);
-    next
 }

@@ -58,4 +58,8 @@ impl<O: Optimizer> Optimizer for Adjusted<O> {
         };
         self.optimizer.step(graph, &parameters.iter().map(adjusted).collect::<Vec<_>>());
     }
+
+    fn moves(&self, name: &str) -> bool {
+        self.optimizer.moves(name)
+    }
 }

@@ -4,19 +4,22 @@
 //! the same run as forward and backward.
 
 mod adaptive;
+mod count;
 mod gradient;
+mod groups;
 mod momentum;
 mod rate;
 
 pub use adaptive::{AdaGrad, Adam, AdamW, RmsProp};
 pub use gradient::Adjusted;
+pub use groups::Groups;
 pub use momentum::{Momentum, Nesterov, Sgd};
 pub use rate::LearningRate;
 
 use gradient::Adjustment;
 
 use crate::autodiff::gradients;
-use crate::error::Result;
+use crate::error::{Problem, Result};
 use crate::graph::{Graph, Init, Var};
 
 /// A rule that moves parameters along their gradients.
@@ -24,6 +27,11 @@ pub trait Optimizer {
     /// Records what each parameter, given with its gradient, becomes at the end of a step
     /// ([`Var::assign`]), and its state likewise ([`Graph::state`]).
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]);
+
+    /// Whether it moves the parameter of this name. [`minimize`] takes no gradient in the others; see [`Groups::frozen`].
+    fn moves(&self, _name: &str) -> bool {
+        true
+    }
 
     /// Adds λ p to the gradient of each parameter p: the gradient of λ/2 Σ p², which draws parameters towards 0.
     /// ([`AdamW`] draws them there beside the gradient.)
@@ -58,14 +66,33 @@ pub trait Optimizer {
     }
 }
 
-/// Records the gradients of `loss` in all trainable parameters, and the optimizer's step.
+/// An optimizer that is chosen while the program runs.
+impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
+    fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+        (**self).step(graph, parameters);
+    }
+
+    fn moves(&self, name: &str) -> bool {
+        (**self).moves(name)
+    }
+}
+
+/// Records the gradients of `loss` in all trainable parameters that the optimizer [moves](Optimizer::moves), and its step.
 ///
 /// # Errors
-/// A misuse recorded earlier; parameters that the loss does not reach, by name.
+/// A misuse recorded earlier; parameters that the loss does not reach, by name; a parameter that an earlier call on the same
+/// graph moves.
 #[track_caller]
 pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
     let graph = loss.graph();
-    let parameters = graph.parameters();
+    let mut parameters = graph.parameters();
+    parameters.retain(|parameter| optimizer.moves(&parameter.name()));
+    let moved = parameters.iter().find_map(|&parameter| Some([parameter, parameter.next_value()?]));
+    if let Some(twice) = moved {
+        let problem = Problem::new(format!("{} is moved already", twice[0].name()))
+            .hint("add up the losses, or leave the parameter to one optimizer with `Groups::frozen`");
+        return Err(graph.op_error("minimize", &["parameter", "next value"], &twice, problem));
+    }
     let gradients = gradients(loss, &parameters)?;
     let pairs: Vec<_> = parameters.into_iter().zip(gradients).collect();
     let _layer = graph.layer("update");

@@ -2,12 +2,15 @@
 
 use std::f64::consts::PI;
 
+use super::count::{OfCount, count};
 use crate::graph::setting::FINITE;
-use crate::graph::{Graph, Init, Var};
+use crate::graph::{Attributes, Graph, Init, Var};
 
 /// The learning rate of an optimizer. A number is a constant rate: `Sgd::new(0.1)`.
 ///
-/// A schedule counts the steps in the store, in the state `learning_rate.step`, and is computed in the graph.
+/// A schedule follows the count of steps in the store, and is computed in `f64`, whatever the plan's precision. All schedules
+/// over one store share that count, and a step counts once, however many optimizers or groups it has. The count t is the
+/// state `learning_rate.step`, `[t mod 2²⁴, ⌊t / 2²⁴⌋]`, which is exact in either precision; whoever sets it, goes on from there.
 ///
 /// ```
 /// use dagrad::optim::{LearningRate, Optimizer, Sgd};
@@ -21,6 +24,7 @@ pub struct LearningRate {
     peak: f64,
     schedule: Schedule,
     warmup: u32,
+    adjustable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,11 +43,14 @@ enum Schedule {
 
 impl From<f64> for LearningRate {
     fn from(rate: f64) -> Self {
-        Self { peak: rate, schedule: Schedule::Constant, warmup: 0 }
+        Self { peak: rate, schedule: Schedule::Constant, warmup: 0, adjustable: false }
     }
 }
 
 impl LearningRate {
+    /// The name in the store of what [`adjustable`](Self::adjustable) rates are multiplied by.
+    pub const FACTOR: &str = "learning_rate.factor";
+
     /// From `peak` down to 0 along half a cosine: peak · (1 + cos(π t / steps)) / 2 at step t, counted from 0, and 0
     /// from then on (Loshchilov and Hutter, *SGDR*, 2017).
     pub fn cosine(peak: f64, steps: u32) -> Self {
@@ -65,38 +72,80 @@ impl LearningRate {
         Self { warmup: steps, ..self }
     }
 
+    /// Times a number in the store, [`FACTOR`](Self::FACTOR), which is 1 until it is set: to change the rate while training,
+    /// such as when a loss no longer falls. One factor serves all rates over a store.
+    ///
+    /// ```
+    /// use dagrad::optim::{LearningRate, Sgd};
+    /// use dagrad::{Graph, Init, Trainer};
+    /// use ndarray::arr0;
+    ///
+    /// let graph = Graph::new();
+    /// let loss = graph.param("w", [], Init::ZEROS) * 1.0; // its gradient is 1
+    /// let mut trainer = Trainer::new(loss, &Sgd::new(LearningRate::from(0.5).adjustable()))?;
+    /// trainer.step(&[])?; // to −0.5
+    /// trainer.parts().0.set(LearningRate::FACTOR, &arr0(0.5).into_dyn())?;
+    /// trainer.step(&[])?; // by 0.25 further
+    /// assert_eq!(trainer.store().get("w").unwrap()[[]], -0.75);
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn adjustable(self) -> Self {
+        Self { adjustable: true, ..self }
+    }
+
+    /// The rate at a step, counted from 0, without the factor of an [`adjustable`](Self::adjustable) one.
+    ///
+    /// ```
+    /// use dagrad::optim::LearningRate;
+    ///
+    /// let rate = LearningRate::staircase(0.1, 30, 0.5).warmup(2);
+    /// assert_eq!([0, 1, 30].map(|step| rate.at(step)), [0.05, 0.1, 0.05]);
+    /// ```
+    pub fn at(self, step: u64) -> f64 {
+        let scheduled = match self.schedule {
+            Schedule::Constant => self.peak,
+            Schedule::Cosine(steps) => {
+                // (1 + cos(π t / n)) / 2 = sin²(π (n − t) / 2n), which is exact at both ends and cancels nowhere.
+                let steps = u64::from(steps.max(1));
+                let left = steps.saturating_sub(step) as f64 / steps as f64;
+                self.peak * (left * PI / 2.0).sin().powi(2)
+            }
+            Schedule::Exponential(factor) => self.peak * factor.powf(step as f64),
+            Schedule::Staircase { every, factor } => {
+                self.peak * factor.powf((step / u64::from(every)) as f64)
+            }
+        };
+        match self.warmup {
+            0 => scheduled,
+            steps => scheduled * ((step as f64 + 1.0) / f64::from(steps)).min(1.0),
+        }
+    }
+
     /// The rate of the present step, which it counts, as a value of the graph.
     pub fn record(self, graph: &Graph) -> Var<'_> {
         graph.require("learning_rate", "the rate", self.peak, FINITE);
         if let Schedule::Exponential(factor) | Schedule::Staircase { factor, .. } = self.schedule {
             graph.require("learning_rate", "the factor", factor, FINITE);
         }
-        let peak = graph.fill([], self.peak);
+        let factor = self.adjustable.then(|| graph.state(Self::FACTOR, [], Init::ONES));
         if self.schedule == Schedule::Constant && self.warmup == 0 {
-            return peak;
+            let rate = graph.fill([], self.peak);
+            return factor.map_or(rate, |factor| rate * factor);
         }
-        let step = graph.state("learning_rate.step", [], Init::ZEROS);
-        step.assign(step + 1.0);
-        let rate = match self.schedule {
-            Schedule::Constant => peak,
-            Schedule::Cosine(steps) => {
-                let share = (step / f64::from(steps.max(1))).at_most(1.0);
-                ((share * PI).cos() + 1.0) * (self.peak / 2.0)
-            }
-            Schedule::Exponential(factor) => graph.fill([], factor).pow(step) * peak,
-            Schedule::Staircase { every, factor } => {
-                // How many steps down is a whole number that has to be kept: 1 is not always three thirds.
-                let [since, down] = ["since", "down"]
-                    .map(|name| graph.state(&format!("learning_rate.{name}"), [], Init::ZEROS));
-                let is_over = (since + 1.0).greater_equal(f64::from(every));
-                since.assign(is_over.choose(0.0, since + 1.0));
-                down.assign(down + is_over);
-                graph.fill([], factor).pow(down) * peak
-            }
+        let [step, _] = count(graph, "learning_rate.step");
+        let operands: Vec<_> = [step].into_iter().chain(factor).collect();
+        graph.record(OfCount::Rate(self), &operands)
+    }
+
+    /// What tells it from others.
+    pub(super) fn attributes(self) -> Attributes {
+        let rate = Attributes::new().with("peak", self.peak);
+        let scheduled = match self.schedule {
+            Schedule::Constant => rate,
+            Schedule::Cosine(steps) => rate.with("cosine", steps),
+            Schedule::Exponential(factor) => rate.with("factor", factor),
+            Schedule::Staircase { every, factor } => rate.with("factor", factor).with("every", every),
         };
-        match self.warmup {
-            0 => rate,
-            steps => rate * ((step + 1.0) / f64::from(steps)).at_most(1.0),
-        }
+        scheduled.unless("warmup", self.warmup, 0u32)
     }
 }

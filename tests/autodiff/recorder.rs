@@ -224,12 +224,55 @@ fn only_parameters_are_assigned_to_once_and_in_their_shape() {
             w.assign(w + 1.0);
             w.assign(w + 2.0);
         },
-        &["assigned to twice", "hint: "],
+        &["assigned to twice", "hint: ", "`update`"],
+    );
+    case(
+        |g| {
+            let w = g.param("w", [2], Init::ZEROS);
+            w.update(|w| w + 1.0);
+            w.assign(w + 2.0); // forgets the update
+        },
+        &["assigned to twice"],
     );
     let (one, other) = (Graph::new(), Graph::new());
     one.param("w", [2], Init::ZEROS).assign(other.param("w", [2], Init::ZEROS));
     assert_mentions(&message(one.check()), &["another graph"]);
     assert_eq!(param(&other).index(), 0);
+}
+
+#[test]
+fn a_second_assignment_names_both_lines() {
+    let graph = Graph::new();
+    let w = graph.param("w", [2], Init::ZEROS);
+    let line = line!();
+    w.assign(w + 1.0);
+    w.assign(w + 2.0);
+    let text = message(graph.check());
+    let at = |number: u32| format!("at {}:{}", file!(), line + number);
+    assert_mentions(&text, &[&format!("assign {}", at(2)), &format!("earlier value [2] add {}", at(1))]);
+}
+
+#[test]
+fn an_update_builds_on_what_was_assigned_before() {
+    let graph = Graph::new();
+    let w = graph.param("w", [2], Init::ZEROS);
+    w.assign(w + 1.0);
+    let first = graph.updates()[0].value;
+    let second = w.update(|w| {
+        assert_eq!(w.id(), first);
+        w * 3.0
+    });
+    assert_eq!(graph.updates().iter().map(|update| update.value).collect::<Vec<_>>(), [second.id()]);
+    graph.check().unwrap();
+    // Its misuses are those of an assignment, under its name.
+    let case = |record: fn(&Graph), parts: &[&str]| {
+        let graph = Graph::new();
+        record(&graph);
+        assert_mentions(&message(graph.check()), &[parts, &["update at", file!()]].concat());
+    };
+    case(|g| _ = g.input("x", [2]).update(|x| x + 1.0), &["only parameters", "input \"x\""]);
+    case(|g| _ = g.param("w", [2], Init::ZEROS).update(|w| w.sum_all()), &["does not fit", "[2]"]);
+    case(|g| _ = g.param("w", [2], Init::ZEROS).update(|_| g.labels("l", [2])), &["index [2]"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::common::network::{batch, network};
 use crate::common::run_alone;
 use dagrad::data::mnist_5k;
 use dagrad::nn::{Network, SimpleConvNet};
-use dagrad::optim::Adam;
+use dagrad::optim::{Adam, Groups, LearningRate, Momentum, Optimizer};
 use dagrad::{Graph, Init, Plan, Store, Trainer, Workspace};
 
 /// The system's allocator, and what any thread did with it but the one that waits for the tests: that one asks for a
@@ -103,13 +103,15 @@ fn requests<T: dagrad::Precision>(threads: usize, steps: usize) -> usize {
     requests
 }
 
-/// The same for the book's network, moved by Adam.
+/// The same for the book's network, moved by two groups with schedules.
 fn requests_of_a_trainer(threads: usize, steps: usize) -> usize {
     let graph = Graph::new();
     let (images, labels) = (graph.input("images", [10, 1, 28, 28]), graph.labels("labels", [10]));
     let loss = SimpleConvNet::default().logits(images).softmax_cross_entropy(labels);
     let workspace = Workspace::new(threads).unwrap();
-    let mut trainer = Trainer::<f32>::with(loss, &Adam::new(1e-3), Store::new(0), workspace).unwrap();
+    let rate = LearningRate::cosine(1e-3, 1000).adjustable();
+    let rule = Groups::new(Adam::new(rate)).group("b*", Momentum::new(rate)).frozen("W1").clip_norm(10.0);
+    let mut trainer = Trainer::<f32>::with(loss, &rule, Store::new(0), workspace).unwrap();
     let (values, digits) = mnist_5k().unwrap().train.batch(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]).unwrap();
     let feeds = [images.feed(&values), labels.feed(&digits)];
     let first = trainer.step(&feeds).unwrap();

@@ -1,5 +1,8 @@
 //! Every optimizer against its formula, written down once more for single numbers.
 
+mod counts;
+mod groups;
+
 use crate::common::{assert_mentions, message, numbers};
 use dagrad::optim::{
     AdaGrad, Adam, AdamW, LearningRate, Momentum, Nesterov, Optimizer, RmsProp, Sgd, minimize,
@@ -246,7 +249,10 @@ fn each_parameter_has_memory_of_its_own_that_is_not_trained() {
     {
         assert_eq!(store.get(name).unwrap().shape(), shape, "{name}");
     }
-    assert_eq!(store.names().count(), 2 + 4 + 2, "two parameters, four memories, two corrections");
+    for name in ["w.adam.step", "b.adam.step"] {
+        assert_eq!(store.get(name).unwrap().shape(), [2], "{name}");
+    }
+    assert_eq!(store.names().count(), 2 + 4 + 2, "two parameters, four memories, two counts");
 }
 
 #[test]

@@ -4,3 +4,4 @@ mod classics;
 mod layers;
 mod modes;
 mod networks;
+mod several;
