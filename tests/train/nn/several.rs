@@ -144,9 +144,10 @@ fn state_of_ones_own_moves_as_often_as_it_is_used() {
     let plan = Plan::<f64>::compile(&graph, &[seen, next]).unwrap();
     let mut store = Store::new(0);
     let mut workspace = Workspace::new(1).unwrap();
-    let outputs = plan.run(&mut store, &mut workspace, &[]).unwrap();
-    assert_eq!([0, 1].map(|output| outputs.scalar(output).unwrap()), [0.0, 0.75]);
-    drop(outputs);
+    {
+        let outputs = plan.run(&mut store, &mut workspace, &[]).unwrap();
+        assert_eq!([0, 1].map(|output| outputs.scalar(output).unwrap()), [0.0, 0.75]);
+    }
     assert_eq!(["seen", "average", "w"].map(|name| store.get(name).unwrap()[[]]), [123.0, 0.375, 0.75]);
     plan.run(&mut store, &mut workspace, &[]).unwrap();
     assert_eq!(["seen", "average", "w"].map(|name| store.get(name).unwrap()[[]]), [123_123.0, 0.4375, 0.5]);
