@@ -9,8 +9,9 @@ use crate::graph::{Attributes, Graph, Init, Var};
 /// The learning rate of an optimizer. A number is a constant rate: `Sgd::new(0.1)`.
 ///
 /// A schedule follows the count of steps in the store, and is computed in `f64`, whatever the plan's precision. All schedules
-/// over one store share that count, and a step counts once, however many optimizers or groups it has. The count t is the
-/// state `learning_rate.step`, `[t mod 2²⁴, ⌊t / 2²⁴⌋]`, which is exact in either precision; whoever sets it, goes on from there.
+/// over one store share that count: a step counts once, however many optimizers or groups it has, and the steps of two plans
+/// that take turns are counted together. The count t is the state `learning_rate.step`, `[t mod 2²⁴, ⌊t / 2²⁴⌋]`, which is
+/// exact in either precision for t < 2⁴⁸; whoever sets it goes on from there.
 ///
 /// ```
 /// use dagrad::optim::{LearningRate, Optimizer, Sgd};
