@@ -74,7 +74,8 @@ impl LearningRate {
     }
 
     /// Times a number in the store, [`FACTOR`](Self::FACTOR), which is 1 until it is set: to change the rate while training,
-    /// such as when a loss no longer falls. One factor serves all rates over a store.
+    /// such as when a loss no longer falls. One factor serves all rates over a store. An observer of a training finds it by
+    /// `training.store_mut().get_mut(LearningRate::FACTOR)`, which is `None` if no rate is adjustable.
     ///
     /// ```
     /// use dagrad::optim::{LearningRate, Sgd};

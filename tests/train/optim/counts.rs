@@ -1,8 +1,11 @@
 //! Counts of steps and what follows from them: exact for more steps than anyone takes, in either precision.
 
 use super::{Number, adam, assert_follows, numbers, trainer};
+use dagrad::data::Dataset;
+use dagrad::nn::{self, Model};
 use dagrad::optim::{Adam, AdamW, Groups, LearningRate, Momentum, Optimizer, Sgd, minimize};
-use dagrad::{Feed, Graph, Init, Plan, Precision, Real, Store, Trainer, Workspace};
+use dagrad::train::{Epoch, FitOptions, Observer, Progress, Training, fit_observed};
+use dagrad::{Feed, Graph, Init, Plan, Precision, Real, Store, Trainer, Var, Workspace};
 use ndarray::{ArrayD, arr0, arr1};
 
 const LOW: u64 = 1 << 24;
@@ -246,6 +249,38 @@ fn an_adjustable_rate_is_multiplied_by_a_number_in_the_store() {
     assert_eq!(trainer.store().get("a").unwrap()[[]], -(2.0 * 0.5 + 0.25 * 0.25));
     assert_eq!(trainer.store().get("b").unwrap()[[]], -(2.0 * 1.0 + 0.25 * 1.0));
     assert_eq!(trainer.store().trainable().collect::<Vec<_>>().len(), 2);
+}
+
+/// Halves the rate after each epoch.
+struct Halve;
+
+impl Observer for Halve {
+    fn epoch(&mut self, _: &Epoch, training: &mut Training<'_>) -> dagrad::Result<()> {
+        let factor = training.store_mut().get_mut(LearningRate::FACTOR);
+        factor.expect("the rate is adjustable").mapv_inplace(|factor| factor / 2.0);
+        Ok(())
+    }
+}
+
+fn network(images: Var<'_>) -> Var<'_> {
+    nn::linear(images.flatten(), "fc", 3)
+}
+
+#[test]
+fn an_observer_changes_the_rate_of_a_training() {
+    let pixels = (0..12 * 16).map(|i| (i * 37 % 251) as u8).collect();
+    let data = Dataset::new(pixels, [1, 4, 4], (0..12).map(|i| i % 3).collect(), 3).unwrap();
+    let train = |rate: LearningRate, observer: &mut dyn Observer| {
+        let network: fn(Var<'_>) -> Var<'_> = network;
+        let mut model = Model::new(network, [1, 4, 4], 0).unwrap();
+        let options = FitOptions { epochs: 3, batch: 4, progress: Progress::Quiet, ..FitOptions::default() };
+        fit_observed(&mut model, &Momentum::new(rate), &data, &data, options, observer).unwrap();
+        model.store().get("fc.weight").unwrap().to_owned()
+    };
+    // Three steps are an epoch.
+    let expected = train(LearningRate::staircase(0.1, 3, 0.5), &mut ());
+    assert_eq!(train(LearningRate::from(0.1).adjustable(), &mut Halve), expected);
+    assert_ne!(train(LearningRate::from(0.1).adjustable(), &mut ()), expected);
 }
 
 #[test]
