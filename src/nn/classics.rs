@@ -3,6 +3,7 @@
 use super::layers::{Filters, conv2d, linear};
 use super::model::Network;
 use super::norm::{BatchNorm, batch_norm};
+use crate::graph::setting::COUNT;
 use crate::graph::{Init, Var};
 use crate::ops::{Conv2dOptions, Pool2dOptions};
 
@@ -99,6 +100,7 @@ impl Network for Vgg {
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
         let mut h = images;
         for (stack, &[filters, layers]) in self.stacks.iter().enumerate() {
+            h.graph().require("Vgg", "the number of convolutions in a stack", layers as f64, COUNT);
             for layer in 0..layers {
                 let name = format!("conv{}_{}", stack + 1, layer + 1);
                 h = conv2d(h, &name, Filters::new(filters, 3).padding(1)).relu();
@@ -134,6 +136,7 @@ impl ResNet {
 impl Network for ResNet {
     #[track_caller]
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
+        images.graph().require("ResNet", "the number of blocks", self.blocks as f64, COUNT);
         let mut h = conv_norm(images, "stem", self.width, 1).relu();
         for stage in 0..3 {
             for block in 0..self.blocks {

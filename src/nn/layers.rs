@@ -1,6 +1,7 @@
 //! Layers: operations together with parameters that are found by name.
 
 use crate::error::Problem;
+use crate::graph::setting::COUNT;
 use crate::graph::{Init, Var};
 use crate::ops::{Conv2dOptions, Padding};
 use crate::shape::Pair;
@@ -102,6 +103,9 @@ impl From<usize> for Units {
 /// let h = nn::conv2d(image, "conv1", nn::Filters::new(30, 5)).relu();
 /// assert_eq!(h.shape(), [100, 30, 24, 24].into());
 /// ```
+///
+/// # Errors
+/// Recorded on the graph: no filters, no channels; otherwise as [`Var::conv2d`].
 #[track_caller]
 pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
     let graph = image.graph();
@@ -112,6 +116,8 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
         return graph.refuse("conv2d", &["image"], &[image], problem);
     };
     let Filters { count, kernel: [height, width], options, init, bias } = filters;
+    graph.require("conv2d", "the number of filters", count as f64, COUNT);
+    graph.require("conv2d", "the number of channels", channels as f64, COUNT);
     let channels = channels / options.groups.max(1); // what does not divide is refused by the convolution
     let init = init.unwrap_or_else(|| Init::he(channels.saturating_mul(height).saturating_mul(width)));
     let weight = graph.param(&format!("{name}.weight"), [count, channels, height, width], init);
@@ -132,6 +138,9 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
 /// let rows = graph.input("rows", [100, 4320]);
 /// assert_eq!(nn::linear(rows, "fc1", 100).shape(), [100, 100].into());
 /// ```
+///
+/// # Errors
+/// Recorded on the graph: an array of another rank, no units, no inputs.
 #[track_caller]
 pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g> {
     let graph = rows.graph();
@@ -142,6 +151,8 @@ pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g>
         return graph.refuse("linear", &["rows"], &[rows], problem);
     };
     let Units { count, init, bias } = units.into();
+    graph.require("linear", "the number of units", count as f64, COUNT);
+    graph.require("linear", "the number of inputs", inputs as f64, COUNT);
     let init = init.unwrap_or_else(|| Init::he(inputs));
     let y = rows.matmul(graph.param(&format!("{name}.weight"), [inputs, count], init));
     if bias { y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS) } else { y }

@@ -3,6 +3,7 @@
 use super::example::{Example, labels, linear, normal, smooth};
 use super::operands::all_real;
 use crate::error::Problem;
+use crate::graph::setting::COUNT;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::gather::Gather as Kernel;
@@ -188,6 +189,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn one_hot(self, classes: usize) -> Var<'g> {
         let _called = self.graph().called("one_hot");
+        self.graph().require("one_hot", "the number of classes", classes as f64, COUNT);
         let (axis, mut single) = (self.shape().len() as isize, self.shape().to_vec());
         single.push(1);
         self.graph().fill(&single[..], 1.0).scatter_add(axis, self.reshape(&single[..]), classes)

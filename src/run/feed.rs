@@ -96,27 +96,27 @@ impl Value<'_> {
 }
 
 /// The feed for an input, if its shape and type fit.
+#[track_caller]
 fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f Value<'a>> {
-    let fail = |message: String| Err(Error::Feed { input: input.name.to_string(), message });
-    let mut given = feeds.iter().filter(|feed| feed.name() == &*input.name);
-    let Some(feed) = given.next() else { return fail("no value is given".into()) };
-    if given.next().is_some() {
-        return fail("two values are given".into());
-    }
     let ty = &input.source.ty;
-    if feed.value.dtype() != ty.dtype {
-        return fail(match ty.dtype {
-            Dtype::Real => "indices are given, but it takes real numbers".into(),
-            Dtype::Index => "real numbers are given, but it takes indices (u32)".into(),
-        });
-    }
-    if feed.value.shape() != &ty.shape[..] {
-        return fail(format!("a value {:?} is given, but its shape is {}", feed.value.shape(), ty.shape));
-    }
-    Ok(&feed.value)
+    let mut given = feeds.iter().filter(|feed| feed.name() == &*input.name);
+    let message = match (given.next(), given.next()) {
+        (None, _) => "no value is given".to_owned(),
+        (_, Some(_)) => "two values are given".to_owned(),
+        (Some(feed), _) if feed.value.dtype() != ty.dtype => match ty.dtype {
+            Dtype::Real => "indices are given, but it takes real numbers".to_owned(),
+            Dtype::Index => "real numbers are given, but it takes indices (u32)".to_owned(),
+        },
+        (Some(feed), _) if feed.value.shape() != &ty.shape[..] => {
+            format!("a value {:?} is given, but its shape is {}", feed.value.shape(), ty.shape)
+        }
+        (Some(feed), _) => return Ok(&feed.value),
+    };
+    Err(Error::feed(&input.name, message))
 }
 
 /// Copies the value that is given to an input into its memory, and checks that indices are in range.
+#[track_caller]
 pub(super) fn give<T: Real>(input: &Input, feeds: &[Feed<'_>], workspace: &mut Workspace) -> Result<()> {
     let source = &input.source;
     match find(input, feeds)? {
@@ -135,7 +135,7 @@ pub(super) fn give<T: Real>(input: &Input, feeds: &[Feed<'_>], workspace: &mut W
             target[sample],
             limit.saturating_sub(1)
         );
-        return Err(Error::Feed { input: input.name.to_string(), message });
+        return Err(Error::feed(&input.name, message));
     }
     Ok(())
 }

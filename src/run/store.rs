@@ -71,8 +71,12 @@ impl<T: Real> Store<T> {
     ///
     /// # Errors
     /// A parameter that the store has under another shape, or memory that the machine refuses.
+    #[track_caller]
     pub fn prepare(&mut self, plan: &Plan<T>) -> Result<()> {
-        plan.parameters().iter().try_for_each(|parameter| self.find_or_start(parameter).map(drop))
+        for parameter in plan.parameters() {
+            self.find_or_start(parameter)?;
+        }
+        Ok(())
     }
 
     /// The values of a parameter.
@@ -91,6 +95,7 @@ impl<T: Real> Store<T> {
     ///
     /// # Errors
     /// A parameter that the store has under another shape, or memory that the machine refuses.
+    #[track_caller]
     pub fn set(&mut self, name: &str, values: &ArrayD<T>) -> Result<()> {
         let index = self.find_or_add(name, &values.shape().into(), true)?.0;
         let target = self.entries[index].data.iter_mut();
@@ -127,6 +132,7 @@ impl<T: Real> Store<T> {
     }
 
     /// Where a plan's parameter is; it is started if it is new.
+    #[track_caller]
     pub(super) fn find_or_start(&mut self, parameter: &Parameter) -> Result<usize> {
         let (index, is_new) = self.find_or_add(&parameter.name, &parameter.ty.shape, parameter.trainable)?;
         self.entries[index].trainable = parameter.trainable; // `set` could not know
@@ -136,12 +142,13 @@ impl<T: Real> Store<T> {
         Ok(index)
     }
 
+    #[track_caller]
     fn find_or_add(&mut self, name: &str, shape: &Shape, trainable: bool) -> Result<(usize, bool)> {
         if let Some(&index) = self.names.get(name) {
             let known = &self.entries[index].shape;
             if known != shape {
                 let message = format!("the store has shape {known}, but {shape} is asked for");
-                return Err(Error::Parameter { name: name.to_string(), message });
+                return Err(Error::parameter(name, message));
             }
             return Ok((index, false));
         }

@@ -62,6 +62,7 @@ const EVALUATION_BATCH: usize = 500;
 ///
 /// # Errors
 /// A batch size of 0; images that do not fit the model; a misuse in the network, with its line.
+#[track_caller]
 pub fn fit<N: Network>(
     model: &mut Model<N>,
     optimizer: &dyn Optimizer,
@@ -101,6 +102,7 @@ pub fn fit<N: Network>(
 ///
 /// # Errors
 /// As [`fit`]; an error of the observer, which ends the training.
+#[track_caller]
 pub fn fit_observed<N: Network>(
     model: &mut Model<N>,
     optimizer: &dyn Optimizer,
@@ -149,11 +151,13 @@ pub fn fit_observed<N: Network>(
 ///
 /// # Errors
 /// Images that do not fit the model; no samples.
+#[track_caller]
 pub fn evaluate<N: Network>(model: &mut Model<N>, data: &Dataset) -> Result<f64> {
     Ok(examine(model, data, data.len())?.0)
 }
 
 /// Accuracy and mean loss on the first samples, in evaluation mode.
+#[track_caller]
 fn examine<N: Network>(model: &mut Model<N>, data: &Dataset, most: usize) -> Result<(f64, f64)> {
     check_data(model, data, "evaluation data")?;
     let count = data.len().min(most);
@@ -178,6 +182,7 @@ fn cross_entropy(logits: ArrayView1<'_, f32>, label: usize) -> f64 {
     largest + logits.map(|logit| (logit - largest).exp()).sum::<f64>().ln() - own
 }
 
+#[track_caller]
 fn check_data<N: Network>(model: &Model<N>, data: &Dataset, name: &str) -> Result<()> {
     let (given, taken) = (data.image_shape(), model.image_shape());
     if given != taken {
@@ -210,6 +215,7 @@ impl TrainSteps {
 
     /// One step on the samples at `range` in this epoch's order. Returns the loss and the number of correct predictions
     /// before it.
+    #[track_caller]
     fn step<N: Network>(
         &mut self,
         model: &mut Model<N>,
@@ -240,6 +246,7 @@ impl TrainSteps {
 }
 
 /// The network's loss on a batch and the optimizer's step, compiled.
+#[track_caller]
 fn training_plan<N: Network>(model: &Model<N>, optimizer: &dyn Optimizer, batch: usize) -> Result<Plan<f32>> {
     let graph = Graph::with_mode(Mode::Train);
     let (_, logits, loss) = model.record_loss(&graph, batch);

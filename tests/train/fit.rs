@@ -4,6 +4,7 @@ use std::process::Output;
 
 use crate::common::{alone, assert_mentions, message};
 use dagrad::data::{Dataset, Split, mnist_5k};
+use dagrad::error::SourceLine;
 use dagrad::nn::{self, DeepConvNet, Filters, Model, Network, SimpleConvNet};
 use dagrad::optim::{Adam, Momentum, Optimizer, Sgd};
 use dagrad::train::{Epoch, FitOptions, Observer, Progress, TrainStep, evaluate, fit, fit_observed};
@@ -348,7 +349,8 @@ impl Observer for Listener {
         if self.steps.len() < self.enough {
             return Ok(());
         }
-        Err(Error::Setting { setting: "listener".into(), message: "that is enough".into() })
+        let (setting, message) = ("listener".into(), "that is enough".into());
+        Err(Error::Setting { setting, message, site: SourceLine::caller() })
     }
 
     fn epoch(&mut self, epoch: &Epoch, store: &Store<f32>) -> Result<()> {
