@@ -6,7 +6,7 @@
 use crate::error::{Error, Problem, Result, SourceLine};
 use crate::graph::checkpoint::Copies;
 use crate::graph::dag::{Dag, Kind, NodeId};
-use crate::graph::{Gradient, Graph, Var, VjpInputs};
+use crate::graph::{Dtype, Gradient, Graph, Var, VjpInputs};
 use crate::shape::Shape;
 
 /// The gradients of the single number `y` with respect to each of `xs`: ∂y/∂x, of x's shape.
@@ -34,6 +34,10 @@ use crate::shape::Shape;
 pub fn gradients<'g>(y: Var<'g>, xs: &[Var<'g>]) -> Result<Vec<Var<'g>>> {
     let graph = y.graph();
     graph.check()?;
+    if y.ty().dtype == Dtype::Index {
+        let problem = Problem::new("a gradient is taken of a real number, not of an index");
+        return Err(graph.op_error("gradients", &["y"], &[y], problem));
+    }
     if y.shape().count() != 1 {
         let problem =
             Problem::new(format!("a gradient is taken of one number, not of an array {}", y.shape()))

@@ -3,7 +3,7 @@
 use crate::error::Problem;
 use crate::graph::setting::COUNT;
 use crate::graph::{Init, Var};
-use crate::ops::{Conv2dOptions, Padding};
+use crate::ops::{Conv2dOptions, Padding, no_image};
 use crate::shape::Pair;
 
 /// The filters of a convolutional layer.
@@ -111,9 +111,7 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
     let graph = image.graph();
     let _layer = graph.layer(name);
     let &[_, channels, _, _] = &image.shape()[..] else {
-        let problem =
-            Problem::new(format!("image {} is not [batch, channels, height, width]", image.shape()));
-        return graph.refuse("conv2d", &["image"], &[image], problem);
+        return graph.refuse("conv2d", &["image"], &[image], no_image(&image.ty()));
     };
     let Filters { count, kernel: [height, width], options, init, bias } = filters;
     graph.require("conv2d", "the number of filters", count as f64, COUNT);
@@ -144,10 +142,13 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
 #[track_caller]
 pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g> {
     let graph = rows.graph();
-    let _layer = graph.layer(name);
+    let (_layer, _called) = (graph.layer(name), graph.called("linear"));
     let &[_, inputs] = &rows.shape()[..] else {
-        let problem =
-            Problem::new(format!("rows {} are not [batch, inputs]", rows.shape())).hint("use `flatten`");
+        let problem = Problem::new(format!("rows {} are not [batch, inputs]", rows.shape()));
+        let problem = problem.hint(match rows.shape().len() {
+            0 | 1 => "`reshape` makes a batch of a single row",
+            _ => "`flatten` makes a row of each sample; `reshape` to [.., inputs] makes one of each position",
+        });
         return graph.refuse("linear", &["rows"], &[rows], problem);
     };
     let Units { count, init, bias } = units.into();

@@ -57,7 +57,8 @@ impl Op for Conv2d {
             }
             if operand.shape.len() != 4 {
                 return Err(Problem::new(format!("{role} {operand} is not an array of four axes")).hint(
-                    "images are [batch, channels, height, width], weights [filters, channels, height, width]",
+                    "images are [batch, channels, height, width], weights [filters, channels, height, width]; \
+                     `conv1d` takes signals, `unsqueeze(0)` makes a batch of a single image",
                 ));
             }
         }
@@ -167,6 +168,9 @@ impl Conv2d {
                 .then(|| format!("upstream {b} is not an output over image {a}")),
         };
         let hint = match groups {
+            1 if a.last() == b.get(1) => {
+                "channels are axis 1; `permute(&[0, 3, 1, 2])` brings them there from the last"
+            }
             1 => "a weight is [filters, channels of the image, height, width]",
             _ => "a weight is [filters, channels of the image in a group, height, width]",
         };

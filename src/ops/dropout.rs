@@ -84,7 +84,7 @@ impl<'g> Var<'g> {
     pub fn dropout2d(self, drop: f64) -> Var<'g> {
         let shape = self.shape();
         let &[batch, channels, _, _] = &shape[..] else {
-            let problem = no_image(shape).hint("`dropout` takes any shape");
+            let problem = no_image(&self.ty()).hint("`dropout` takes any shape");
             return self.graph().refuse("dropout2d", &["image"], &[self], problem);
         };
         self.drop_parts("dropout2d", [batch, channels, 1, 1].into(), drop)

@@ -50,7 +50,9 @@ impl Indices {
                 if found.len() != x.shape.len() || !(0..found.len()).all(agrees) {
                     let text =
                         format!("indices {} and array {} differ beside axis {axis}", indices.shape, x.shape);
-                    return Err(Problem::new(text).hint("all axes but the one that is indexed agree"));
+                    return Err(Problem::new(text).hint(
+                        "all axes but the one that is indexed agree; `index_select` takes a list, `pick` one of each row",
+                    ));
                 }
                 Ok(indices.shape.clone())
             }

@@ -75,7 +75,7 @@ impl Op for Im2col {
 /// The patches of an image as a convolution sees them.
 fn patches(image: &Shape, window: Window) -> Result<Convolution, Problem> {
     let &[batch, channels, height, width] = &image[..] else {
-        return Err(no_image(image));
+        return Err(no_image(&TensorType::real(image)));
     };
     let image = [height, width];
     let output = window.output_size(image)?;

@@ -6,7 +6,7 @@ use super::arithmetic::Other;
 use super::example::{Example, away_from_zero, distinct, normal, positive, smooth};
 use crate::error::Problem;
 use crate::graph::setting::{FINITE, NUMBER};
-use crate::graph::{Attribute, Attributes, Layer, Var};
+use crate::graph::{Attribute, Attributes, Dtype, Layer, Var};
 
 /// What becomes of the losses of single elements.
 ///
@@ -217,8 +217,13 @@ impl<'g> Var<'g> {
         if self.ty() == target.ty() {
             return target;
         }
-        let problem = Problem::new(format!("targets {} do not fit {}", target.ty(), self.ty()))
-            .hint("targets are real numbers of the same shape; they are not broadcast");
+        let problem = Problem::new(format!("targets {} do not fit {}", target.ty(), self.ty()));
+        let problem = problem.hint(match target.ty().dtype {
+            Dtype::Index => {
+                "targets are real numbers: record them with `graph.input`; classes go into `cross_entropy`"
+            }
+            Dtype::Real => "targets have the same shape; they are not broadcast",
+        });
         self.refuse_loss(loss, target, problem)
     }
 

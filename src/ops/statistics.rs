@@ -219,7 +219,7 @@ impl<'g> Var<'g> {
     pub fn local_response_norm(self, channels: usize, alpha: f64, beta: f64, k: f64) -> Var<'g> {
         let shape = self.shape();
         let &[_, depth, _, _] = &shape[..] else {
-            return self.graph().refuse("local_response_norm", &["image"], &[self], no_image(shape));
+            return self.graph().refuse("local_response_norm", &["image"], &[self], no_image(&self.ty()));
         };
         if channels == 0 || channels > depth.saturating_mul(2) {
             let text = format!("{channels} neighbouring channels of {depth} are none, or too many");
@@ -228,6 +228,7 @@ impl<'g> Var<'g> {
         let attributes = Attributes::new().with("channels", channels).with("alpha", alpha);
         let attributes = attributes.with("beta", beta).with("k", k);
         let _composite = self.graph().composed("local_response_norm", attributes);
+        let _at = self.graph().at_caller(); // for the closures below
         for (name, value) in [("alpha", alpha), ("beta", beta), ("k", k)] {
             self.graph().require("local_response_norm", name, value, NUMBER);
         }

@@ -1,6 +1,7 @@
 //! Misuse of every operation while recording: each is refused with what, where and why, and nothing panics.
 
 mod derivatives;
+mod hints;
 mod layers;
 mod layout;
 mod losses;
