@@ -73,12 +73,12 @@ impl Tiles {
         Self::new(planes)
     }
 
-    /// How many tiles stand in a row.
+    /// How many tiles stand in a row: 1 or more.
     pub fn columns(self, columns: usize) -> Self {
         Self { columns, ..self }
     }
 
-    /// How many pixels wide and high a number becomes.
+    /// How many pixels wide and high a number becomes: 1 or more.
     pub fn zoom(self, zoom: usize) -> Self {
         Self { zoom, ..self }
     }

@@ -26,6 +26,8 @@ fn hints_name_what_is_right_instead() {
             => "conv1d at", "`conv2d` takes images";
         "channels last": g.input("x", [2, 8, 8, 3]).conv2d(g.input("w", [4, 3, 3, 3]), Conv2dOptions::new())
             => "image has 8 channels but weight expects 3", "`permute(&[0, 3, 1, 2])`";
+        "channels last, and a window wider than they are": g.input("x", [2, 9, 8, 1]).conv2d(g.input("w", [4, 1, 5, 5]), Conv2dOptions::new())
+            => "image has 9 channels but weight expects 1", "`permute(&[0, 3, 1, 2])`";
         "signals in a pool": g.input("x", [2, 3, 8]).max_pool2d(2) => "max_pool2d at", "`unsqueeze(2)`";
         "an image as a matrix": image(g).matmul(g.input("w", [60, 7])) => "matmul at", "`flatten`";
         "a bias for each channel": image(g) + g.input("b", [3]) => "`reshape` to [3, 1, 1] fits";
