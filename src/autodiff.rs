@@ -3,10 +3,10 @@
 //! The rules are written in graph operations, so a gradient is more graph, and the gradient of a gradient
 //! needs nothing more than calling these functions again. Nothing here names an operation.
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Problem, Result, SourceLine};
 use crate::graph::checkpoint::Copies;
 use crate::graph::dag::{Dag, Kind, NodeId};
-use crate::graph::{Gradient, Graph, Var, VjpInputs};
+use crate::graph::{Dtype, Gradient, Graph, Var, VjpInputs};
 use crate::shape::Shape;
 
 /// The gradients of the single number `y` with respect to each of `xs`: ∂y/∂x, of x's shape.
@@ -34,6 +34,10 @@ use crate::shape::Shape;
 pub fn gradients<'g>(y: Var<'g>, xs: &[Var<'g>]) -> Result<Vec<Var<'g>>> {
     let graph = y.graph();
     graph.check()?;
+    if y.ty().dtype == Dtype::Index {
+        let problem = Problem::new("a gradient is taken of a real number, not of an index");
+        return Err(graph.op_error("gradients", &["y"], &[y], problem));
+    }
     if y.shape().count() != 1 {
         let problem =
             Problem::new(format!("a gradient is taken of one number, not of an array {}", y.shape()))
@@ -44,7 +48,7 @@ pub fn gradients<'g>(y: Var<'g>, xs: &[Var<'g>]) -> Result<Vec<Var<'g>>> {
     let unreached = |(x, gradient): (&Var<'g>, &Option<Var<'g>>)| gradient.is_none().then(|| x.name());
     let names: Vec<String> = xs.iter().zip(&found).filter_map(unreached).collect();
     if !names.is_empty() {
-        return Err(Error::Unreached { target: y.name(), names });
+        return Err(Error::Unreached { target: y.name(), names, site: SourceLine::caller() });
     }
     Ok(found.into_iter().flatten().collect())
 }
@@ -109,6 +113,7 @@ fn dependents(dag: &Dag, xs: &[Var<'_>], last: usize) -> Vec<bool> {
 }
 
 /// Asks the operation at `node` for the gradient of its operand at `position`.
+#[track_caller]
 fn apply_rule<'g>(
     graph: &'g Graph,
     node: NodeId,

@@ -25,6 +25,8 @@ pub enum Error {
         target: String,
         /// The parameters or nodes that no path reaches, by name.
         names: Vec<String>,
+        /// The line that asked.
+        site: SourceLine,
     },
 
     /// A value given to a plan does not fit the input it is meant for.
@@ -33,6 +35,8 @@ pub enum Error {
         input: String,
         /// What does not fit.
         message: String,
+        /// The line that gave it.
+        site: SourceLine,
     },
 
     /// A parameter in a store does not fit the network, or is missing.
@@ -41,6 +45,8 @@ pub enum Error {
         name: String,
         /// What does not fit.
         message: String,
+        /// The line that asked for it.
+        site: SourceLine,
     },
 
     /// A data file is damaged or does not hold what was asked for.
@@ -57,6 +63,8 @@ pub enum Error {
         setting: String,
         /// What is wrong with it.
         message: String,
+        /// The line that gave it.
+        site: SourceLine,
     },
 
     /// The machine refused the memory that a plan needs.
@@ -93,16 +101,16 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Op(error) | Self::Kernel(error) => error.fmt(f),
-            Self::Unreached { target, names } => write!(
+            Self::Unreached { target, names, site } => write!(
                 f,
-                "{target} does not depend on {}; its gradient would be a silent zero\n  \
+                "gradient at {site}: {target} does not depend on {}; its gradient would be a silent zero\n  \
                  hint: use it in the network, or ask for the gradient only of what the loss reaches",
                 names.join(", ")
             ),
-            Self::Feed { input, message } => write!(f, "input {input}: {message}"),
-            Self::Parameter { name, message } => write!(f, "parameter {name}: {message}"),
+            Self::Feed { input, message, site } => write!(f, "input {input} at {site}: {message}"),
+            Self::Parameter { name, message, site } => write!(f, "parameter {name} at {site}: {message}"),
             Self::Data { path, message } => write!(f, "{}: {message}", path.display()),
-            Self::Setting { setting, message } => write!(f, "{setting}: {message}"),
+            Self::Setting { setting, message, site } => write!(f, "{setting} at {site}: {message}"),
             Self::Memory { bytes, what } => write!(f, "out of memory: {bytes} bytes for {what}"),
             Self::NotFinite(error) => error.fmt(f),
             Self::Diverged { what, loss, step, epoch } => write!(
@@ -205,6 +213,12 @@ impl SourceLine {
         let here = Location::caller();
         Self { file: here.file(), line: here.line() }
     }
+
+    /// Whether it is a line of this crate.
+    pub(crate) fn is_of_crate(&self) -> bool {
+        let sources = file!().strip_suffix("error.rs");
+        sources.is_some_and(|sources| self.file.starts_with(sources))
+    }
 }
 
 impl fmt::Display for SourceLine {
@@ -250,9 +264,40 @@ impl fmt::Display for OpError {
 }
 
 impl Error {
-    /// A setting outside its range.
+    /// A setting outside its range, given by the caller.
+    #[track_caller]
     pub(crate) fn setting(setting: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Setting { setting: setting.into(), message: message.into() }
+        Self::Setting { setting: setting.into(), message: message.into(), site: SourceLine::caller() }
+    }
+
+    /// The same error, at the user's line wherever it is at one of the crate's own.
+    pub(crate) fn at(mut self, site: SourceLine) -> Self {
+        let sites: Vec<&mut SourceLine> = match &mut self {
+            Self::Op(error) | Self::Kernel(error) => {
+                let operands = error.operands.iter_mut().map(|operand| &mut operand.site);
+                operands.chain([&mut error.site]).collect()
+            }
+            Self::NotFinite(error) => vec![&mut error.site],
+            Self::Unreached { site, .. }
+            | Self::Feed { site, .. }
+            | Self::Parameter { site, .. }
+            | Self::Setting { site, .. } => vec![site],
+            Self::Data { .. } | Self::Memory { .. } | Self::Diverged { .. } | Self::Check(_) => Vec::new(),
+        };
+        sites.into_iter().filter(|own| own.is_of_crate()).for_each(|own| *own = site);
+        self
+    }
+
+    /// A value that does not fit its input, given by the caller.
+    #[track_caller]
+    pub(crate) fn feed(input: &str, message: impl Into<String>) -> Self {
+        Self::Feed { input: input.to_owned(), message: message.into(), site: SourceLine::caller() }
+    }
+
+    /// A parameter that does not fit or is missing, asked for by the caller.
+    #[track_caller]
+    pub(crate) fn parameter(name: &str, message: impl Into<String>) -> Self {
+        Self::Parameter { name: name.to_owned(), message: message.into(), site: SourceLine::caller() }
     }
 }
 

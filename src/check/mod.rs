@@ -30,7 +30,7 @@ pub use network::{NetworkCheck, network};
 use ndarray::{ArrayD, Dimension};
 
 pub use crate::error::Mismatch;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SourceLine};
 use crate::ops::Example;
 
 /// Runs every check on one example: operations write exactly their outputs, from what their axes say; compiled plans
@@ -39,24 +39,33 @@ use crate::ops::Example;
 ///
 /// # Errors
 /// [`Error::Check`] with the worst element, or any error of recording and running.
+#[track_caller]
 pub fn example(example: &Example) -> Result<()> {
-    interpreter::check_kernels(example)?;
-    interpreter::check_plans(example)?;
-    interpreter::check_layout(example)?;
-    interpreter::check_checkpoint(example)?;
-    derivatives::check(example)?;
-    derivatives::check_forward_mode(example)
+    let here = SourceLine::caller();
+    let checks = [
+        interpreter::check_kernels,
+        interpreter::check_plans,
+        interpreter::check_layout,
+        interpreter::check_checkpoint,
+        derivatives::check,
+        derivatives::check_forward_mode,
+    ];
+    checks.iter().try_for_each(|check| check(example)).map_err(|error| error.at(here))
 }
 
 /// Checks all examples of a family of operations; see [`example`].
 ///
 /// # Errors
 /// The first check that fails; a family without examples.
+#[track_caller]
 pub fn family(name: &str, examples: &[Example]) -> Result<()> {
     if examples.is_empty() {
         return Err(Error::setting(name, "a family of operations has examples"));
     }
-    examples.iter().try_for_each(example)
+    for one in examples {
+        example(one)?;
+    }
+    Ok(())
 }
 
 /// The relative and the absolute error that are allowed.

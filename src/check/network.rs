@@ -7,8 +7,9 @@ use super::samples::Purpose;
 use super::{Mismatch, samples};
 use crate::autodiff::{gradients, vjp};
 use crate::compile::Options;
-use crate::error::Result;
+use crate::error::{Result, SourceLine};
 use crate::graph::Var;
+use crate::graph::setting::{self, COUNT};
 use crate::run::{Feed, Store, Workspace};
 
 /// What a check of a network found.
@@ -33,19 +34,22 @@ pub struct NetworkCheck {
 /// # Errors
 /// [`Error::Check`](crate::Error::Check) with the parameter, the worst element and both values;
 /// [`Error::Unreached`](crate::Error::Unreached) with the names of parameters that the loss does not reach;
-/// any error of recording and running.
+/// no elements to check; any error of recording and running.
+#[track_caller]
 pub fn network(
     loss: Var<'_>,
     store: &mut Store<f64>,
     feeds: &[Feed<'_>],
     elements: usize,
 ) -> Result<NetworkCheck> {
+    setting::require("elements", elements as f64, COUNT)?;
     let graph = loss.graph();
     let parameters = graph.parameters();
     let first = gradients(loss, &parameters)?;
     let workspace = Workspace::for_this_machine()?;
     let mut checker = Checker { store, feeds, elements, workspace, compared: 0, worst: None };
-    checker.check(1, loss, &parameters, &first)?;
+    let here = SourceLine::caller();
+    checker.check(1, loss, &parameters, &first).map_err(|error| error.at(here))?;
 
     // The gradient along a random direction is a function again.
     let mut generator = samples::generator(Purpose::Directions);
@@ -54,7 +58,7 @@ pub fn network(
     let second = vjp(&[(along, graph.fill([], 1.0))], &parameters)?;
     let reached = parameters.iter().zip(second).filter_map(|(parameter, found)| Some((*parameter, found?)));
     let (reached, second): (Vec<_>, Vec<_>) = reached.unzip();
-    checker.check(2, along, &reached, &second)?;
+    checker.check(2, along, &reached, &second).map_err(|error| error.at(here))?;
     let worst = checker.worst.map_or(0.0, |(error, _)| error);
     Ok(NetworkCheck { compared: checker.compared, worst })
 }
@@ -87,7 +91,7 @@ impl Checker<'_, '_> {
         let size = plan.run(self.store, &mut self.workspace, self.feeds)?.scalar(0).map_or(1.0, f64::abs);
         for (parameter, analytic) in parameters.iter().zip(&analytic) {
             let largest = analytic.iter().fold(0.0_f64, |largest, derivative| largest.max(derivative.abs()));
-            let every = analytic.len().div_ceil(self.elements.max(1)).max(1);
+            let every = analytic.len().div_ceil(self.elements).max(1);
             for (element, &found) in analytic.indexed_iter().step_by(every) {
                 let (name, element) = (parameter.name(), element.slice());
                 let mut at = |offset: f64| {

@@ -115,6 +115,7 @@ impl Options {
     /// # Errors
     /// The first misuse recorded on the graph, an output of another graph, or more memory than can be
     /// addressed.
+    #[track_caller]
     pub fn compile<T: Precision>(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Plan<T>> {
         steps::lay_out(&self.passed::<T>(graph, outputs)?, self)
     }
@@ -123,10 +124,12 @@ impl Options {
     ///
     /// # Errors
     /// As [`compile`](Self::compile).
+    #[track_caller]
     pub fn program(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Program> {
         self.passed::<f32>(graph, outputs)
     }
 
+    #[track_caller]
     fn passed<T: Precision>(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Program> {
         if let Some(name) = &self.unknown {
             let message = format!("there is no pass {name:?}, only {}", Self::default().names().join(", "));
@@ -149,6 +152,7 @@ impl<T: Precision> Plan<T> {
     ///
     /// # Errors
     /// As [`Options::compile`].
+    #[track_caller]
     pub fn compile(graph: &Graph, outputs: &[Var<'_>]) -> Result<Self> {
         Options::default().compile(graph, outputs)
     }
@@ -173,6 +177,7 @@ impl<T: Precision> Plan<T> {
     ///
     /// # Errors
     /// A value of another graph; otherwise as [`compile`](Self::compile).
+    #[track_caller]
     pub fn watch(&self, var: Var<'_>) -> Result<Self> {
         let graph = var.graph();
         if graph.identity() != self.recorded.graph {

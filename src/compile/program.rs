@@ -57,6 +57,7 @@ impl Program {
     ///
     /// # Errors
     /// The first misuse recorded, or an output of another graph.
+    #[track_caller]
     pub(crate) fn from_graph(graph: &Graph, outputs: &[Var<'_>], updates: &[Update]) -> Result<Self> {
         graph.check()?;
         if let Some(stranger) = outputs.iter().find(|output| !output.belongs_to(graph)) {

@@ -5,6 +5,7 @@ use std::fmt;
 use ndarray::{Array1, Array4};
 
 use crate::error::{Error, Result};
+use crate::graph::setting::{self, COUNT};
 use dagrad_kernels::simd::vectorize;
 
 /// Images of one shape, as bytes, each with the class it belongs to.
@@ -44,10 +45,9 @@ impl Dataset {
     ///
     /// [`Error::Setting`] if `classes` or an extent of the shape is zero, if there are not as many bytes as
     /// the labels and the shape call for, or if a label is not below `classes`; the message names the sample.
+    #[track_caller]
     pub fn new(images: Vec<u8>, image_shape: [usize; 3], labels: Vec<u32>, classes: usize) -> Result<Self> {
-        if classes == 0 {
-            return Err(Error::setting("classes", "a dataset needs at least one class"));
-        }
+        setting::require("classes", classes as f64, COUNT)?;
         let image_len = image_len(image_shape)?;
         if labels.len().checked_mul(image_len) != Some(images.len()) {
             let [channels, height, width] = image_shape;
@@ -138,6 +138,7 @@ impl Dataset {
     /// assert_eq!(labels, [7, 3]);
     /// # Ok::<(), dagrad::Error>(())
     /// ```
+    #[track_caller]
     pub fn copy_batch(&self, samples: &[usize], images: &mut [f32], labels: &mut [u32]) -> Result<()> {
         self.check_samples(samples)?;
         if labels.len() != samples.len() {
@@ -165,6 +166,7 @@ impl Dataset {
     ///
     /// [`Error::Setting`] if a sample does not exist, and [`Error::Memory`] if the batch does not fit in
     /// memory.
+    #[track_caller]
     pub fn batch(&self, samples: &[usize]) -> Result<(Array4<f32>, Array1<u32>)> {
         self.check_samples(samples)?;
         let length = samples.len().saturating_mul(self.image_len());
@@ -174,6 +176,7 @@ impl Dataset {
     }
 
     /// A batch of samples that exist, in memory for its pixels.
+    #[track_caller]
     pub(super) fn batch_in(
         &self,
         samples: &[usize],
@@ -182,9 +185,10 @@ impl Dataset {
         let mut labels = vec![0; samples.len()];
         self.gather(samples, &mut pixels, &mut labels);
         let [channels, height, width] = self.image_shape;
-        let images = Array4::from_shape_vec([samples.len(), channels, height, width], pixels)
-            .map_err(|error| Error::setting("samples", error.to_string()))?;
-        Ok((images, Array1::from_vec(labels)))
+        match Array4::from_shape_vec([samples.len(), channels, height, width], pixels) {
+            Ok(images) => Ok((images, Array1::from_vec(labels))),
+            Err(error) => Err(Error::setting("samples", error.to_string())),
+        }
     }
 
     /// Copies what the caller has checked: that every sample exists and that the lengths agree.
@@ -206,13 +210,12 @@ impl Dataset {
         }
     }
 
+    #[track_caller]
     fn check_samples(&self, samples: &[usize]) -> Result<()> {
         let stray = samples.iter().enumerate().find(|&(_, &sample)| sample >= self.len());
-        stray.map_or(Ok(()), |(position, sample)| {
-            let message =
-                format!("position {position} asks for sample {sample}, but there are {}", self.len());
-            Err(Error::setting("samples", message))
-        })
+        let Some((position, sample)) = stray else { return Ok(()) };
+        let message = format!("position {position} asks for sample {sample}, but there are {}", self.len());
+        Err(Error::setting("samples", message))
     }
 }
 
@@ -234,6 +237,7 @@ pub(crate) fn stray_label(labels: impl Iterator<Item = u32>, classes: usize) -> 
 }
 
 /// The number of bytes of one image.
+#[track_caller]
 fn image_len(image_shape: [usize; 3]) -> Result<usize> {
     let length = image_shape.iter().try_fold(1, |length: usize, &extent| length.checked_mul(extent));
     match length {

@@ -16,6 +16,7 @@ use super::dataset::{reserved, stray_label};
 use super::stream::Stream;
 use super::{Dataset, Split};
 use crate::error::{Error, Result};
+use crate::graph::setting::{self, COUNT};
 
 /// The number of classes that [`load`] expects: that of MNIST, Fashion-MNIST and their kin.
 pub const CLASSES: usize = 10;
@@ -58,7 +59,9 @@ pub fn load(folder: impl AsRef<Path>) -> Result<Split> {
 /// # Errors
 ///
 /// Those of [`load`], and [`Error::Setting`] if `classes` is zero.
+#[track_caller]
 pub fn load_with_classes(folder: impl AsRef<Path>, classes: usize) -> Result<Split> {
+    setting::require("classes", classes as f64, COUNT)?;
     let folder = folder.as_ref();
     let [train_images, train_labels, test_images, test_labels] = find_files(folder)?;
     let train = read(train_images, train_labels, classes)?;
@@ -86,7 +89,9 @@ pub fn load_with_classes(folder: impl AsRef<Path>, classes: usize) -> Result<Spl
 /// let digits = idx::read("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz", 10)?;
 /// # Ok::<(), dagrad::Error>(())
 /// ```
+#[track_caller]
 pub fn read(images: impl AsRef<Path>, labels: impl AsRef<Path>, classes: usize) -> Result<Dataset> {
+    setting::require("classes", classes as f64, COUNT)?;
     assemble(Stream::open(images.as_ref())?, Stream::open(labels.as_ref())?, classes)
 }
 
@@ -121,11 +126,8 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     labels_from(&mut Stream::open(path.as_ref())?)
 }
 
-/// Makes a dataset of a stream of images and the stream of their labels.
+/// Makes a dataset of a stream of images and the stream of their labels, of at least one class.
 pub(super) fn assemble(mut images: Stream, mut labels: Stream, classes: usize) -> Result<Dataset> {
-    if classes == 0 {
-        return Err(Error::setting("classes", "a dataset needs at least one class"));
-    }
     let pixels = images_from(&mut images)?;
     let bytes = labels_from(&mut labels)?;
     let (count, height, width) = pixels.dim();

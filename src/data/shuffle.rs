@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 
 use super::Dataset;
 use crate::error::{Error, Result};
+use crate::graph::setting::{self, COUNT};
 
 /// Fills `order` with a random permutation of `0..order.len()`, the order of the samples in an epoch.
 ///
@@ -69,10 +70,9 @@ impl Dataset {
     /// assert_eq!(sizes, [400, 400, 200]);
     /// # Ok::<(), dagrad::Error>(())
     /// ```
+    #[track_caller]
     pub fn batches(&self, batch_size: usize, seed: u64, epoch: u64) -> Result<Batches<'_>> {
-        if batch_size == 0 {
-            return Err(Error::setting("batch_size", "a batch needs at least one sample"));
-        }
+        setting::require("batch_size", batch_size as f64, COUNT)?;
         // A pixel takes four times the memory in a batch that it takes in the dataset, so that a dataset in memory may
         // have a batch that is not possible, on a 32-bit machine.
         let pixels = batch_size.min(self.len()).saturating_mul(self.image_len());

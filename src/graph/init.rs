@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// How a parameter starts. The numbers are a pure function of the store's seed and the parameter's name, so
-/// they do not depend on the order in which a network is written down.
+/// they do not depend on the order in which a network is written down. A deviation or a limit that is negative, infinite or NaN
+/// is refused where the parameter is recorded, and so is a start at NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
     /// Every element is this number.

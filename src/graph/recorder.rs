@@ -12,6 +12,7 @@ use super::indices;
 use super::init::Init;
 use super::op::{AnyOp, Op, TensorType};
 use super::scope::Composite;
+use super::setting::{FINITE, NOT_NAN};
 use super::var::Var;
 use crate::error::{Error, OpError, OperandNote, Problem, Result, SourceLine};
 use crate::shape::Shape;
@@ -59,6 +60,8 @@ pub struct Graph {
     pub(super) composites: RefCell<HashMap<&'static str, usize>>,
     /// The method that is recording now, if it calls others.
     pub(super) method: Cell<Option<&'static str>>,
+    /// The user's line behind what the crate's own lines record now.
+    pub(super) caller: Cell<Option<SourceLine>>,
     mode: Mode,
     /// What is recorded now; see [`in_mode`](Self::in_mode).
     pub(super) mode_here: Cell<Mode>,
@@ -101,6 +104,7 @@ impl Graph {
             composite: RefCell::default(),
             composites: RefCell::default(),
             method: Cell::new(None),
+            caller: Cell::new(None),
             mode,
             mode_here: Cell::new(mode),
             identity: GRAPHS.fetch_add(1, Ordering::Relaxed),
@@ -294,6 +298,14 @@ impl Graph {
             let ones = ty.shape.iter().map(|_| 1).collect();
             return self.push(Kind::Poison, TensorType { shape: ones, ..ty }, None, &[]);
         }
+        if let Kind::Parameter { init, .. } = kind {
+            let (setting, value, range) = match init {
+                Init::Constant(value) => ("the start", value, NOT_NAN),
+                Init::Normal { std } => ("std", std, FINITE),
+                Init::Uniform { limit } => ("limit", limit, FINITE),
+            };
+            self.require(method, setting, value, range);
+        }
         let label: Arc<str> = name.into();
         let var = self.push(kind, ty, Some(label.clone()), &[]);
         self.names.borrow_mut().insert(label, var.id());
@@ -316,10 +328,8 @@ impl Graph {
         label: Option<Arc<str>>,
         operands: &[NodeId],
     ) -> Var<'_> {
-        let gradient_of = self.differentiating.get();
+        let (site, gradient_of) = (self.site(), self.differentiating.get());
         let mut dag = self.dag.borrow_mut();
-        let here = SourceLine::caller(); // not from a closure, which would not know the caller
-        let site = gradient_of.map_or(here, |node| dag.node(node).site);
         let layer =
             gradient_of.map_or_else(|| self.layer.borrow().clone(), |node| dag.node(node).layer.clone());
         let is_part = gradient_of.is_none() && matches!(kind, Kind::Op(_));
@@ -339,8 +349,14 @@ impl Graph {
         };
         let operands = operands.iter().enumerate().map(note).collect();
         let op = self.method.get().unwrap_or(op);
-        let here = SourceLine::caller();
-        let site = self.differentiating.get().map_or(here, |node| self.dag().node(node).site);
-        Box::new(OpError { op: op.to_string(), site, problem, operands }).into()
+        Box::new(OpError { op: op.to_string(), site: self.site(), problem, operands }).into()
+    }
+
+    /// The user's line behind what is recorded now.
+    #[track_caller]
+    fn site(&self) -> SourceLine {
+        let here = SourceLine::caller(); // not from a closure, which would not know the caller
+        let given = || self.caller.get().filter(|_| here.is_of_crate()).unwrap_or(here);
+        self.differentiating.get().map_or_else(given, |node| self.dag().node(node).site)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::attributes::Attributes;
 use super::recorder::{Graph, Mode};
 use super::var::Var;
+use crate::error::SourceLine;
 
 /// An operation that is composed of others, such as `batch_norm`.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,6 +115,16 @@ impl Graph {
         Called { graph: self, is_outermost }
     }
 
+    /// Says that the caller of the function from which this is called is behind what the crate's own lines record, until the
+    /// returned guard is dropped: a call through a trait or a closure loses it. Lines of the user's own are kept.
+    #[track_caller]
+    pub(crate) fn at_caller(&self) -> AtCaller<'_> {
+        let here = SourceLine::caller();
+        let outer = self.caller.get();
+        self.caller.set(outer.filter(|_| here.is_of_crate()).or(Some(here)));
+        AtCaller { graph: self, outer }
+    }
+
     /// The operations that are composed of others, in the order in which they begin, each with its values. Those of one
     /// within another belong to both.
     pub fn composites(&self) -> Vec<(Arc<Composite>, Vec<Var<'_>>)> {
@@ -148,6 +159,19 @@ pub struct Scope<'g> {
 pub(crate) struct Called<'g> {
     graph: &'g Graph,
     is_outermost: bool,
+}
+
+/// While it lives, what the crate's own lines record is at a line of the user's; see [`Graph::at_caller`].
+#[must_use = "the line holds until this is dropped"]
+pub(crate) struct AtCaller<'g> {
+    graph: &'g Graph,
+    outer: Option<SourceLine>,
+}
+
+impl Drop for AtCaller<'_> {
+    fn drop(&mut self) {
+        self.graph.caller.set(self.outer);
+    }
 }
 
 impl Drop for Called<'_> {

@@ -3,26 +3,49 @@
 use std::ops::{Bound, RangeBounds};
 
 use super::recorder::Graph;
-use crate::error::Problem;
+use crate::error::{Error, Problem, Result};
 
-/// Says what is wrong with a setting outside its range. A range without an end has infinity in it.
+/// Says what is wrong with a setting outside its range.
 pub(crate) fn check(name: &str, value: f64, range: impl RangeBounds<f64>) -> Result<(), Problem> {
+    let outside = || Problem::new(format!("{name} is {value}")).hint(format!("it is {}", words(&range)));
+    if range.contains(&value) { Ok(()) } else { Err(outside()) }
+}
+
+/// The same for what is no operation of a graph: an error at the caller's line.
+#[track_caller]
+pub(crate) fn require(name: &str, value: f64, range: impl RangeBounds<f64>) -> Result<()> {
     if range.contains(&value) {
         return Ok(());
     }
+    Err(Error::setting(name, format!("{value} is given, but it is {}", words(&range))))
+}
+
+/// A range in words. One without an end has infinity in it.
+fn words(range: &impl RangeBounds<f64>) -> String {
     let least = match range.start_bound() {
+        Bound::Included(&(f64::MIN | f64::NEG_INFINITY)) => "a number".to_owned(),
         Bound::Included(least) => format!("{least} or more"),
         Bound::Excluded(least) => format!("more than {least}"),
         Bound::Unbounded => "a number".to_owned(),
     };
     let most = match range.end_bound() {
         Bound::Included(&f64::MAX) => " and finite".to_owned(),
+        Bound::Included(&f64::INFINITY) => String::new(),
         Bound::Included(most) => format!(", and {most} at most"),
         Bound::Excluded(most) => format!(", and less than {most}"),
         Bound::Unbounded => String::new(),
     };
-    Err(Problem::new(format!("{name} is {value}")).hint(format!("it is {least}{most}")))
+    format!("{least}{most}")
 }
+
+/// Any number without the infinite ones.
+pub(crate) const NUMBER: std::ops::RangeInclusive<f64> = f64::MIN..=f64::MAX;
+
+/// Any number, also an infinite one.
+pub(crate) const NOT_NAN: std::ops::RangeInclusive<f64> = f64::NEG_INFINITY..=f64::INFINITY;
+
+/// What there is at least one of.
+pub(crate) const COUNT: std::ops::RangeFrom<f64> = 1.0..;
 
 /// From 0 on, without infinity.
 pub(crate) const FINITE: std::ops::RangeInclusive<f64> = 0.0..=f64::MAX;

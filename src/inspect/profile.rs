@@ -132,6 +132,7 @@ impl<T: Precision> Plan<T> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
+    #[track_caller]
     pub fn profile(
         &self,
         store: &Store<T>,

@@ -3,6 +3,8 @@
 use super::layers::{Filters, conv2d, linear};
 use super::model::Network;
 use super::norm::{BatchNorm, batch_norm};
+use crate::error::Problem;
+use crate::graph::setting::COUNT;
 use crate::graph::{Init, Var};
 use crate::ops::{Conv2dOptions, Pool2dOptions};
 
@@ -99,6 +101,7 @@ impl Network for Vgg {
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
         let mut h = images;
         for (stack, &[filters, layers]) in self.stacks.iter().enumerate() {
+            h.graph().require("Vgg", "the number of convolutions in a stack", layers as f64, COUNT);
             for layer in 0..layers {
                 let name = format!("conv{}_{}", stack + 1, layer + 1);
                 h = conv2d(h, &name, Filters::new(filters, 3).padding(1)).relu();
@@ -134,6 +137,7 @@ impl ResNet {
 impl Network for ResNet {
     #[track_caller]
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
+        images.graph().require("ResNet", "the number of blocks", self.blocks as f64, COUNT);
         let mut h = conv_norm(images, "stem", self.width, 1).relu();
         for stage in 0..3 {
             for block in 0..self.blocks {
@@ -153,6 +157,8 @@ impl Network for ResNet {
 /// Recorded on the graph: no images, or fewer filters than channels.
 #[track_caller]
 pub fn residual_block<'g>(x: Var<'g>, name: &str, filters: usize, stride: usize) -> Var<'g> {
+    let channels = x.shape().get(1).copied().unwrap_or(0);
+    x.graph().require("residual_block", "the number of filters", filters as f64, channels.max(1) as f64..);
     let h = conv_norm(x, &format!("{name}.1"), filters, stride).relu();
     let h = conv_norm(h, &format!("{name}.2"), filters, 1);
     let mut shortcut = x;
@@ -160,7 +166,6 @@ pub fn residual_block<'g>(x: Var<'g>, name: &str, filters: usize, stride: usize)
         let step = isize::try_from(stride).unwrap_or(isize::MAX);
         shortcut = shortcut.slice_step(2, .., step).slice_step(3, .., step);
     }
-    let channels = x.shape().get(1).copied().unwrap_or(0);
     if filters > channels {
         shortcut = shortcut.pad(&[[0, 0], [0, filters - channels], [0, 0], [0, 0]], 0.0);
     }
@@ -191,6 +196,13 @@ fn conv_norm<'g>(x: Var<'g>, name: &str, filters: usize, stride: usize) -> Var<'
 #[track_caller]
 pub fn autoencoder<'g>(images: Var<'g>, width: usize) -> Var<'g> {
     let channels = images.shape().get(1).copied().unwrap_or(0);
+    if let &[_, _, height, width] = &images.shape()[..]
+        && !(height.is_multiple_of(4) && width.is_multiple_of(4))
+    {
+        let problem = Problem::new(format!("images of {height}×{width} pixels cannot be halved twice"))
+            .hint("sizes are multiples of 4; `pad` makes them so");
+        return images.graph().refuse("autoencoder", &["images"], &[images], problem);
+    }
     let half = |filters: usize| Filters::new(filters, 3).stride(2).padding(1);
     let h = conv2d(images, "encoder1", half(width)).relu();
     let code = conv2d(h, "encoder2", half(width.saturating_mul(2))).relu();

@@ -1,8 +1,9 @@
 //! Layers: operations together with parameters that are found by name.
 
 use crate::error::Problem;
+use crate::graph::setting::COUNT;
 use crate::graph::{Init, Var};
-use crate::ops::{Conv2dOptions, Padding};
+use crate::ops::{Conv2dOptions, Padding, no_image};
 use crate::shape::Pair;
 
 /// The filters of a convolutional layer.
@@ -102,16 +103,19 @@ impl From<usize> for Units {
 /// let h = nn::conv2d(image, "conv1", nn::Filters::new(30, 5)).relu();
 /// assert_eq!(h.shape(), [100, 30, 24, 24].into());
 /// ```
+///
+/// # Errors
+/// Recorded on the graph: no filters, no channels; otherwise as [`Var::conv2d`].
 #[track_caller]
 pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
     let graph = image.graph();
     let _layer = graph.layer(name);
     let &[_, channels, _, _] = &image.shape()[..] else {
-        let problem =
-            Problem::new(format!("image {} is not [batch, channels, height, width]", image.shape()));
-        return graph.refuse("conv2d", &["image"], &[image], problem);
+        return graph.refuse("conv2d", &["image"], &[image], no_image(&image.ty()));
     };
     let Filters { count, kernel: [height, width], options, init, bias } = filters;
+    graph.require("conv2d", "the number of filters", count as f64, COUNT);
+    graph.require("conv2d", "the number of channels", channels as f64, COUNT);
     let channels = channels / options.groups.max(1); // what does not divide is refused by the convolution
     let init = init.unwrap_or_else(|| Init::he(channels.saturating_mul(height).saturating_mul(width)));
     let weight = graph.param(&format!("{name}.weight"), [count, channels, height, width], init);
@@ -132,16 +136,24 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
 /// let rows = graph.input("rows", [100, 4320]);
 /// assert_eq!(nn::linear(rows, "fc1", 100).shape(), [100, 100].into());
 /// ```
+///
+/// # Errors
+/// Recorded on the graph: an array of another rank, no units, no inputs.
 #[track_caller]
 pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g> {
     let graph = rows.graph();
-    let _layer = graph.layer(name);
+    let (_layer, _called) = (graph.layer(name), graph.called("linear"));
     let &[_, inputs] = &rows.shape()[..] else {
-        let problem =
-            Problem::new(format!("rows {} are not [batch, inputs]", rows.shape())).hint("use `flatten`");
+        let problem = Problem::new(format!("rows {} are not [batch, inputs]", rows.shape()));
+        let problem = problem.hint(match rows.shape().len() {
+            0 | 1 => "`reshape` makes a batch of a single row",
+            _ => "`flatten` makes a row of each sample; `reshape` to [.., inputs] makes one of each position",
+        });
         return graph.refuse("linear", &["rows"], &[rows], problem);
     };
     let Units { count, init, bias } = units.into();
+    graph.require("linear", "the number of units", count as f64, COUNT);
+    graph.require("linear", "the number of inputs", inputs as f64, COUNT);
     let init = init.unwrap_or_else(|| Init::he(inputs));
     let y = rows.matmul(graph.param(&format!("{name}.weight"), [inputs, count], init));
     if bias { y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS) } else { y }

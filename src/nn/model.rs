@@ -8,6 +8,7 @@ use crate::autodiff::gradients;
 use crate::compile::{Options, Plan};
 use crate::data::stray_label;
 use crate::error::{Error, Problem, Result};
+use crate::graph::setting::{self, COUNT};
 use crate::graph::{Dtype, Graph, Mode, Precision, TensorType, Var};
 use crate::inspect::{Diagnosis, diagnose};
 use crate::run::{Element, Feed, Store, Workspace};
@@ -89,6 +90,7 @@ impl<N: Network> Model<N> {
     ///
     /// # Errors
     /// A misuse in the network, with its line.
+    #[track_caller]
     pub fn new(network: N, image_shape: [usize; 3], seed: u64) -> Result<Self> {
         Self::with_workspace(network, image_shape, seed, Workspace::for_this_machine()?)
     }
@@ -99,12 +101,16 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     ///
     /// # Errors
     /// A misuse in the network, with its line.
+    #[track_caller]
     pub fn with_workspace(
         network: N,
         image_shape: [usize; 3],
         seed: u64,
         workspace: Workspace,
     ) -> Result<Self> {
+        for size in image_shape {
+            setting::require("image_shape", size as f64, COUNT)?;
+        }
         let store = Store::new(seed);
         let (plans, parameters) = (HashMap::new(), Vec::new());
         let mut model = Self { network, image_shape, store, workspace, plans, classes: 0, parameters };
@@ -118,9 +124,12 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     ///
     /// # Errors
     /// Images of another shape.
+    #[track_caller]
     pub fn predict(&mut self, images: &Array4<T>) -> Result<Array2<T>> {
         let outputs = self.run(Purpose::Logits, images, None)?;
-        outputs.into_iter().next().and_then(|logits| logits.into_dimensionality().ok()).ok_or_else(not_logits)
+        let logits = outputs.into_iter().next().and_then(|logits| logits.into_dimensionality().ok());
+        let Some(logits) = logits else { return Err(not_logits()) };
+        Ok(logits)
     }
 
     /// The mean softmax cross-entropy of a batch, in training mode: dropout drops what the next training step would, and
@@ -128,15 +137,18 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     ///
     /// # Errors
     /// Images or labels that do not fit.
+    #[track_caller]
     pub fn loss(&mut self, images: &Array4<T>, labels: &Array1<u32>) -> Result<T> {
         let outputs = self.run(Purpose::Loss, images, Some(labels))?;
-        outputs.first().and_then(|loss| loss.first().copied()).ok_or_else(not_logits)
+        let Some(&loss) = outputs.first().and_then(|loss| loss.first()) else { return Err(not_logits()) };
+        Ok(loss)
     }
 
     /// The fraction of images whose largest logit is at their label, in evaluation mode.
     ///
     /// # Errors
     /// Images or labels that do not fit, beyond the classes for example; no images.
+    #[track_caller]
     pub fn accuracy(&mut self, images: &Array4<T>, labels: &Array1<u32>) -> Result<f64> {
         if labels.is_empty() || labels.len() != images.dim().0 {
             let message = format!("{} labels do not fit {} images", labels.len(), images.dim().0);
@@ -155,6 +167,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     ///
     /// # Errors
     /// Images or labels that do not fit; parameters that the loss does not reach.
+    #[track_caller]
     pub fn gradient(
         &mut self,
         images: &Array4<T>,
@@ -169,6 +182,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     ///
     /// # Errors
     /// Images or labels that do not fit.
+    #[track_caller]
     pub fn numerical_gradient(
         &mut self,
         images: &Array4<T>,
@@ -237,6 +251,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     }
 
     /// Refuses labels beyond the classes.
+    #[track_caller]
     pub(crate) fn check_labels<'a>(
         &self,
         name: &str,
@@ -261,6 +276,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     #[track_caller]
     pub fn record<'g>(&self, graph: &'g Graph, batch: usize) -> (Var<'g>, Var<'g>) {
         let [channels, height, width] = self.image_shape;
+        let _at = graph.at_caller();
         let images = graph.input(IMAGES, [batch, channels, height, width]);
         let logits = self.network.logits(images);
         let TensorType { shape, dtype } = logits.ty();
@@ -280,6 +296,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         (images, logits, logits.softmax_cross_entropy(graph.labels(LABELS, [batch])))
     }
 
+    #[track_caller]
     fn run(
         &mut self,
         purpose: Purpose,
@@ -295,6 +312,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect())
     }
 
+    #[track_caller]
     fn compile(&mut self, purpose: Purpose, batch: usize) -> Result<()> {
         if self.plans.contains_key(&(purpose, batch)) {
             return Ok(());
@@ -322,6 +340,8 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     }
 }
 
+/// The error about a network that makes something else.
+#[track_caller]
 fn not_logits() -> Error {
     Error::setting("network", "its result is not logits [batch, classes]")
 }

@@ -1,6 +1,7 @@
 //! Normalisation with learned scale and shift, and running statistics.
 
 use crate::error::Problem;
+use crate::graph::setting::FINITE;
 use crate::graph::{Attributes, Init, Mode, Var};
 use crate::shape::Shape;
 
@@ -40,13 +41,15 @@ impl Default for BatchNorm {
 ///
 /// # Errors
 /// Recorded on the graph: fewer than two axes; while training, a single value for each channel, whose variance would be
-/// no estimate.
+/// no estimate; an ε that is negative, infinite or NaN; a momentum outside of \[0, 1\].
 #[track_caller]
 pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
     let (graph, shape) = (x.graph(), x.shape());
-    let _layer = graph.layer(name);
+    let (_layer, _at) = (graph.layer(name), graph.at_caller());
     let attributes = Attributes::new().with("epsilon", options.epsilon).with("momentum", options.momentum);
     let _composite = graph.composed("batch_norm", attributes.with("affine", options.affine));
+    graph.require("batch_norm", "epsilon", options.epsilon, FINITE);
+    graph.require("batch_norm", "momentum", options.momentum, 0.0..=1.0);
     let &[batch, channels, ..] = &shape[..] else {
         let problem =
             Problem::new(format!("{shape} has no axis of channels")).hint("it takes [batch, channels, ..]");

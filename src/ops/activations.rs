@@ -5,6 +5,7 @@
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
 use super::example::{Example, away_from_zero, normal, smooth};
+use crate::graph::setting::NUMBER;
 use crate::graph::{Attributes, Var};
 
 impl<'g> Var<'g> {
@@ -21,9 +22,13 @@ impl<'g> Var<'g> {
     }
 
     /// x where x > 0, else `slope` · x. The derivative at 0 is the slope, as in PyTorch.
+    ///
+    /// # Errors
+    /// Recorded on the graph: a slope that is infinite or NaN.
     #[track_caller]
     pub fn leaky_relu(self, slope: f64) -> Var<'g> {
         let _composite = self.graph().composed("leaky_relu", Attributes::new().with("slope", slope));
+        self.graph().require("leaky_relu", "slope", slope, NUMBER);
         self.relu() + self.min_zero() * slope
     }
 
@@ -39,9 +44,13 @@ impl<'g> Var<'g> {
     }
 
     /// x where x > 0, else `alpha` · (eˣ − 1) (Clevert and others, *Exponential Linear Units*, 2015).
+    ///
+    /// # Errors
+    /// Recorded on the graph: an `alpha` that is infinite or NaN.
     #[track_caller]
     pub fn elu(self, alpha: f64) -> Var<'g> {
         let _composite = self.graph().composed("elu", Attributes::new().with("alpha", alpha));
+        self.graph().require("elu", "alpha", alpha, NUMBER);
         self.relu() + self.min_zero().exp_m1() * alpha
     }
 

@@ -3,10 +3,12 @@
 use std::ops::{Add, Div, Mul, Sub};
 
 use super::example::{Example, away_from_zero, distinct, linear, normal, positive, smooth};
+use super::operands::all_real;
 use super::rules;
 use crate::error::Problem;
 use crate::graph::{Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::graph::{NodeRef, Rewrite};
+use crate::shape::Shape;
 use dagrad_kernels::elementwise::{self, Function};
 use dagrad_kernels::real::Real;
 
@@ -87,18 +89,31 @@ impl Op for Binary {
 /// # Errors
 /// Indices, or shapes that differ.
 pub fn same_shape(operands: &[&TensorType]) -> Result<TensorType, Problem> {
-    if operands.iter().any(|operand| operand.dtype == Dtype::Index) {
-        return Err(Problem::new("it takes real numbers, not indices")
-            .hint("labels go into a loss such as `softmax_cross_entropy`"));
-    }
+    all_real(operands)?;
     match operands {
         [first, rest @ ..] if rest.iter().all(|operand| operand == first) => Ok((*first).clone()),
         _ => {
             let shapes: Vec<String> = operands.iter().map(|operand| operand.shape.to_string()).collect();
-            Err(Problem::new(format!("the shapes {} do not broadcast", shapes.join(" and ")))
-                .hint("axes are aligned at the last one; their sizes are equal, or one of them is 1"))
+            let problem = Problem::new(format!("the shapes {} do not broadcast", shapes.join(" and ")));
+            let fitting =
+                |&[a, b]: &[&TensorType; 2]| spread(&a.shape, &b.shape).or(spread(&b.shape, &a.shape));
+            Err(match operands.try_into().ok().as_ref().and_then(fitting) {
+                Some(shape) => {
+                    problem.hint(format!("axes are aligned at the last one; `reshape` to {shape} fits"))
+                }
+                None => problem
+                    .hint("axes are aligned at the last one; their sizes are equal, or one of them is 1"),
+            })
         }
     }
+}
+
+/// With how many axes of size 1 after its own a shape broadcasts to a larger one, as a number for each channel does to images.
+fn spread(small: &Shape, large: &Shape) -> Option<Shape> {
+    let longer =
+        |ones: usize| -> Shape { small.iter().copied().chain(std::iter::repeat_n(1, ones)).collect() };
+    let most = large.len().saturating_sub(small.len());
+    (1..=most).map(longer).find(|shape| shape.broadcast(large).as_ref() == Some(large))
 }
 
 impl<'g> Var<'g> {

@@ -36,8 +36,11 @@ impl<'g> Var<'g> {
         }
         let (k, inner) = (a[a.len() - 1], b[b.len().max(2) - 2]);
         if k != inner {
-            let problem = Problem::new(format!("left has {k} columns but right has {inner} rows"))
-                .hint("a vector on the left is a row, one on the right a column");
+            let problem = Problem::new(format!("left has {k} columns but right has {inner} rows"));
+            let problem = problem.hint(match a.len() > 2 && a[1..].iter().product::<usize>() == inner {
+                true => "`flatten` makes a row of each sample",
+                false => "a vector on the left is a row, one on the right a column",
+            });
             return self.graph().refuse("matmul", &["left", "right"], &[self, right], problem);
         }
         let (row, column) = (a.len() == 1, b.len() == 1);

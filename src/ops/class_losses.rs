@@ -3,6 +3,7 @@
 use super::example::{Example, distinct, labels, linear, normal, positive, smooth};
 use super::losses::Reduction;
 use crate::error::Problem;
+use crate::graph::setting::{NUMBER, check};
 use crate::graph::{Attributes, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
@@ -187,7 +188,7 @@ impl<'g> Var<'g> {
     /// just reaches the margin is 0.
     ///
     /// # Errors
-    /// Recorded on the graph: shapes that do not fit, real numbers for labels, a margin of NaN, a mean over no labels.
+    /// Recorded on the graph: shapes that do not fit, real numbers for labels, a margin that is infinite or NaN, a mean over no labels.
     #[track_caller]
     pub fn multi_margin_loss(self, labels: Var<'g>, margin: f64, reduction: Reduction) -> Var<'g> {
         let _composite = self.loss("multi_margin_loss", Attributes::new().with("margin", margin), reduction);
@@ -195,10 +196,7 @@ impl<'g> Var<'g> {
         let &[count, classes] = &self.shape()[..] else {
             return own; // `pick` has said what is wrong
         };
-        if margin.is_nan() {
-            let problem = Problem::new("the margin is NaN");
-            return graph.refuse("multi_margin_loss", &["scores", "labels"], &[self, labels], problem);
-        }
+        graph.require("multi_margin_loss", "margin", margin, NUMBER);
         let is_own = labels.one_hot(classes);
         let excess = (self - own.reshape([count, 1]) + margin).relu().gate(1.0 - is_own);
         reduction.of(excess.sum(&[1]) / classes as f64)
@@ -229,10 +227,7 @@ fn fit(logits: Var<'_>, labels: Var<'_>, options: &CrossEntropy<'_>) -> Result<(
         let text = format!("weights {weights} are not one for each of {} classes", shape[1]);
         return Err(Problem::new(text).hint("give an array of one axis"));
     }
-    if !(0.0..=1.0).contains(&options.label_smoothing) {
-        return Err(Problem::new(format!("a label smoothing of {} is no share", options.label_smoothing))
-            .hint("it lies between 0 and 1"));
-    }
+    check("label_smoothing", options.label_smoothing, 0.0..=1.0)?;
     if options.reduction == Reduction::Mean && found.count() == 0 {
         return Err(Problem::new("the mean over an empty batch has no value").hint("take the sum"));
     }

@@ -57,7 +57,8 @@ impl Op for Conv2d {
             }
             if operand.shape.len() != 4 {
                 return Err(Problem::new(format!("{role} {operand} is not an array of four axes")).hint(
-                    "images are [batch, channels, height, width], weights [filters, channels, height, width]",
+                    "images are [batch, channels, height, width], weights [filters, channels, height, width]; \
+                     `conv1d` takes signals, `unsqueeze(0)` makes a batch of a single image",
                 ));
             }
         }
@@ -153,22 +154,27 @@ impl Conv2d {
             let text = format!("{groups} groups do not divide {channels} channels and {filters} filters");
             return Err(Problem::new(text).hint("each group has as many channels, and as many filters"));
         }
-        let output = self.window.output_size(image)?;
         let each = channels / groups;
+        let hint = match groups {
+            1 if a.last() == b.get(1) => {
+                "channels are axis 1; `permute(&[0, 3, 1, 2])` brings them there from the last"
+            }
+            1 => "a weight is [filters, channels of the image, height, width]",
+            _ => "a weight is [filters, channels of the image in a group, height, width]",
+        };
+        if matches!(self.factor, Factor::Output) && b[1] != each {
+            let of_groups = format!(", {each} in each of {groups} groups,");
+            let of_groups = if groups == 1 { "" } else { &of_groups };
+            let text = format!("image has {channels} channels{of_groups} but weight expects {}", b[1]);
+            return Err(Problem::new(text).hint(hint));
+        }
+        let output = self.window.output_size(image)?;
         let disagreement = match self.factor {
-            Factor::Output => (b[1] != each).then(|| {
-                let of_groups = format!(", {each} in each of {groups} groups,");
-                let of_groups = if groups == 1 { "" } else { &of_groups };
-                format!("image has {channels} channels{of_groups} but weight expects {}", b[1])
-            }),
+            Factor::Output => None,
             Factor::InputGrad(_) => (b[1..] != [filters, output[0], output[1]])
                 .then(|| format!("upstream {b} is not an output of weight {a} over {image:?}")),
             Factor::WeightGrad => (b[0] != batch || b[2..] != output)
                 .then(|| format!("upstream {b} is not an output over image {a}")),
-        };
-        let hint = match groups {
-            1 => "a weight is [filters, channels of the image, height, width]",
-            _ => "a weight is [filters, channels of the image in a group, height, width]",
         };
         let (filters, channels) = (filters / groups, each);
         let form = Convolution { batch, groups, channels, filters, image, output, window: self.window };

@@ -33,6 +33,11 @@ impl<'g> Var<'g> {
         let _composite = self.graph().composed("softmax_cross_entropy", Attributes::new());
         let log_probabilities = self.log_softmax(-1);
         let each = match labels.ty().dtype {
+            Dtype::Index if labels.shape() == self.shape() && labels.shape().len() > 1 => {
+                let problem = Problem::new(format!("{} labels are no classes of {} rows", labels.shape(), self.shape()))
+                    .hint("weights of classes, such as one-hot rows, are real numbers: record them with `graph.input`");
+                self.graph().refuse("softmax_cross_entropy", &["logits", "labels"], &[self, labels], problem)
+            }
             Dtype::Index => log_probabilities.pick(labels),
             Dtype::Real if labels.shape() != self.shape() => {
                 let text = format!("labels {} do not fit logits {}", labels.shape(), self.shape());

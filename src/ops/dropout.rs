@@ -8,6 +8,7 @@ use crate::error::Problem;
 use crate::graph::NodeRef;
 use crate::graph::kernel::Definition;
 use crate::graph::lowering::{Lowered, Target};
+use crate::graph::setting::check;
 use crate::graph::{Attributes, Call, Gradient, Mode, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::random;
@@ -83,7 +84,7 @@ impl<'g> Var<'g> {
     pub fn dropout2d(self, drop: f64) -> Var<'g> {
         let shape = self.shape();
         let &[batch, channels, _, _] = &shape[..] else {
-            let problem = no_image(shape).hint("`dropout` takes any shape");
+            let problem = no_image(&self.ty()).hint("`dropout` takes any shape");
             return self.graph().refuse("dropout2d", &["image"], &[self], problem);
         };
         self.drop_parts("dropout2d", [batch, channels, 1, 1].into(), drop)
@@ -93,9 +94,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     fn drop_parts(self, name: &'static str, shape: Shape, drop: f64) -> Var<'g> {
         let graph = self.graph();
-        if !(0.0..=1.0).contains(&drop) {
-            let problem =
-                Problem::new(format!("{drop} is not a probability")).hint("it lies between 0 and 1");
+        if let Err(problem) = check("the probability to drop", drop, 0.0..=1.0) {
             return graph.refuse(name, &["x"], &[self], problem);
         }
         if graph.mode() == Mode::Evaluate || drop == 0.0 {

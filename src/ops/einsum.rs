@@ -270,6 +270,7 @@ impl<'g> Labelled<'g> {
     /// The product with another array, summed over what nobody needs: a batch of matrix products.
     #[track_caller]
     fn times(self, other: Self, needed: &[Label], sizes: &BTreeMap<Label, usize>) -> Self {
+        let _at = self.value.graph().at_caller(); // for the closure below
         let left = self.clone().sum_but(&[&other.labels, needed].concat());
         let right = other.clone().sum_but(&[&self.labels, needed].concat());
         let (both, rows): (Vec<Label>, Vec<Label>) =

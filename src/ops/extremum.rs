@@ -148,7 +148,7 @@ impl<'g> Var<'g> {
     pub fn global_max_pool2d(self) -> Var<'g> {
         let _called = self.graph().called("global_max_pool2d");
         if self.shape().len() != 4 {
-            return self.graph().refuse("global_max_pool2d", &["image"], &[self], no_image(self.shape()));
+            return self.graph().refuse("global_max_pool2d", &["image"], &[self], no_image(&self.ty()));
         }
         self.max_keep(&[2, 3])
     }

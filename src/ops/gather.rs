@@ -3,6 +3,7 @@
 use super::example::{Example, labels, linear, normal, smooth};
 use super::operands::all_real;
 use crate::error::Problem;
+use crate::graph::setting::COUNT;
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Layout, Shape};
 use dagrad_kernels::gather::Gather as Kernel;
@@ -49,7 +50,9 @@ impl Indices {
                 if found.len() != x.shape.len() || !(0..found.len()).all(agrees) {
                     let text =
                         format!("indices {} and array {} differ beside axis {axis}", indices.shape, x.shape);
-                    return Err(Problem::new(text).hint("all axes but the one that is indexed agree"));
+                    return Err(Problem::new(text).hint(
+                        "all axes but the one that is indexed agree; `index_select` takes a list, `pick` one of each row",
+                    ));
                 }
                 Ok(indices.shape.clone())
             }
@@ -188,6 +191,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn one_hot(self, classes: usize) -> Var<'g> {
         let _called = self.graph().called("one_hot");
+        self.graph().require("one_hot", "the number of classes", classes as f64, COUNT);
         let (axis, mut single) = (self.shape().len() as isize, self.shape().to_vec());
         single.push(1);
         self.graph().fill(&single[..], 1.0).scatter_add(axis, self.reshape(&single[..]), classes)

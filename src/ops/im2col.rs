@@ -8,7 +8,7 @@ use ndarray::{Array2, Array4, ArrayView2, ArrayView4};
 use super::attributes::Pool2dOptions;
 use super::example::{Example, linear, normal};
 use super::operands::{all_real, no_image};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Problem, Result, SourceLine};
 use crate::graph::{Attributes, Call, Gradient, Op, TensorType, Var, VjpInputs};
 use crate::shape::{Shape, Window};
 use dagrad_kernels::conv::Convolution;
@@ -75,7 +75,7 @@ impl Op for Im2col {
 /// The patches of an image as a convolution sees them.
 fn patches(image: &Shape, window: Window) -> Result<Convolution, Problem> {
     let &[batch, channels, height, width] = &image[..] else {
-        return Err(no_image(image));
+        return Err(no_image(&TensorType::real(image)));
     };
     let image = [height, width];
     let output = window.output_size(image)?;
@@ -124,8 +124,10 @@ impl<'g> Var<'g> {
 ///
 /// # Errors
 /// A window that does not fit the padded image, or a stride of 0.
+#[track_caller]
 pub fn im2col<T: Real>(images: ArrayView4<'_, T>, window: impl Into<Pool2dOptions>) -> Result<Array2<T>> {
-    let form = patches(&images.shape().into(), window.into().window()).map_err(setting("im2col"))?;
+    let form = patches(&images.shape().into(), window.into().window())
+        .map_err(refused("im2col", SourceLine::caller()))?;
     let mut columns = Array2::zeros(matrix(&form));
     let images = images.as_standard_layout();
     if let (Some(images), Some(columns)) = (images.as_slice(), columns.as_slice_mut()) {
@@ -148,12 +150,14 @@ pub fn im2col<T: Real>(images: ArrayView4<'_, T>, window: impl Into<Pool2dOption
 ///
 /// # Errors
 /// A window that does not fit the padded image, or columns that are not its patches.
+#[track_caller]
 pub fn col2im<T: Real>(
     columns: ArrayView2<'_, T>,
     image: [usize; 4],
     window: impl Into<Pool2dOptions>,
 ) -> Result<Array4<T>> {
-    let form = patches(&image.into(), window.into().window()).map_err(setting("col2im"))?;
+    let form =
+        patches(&image.into(), window.into().window()).map_err(refused("col2im", SourceLine::caller()))?;
     if columns.shape() != matrix(&form) {
         let message = format!("{:?} columns are not the patches {:?}", columns.shape(), matrix(&form));
         return Err(Error::setting("col2im", message));
@@ -166,8 +170,8 @@ pub fn col2im<T: Real>(
     Ok(images)
 }
 
-fn setting(name: &'static str) -> impl Fn(Problem) -> Error {
-    move |problem| Error::setting(name, problem.message)
+fn refused(name: &'static str, site: SourceLine) -> impl Fn(Problem) -> Error {
+    move |problem| Error::setting(name, problem.message).at(site)
 }
 
 /// What the family's checks are made from.

@@ -1,9 +1,12 @@
 //! Losses of real numbers, composed of other operations.
 
+use std::ops::Bound;
+
 use super::arithmetic::Other;
 use super::example::{Example, away_from_zero, distinct, normal, positive, smooth};
 use crate::error::Problem;
-use crate::graph::{Attribute, Attributes, Scope, Var};
+use crate::graph::setting::{FINITE, NUMBER};
+use crate::graph::{Attribute, Attributes, Dtype, Scope, Var};
 
 /// What becomes of the losses of single elements.
 ///
@@ -75,11 +78,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn huber_loss(self, target: Var<'g>, delta: f64, reduction: Reduction) -> Var<'g> {
         let _composite = self.loss("huber_loss", Attributes::new().with("delta", delta), reduction);
-        if delta.is_nan() || delta <= 0.0 {
-            let problem = Problem::new(format!("a δ of {delta} is not positive"))
-                .hint("errors up to δ are squared, larger ones count by their size");
-            return self.refuse_loss("huber_loss", target, problem);
-        }
+        self.graph().require("huber_loss", "delta", delta, (Bound::Excluded(0.0), Bound::Unbounded));
         let gap = (self - self.target("huber_loss", target)).abs();
         // With m = min(|x − t|, δ): m · (|x − t| − m/2) is both branches.
         let near = gap.minimum(delta);
@@ -90,15 +89,11 @@ impl<'g> Var<'g> {
     /// larger ones. With β = 0 it is [`l1_loss`](Self::l1_loss).
     ///
     /// # Errors
-    /// Recorded on the graph: shapes that differ, a β that is negative or NaN.
+    /// Recorded on the graph: shapes that differ, a β that is negative, infinite or NaN.
     #[track_caller]
     pub fn smooth_l1_loss(self, target: Var<'g>, beta: f64, reduction: Reduction) -> Var<'g> {
         let _composite = self.loss("smooth_l1_loss", Attributes::new().with("beta", beta), reduction);
-        if beta.is_nan() || beta < 0.0 {
-            let problem = Problem::new(format!("a β of {beta} is negative, or no number"))
-                .hint("errors up to β are squared, larger ones count by their size");
-            return self.refuse_loss("smooth_l1_loss", target, problem);
-        }
+        self.graph().require("smooth_l1_loss", "beta", beta, FINITE);
         let gap = (self - self.target("smooth_l1_loss", target)).abs();
         if beta == 0.0 {
             return reduction.of(gap);
@@ -160,11 +155,12 @@ impl<'g> Var<'g> {
     /// are broadcast. A vector shorter than ε counts as one of length ε, in the derivative too: of 0 the cosine is 0.
     ///
     /// # Errors
-    /// Recorded on the graph: shapes that do not broadcast, an axis that does not exist, an ε of NaN.
+    /// Recorded on the graph: shapes that do not broadcast, an axis that does not exist, an ε that is negative, infinite or NaN.
     #[track_caller]
     pub fn cosine_similarity(self, other: Var<'g>, axis: isize, epsilon: f64) -> Var<'g> {
         let attributes = Attributes::new().with("axis", axis as i64).with("epsilon", epsilon);
         let _composite = self.graph().composed("cosine_similarity", attributes);
+        self.graph().require("cosine_similarity", "epsilon", epsilon, FINITE);
         let (x, y) = match self.shape().broadcast(&other.shape()) {
             Some(shape) => (self.broadcast_to(&shape), other.broadcast_to(&shape)),
             None => (self, other), // the product says what is wrong
@@ -178,7 +174,7 @@ impl<'g> Var<'g> {
     /// Targets have the shape without that axis; another number than ±1 makes a loss of 0, as in PyTorch.
     ///
     /// # Errors
-    /// Recorded on the graph: shapes that do not fit, a margin of NaN.
+    /// Recorded on the graph: shapes that do not fit, a margin that is infinite or NaN.
     #[track_caller]
     pub fn cosine_embedding_loss(
         self,
@@ -191,9 +187,7 @@ impl<'g> Var<'g> {
             self.loss("cosine_embedding_loss", Attributes::new().with("margin", margin), reduction);
         let cosine = self.cosine_similarity(other, -1, 1e-6);
         let target = cosine.target("cosine_embedding_loss", target);
-        if margin.is_nan() {
-            return cosine.refuse_loss("cosine_embedding_loss", target, Problem::new("the margin is NaN"));
-        }
+        self.graph().require("cosine_embedding_loss", "margin", margin, NUMBER);
         let (alike, apart) = (target.equal(1.0), target.equal(-1.0));
         reduction.of((1.0 - cosine).gate(alike) + (cosine - margin).relu().gate(apart))
     }
@@ -223,8 +217,13 @@ impl<'g> Var<'g> {
         if self.ty() == target.ty() {
             return target;
         }
-        let problem = Problem::new(format!("targets {} do not fit {}", target.ty(), self.ty()))
-            .hint("targets are real numbers of the same shape; they are not broadcast");
+        let problem = Problem::new(format!("targets {} do not fit {}", target.ty(), self.ty()));
+        let problem = problem.hint(match target.ty().dtype {
+            Dtype::Index => {
+                "targets are real numbers: record them with `graph.input`; classes go into `cross_entropy`"
+            }
+            Dtype::Real => "targets have the same shape; they are not broadcast",
+        });
         self.refuse_loss(loss, target, problem)
     }
 

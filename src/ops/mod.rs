@@ -43,6 +43,7 @@ pub use class_losses::CrossEntropy;
 pub use example::Example;
 pub use im2col::{col2im, im2col};
 pub use losses::Reduction;
+pub(crate) use operands::no_image;
 pub use pointwise::Unary;
 
 /// Calls `$with!` with the list of families. A name here is a new set of checks; a family without it is found by a test.

@@ -3,6 +3,7 @@
 use super::example::{Example, away_from_zero, linear, normal, smooth};
 use super::operands::no_image;
 use crate::error::Problem;
+use crate::graph::setting::{COUNT, FINITE, NUMBER};
 use crate::graph::{Attributes, Var};
 use crate::shape::Shape;
 
@@ -151,11 +152,12 @@ impl<'g> Var<'g> {
     /// (x − mean) / √(variance + ε) over `axes`: mean 0 and variance 1 for each combination of the other axes.
     ///
     /// # Errors
-    /// Recorded on the graph: axes that do not exist, and no elements.
+    /// Recorded on the graph: axes that do not exist, no elements, an ε that is negative, infinite or NaN.
     #[track_caller]
     pub fn normalise(self, axes: &[isize], epsilon: f64) -> Var<'g> {
         let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
         let _composite = self.graph().composed("normalise", attributes);
+        self.graph().require("normalise", "epsilon", epsilon, FINITE);
         let centred = self - self.mean_keep(axes);
         centred / (centred.powi(2).mean_keep(axes) + epsilon).sqrt()
     }
@@ -163,11 +165,12 @@ impl<'g> Var<'g> {
     /// [`normalise`](Self::normalise) over the last `axes` axes (Ba and others, *Layer Normalization*, 2016).
     ///
     /// # Errors
-    /// Recorded on the graph: more axes than there are, and no elements.
+    /// Recorded on the graph: no axis, or more than there are; otherwise as [`normalise`](Self::normalise).
     #[track_caller]
     pub fn layer_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
         let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
         let _composite = self.graph().composed("layer_norm", attributes);
+        self.graph().require("layer_norm", "the number of axes", axes as f64, COUNT);
         self.normalise(&last(axes), epsilon)
     }
 
@@ -179,13 +182,16 @@ impl<'g> Var<'g> {
     pub fn rms_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
         let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
         let _composite = self.graph().composed("rms_norm", attributes);
+        self.graph().require("rms_norm", "the number of axes", axes as f64, COUNT);
+        self.graph().require("rms_norm", "epsilon", epsilon, FINITE);
         self / (self.powi(2).mean_keep(&last(axes)) + epsilon).sqrt()
     }
 
     /// [`normalise`](Self::normalise) over equal groups of channels of `[N, C, …]` (Wu and He, *Group Normalization*, 2018).
     ///
     /// # Errors
-    /// Recorded on the graph: fewer than two axes, groups that do not divide the channels, and no elements.
+    /// Recorded on the graph: fewer than two axes, groups that do not divide the channels; otherwise as
+    /// [`normalise`](Self::normalise).
     #[track_caller]
     pub fn group_norm(self, groups: usize, epsilon: f64) -> Var<'g> {
         let shape = self.shape();
@@ -208,12 +214,12 @@ impl<'g> Var<'g> {
     /// `LocalResponseNorm`).
     ///
     /// # Errors
-    /// Recorded on the graph: no images, a window of 0 channels.
+    /// Recorded on the graph: no images, a window of 0 channels, numbers that are infinite or NaN.
     #[track_caller]
     pub fn local_response_norm(self, channels: usize, alpha: f64, beta: f64, k: f64) -> Var<'g> {
         let shape = self.shape();
         let &[_, depth, _, _] = &shape[..] else {
-            return self.graph().refuse("local_response_norm", &["image"], &[self], no_image(shape));
+            return self.graph().refuse("local_response_norm", &["image"], &[self], no_image(&self.ty()));
         };
         if channels == 0 || channels > depth.saturating_mul(2) {
             let text = format!("{channels} neighbouring channels of {depth} are none, or too many");
@@ -222,6 +228,10 @@ impl<'g> Var<'g> {
         let attributes = Attributes::new().with("channels", channels).with("alpha", alpha);
         let attributes = attributes.with("beta", beta).with("k", k);
         let _composite = self.graph().composed("local_response_norm", attributes);
+        let _at = self.graph().at_caller(); // for the closures below
+        for (name, value) in [("alpha", alpha), ("beta", beta), ("k", k)] {
+            self.graph().require("local_response_norm", name, value, NUMBER);
+        }
         let sides = [[0, 0], [channels / 2, (channels - 1) / 2], [0, 0], [0, 0]];
         let squares = self.powi(2).pad(&sides, 0.0);
         let neighbour = |first: usize| squares.slice(1, first as isize..(first + depth) as isize);

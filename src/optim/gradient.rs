@@ -32,12 +32,12 @@ impl<O> Adjusted<O> {
 
 impl<O: Optimizer> Optimizer for Adjusted<O> {
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
-        let (op, bound) = match self.adjustment {
-            Decay(factor) => ("weight_decay", factor),
-            ClipValue(most) => ("clip_value", most),
-            ClipNorm(most) => ("clip_norm", most),
+        let (op, checked) = match self.adjustment {
+            Decay(factor) => ("weight_decay", setting::check("the factor", factor, setting::FINITE)),
+            ClipValue(most) => ("clip_value", setting::check("the bound", most, 0.0..)),
+            ClipNorm(most) => ("clip_norm", setting::check("the bound", most, 0.0..)),
         };
-        if let Err(problem) = setting::check("the bound", bound, 0.0..) {
+        if let Err(problem) = checked {
             let error = OpError { op: op.to_owned(), site: self.site, problem, operands: Vec::new() };
             return graph.fail(Box::new(error).into());
         }

@@ -95,7 +95,7 @@ pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
     }
     let gradients = gradients(loss, &parameters)?;
     let pairs: Vec<_> = parameters.into_iter().zip(gradients).collect();
-    let _layer = graph.layer("update");
+    let (_layer, _at) = (graph.layer("update"), graph.at_caller());
     optimizer.step(graph, &pairs);
     graph.check()
 }

@@ -26,12 +26,15 @@ impl Var<'_> {
     ///
     /// # Errors
     /// As for compiling and running.
+    #[track_caller]
     pub fn eval<T: Precision>(self, feeds: &[Feed<'_>]) -> Result<ArrayD<T>> {
         let plan = Options::new().without_assignments().compile::<T>(self.graph(), &[self])?;
         let (mut store, mut workspace) = (Store::new(0), Workspace::for_this_machine()?);
         store.prepare(&plan)?;
         let outputs = plan.run(&mut store, &mut workspace, feeds)?;
-        let found = outputs.at(0).map(|view| view.to_owned());
-        found.ok_or_else(|| Error::setting("eval", "the value holds indices, not real numbers"))
+        let Some(found) = outputs.at(0) else {
+            return Err(Error::setting("eval", "the value holds indices, not real numbers"));
+        };
+        Ok(found.to_owned())
     }
 }

@@ -24,6 +24,7 @@ impl<T: Precision> Plan<T> {
     /// a parameter that the store has under another shape, or does not have: a store with parameters, or any store on a graph
     /// for evaluation, must have them all, which [`Store::prepare`] is for; memory that the machine refuses; a kernel that fails; with
     /// [`check_values`](Workspace::check_values), the first NaN or infinity.
+    #[track_caller]
     pub fn run<'w>(
         &'w self,
         store: &mut Store<T>,
@@ -39,6 +40,7 @@ impl<T: Precision> Plan<T> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
+    #[track_caller]
     pub(crate) fn time_steps(
         &self,
         store: &mut Store<T>,
@@ -61,6 +63,7 @@ impl<T: Precision> Plan<T> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
+    #[track_caller]
     pub(crate) fn trace(
         &self,
         store: &mut Store<T>,
@@ -73,6 +76,7 @@ impl<T: Precision> Plan<T> {
     }
 
     /// The loop over steps and groups.
+    #[track_caller]
     fn run_steps(
         &self,
         store: &mut Store<T>,
@@ -114,17 +118,18 @@ impl<T: Precision> Plan<T> {
     }
 
     /// Whether all that a run starts from are numbers: inputs and parameters.
+    #[track_caller]
     fn check_given(&self, store: &Store<T>, workspace: &Workspace) -> Result<()> {
         for input in self.inputs().iter().filter(|input| input.source.ty.dtype == Dtype::Real) {
             if let Some(message) = first_fault(workspace.value::<T>(&input.source)) {
-                return Err(Error::Feed { input: input.name.to_string(), message });
+                return Err(Error::feed(&input.name, message));
             }
         }
         for parameter in self.parameters() {
             let values = store.get(&parameter.name);
             let values = values.as_ref().and_then(|values| values.as_slice());
             if let Some(message) = values.and_then(first_fault) {
-                return Err(Error::Parameter { name: parameter.name.to_string(), message });
+                return Err(Error::parameter(&parameter.name, message));
             }
         }
         Ok(())

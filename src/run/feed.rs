@@ -96,6 +96,7 @@ impl Value<'_> {
 }
 
 /// Whether each feed is for an input of the plan's graph and fits it, also where no result needs the input.
+#[track_caller]
 pub(super) fn check<T>(plan: &Plan<T>, feeds: &[Feed<'_>]) -> Result<()> {
     let inputs = &plan.recorded.inputs;
     for feed in feeds {
@@ -114,6 +115,7 @@ pub(super) fn check<T>(plan: &Plan<T>, feeds: &[Feed<'_>]) -> Result<()> {
 }
 
 impl Feed<'_> {
+    #[track_caller]
     fn fits(&self, ty: &TensorType) -> Result<()> {
         if self.value.dtype() != ty.dtype {
             return self.refused(match ty.dtype {
@@ -128,23 +130,25 @@ impl Feed<'_> {
         Ok(())
     }
 
+    #[track_caller]
     fn refused(&self, message: String) -> Result<()> {
-        Err(Error::Feed { input: self.name().to_owned(), message })
+        Err(Error::feed(self.name(), message))
     }
 }
 
 /// The feed for an input.
+#[track_caller]
 fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f Value<'a>> {
-    let fail = |message: &str| Err(Error::Feed { input: input.name.to_string(), message: message.into() });
     let mut given = feeds.iter().filter(|feed| feed.name() == &*input.name);
     match [given.next(), given.next()] {
-        [None, _] => fail("no value is given"),
+        [None, _] => Err(Error::feed(&input.name, "no value is given")),
         [Some(feed), None] => Ok(&feed.value),
-        _ => fail("two values are given"),
+        _ => Err(Error::feed(&input.name, "two values are given")),
     }
 }
 
 /// Copies the value that is given to an input, and fits it, into its memory, and checks that indices are in range.
+#[track_caller]
 pub(super) fn give<T: Real>(input: &Input, feeds: &[Feed<'_>], workspace: &mut Workspace) -> Result<()> {
     let source = &input.source;
     match find(input, feeds)? {
@@ -163,7 +167,7 @@ pub(super) fn give<T: Real>(input: &Input, feeds: &[Feed<'_>], workspace: &mut W
             target[sample],
             limit.saturating_sub(1)
         );
-        return Err(Error::Feed { input: input.name.to_string(), message });
+        return Err(Error::feed(&input.name, message));
     }
     Ok(())
 }

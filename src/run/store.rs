@@ -90,12 +90,17 @@ impl<T: Real> Store<T> {
     ///
     /// # Errors
     /// A parameter that the store has under another shape, or memory that the machine refuses.
+    #[track_caller]
     pub fn prepare(&mut self, plan: &Plan<T>) -> Result<()> {
-        plan.parameters().iter().try_for_each(|parameter| self.find_or_start(parameter).map(drop))
+        for parameter in plan.parameters() {
+            self.find_or_start(parameter)?;
+        }
+        Ok(())
     }
 
     /// Finds the plan's parameters for a run. It starts what may be new: state while training, and whatever the first plan
     /// to train needs.
+    #[track_caller]
     pub(crate) fn bind(&mut self, plan: &Plan<T>, found: &mut Vec<usize>) -> Result<()> {
         let trains = plan.trains() || plan.recorded.mode == Mode::Train;
         let is_empty = self.trainable().next().is_none();
@@ -110,12 +115,13 @@ impl<T: Real> Store<T> {
     }
 
     /// The error for a parameter that is not here, with the nearest name among those that the plan does not know.
+    #[track_caller]
     fn missing(&self, name: &str, plan: &Plan<T>) -> Error {
         let is_known = |name: &&str| plan.parameters().iter().any(|parameter| *parameter.name == **name);
         let nearest = nearest(name, self.names().filter(|name| !is_known(name)));
         let hint = "`Store::prepare` starts what is new";
         let message = format!("the store does not have it{nearest}\n  hint: {hint}");
-        Error::Parameter { name: name.to_owned(), message }
+        Error::parameter(name, message)
     }
 
     /// The values of a parameter.
@@ -134,6 +140,7 @@ impl<T: Real> Store<T> {
     ///
     /// # Errors
     /// A parameter that the store has under another shape, or memory that the machine refuses.
+    #[track_caller]
     pub fn set(&mut self, name: &str, values: &ArrayD<T>) -> Result<()> {
         let index = self.find_or_add(name, &values.shape().into(), true)?.0;
         let target = self.entries[index].data.iter_mut();
@@ -198,6 +205,7 @@ impl<T: Real> Store<T> {
     }
 
     /// Where a plan's parameter is; it is started if it is new.
+    #[track_caller]
     fn find_or_start(&mut self, parameter: &Parameter) -> Result<usize> {
         let (index, is_new) = self.find_or_add(&parameter.name, &parameter.ty.shape, parameter.trainable)?;
         self.entries[index].trainable = parameter.trainable; // `set` could not know
@@ -207,12 +215,13 @@ impl<T: Real> Store<T> {
         Ok(index)
     }
 
+    #[track_caller]
     fn find_or_add(&mut self, name: &str, shape: &Shape, trainable: bool) -> Result<(usize, bool)> {
         if let Some(&index) = self.names.get(name) {
             let known = &self.entries[index].shape;
             if known != shape {
                 let message = format!("the store has shape {known}, but {shape} is asked for");
-                return Err(Error::Parameter { name: name.to_string(), message });
+                return Err(Error::parameter(name, message));
             }
             return Ok((index, false));
         }

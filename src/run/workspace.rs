@@ -6,8 +6,9 @@ use std::ptr::NonNull;
 use smallvec::SmallVec;
 
 use crate::compile::{Location, Plan, Source, StepGroup, StepOutput};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SourceLine};
 use crate::graph::call::{Call, Operand, OutputSlot, Random};
+use crate::graph::setting;
 use crate::graph::{Dtype, Precision};
 use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
@@ -36,12 +37,12 @@ impl Workspace {
     ///
     /// # Errors
     /// No threads, more than 1024, or more than the machine grants.
+    #[track_caller]
     pub fn new(threads: usize) -> Result<Self> {
-        if threads == 0 || threads > 1024 {
-            return Err(Error::setting("threads", format!("{threads} is not between 1 and 1024")));
-        }
-        let workers =
-            Workers::new(threads).map_err(|refusal| Error::setting("threads", refusal.to_string()))?;
+        setting::require("threads", threads as f64, 1.0..=1024.0)?;
+        let here = SourceLine::caller();
+        let refused = |refusal: std::io::Error| Error::setting("threads", refusal.to_string()).at(here);
+        let workers = Workers::new(threads).map_err(refused)?;
         Ok(Self { arena: buffer(0, "the arena")?, workers, binding: Vec::new(), checks_values: false })
     }
 
@@ -49,6 +50,7 @@ impl Workspace {
     ///
     /// # Errors
     /// The machine grants no threads.
+    #[track_caller]
     pub fn for_this_machine() -> Result<Self> {
         Self::new(std::thread::available_parallelism().map_or(1, |cores| cores.get()).min(1024))
     }
@@ -71,6 +73,7 @@ impl Workspace {
     }
 
     /// Makes room for a plan, and finds its parameters in the store.
+    #[track_caller]
     pub(super) fn prepare<T: Real>(&mut self, plan: &Plan<T>, store: &mut Store<T>) -> Result<()> {
         if plan.arena_bytes() > self.arena.len() * size_of::<usize>() {
             self.arena = buffer(plan.arena_bytes().div_ceil(size_of::<usize>()), "the arena")?;

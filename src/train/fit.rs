@@ -85,6 +85,7 @@ const EVALUATED: [usize; 2] = [1 << 21, 500];
 /// # Errors
 /// A batch size of 0; no samples, or with [`drop_last`](FitOptions::drop_last) no whole batch; images or labels that do not
 /// fit the model; a misuse in the network, with its line; a loss that is NaN or infinite.
+#[track_caller]
 pub fn fit<N: Network>(
     model: &mut Model<N>,
     optimizer: &dyn Optimizer,
@@ -124,6 +125,7 @@ pub fn fit<N: Network>(
 ///
 /// # Errors
 /// As [`fit`].
+#[track_caller]
 pub fn fit_observed<N: Network>(
     model: &mut Model<N>,
     optimizer: &dyn Optimizer,
@@ -150,12 +152,14 @@ pub fn fit_observed<N: Network>(
 ///
 /// # Errors
 /// Images or labels that do not fit the model; no samples.
+#[track_caller]
 pub fn evaluate<N: Network>(model: &mut Model<N>, data: &Dataset) -> Result<f64> {
     check_data(model, data, "evaluation data")?;
     Ok(examine(model, data, data.len(), usize::MAX)?.0)
 }
 
 /// Accuracy and mean loss on the first samples, so many at a time at most, in evaluation mode.
+#[track_caller]
 fn examine<N: Network>(
     model: &mut Model<N>,
     data: &Dataset,
@@ -185,6 +189,7 @@ fn cross_entropy(logits: ArrayView1<'_, f32>, label: usize) -> f64 {
     largest + logits.map(|logit| (logit - largest).exp()).sum::<f64>().ln() - own
 }
 
+#[track_caller]
 fn check_data<N: Network>(model: &Model<N>, data: &Dataset, name: &str) -> Result<()> {
     let (given, taken) = (data.image_shape(), model.image_shape());
     if given != taken {
@@ -213,6 +218,7 @@ struct Run<'a, N> {
 
 impl<'a, N: Network> Run<'a, N> {
     /// Finds whatever is wrong with the settings, the data and the network, for each batch size.
+    #[track_caller]
     fn new(
         model: &'a mut Model<N>,
         optimizer: &dyn Optimizer,
@@ -263,6 +269,7 @@ impl<'a, N: Network> Run<'a, N> {
     }
 
     /// An epoch, or what is left of it. None if it is stopped on the way.
+    #[track_caller]
     fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
         let (train, options, start) = (self.train, self.options, Instant::now());
         let (epochs, number) = (self.model.store().epochs(), number_after(self.model));
@@ -326,6 +333,7 @@ impl<'a, N: Network> Run<'a, N> {
 
     /// One step on the samples at `range` in this epoch's order. Returns the loss and the number of correct predictions
     /// before it.
+    #[track_caller]
     fn step(&mut self, range: Range<usize>) -> Result<(f64, usize)> {
         let (batch, length) = (range.len(), range.len() * self.train.image_len());
         let (images, labels) = (&mut self.images[..length], &mut self.labels[..batch]);
@@ -358,6 +366,7 @@ fn begun<N: Network>(model: &Model<N>, data: &Dataset, options: FitOptions) -> u
 }
 
 /// The network's loss on a batch and the optimizer's step, compiled.
+#[track_caller]
 fn training_plan<N: Network>(model: &Model<N>, optimizer: &dyn Optimizer, batch: usize) -> Result<Plan<f32>> {
     let graph = Graph::with_mode(Mode::Train);
     let (_, logits, loss) = model.record_loss(&graph, batch);

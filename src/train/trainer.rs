@@ -71,15 +71,20 @@ impl<T: Precision> Trainer<T> {
     ///
     /// # Errors
     /// A value that does not fit its input.
+    #[track_caller]
     pub fn step(&mut self, feeds: &[Feed<'_>]) -> Result<T> {
         let outputs = self.plan.run(&mut self.store, &mut self.workspace, feeds)?;
-        outputs.scalar(0).ok_or_else(|| Error::setting("loss", "it holds indices, not real numbers"))
+        let Some(loss) = outputs.scalar(0) else {
+            return Err(Error::setting("loss", "it holds indices, not real numbers"));
+        };
+        Ok(loss)
     }
 
     /// Times each step of the plan on a batch. The parameters stay as they are.
     ///
     /// # Errors
     /// A value that does not fit its input.
+    #[track_caller]
     pub fn profile(&mut self, feeds: &[Feed<'_>]) -> Result<Profile> {
         self.plan.profile(&self.store, &mut self.workspace, feeds)
     }

@@ -69,6 +69,7 @@ impl Image {
 ///
 /// # Errors
 /// A file that cannot be read, is damaged, of another kind, or of more than 2²⁶ pixels; another number of channels.
+#[track_caller]
 pub fn read_image(path: impl AsRef<Path>, channels: usize) -> Result<Array3<f32>> {
     let path = path.as_ref();
     if !matches!(channels, 1 | 3) {

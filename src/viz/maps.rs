@@ -28,14 +28,18 @@ use crate::shape::Shape;
 ///
 /// # Errors
 /// A name that no parameter of four axes has, with the names that do.
+#[track_caller]
 pub fn filters(store: &Store<f32>, name: &str) -> Result<Tiles> {
     let weight = store.get(name).and_then(|weight| weight.into_dimensionality().ok());
-    weight.map(filter_tiles).ok_or_else(|| {
+    let Some(weight) = weight else {
         let known = filter_names(store).join(", ");
         let known = if known.is_empty() { "none" } else { &known };
-        let message = format!("these are no filters; parameters of four axes: {known}");
-        Error::Parameter { name: name.to_string(), message }
-    })
+        return Err(Error::parameter(
+            name,
+            format!("these are no filters; parameters of four axes: {known}"),
+        ));
+    };
+    Ok(filter_tiles(weight))
 }
 
 /// The names of the parameters that are filters.
@@ -47,7 +51,7 @@ pub(crate) fn filter_names(store: &Store<f32>) -> Vec<&str> {
 pub(super) fn filter_tiles(weight: ArrayView4<'_, f32>) -> Tiles {
     match weight.dim().1 {
         channels @ (1 | 3) => Tiles::of_planes(weight, channels),
-        channels => Tiles::of_planes(weight, 1).columns(channels),
+        channels => Tiles::of_planes(weight, 1).columns(channels.max(1)),
     }
 }
 

@@ -21,7 +21,7 @@ pub use network::Start;
 
 use super::tiles::write_file;
 use crate::data::Dataset;
-use crate::error::Result;
+use crate::error::{Result, SourceLine};
 use crate::nn::{Model, Network};
 use crate::optim::Optimizer;
 use crate::train::Epoch;
@@ -100,7 +100,9 @@ impl Report {
         test: &Dataset,
     ) -> Result<()> {
         let number = self.networks.len();
-        let section = network::section(number, name, start, model, optimizer, test)?;
+        let here = SourceLine::caller();
+        let section = network::section(number, name, start, model, optimizer, test);
+        let section = section.map_err(|error| error.at(here))?;
         self.networks.push((name.to_string(), section));
         Ok(())
     }
@@ -109,7 +111,10 @@ impl Report {
     ///
     /// # Errors
     /// A chart that cannot be drawn.
+    #[track_caller]
     pub fn to_html(&self) -> Result<String> {
+        let here = SourceLine::caller();
+        let curves = curves::section(&self.runs).map_err(|error| error.at(here))?;
         let page = html! {
             (DOCTYPE)
             html lang="en" {
@@ -131,7 +136,7 @@ impl Report {
                         }
                     }
                     main {
-                        (curves::section(&self.runs)?)
+                        (curves)
                         @for section in &self.tables { (section) }
                         @for (_, section) in &self.networks { (section) }
                     }
@@ -147,6 +152,7 @@ impl Report {
     ///
     /// # Errors
     /// A file that cannot be written.
+    #[track_caller]
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         write_file(path.as_ref(), self.to_html()?.as_bytes())
     }

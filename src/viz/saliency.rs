@@ -8,7 +8,8 @@ use super::maps::{map_name, maps};
 use super::tiles::extremes;
 use crate::autodiff::gradients;
 use crate::compile::Plan;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SourceLine};
+use crate::graph::setting::{self, COUNT, NUMBER};
 use crate::graph::{Graph, Mode, Var};
 use crate::nn::{IMAGES, LABELS, Model, Network};
 use crate::run::Feed;
@@ -39,8 +40,10 @@ pub fn input_gradient<N: Network>(
     images: &Array4<f32>,
     classes: &Array1<u32>,
 ) -> Result<Array3<f32>> {
+    let here = SourceLine::caller();
     let gradient: Array4<f32> =
-        run(model, images, classes, |images, logit, _| Ok(gradients(logit, &[images])?[0]))?;
+        run(model, images, classes, |images, logit, _| Ok(gradients(logit, &[images])?[0]))
+            .map_err(|error| error.at(here))?;
     Ok(gradient.mapv(f32::abs).fold_axis(Axis(1), 0.0f32, |most, &size| most.max(size)))
 }
 
@@ -72,7 +75,8 @@ pub fn grad_cam<N: Network>(
     layer: Option<&str>,
 ) -> Result<Array3<f32>> {
     let (batch, _, height, width) = images.dim();
-    run(model, images, classes, |_, logit, graph| {
+    let here = SourceLine::caller();
+    let heat = run(model, images, classes, |_, logit, graph| {
         let known = maps(graph);
         let found = known.iter().rev().find(|map| layer.is_none_or(|name| map_name(**map) == name));
         let Some(&map) = found else {
@@ -84,7 +88,8 @@ pub fn grad_cam<N: Network>(
         let weights = gradients(logit, &[map])?[0].mean_keep(&[2, 3]);
         let heat = (map * weights).sum_keep(&[1]).relu();
         Ok(heat.upsample_bilinear([height, width], false).reshape([batch, height, width]))
-    })
+    });
+    heat.map_err(|error| error.at(here))
 }
 
 /// Records the network on the images and what `wanted` makes of the images and the sum of the classes' logits, and runs it.
@@ -104,12 +109,13 @@ fn run<N: Network, D: Dimension>(
     let plan = Plan::compile(&graph, &[wanted])?;
     let (store, workspace) = model.parts();
     let outputs = plan.run(store, workspace, &[Feed::new(IMAGES, images), Feed::new(LABELS, classes)])?;
-    let found = outputs.at(0).and_then(|values| values.into_dimensionality().ok());
-    found
-        .map(|values| values.to_owned())
-        .ok_or_else(|| Error::setting("network", "its result is not logits [batch, classes]"))
+    let Some(found) = outputs.at(0).and_then(|values| values.into_dimensionality().ok()) else {
+        return Err(Error::setting("network", "its result is not logits [batch, classes]"));
+    };
+    Ok(found.to_owned())
 }
 
+#[track_caller]
 fn check<N: Network>(model: &Model<N>, images: &Array4<f32>, classes: &Array1<u32>) -> Result<()> {
     let (batch, taken) = (images.dim().0, model.image_shape());
     if batch == 0 || images.shape()[1..] != taken {
@@ -157,18 +163,20 @@ impl Default for Occlusion {
 /// ```
 ///
 /// # Errors
-/// As [`input_gradient`]; a patch or stride of 0.
+/// As [`input_gradient`]; a patch or stride of 0; a value that is infinite or NaN.
+#[track_caller]
 pub fn occlusion<N: Network>(
     model: &mut Model<N>,
     images: &Array4<f32>,
     classes: &Array1<u32>,
     options: Occlusion,
 ) -> Result<Array3<f32>> {
+    let here = SourceLine::caller();
     check(model, images, classes)?;
     let Occlusion { patch, stride, value } = options;
-    if patch == 0 || stride == 0 {
-        return Err(Error::setting("occlusion", format!("patch {patch} and stride {stride} are at least 1")));
-    }
+    setting::require("patch", patch as f64, COUNT)?;
+    setting::require("stride", stride as f64, COUNT)?;
+    setting::require("value", value.into(), NUMBER)?;
     let (_, channels, height, width) = images.dim();
     // The last row and column of patches end with the image.
     let below = |start: usize, size: usize| start..start.saturating_add(patch).min(size);
@@ -187,7 +195,7 @@ pub fn occlusion<N: Network>(
         let mut logit = |covered: &Array4<f32>| -> Result<Vec<f32>> {
             Ok(model.predict(covered)?.column(class as usize).to_vec())
         };
-        let whole = logit(&image.to_owned().insert_axis(Axis(0)))?[0];
+        let whole = logit(&image.to_owned().insert_axis(Axis(0))).map_err(|error| error.at(here))?[0];
         // All batches are of one size, so that one plan is compiled for them.
         let batch = corners.len().min(BATCH);
         let mut covered = Array4::zeros((batch, channels, height, width));
@@ -196,7 +204,7 @@ pub fn occlusion<N: Network>(
                 covered.assign(&image);
                 covered.slice_mut(s![.., below(top, height), below(left, width)]).fill(value);
             }
-            for (&[top, left], rest) in some.iter().zip(logit(&covered)?) {
+            for (&[top, left], rest) in some.iter().zip(logit(&covered).map_err(|error| error.at(here))?) {
                 let patch = s![below(top, height), below(left, width)];
                 heat.slice_mut(patch).mapv_inplace(|heat| heat + (whole - rest));
                 covers.slice_mut(patch).mapv_inplace(|count| count + 1.0);
@@ -221,6 +229,7 @@ pub fn occlusion<N: Network>(
 ///
 /// # Errors
 /// Image and heat of different sizes.
+#[track_caller]
 pub fn overlay(image: ArrayView3<'_, f32>, heat: ArrayView2<'_, f32>) -> Result<Array3<f32>> {
     let (_, height, width) = image.dim();
     if heat.dim() != (height, width) {

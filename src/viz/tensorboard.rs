@@ -87,6 +87,7 @@ impl TensorBoard {
     ///
     /// # Errors
     /// A file that cannot be written; an image that cannot be made.
+    #[track_caller]
     pub fn image(&mut self, tag: &str, step: u64, tiles: &Tiles) -> Result<()> {
         let image = tiles.to_image()?;
         let message = Message::default()

@@ -7,7 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use ndarray::{Array3, ArrayView3, ArrayView4, Axis};
 
 use super::image::Image;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SourceLine};
+use crate::graph::setting::{self, COUNT, NUMBER};
 
 /// Pixels between tiles, through which the background shows.
 const GAP: usize = 4;
@@ -72,14 +73,14 @@ impl Tiles {
         Self::new(planes)
     }
 
-    /// How many tiles stand in a row.
+    /// How many tiles stand in a row: 1 or more.
     pub fn columns(self, columns: usize) -> Self {
-        Self { columns: columns.max(1), ..self }
+        Self { columns, ..self }
     }
 
-    /// How many pixels wide and high a number becomes.
+    /// How many pixels wide and high a number becomes: 1 or more.
     pub fn zoom(self, zoom: usize) -> Self {
-        Self { zoom: zoom.max(1), ..self }
+        Self { zoom, ..self }
     }
 
     /// The same black and white for all tiles, so that they can be compared.
@@ -111,8 +112,16 @@ impl Tiles {
     /// All tiles as one image, with transparency: grey, or in colours if a tile has some.
     ///
     /// # Errors
-    /// A tile of another number of channels than 1 or 3; more than 2²⁷ pixels.
+    /// A tile of another number of channels than 1 or 3; no columns, no zoom, black or white that are infinite or NaN; more
+    /// than 2²⁷ pixels.
+    #[track_caller]
     pub fn to_image(&self) -> Result<Image> {
+        setting::require("columns", self.columns as f64, COUNT)?;
+        setting::require("zoom", self.zoom as f64, COUNT)?;
+        if let Scale::Between(black, white) = self.scale {
+            setting::require("black", black.into(), NUMBER)?;
+            setting::require("white", white.into(), NUMBER)?;
+        }
         if let Some(tile) = self.tiles.iter().find(|tile| !matches!(tile.dim().0, 1 | 3)) {
             let message = format!("a tile {:?} is neither grey [1, ..] nor of colours [3, ..]", tile.shape());
             return Err(Error::setting("tiles", message));
@@ -151,6 +160,7 @@ impl Tiles {
     }
 
     /// Width and height of the image in pixels; never 0.
+    #[track_caller]
     pub(super) fn size(&self) -> Result<[u32; 2]> {
         let columns = self.columns.min(self.tiles.len());
         let [widest, highest] = self.largest();
@@ -160,9 +170,11 @@ impl Tiles {
         };
         let size = length(columns, widest).zip(length(self.tiles.len().div_ceil(self.columns), highest));
         let size = size.filter(|(width, height)| u64::from(*width) * u64::from(*height) <= MOST_PIXELS);
-        size.map(|(width, height)| [width, height]).ok_or_else(|| {
-            Error::setting("zoom", format!("the image would have more than {MOST_PIXELS} pixels"))
-        })
+        let Some((width, height)) = size else {
+            let message = format!("the image would have more than {MOST_PIXELS} pixels");
+            return Err(Error::setting("zoom", message));
+        };
+        Ok([width, height])
     }
 
     /// The greatest width and the greatest height of a tile.
@@ -175,30 +187,35 @@ impl Tiles {
     ///
     /// # Errors
     /// As [`to_image`](Self::to_image).
+    #[track_caller]
     pub fn to_png(&self) -> Result<Vec<u8>> {
-        self.to_image()?.to_png().map_err(|error| Error::setting("tiles", error.to_string()))
+        let here = SourceLine::caller();
+        self.to_image()?.to_png().map_err(|error| Error::setting("tiles", error.to_string()).at(here))
     }
 
     /// Writes the image to a PNG file. Folders on the way are made.
     ///
     /// # Errors
     /// As [`to_image`](Self::to_image); a file that cannot be written.
+    #[track_caller]
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         write_file(path.as_ref(), &self.to_png()?)
     }
 
     /// The image as a `data:` URL.
+    #[track_caller]
     pub(super) fn data_url(&self) -> Result<String> {
         Ok(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(self.to_png()?)))
     }
 
     /// Enlarged as far as the image is no wider than `most` pixels, and the width that it has then.
     #[doc(hidden)]
+    #[track_caller]
     pub fn fitted(self, most: usize) -> Result<(Self, u32)> {
         let columns = self.columns.min(self.tiles.len());
         let numbers = (columns * self.largest()[0]).max(1);
         let zoom = most.saturating_sub(columns * GAP) / numbers;
-        let tiles = self.zoom(zoom);
+        let tiles = self.zoom(zoom.max(1));
         let [width, _] = tiles.size()?;
         Ok((tiles, width))
     }

@@ -144,7 +144,7 @@ pub fn assert_mentions(text: &str, parts: &[&str]) {
 #[track_caller]
 pub fn assert_setting_error<T: std::fmt::Debug>(outcome: Result<T>, name: &str, parts: &[&str]) {
     match outcome {
-        Err(Error::Setting { setting, message }) => {
+        Err(Error::Setting { setting, message, .. }) => {
             assert_eq!(setting, name, "{message}");
             assert_mentions(&message, parts);
         }

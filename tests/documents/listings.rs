@@ -14,14 +14,14 @@ use crate::common::root;
 use dagrad::compile::Options;
 use dagrad::inspect::Summary;
 use dagrad::nn::{Network, SimpleConvNet};
-use dagrad::optim::{Sgd, minimize};
 use dagrad::{Graph, Plan, Result, Var};
 
 // The networks of the documents. Listings count lines from the first one between the marks.
 
 mod regression {
     // begin: regression.rs
-    use dagrad::{Graph, Init, Var};
+    use dagrad::optim::{Sgd, minimize};
+    use dagrad::{Graph, Init, Result, Var};
 
     pub fn loss(graph: &Graph) -> Var<'_> {
         let x = graph.input("x", [4, 3]);
@@ -30,6 +30,10 @@ mod regression {
         let b = graph.param("b", [2], Init::ZEROS);
         let error = (x.matmul(w) + b).relu() - y;
         (error * error).mean_all()
+    }
+
+    pub fn step(loss: Var<'_>) -> Result<()> {
+        minimize(loss, &Sgd::new(0.1))
     }
     // end
 }
@@ -139,7 +143,7 @@ fn listing(name: &str) -> Result<String> {
         "summary" => Ok(text(Summary::of(value))),
         "steps" => Ok(text(Plan::<f32>::compile(&graph, &[value])?)),
         "step" | "table" | "program" | "plan" => {
-            minimize(value, &Sgd::new(0.1))?;
+            regression::step(value)?;
             Ok(match what {
                 "step" => text(&graph),
                 "table" => table(&graph, value)?,
@@ -207,8 +211,7 @@ fn table(graph: &Graph, loss: Var<'_>) -> Result<String> {
     Ok(table)
 }
 
-/// What is printed, with the lines of this file under the names that the documents give to its parts, and
-/// without the line numbers of the crate's own files.
+/// What is printed, with the lines of this file under the names that the documents give to its parts.
 fn text(printed: impl Display) -> String {
     let printed = printed.to_string().replace('\\', "/");
     let own = file!().replace('\\', "/");
@@ -220,14 +223,7 @@ fn text(printed: impl Display) -> String {
         let (name, first) = regions().into_iter().rev().find(|(_, first)| *first <= line).unwrap_or_default();
         shown += &format!("{name}:{}{}", line + 1 - first, &part[digits..]);
     }
-    shown.lines().map(|line| without_own_line_number(line) + "\n").collect()
-}
-
-fn without_own_line_number(line: &str) -> String {
-    let Some(start) = line.find("# src/") else { return line.to_string() };
-    let Some(colon) = line[start..].find(':') else { return line.to_string() };
-    let end = line[start + colon + 1..].find(|c: char| !c.is_ascii_digit());
-    line[..start + colon].to_string() + end.map_or("", |end| &line[start + colon + 1 + end..])
+    shown
 }
 
 const THIS: &str = include_str!("listings.rs");

@@ -35,3 +35,33 @@ fn every_family_is_in_the_list() {
     }
     assert_eq!(found, listed.len());
 }
+
+#[test]
+fn what_an_operation_records_is_at_the_line_that_calls_it() {
+    use dagrad::ops::example::Values;
+    use dagrad::{Graph, Options, vjp};
+    let mut failures = Vec::new();
+    for (family, examples) in dagrad::ops::families() {
+        for example in examples {
+            let graph = Graph::new();
+            let operand = |(position, sample): (usize, &dagrad::ops::example::Sample)| match sample.values {
+                Values::Below(_) => graph.labels(&position.to_string(), &sample.shape),
+                _ => graph.input(&position.to_string(), &sample.shape),
+            };
+            let operands: Vec<_> = example.operands.iter().enumerate().map(operand).collect();
+            let y = (example.build)(&graph, &operands);
+            let gradients = vjp(&[(y, graph.fill(y.shape(), 1.0))], &operands).unwrap();
+            let outputs: Vec<_> = gradients.into_iter().flatten().chain([y]).collect();
+            for step in Options::plain().compile::<f64>(&graph, &outputs).unwrap().steps() {
+                let site = step.site;
+                let text = std::fs::read_to_string(crate::common::root().join(site.file)).unwrap_or_default();
+                // Examples stand last in the files of the operations.
+                let first = text.lines().position(|line| line.contains("fn examples("));
+                if site.file != file!() && first.is_none_or(|first| site.line <= first as u32) {
+                    failures.push(format!("{family}, {}: {step} at {site}", example.name));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} steps:\n{}", failures.len(), failures.join("\n"));
+}

@@ -4,6 +4,8 @@
 mod common;
 mod data;
 mod fit;
+mod lines;
 mod looking;
 mod nn;
 mod optim;
+mod settings;

@@ -228,8 +228,10 @@ fn saliency_of_what_does_not_fit_is_an_error() {
     }
     let options = Occlusion::default();
     assert_setting_error(occlusion(&mut model, &images, &array![10], options), "classes", &["10"]);
-    for options in [Occlusion { patch: 0, ..options }, Occlusion { stride: 0, ..options }] {
-        assert_setting_error(occlusion(&mut model, &images, &array![0], options), "occlusion", &["0"]);
+    for (name, options) in
+        [("patch", Occlusion { patch: 0, ..options }), ("stride", Occlusion { stride: 0, ..options })]
+    {
+        assert_setting_error(occlusion(&mut model, &images, &array![0], options), name, &["0"]);
     }
     let flat = nn::network(|images| nn::linear(images.flatten(), "fc", 3));
     let mut flat = Model::new(flat, [1, 28, 28], 0).unwrap();

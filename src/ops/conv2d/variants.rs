@@ -30,7 +30,7 @@ impl<'g> Var<'g> {
         let (&[batch, channels, length], &[count, each, taps]) = (&image[..], &filters[..]) else {
             let text = format!("image {image} and weight {filters} do not both have three axes");
             let problem = Problem::new(text)
-                .hint("images are [batch, channels, length], weights [filters, channels, length]");
+                .hint("signals are [batch, channels, length], weights [filters, channels, length]; `conv2d` takes images");
             return self.graph().refuse("conv1d", &["image", "weight"], &[self, weight], problem);
         };
         let row = self.reshape([batch, channels, 1, length]);

@@ -26,7 +26,7 @@ fn normalisations_refuse_what_does_not_fit() {
         "no neighbours": image(g).local_response_norm(0, 1e-4, 0.75, 2.0) => "0 neighbouring channels of 3";
         "endless neighbours": image(g).local_response_norm(HUGE, 1e-4, 0.75, 2.0) => "neighbouring channels of 3";
         "dropped channels of a matrix": rows(g).dropout2d(0.5) => "dropout2d at", "[2, 3] is not [batch", "`dropout`";
-        "dropped channels of no probability": image(g).dropout2d(1.5) => "dropout2d at", "1.5 is not a probability";
+        "dropped channels of no probability": image(g).dropout2d(1.5) => "dropout2d at", "drop is 1.5";
         "classes in a block": digits(g).checkpoint(|x| x.exp()) => "exp at", "not indices";
         "misuse in a block": image(g).checkpoint(|x| x.reshape([7]).relu()) => "reshape at", "do not fill";
     }

@@ -1,6 +1,7 @@
 //! Misuse of every operation while recording: each is refused with what, where and why, and nothing panics.
 
 mod derivatives;
+mod hints;
 mod layers;
 mod layout;
 mod losses;
@@ -135,10 +136,10 @@ fn arithmetic_and_matrices_refuse_what_does_not_fit() {
             => "broadcast_to at", "beyond any memory";
         "classes broadcast": digits(g).broadcast_to([2, 2]) => "broadcast_to at", "not indices";
         "dropout of no number": rows(g).dropout(f64::NAN)
-            => "dropout at", "NaN is not a probability", "between 0 and 1";
-        "dropout below 0": rows(g).dropout(-1.0) => "-1 is not a probability";
-        "dropout above 1": rows(g).dropout(2.0) => "2 is not a probability", "x [2, 3] input \"rows\"";
-        "endless dropout": rows(g).dropout(f64::INFINITY) => "inf is not a probability";
+            => "dropout at", "the probability to drop is NaN", "it is 0 or more, and 1 at most";
+        "dropout below 0": rows(g).dropout(-1.0) => "drop is -1";
+        "dropout above 1": rows(g).dropout(2.0) => "drop is 2", "x [2, 3] input \"rows\"";
+        "endless dropout": rows(g).dropout(f64::INFINITY) => "drop is inf";
         "dropout of classes": digits(g).dropout(0.5) => "not indices";
     }
 }

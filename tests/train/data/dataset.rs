@@ -42,7 +42,7 @@ fn five() -> Dataset {
 
 #[test]
 fn a_dataset_checks_what_it_is_made_of() {
-    assert_setting_error(Dataset::new(vec![], [1, 1, 1], vec![], 0), "classes", &["at least one"]);
+    assert_setting_error(Dataset::new(vec![], [1, 1, 1], vec![], 0), "classes", &["1 or more"]);
     assert_setting_error(Dataset::new(vec![], [1, 0, 2], vec![], 2), "image_shape", &["[1, 0, 2]"]);
     assert_setting_error(Dataset::new(vec![], [1, usize::MAX, 2], vec![], 2), "image_shape", &["too many"]);
     assert_setting_error(
@@ -171,7 +171,7 @@ fn batches_hold_every_sample_once_and_the_last_is_ragged() {
 #[test]
 fn any_batch_size_but_zero_will_do() {
     let dataset = five();
-    assert_setting_error(dataset.batches(0, 0, 0), "batch_size", &["at least one"]);
+    assert_setting_error(dataset.batches(0, 0, 0), "batch_size", &["1 or more"]);
     assert_eq!(dataset.batches(usize::MAX, 0, 0).unwrap().count(), 1);
     let mut batches = dataset.batches(5, 0, 0).unwrap();
     assert_eq!((batches.by_ref().count(), batches.len()), (1, 0));

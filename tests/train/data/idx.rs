@@ -113,7 +113,7 @@ fn a_folder_loads_in_every_spelling() {
         assert_eq!(split.train.image_shape(), [1, 2, 3]);
         assert_eq!((split.train.labels(), split.train.classes()), ([3, 9].as_slice(), 10));
         assert_eq!(idx::load_with_classes(&folder.0, 47).unwrap().test.classes(), 47);
-        assert_setting_error(idx::load_with_classes(&folder.0, 0), "classes", &["at least one"]);
+        assert_setting_error(idx::load_with_classes(&folder.0, 0), "classes", &["1 or more"]);
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use super::{NETWORK, digits, model, options};
 use crate::common::{alone, assert_mentions};
 use dagrad::data::Split;
+use dagrad::error::SourceLine;
 use dagrad::optim::Sgd;
 use dagrad::train::{Epoch, FitOptions, Observer, Progress, TrainStep, Training, fit, fit_observed};
 use dagrad::{Error, Result};
@@ -27,7 +28,7 @@ impl Observer for Enough {
 struct Broken;
 
 fn broken(what: &str) -> Result<()> {
-    Err(Error::Setting { setting: what.into(), message: "no space left".into() })
+    Err(Error::Setting { setting: what.into(), message: "no space left".into(), site: SourceLine::caller() })
 }
 
 impl Observer for Broken {
@@ -109,7 +110,7 @@ fn errors_of_observers_are_warnings_that_are_printed_once() {
     assert!(output.status.success());
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert_mentions(&text, &["warning: step: no space left\n", "warning: epoch: no space left\n"]);
+    assert_mentions(&text, &["warning: step at ", "warning: epoch at ", ": no space left\n"]);
 }
 
 #[test]
