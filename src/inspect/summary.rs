@@ -51,7 +51,7 @@ pub struct Summary {
 /// A layer of a [`Summary`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
-    /// Its name; of a single operation the names of its parameters, if it has some.
+    /// Its name; of a single operation the names of its parameters, if it has some, at most four.
     pub name: String,
     /// Its operations, in order.
     pub operations: String,
@@ -112,6 +112,9 @@ impl Summary {
         }
     }
 }
+
+/// By how many parameters a single operation is named.
+const NAMES: usize = 4;
 
 /// Layers in the making.
 struct Listing<'a> {
@@ -179,9 +182,16 @@ impl<'a> Listing<'a> {
         let node = dag.node(id);
         let index = node.layer.as_deref().map_or(next, |layer| *self.named.entry(layer).or_insert(next));
         if index == next {
-            let names = || parameters.iter().filter_map(|id| dag.node(*id).label.as_deref());
+            let names = || {
+                let mut names: Vec<&str> =
+                    parameters.iter().filter_map(|id| dag.node(*id).label.as_deref()).collect();
+                if names.len() > NAMES {
+                    names.splice(NAMES.., ["…"]);
+                }
+                names.join(" ")
+            };
             let label = node.layer.as_deref().or(node.label.as_deref());
-            let name = label.map_or_else(|| names().collect::<Vec<_>>().join(" "), str::to_string);
+            let name = label.map_or_else(names, str::to_string);
             self.layers.push(Layer::new(name, node.ty.clone()));
         }
         index

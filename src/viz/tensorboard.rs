@@ -16,13 +16,14 @@ use crate::error::Result;
 use crate::run::Store;
 use crate::train::{Epoch, Observer, TrainStep};
 
-/// How many pixels wide and high each weight is drawn.
-const ZOOM: usize = 8;
+/// Width and height in pixels within which filters are drawn.
+const SIZE: usize = 512;
 
 /// Writes scalars and images to a file in a folder, for `tensorboard --logdir`.
 ///
 /// As an [`Observer`] it writes the loss, accuracy and speed of each step (`step/…`), loss and accuracy of each epoch
-/// (`train/…`, `test/…`, by number of the epoch), and after each epoch the first layer's filters as an image.
+/// (`train/…`, `test/…`, by number of the epoch), and after each epoch the first layer's filters as an image of at most 512×512
+/// pixels ([`Tiles::fitted`]).
 ///
 /// ```
 /// use dagrad::nn::{Model, SimpleConvNet};
@@ -129,7 +130,7 @@ impl Observer for TensorBoard {
             self.scalar(tag, number, value)?;
         }
         if let Some(name) = filter_names(store).first() {
-            self.image(&format!("filters/{name}"), number, &filters(store, name)?.zoom(ZOOM))?;
+            self.image(&format!("filters/{name}"), number, &filters(store, name)?.fitted(SIZE, SIZE))?;
         }
         self.file.flush().map_err(|error| failed(&self.path, &error))
     }

@@ -57,8 +57,8 @@ fn tensorboard_reads_what_was_written() -> Result<()> {
         assert_eq!(rows(&found["scalars"][tag])[1], json!([2, f64::from(value as f32)]), "{tag}");
     }
     assert_eq!(found["scalars"]["größe/by hand"], json!([[7, -0.5]]));
-    // 30 filters of 5×5 in rows of 8, each number 8 pixels wide, 4 pixels apart; the bytes are those of a PNG file.
-    let (width, height, png) = (8 * 40 + 7 * 4, 4 * 40 + 3 * 4, "89504e470d0a1a0a");
+    // 30 filters of 5×5 in rows of 8, each number 12 pixels wide, 4 pixels apart; the bytes are those of a PNG file.
+    let (width, height, png) = (8 * 60 + 7 * 4, 4 * 60 + 3 * 4, "89504e470d0a1a0a");
     let filters = json!([[1, width, height, png], [2, width, height, png]]);
     assert_eq!(found["images"]["filters/W1"], filters);
     assert_eq!(found["images"]["colours"], json!([[8, 15, 6, png]]));
