@@ -83,7 +83,7 @@ impl fmt::Display for Graph {
             let name = self.var(update.parameter).name();
             writeln!(f, "{name} <- %{}", update.value.index())?;
         }
-        Ok(())
+        self.check().or_else(|error| writeln!(f, "! {error}"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The time of each step of a plan.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::json;
 use super::table::{Table, count, shortened};
@@ -13,6 +13,8 @@ use dagrad_kernels::limits;
 
 /// How many runs are timed; the median of each step counts.
 const RUNS: usize = 9;
+/// No further run is timed after this time.
+const LONGEST: Duration = Duration::from_secs(5);
 /// How many steps are printed,
 const PRINTED: usize = 12;
 /// and as many letters of their titles.
@@ -126,7 +128,8 @@ pub struct Family {
 }
 
 impl<T: Precision> Plan<T> {
-    /// Times each step of the plan, the median of several runs, on a copy of the store: nothing changes.
+    /// Times each step of the plan, the median of nine runs, on a copy of the store: nothing changes. Of a plan that runs for
+    /// long there are fewer runs: none begins after five seconds.
     ///
     /// Nothing else should run on the machine meanwhile.
     ///
@@ -143,7 +146,10 @@ impl<T: Precision> Plan<T> {
         store.prepare(self)?;
         self.run(&mut store, workspace, feeds)?; // makes memory
         let mut times = vec![Vec::with_capacity(RUNS); self.steps().len()];
-        for _ in 0..RUNS {
+        let start = Instant::now();
+        let mut runs = 0;
+        while runs < RUNS && (runs == 0 || start.elapsed() < LONGEST) {
+            runs += 1;
             let run = self.time_steps(&mut store, workspace, feeds)?;
             times.iter_mut().zip(run).for_each(|(times, time)| times.push(time));
         }
@@ -152,7 +158,7 @@ impl<T: Precision> Plan<T> {
         Ok(Profile {
             steps: steps.collect(),
             threads: workspace.threads(),
-            runs: RUNS,
+            runs,
             peak_gflops: 2e-9 * limits::products(workspace.workers()),
             calls,
         })

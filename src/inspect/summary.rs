@@ -1,11 +1,12 @@
 //! What a network is, layer by layer, read off its graph.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use super::field::{Dependence, ReceptiveField, dependences};
 use super::table::{Table, count, shortened};
 use crate::autodiff::vjp;
+use crate::error::Error;
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, TensorType, Var};
 
@@ -30,7 +31,7 @@ use crate::graph::{Dtype, Graph, TensorType, Var};
 /// let pool = &summary.layers[2];
 /// assert_eq!((pool.name.as_str(), pool.receptive_field.unwrap().size), ("max_pool2d", [4, 4]));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// The layers, in the order in which they were recorded.
     pub layers: Vec<Layer>,
@@ -43,12 +44,14 @@ pub struct Summary {
     /// Weights between one channel and one channel of the next layer, added up over all convolutions: 25 for
     /// one 5×5 filter, 18 for two of 3×3.
     pub weights_per_filter_pair: usize,
+    /// The first misuse on the way, if there is one. What would have been computed from its result is missing above.
+    pub error: Option<Error>,
 }
 
 /// A layer of a [`Summary`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
-    /// Its name; of a single operation the names of its parameters, if it has some.
+    /// Its name; of a single operation the names of its parameters, if it has some, at most four.
     pub name: String,
     /// Its operations, in order.
     pub operations: String,
@@ -79,14 +82,16 @@ pub enum Origin {
 impl Graph {
     /// What is recorded on the graph and computed from its inputs, layer by layer. Gradients and updates are left out.
     pub fn summary(&self) -> Summary {
-        Summary::over(self, self.dag().ids().collect())
+        Summary { error: self.check().err(), ..Summary::over(self, self.dag().ids().collect()) }
     }
 }
 
 impl Summary {
     /// The layers that a value is computed from.
     pub fn of(value: Var<'_>) -> Self {
-        Self::over(value.graph(), ancestors(&value.graph().dag(), [value.id()]))
+        let graph = value.graph();
+        let error = if value.is_poisoned() { graph.check().err() } else { None };
+        Self { error, ..Self::over(graph, ancestors(&graph.dag(), [value.id()])) }
     }
 
     /// The layers among these nodes.
@@ -103,9 +108,13 @@ impl Summary {
             kept: layers.iter().map(|layer| layer.kept).sum(),
             weights_per_filter_pair: nodes.iter().map(|&id| filter_area(&dag, id)).sum(),
             layers,
+            error: None,
         }
     }
 }
+
+/// By how many parameters a single operation is named.
+const NAMES: usize = 4;
 
 /// Layers in the making.
 struct Listing<'a> {
@@ -173,9 +182,16 @@ impl<'a> Listing<'a> {
         let node = dag.node(id);
         let index = node.layer.as_deref().map_or(next, |layer| *self.named.entry(layer).or_insert(next));
         if index == next {
-            let names = || parameters.iter().filter_map(|id| dag.node(*id).label.as_deref());
+            let names = || {
+                let mut names: Vec<&str> =
+                    parameters.iter().filter_map(|id| dag.node(*id).label.as_deref()).collect();
+                if names.len() > NAMES {
+                    names.splice(NAMES.., ["…"]);
+                }
+                names.join(" ")
+            };
             let label = node.layer.as_deref().or(node.label.as_deref());
-            let name = label.map_or_else(|| names().collect::<Vec<_>>().join(" "), str::to_string);
+            let name = label.map_or_else(names, str::to_string);
             self.layers.push(Layer::new(name, node.ty.clone()));
         }
         index
@@ -211,8 +227,10 @@ impl fmt::Display for Summary {
             table.row([name, operations, layer.output.to_string(), parameters, macs, kept, field]);
         }
         let [parameters, macs, kept] = [self.parameters, self.macs, self.kept].map(count);
-        table.row(["total".into(), String::new(), String::new(), parameters, macs, kept, String::new()]);
-        write!(f, "{table}")
+        let total = if self.error.is_some() { "total before the error" } else { "total" };
+        table.row([total.into(), String::new(), String::new(), parameters, macs, kept, String::new()]);
+        write!(f, "{table}")?;
+        self.error.iter().try_for_each(|error| writeln!(f, "! {error}"))
     }
 }
 
@@ -235,17 +253,14 @@ fn forward_nodes(dag: &Dag) -> HashSet<NodeId> {
 
 /// The trainable parameters that a node reads, itself or through what only shapes them.
 fn own_parameters(dag: &Dag, id: NodeId, forward: &HashSet<NodeId>) -> Vec<NodeId> {
-    let (mut found, mut open) = (Vec::new(), dag.operands(id).to_vec());
+    let beside = |id: NodeId| dag.operands(id).into_iter().filter(|operand| !forward.contains(operand));
+    let is_trainable = |id: &NodeId| matches!(dag.node(*id).kind, Kind::Parameter { trainable: true, .. });
+    let mut open: Vec<NodeId> = beside(id).collect();
+    let mut seen: BTreeSet<NodeId> = open.iter().copied().collect(); // paths may be many more than nodes
     while let Some(id) = open.pop() {
-        match dag.node(id).kind {
-            _ if forward.contains(&id) => {}
-            Kind::Parameter { trainable: true, .. } => found.push(id),
-            _ => open.extend(dag.operands(id)),
-        }
+        open.extend(beside(id).filter(|operand| seen.insert(*operand)));
     }
-    found.sort_unstable();
-    found.dedup();
-    found
+    seen.into_iter().filter(is_trainable).collect()
 }
 
 /// The computed values that the parameters' gradients read.

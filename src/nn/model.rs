@@ -1,6 +1,6 @@
 //! A network with its parameters, ready to predict.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array2, Array4, ArrayD};
 
@@ -58,21 +58,34 @@ pub fn network<F: for<'g> Fn(Var<'g>) -> Var<'g>>(closure: F) -> F {
 
 /// A network together with its parameters, in precision `T`.
 ///
-/// Plans are compiled at the first use of a batch size and kept.
+/// Plans are compiled at the first use of a batch size. The eight that were used last are kept; an older one is compiled
+/// again when it is needed.
 #[derive(Debug)]
 pub struct Model<N, T: Precision = f32> {
     network: N,
     image_shape: [usize; 3],
     store: Store<T>,
     workspace: Workspace,
-    plans: HashMap<(Purpose, usize), Plan<T>>,
+    /// At most [`KEPT`], that which was used last at the end.
+    plans: Vec<Kept<T>>,
     classes: usize,
-    /// The parameters' names, in the order of the gradient plan's results.
+}
+
+/// How many plans a model keeps.
+const KEPT: usize = 8;
+
+/// A plan, and what it was compiled for.
+#[derive(Debug)]
+struct Kept<T: Precision> {
+    purpose: Purpose,
+    batch: usize,
+    plan: Plan<T>,
+    /// Of a gradient plan, the parameters' names in the order of its results.
     parameters: Vec<String>,
 }
 
 /// What a plan computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Logits,
     Loss,
@@ -112,10 +125,11 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
             setting::require("image_shape", size as f64, COUNT)?;
         }
         let store = Store::new(seed);
-        let (plans, parameters) = (HashMap::new(), Vec::new());
-        let mut model = Self { network, image_shape, store, workspace, plans, classes: 0, parameters };
-        model.compile(Purpose::Logits, 1)?;
-        model.store.prepare(&model.plans[&(Purpose::Logits, 1)])?;
+        let mut model = Self { network, image_shape, store, workspace, plans: Vec::new(), classes: 0 };
+        let first = model.compile(Purpose::Logits, 1)?;
+        model.store.prepare(&first.plan)?;
+        model.classes = first.plan.results()[0].source.ty.shape.last().copied().unwrap_or(0);
+        model.plans.push(first);
         Ok(model)
     }
 
@@ -174,7 +188,8 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         labels: &Array1<u32>,
     ) -> Result<BTreeMap<String, ArrayD<T>>> {
         let outputs = self.run(Purpose::Gradient, images, Some(labels))?;
-        Ok(self.parameters.iter().cloned().zip(outputs).collect())
+        let names = self.plans.last().map_or(&[][..], |used| &used.parameters);
+        Ok(names.iter().cloned().zip(outputs).collect())
     }
 
     /// The same by central differences of step 10⁻⁴, two evaluations of the loss for each parameter. It is
@@ -304,8 +319,14 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         labels: Option<&Array1<u32>>,
     ) -> Result<Vec<ArrayD<T>>> {
         let batch = images.dim().0;
-        self.compile(purpose, batch)?;
-        let plan = &self.plans[&(purpose, batch)];
+        let known = self.plans.iter().position(|kept| (kept.purpose, kept.batch) == (purpose, batch));
+        let used = match known {
+            Some(position) => self.plans.remove(position),
+            None => self.compile(purpose, batch)?,
+        };
+        self.plans.push(used);
+        self.plans.drain(..self.plans.len().saturating_sub(KEPT));
+        let Some(Kept { plan, .. }) = self.plans.last() else { unreachable!("one has just been added") };
         let mut feeds = vec![Feed::new(IMAGES, images)];
         feeds.extend(labels.map(|labels| Feed::new(LABELS, labels)));
         let outputs = plan.run(&mut self.store, &mut self.workspace, &feeds)?;
@@ -313,30 +334,22 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     }
 
     #[track_caller]
-    fn compile(&mut self, purpose: Purpose, batch: usize) -> Result<()> {
-        if self.plans.contains_key(&(purpose, batch)) {
-            return Ok(());
-        }
+    fn compile(&self, purpose: Purpose, batch: usize) -> Result<Kept<T>> {
         let mode = if purpose == Purpose::Logits { Mode::Evaluate } else { Mode::Train };
         let graph = Graph::with_mode(mode);
-        let outputs = match purpose {
-            Purpose::Logits => {
-                let logits = self.record(&graph, batch).1;
-                self.classes = logits.shape().last().copied().unwrap_or(0);
-                vec![logits]
-            }
-            Purpose::Loss => vec![self.record_loss(&graph, batch).2],
+        let (outputs, parameters) = match purpose {
+            Purpose::Logits => (vec![self.record(&graph, batch).1], vec![]),
+            Purpose::Loss => (vec![self.record_loss(&graph, batch).2], vec![]),
             Purpose::Gradient => {
                 let (.., loss) = self.record_loss(&graph, batch);
                 let parameters = graph.parameters();
-                self.parameters = parameters.iter().map(|parameter| parameter.name()).collect();
-                gradients(loss, &parameters)?
+                (gradients(loss, &parameters)?, parameters)
             }
         };
         // Who asks for a loss does not want running statistics to move.
         let plan = Options::new().without_assignments().compile(&graph, &outputs)?;
-        self.plans.insert((purpose, batch), plan);
-        Ok(())
+        let parameters = parameters.iter().map(|parameter| parameter.name()).collect();
+        Ok(Kept { purpose, batch, plan, parameters })
     }
 }
 

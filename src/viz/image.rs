@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use ndarray::{Array3, Axis};
 use png::{BitDepth, ColorType, Compression, Filter, Limits, Transformations};
 use zune_jpeg::JpegDecoder;
@@ -49,7 +51,16 @@ impl Image {
     }
 
     /// The image as a PNG file.
-    pub(super) fn to_png(&self) -> Result<Vec<u8>, png::EncodingError> {
+    pub(super) fn to_png(&self) -> Result<Vec<u8>> {
+        self.encode().map_err(|error| Error::setting("image", error.to_string()))
+    }
+
+    /// The image as a `data:` URL.
+    pub(super) fn data_url(&self) -> Result<String> {
+        Ok(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(self.to_png()?)))
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, png::EncodingError> {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, self.width(), self.height());
         encoder.set_color(if self.channels == 2 { ColorType::GrayscaleAlpha } else { ColorType::Rgba });

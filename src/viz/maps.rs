@@ -84,22 +84,59 @@ pub struct FeatureMaps {
 /// No images, or images of another shape.
 #[track_caller]
 pub fn feature_maps<N: Network>(model: &mut Model<N>, images: &Array4<f32>) -> Result<Vec<FeatureMaps>> {
+    Ok(bounded_maps(model, images, Bounds { layers: usize::MAX, channels: usize::MAX, width: usize::MAX })?.0)
+}
+
+/// How much is shown of feature maps.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// The first so many layers,
+    pub layers: usize,
+    /// of each the first so many channels,
+    pub channels: usize,
+    /// in an image of about so many pixels in width.
+    pub width: usize,
+}
+
+impl Bounds {
+    /// As much of a map as is shown, computed in the graph: no memory is taken for what nobody sees.
+    fn of(self, map: Var<'_>) -> Var<'_> {
+        let &[_, channels, height, width] = &map.shape()[..] else { return map };
+        let tile = (self.width / channels.clamp(1, 8)).max(1);
+        let side = height.max(width).div_ceil(tile);
+        let first = if channels > self.channels { map.slice(1, ..self.channels as isize) } else { map };
+        if side > 1 {
+            first.adaptive_avg_pool2d([height, width].map(|size| size.div_ceil(side)))
+        } else {
+            first
+        }
+    }
+}
+
+/// The feature maps of the first layers, and how many layers have some.
+#[track_caller]
+pub(super) fn bounded_maps<N: Network>(
+    model: &mut Model<N>,
+    images: &Array4<f32>,
+    bounds: Bounds,
+) -> Result<(Vec<FeatureMaps>, usize)> {
     if images.dim().0 == 0 {
         return Err(Error::setting("images", "there are none"));
     }
     let image = images.slice(s![..1, .., .., ..]);
     let graph = Graph::with_mode(Mode::Evaluate);
     model.record(&graph, 1);
-    let shown = maps(&graph);
+    let found = maps(&graph);
+    let shown: Vec<_> = found.iter().take(bounds.layers).map(|&map| bounds.of(map)).collect();
     let plan = Plan::compile(&graph, &shown)?;
     let (store, workspace) = model.parts();
     let outputs = plan.run(store, workspace, &[Feed::new(IMAGES, &image)])?;
-    let show = |map: Var<'_>| {
-        let values = outputs.get(map)?.into_dimensionality::<Ix4>().ok()?;
+    let show = |(&map, &shown): (&Var<'_>, &Var<'_>)| {
+        let values = outputs.get(shown)?.into_dimensionality::<Ix4>().ok()?;
         // Channels are not colours here.
         Some(FeatureMaps { name: map_name(map), shape: map.shape(), tiles: Tiles::of_planes(values, 1) })
     };
-    Ok(shown.iter().filter_map(|&map| show(map)).collect())
+    Ok((found.iter().zip(&shown).filter_map(show).collect(), found.len()))
 }
 
 /// The feature maps of more than one pixel: of the operations of one named layer only the last.

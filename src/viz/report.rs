@@ -28,6 +28,17 @@ use crate::train::Epoch;
 
 /// A report to which runs, tables and networks are added.
 ///
+/// Whatever it is about, the page of a network stays below a few megabytes:
+/// - of filters, feature maps and images as many numbers are in the page as are seen: 32 filters or maps of the first 16
+///   layers, and all images reduced to the size at which they are shown;
+/// - the confusion matrix has 32 rows and columns: of more classes neighbours share them, and the 20 pairs that are most
+///   often confused and the 20 classes that are least often correct are listed;
+/// - 500 layers are listed, graphs of 600 nodes and 2,000 edges drawn, and 2,000 values in memory;
+/// - of more than 240 epochs neighbours become one point of a curve, from the least to the most in the band; 40 names have
+///   curves.
+///
+/// Batches follow the size of an image: at most 2²⁰ pixels are computed at once, unless one image has more.
+///
 /// ```
 /// use dagrad::nn::{Model, SimpleConvNet};
 /// use dagrad::optim::Adam;
@@ -157,6 +168,9 @@ impl Report {
         write_file(path.as_ref(), self.to_html()?.as_bytes())
     }
 }
+
+/// As many letters of a name are shown.
+const NAME: usize = 60;
 
 /// A table of a class, with a heading over its rows.
 fn table(class: &str, columns: &[&str], rows: &Markup) -> Markup {

@@ -14,8 +14,15 @@ use crate::graph::{Graph, Mode, Var};
 use crate::nn::{IMAGES, LABELS, Model, Network};
 use crate::run::Feed;
 
-/// How many covered images are predicted at once.
+/// How many covered images are predicted at once, at most.
 const BATCH: usize = 128;
+/// The most pixels of images that are computed at once, unless one alone has more.
+const PIXELS: usize = 1 << 20;
+
+/// How many images `[C, H, W]` are computed at once: at most so many, and of large ones fewer.
+pub(super) fn at_once([_, height, width]: [usize; 3], most: usize) -> usize {
+    (PIXELS / (height * width).max(1)).min(most).max(1)
+}
 
 /// The size of the gradient of the class's logit in each pixel, the largest over the channels: how strongly a small change
 /// moves it (Simonyan and others, *Deep Inside Convolutional Networks*, 2013).
@@ -178,6 +185,7 @@ pub fn occlusion<N: Network>(
     setting::require("stride", stride as f64, COUNT)?;
     setting::require("value", value.into(), NUMBER)?;
     let (_, channels, height, width) = images.dim();
+    let most = at_once(model.image_shape(), BATCH);
     // The last row and column of patches end with the image.
     let below = |start: usize, size: usize| start..start.saturating_add(patch).min(size);
     let starts = |size: usize| {
@@ -197,7 +205,7 @@ pub fn occlusion<N: Network>(
         };
         let whole = logit(&image.to_owned().insert_axis(Axis(0))).map_err(|error| error.at(here))?[0];
         // All batches are of one size, so that one plan is compiled for them.
-        let batch = corners.len().min(BATCH);
+        let batch = corners.len().min(most);
         let mut covered = Array4::zeros((batch, channels, height, width));
         for some in corners.chunks(batch) {
             for (mut covered, &[top, left]) in covered.outer_iter_mut().zip(some) {

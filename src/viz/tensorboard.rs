@@ -15,15 +15,14 @@ use super::{Tiles, filter_names, filters};
 use crate::error::Result;
 use crate::train::{Epoch, Observer, TrainStep, Training};
 
-/// How many pixels wide and high each weight is drawn,
-const ZOOM: usize = 8;
-/// unless the image would have more than so many.
-const PIXELS: u64 = 1 << 22;
+/// Width and height in pixels within which filters are drawn.
+const SIZE: usize = 512;
 
 /// Writes scalars and images to a file in a folder, for `tensorboard --logdir`.
 ///
 /// As an [`Observer`] it writes the loss, accuracy and speed of each step (`step/…`), loss and accuracy of each epoch
-/// (`train/…`, `test/…`, by number of the epoch), and after each epoch the first layer's filters as an image.
+/// (`train/…`, `test/…`, by number of the epoch), and after each epoch the first layer's filters as an image of at most 512×512
+/// pixels ([`Tiles::fitted`]).
 ///
 /// A value is in the file, for every reader, when the call that writes it returns: a run that is killed loses nothing of its
 /// log. A value that the disk has no room for is left out, and the file stays readable.
@@ -151,14 +150,7 @@ impl Observer for TensorBoard {
             self.scalar(tag, number, value)?;
         }
         if let Some(name) = filter_names(store).first() {
-            let mut tiles = filters(store, name)?;
-            for zoom in (1..=ZOOM).rev() {
-                tiles = tiles.zoom(zoom);
-                if tiles.size().is_ok_and(|[width, height]| u64::from(width) * u64::from(height) <= PIXELS) {
-                    break;
-                }
-            }
-            self.image(&format!("filters/{name}"), number, &tiles)?;
+            self.image(&format!("filters/{name}"), number, &filters(store, name)?.fitted(SIZE, SIZE))?;
         }
         Ok(())
     }

@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use ndarray::{Array3, ArrayView3, ArrayView4, Axis};
+use ndarray::{Array3, ArrayView3, ArrayView4, Axis, s};
 
 use super::image::Image;
-use crate::error::{Error, Result, SourceLine};
+use crate::error::{Error, Result};
 use crate::graph::setting::{self, COUNT, NUMBER};
 
 /// Pixels between tiles, through which the background shows.
 const GAP: usize = 4;
 /// Grey of what has no shade: numbers that are not finite, tiles of one number only.
 const MIDDLE: u8 = 128;
+/// Pixels that are left to a tile, at least, when many are fitted into an image.
+const LEAST: usize = 16;
 /// The most pixels of an image that is made.
 const MOST_PIXELS: u64 = 1 << 27;
 
@@ -189,8 +189,7 @@ impl Tiles {
     /// As [`to_image`](Self::to_image).
     #[track_caller]
     pub fn to_png(&self) -> Result<Vec<u8>> {
-        let here = SourceLine::caller();
-        self.to_image()?.to_png().map_err(|error| Error::setting("tiles", error.to_string()).at(here))
+        self.to_image()?.to_png()
     }
 
     /// Writes the image to a PNG file. Folders on the way are made.
@@ -202,23 +201,47 @@ impl Tiles {
         write_file(path.as_ref(), &self.to_png()?)
     }
 
-    /// The image as a `data:` URL.
-    #[track_caller]
-    pub(super) fn data_url(&self) -> Result<String> {
-        Ok(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(self.to_png()?)))
+    /// Within a width and a height in pixels, whatever there is: enlarged as far as it fits, or else reduced, so that each
+    /// pixel is the mean of a square of numbers. If no 16 pixels were left to a tile, the last columns and rows are not
+    /// shown.
+    ///
+    /// ```
+    /// use dagrad::viz::Tiles;
+    /// use ndarray::Array3;
+    ///
+    /// let photographs = (0..10).map(|_| Array3::zeros((3, 768, 1024)));
+    /// let image = Tiles::new(photographs).fitted(400, 300).to_image()?;
+    /// assert_eq!((image.width(), image.height()), (8 * 45 + 7 * 4, 2 * 34 + 4)); // a 23rd as large
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn fitted(mut self, width: usize, height: usize) -> Self {
+        let (columns, largest) = (self.columns.min(self.tiles.len()).max(1), self.largest());
+        let (mut zoom, mut reduction) = (usize::MAX, 1);
+        let fit = |room: usize, count: usize, numbers: usize| {
+            let room = room.saturating_add(GAP); // one gap less than tiles
+            let count = count.clamp(1, (room / (LEAST + GAP)).max(1));
+            (count, (room / count).saturating_sub(GAP).max(1), numbers.max(1))
+        };
+        let across = fit(width, columns, largest[0]);
+        let down = fit(height, self.tiles.len().div_ceil(columns), largest[1]);
+        for (_, room, numbers) in [across, down] {
+            (zoom, reduction) = (zoom.min(room / numbers), reduction.max(numbers.div_ceil(room)));
+        }
+        let mut number = 0..;
+        self.tiles.retain(|_| number.next().is_some_and(|n| n % columns < across.0 && n / columns < down.0));
+        self.tiles.iter_mut().filter(|_| reduction > 1).for_each(|tile| *tile = reduced(tile, reduction));
+        self.columns(across.0).zoom(zoom.max(1))
     }
+}
 
-    /// Enlarged as far as the image is no wider than `most` pixels, and the width that it has then.
-    #[doc(hidden)]
-    #[track_caller]
-    pub fn fitted(self, most: usize) -> Result<(Self, u32)> {
-        let columns = self.columns.min(self.tiles.len());
-        let numbers = (columns * self.largest()[0]).max(1);
-        let zoom = most.saturating_sub(columns * GAP) / numbers;
-        let tiles = self.zoom(zoom.max(1));
-        let [width, _] = tiles.size()?;
-        Ok((tiles, width))
-    }
+/// A tile of which each number is the mean of a square.
+fn reduced(tile: &Array3<f32>, side: usize) -> Array3<f32> {
+    let (channels, height, width) = tile.dim();
+    let part = |start: usize, size: usize| start * side..((start + 1) * side).min(size);
+    Array3::from_shape_fn((channels, height.div_ceil(side), width.div_ceil(side)), |(channel, y, x)| {
+        let square = tile.slice(s![channel, part(y, height), part(x, width)]);
+        (square.iter().copied().map(f64::from).sum::<f64>() / square.len() as f64) as f32
+    })
 }
 
 /// The least and the greatest finite number.

@@ -3,10 +3,10 @@
 use crate::allocation::live;
 use crate::common::network::{batch, network};
 use crate::common::run_alone;
-use dagrad::nn;
+use dagrad::nn::{self, Filters, Model};
 use dagrad::optim::{Adam, minimize};
 use dagrad::{Graph, Plan, Store, Workspace};
-use ndarray::Array2;
+use ndarray::{Array1, Array2, Array4};
 
 /// Fails if the heap holds more after all rounds than after the first tenth. Pages would be no measure: the system
 /// gives and takes some for reasons of its own.
@@ -47,4 +47,31 @@ fn the_whole_process_stays_flat() {
         let feeds = [network.image.feed(&images), network.classes.feed(&classes)];
         plan.run(&mut Store::new(0), &mut workspace, &feeds).unwrap();
     });
+}
+
+#[test]
+fn a_model_keeps_few_plans() {
+    run_alone("memory::the_plans_of_many_batch_sizes_are_not_kept");
+}
+
+#[test]
+#[ignore = "the heap is that of the whole process: the test above runs it in one of its own"]
+fn the_plans_of_many_batch_sizes_are_not_kept() {
+    let network = nn::network(|images| {
+        let maps = nn::conv2d(images, "conv", Filters::new(4, 3)).relu().max_pool2d(2);
+        nn::linear(maps.flatten(), "classes", 10)
+    });
+    let mut model = Model::with_workspace(network, [1, 6, 6], 0, Workspace::new(1).unwrap()).unwrap();
+    let images =
+        |count: usize| Array4::from_shape_fn((count, 1, 6, 6), |(n, _, y, x)| (n * 7 + y * x) as f32);
+    let labels = |count: usize| Array1::from_shape_fn(count, |number| number as u32 % 10);
+    let mut gradient = |count| model.gradient(&images(count), &labels(count)).unwrap();
+    let (alone, few) = (live(), gradient(500));
+    (1..=20).for_each(|count| drop(gradient(count)));
+    let early = live() - alone;
+    (21..500).for_each(|count| drop(gradient(count)));
+    let late = live() - alone;
+    // Tilings differ from size to size, and so do plans, a little.
+    assert!(late < early + early / 2, "{early} bytes after 20 batch sizes and {late} after 500");
+    assert_eq!(gradient(500), few, "a plan that is compiled again computes the same");
 }

@@ -30,7 +30,7 @@ const ANY: &str = "data::Dataset::pixels.sample data::Dataset::take.samples grap
     graph::Var::scatter_add.size graph::Var::std_dev.correction graph::Var::std_dev_keep.correction \
     graph::Var::variance.correction graph::Var::variance_keep.correction nn::Model::record.batch nn::SimpleConvNet.padding \
     ops::Conv2dOptions::window.image ops::Conv2dOptions::window.kernel ops::Pool2dOptions::padding.padding \
-    train::FitOptions.epochs viz::TensorBoard::scalar.value viz::Tiles::first.count";
+    train::FitOptions.epochs viz::TensorBoard::scalar.value viz::Tiles::first.count viz::Tiles::fitted.width viz::Tiles::fitted.height";
 
 /// Settings, numbers that are in range and out of it, what the error says, and what uses the setting.
 type Setting = (&'static str, &'static [f64], &'static [f64], &'static str, fn(f64) -> Result<()>);

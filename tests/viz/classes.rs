@@ -48,3 +48,48 @@ fn large_logits_do_not_overflow() {
     let page = page([[1000.0, 1000.0 - 3f32.ln(), 0.0]; 3]);
     assert!(page.contains("<b>0</b> (75.0 %)") && page.contains("<b>1</b> (25.0 %)"), "{page}");
 }
+
+/// Images of one pixel for each class, of which each is predicted as `predicted` says.
+fn many(classes: usize, labels: Vec<u32>, predicted: impl Fn(usize) -> usize) -> String {
+    let pixels =
+        labels.iter().flat_map(|&label| (0..classes).map(move |at| 255 * u8::from(at == label as usize)));
+    let data = Dataset::new(pixels.collect(), [1, 1, classes], labels.clone(), classes).unwrap();
+    let network = nn::network(move |images| nn::linear(images.flatten(), "fc", classes));
+    let mut model = Model::new(network, [1, 1, classes], 0).unwrap();
+    let mut weight = ArrayD::zeros(vec![classes, classes]);
+    (0..classes).for_each(|class| weight[[class, predicted(class)]] = 9.0);
+    model.store_mut().set("fc.weight", &weight).unwrap();
+    let (start, mut report) = (Start::of(&model), Report::new("many"));
+    report.network("many", &start, &mut model, &Sgd::new(0.1), &data).unwrap();
+    let page = report.to_html().unwrap();
+    page.split_once("<h3>Confusion").unwrap().1.split_once("</section>").unwrap().0.to_string()
+}
+
+#[test]
+fn of_many_classes_some_share_a_row_and_the_worst_are_listed() {
+    // 7 is taken for 93 three times, and 50 for 51 twice.
+    let labels = (0..100).chain([7, 7, 50]).collect();
+    let part = many(100, labels, |class| match class {
+        7 => 93,
+        50 => 51,
+        class => class,
+    });
+    let expected = [
+        "98 of 103 are correct. Each row and column is of 4 classes and named by the first.",
+        "title=\"4 predicted as 92: 3\"",
+        "title=\"4 predicted as 4: 3\"",
+        "title=\"48 predicted as 48: 5\"",
+        "<tbody><tr><td>7</td><td>93</td><td>3</td></tr><tr><td>50</td><td>51</td><td>2</td></tr></tbody>",
+        "<tbody><tr><td>7</td><td>3</td><td>0.0 %</td></tr><tr><td>50</td><td>2</td><td>0.0 %</td></tr><tr>",
+    ];
+    expected.iter().for_each(|text| assert!(part.contains(text), "{text} in {part}"));
+    let rows = many(32, (0..32).collect(), |class| class);
+    assert!(rows.contains("title=\"31 predicted as 31: 1\"") && !rows.contains("Most often"), "{rows}");
+}
+
+#[test]
+fn the_confusion_of_any_number_of_classes_is_short() {
+    let [few, many] =
+        [200, 2000].map(|classes| many(classes, (0..classes as u32).collect(), |class| class / 3));
+    assert!(few.len() < 200_000 && many.len() < 200_000, "{} {}", few.len(), many.len());
+}

@@ -413,3 +413,33 @@ fn names_are_escaped_in_json() {
         assert_eq!(layer, "a \"b\" \\ \n \u{7} é", "{text}");
     }
 }
+
+#[test]
+fn a_summary_says_which_misuse_it_ends_at() {
+    let graph = Graph::new();
+    let image = graph.input("image", [1, 1, 8, 8]);
+    let rows = nn::conv2d(image, "conv", Filters::new(3, 3)).relu().mean(&[2, 3]);
+    let line = format!("inspect.rs:{}", line!() + 1);
+    let norm = nn::batch_norm(rows, "norm", BatchNorm::default());
+    let logits = nn::linear(norm, "classes", 10);
+    for summary in [graph.summary(), Summary::of(logits)] {
+        assert_eq!(summary.error, graph.check().err());
+        let text = summary.to_string();
+        assert_mentions(&text, &["batch_norm", &line, "total before the error"]);
+    }
+    assert_mentions(&graph.summary().to_string(), &["conv"]);
+    assert_mentions(&graph.to_string(), &["poisoned", "\n! batch_norm", &line]);
+    // What is computed beside it is complete.
+    let beside = Summary::of(rows);
+    assert!(beside.error.is_none() && !beside.to_string().contains("error"));
+}
+
+#[test]
+fn a_summary_follows_shared_nodes_once() {
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 1]);
+    // 2⁷⁰ paths lead to the parameter.
+    let weight = (0..70).fold(graph.param("w", [1, 1], Init::ONES), |weight, _| weight + weight);
+    x.matmul(weight);
+    assert_eq!(graph.summary().parameters, 1);
+}

@@ -1,5 +1,6 @@
 //! What is shown of networks: `src/inspect` and `src/viz`.
 
+mod bounds;
 mod classes;
 #[path = "../common/mod.rs"]
 mod common;

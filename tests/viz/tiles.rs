@@ -466,13 +466,41 @@ fn numbers_become_squares_and_three_planes_colours() {
 }
 
 #[test]
-fn images_are_enlarged_by_whole_numbers() {
+fn images_are_fitted_by_whole_numbers() {
     let tiles = Tiles::new([Array3::zeros((1, 5, 5)), Array3::zeros((1, 5, 5))]);
-    // Each of ten numbers becomes 3, 2 or 1 pixels, beside a gap of four.
-    for (most, expected) in [(38, 34), (37, 24), (3, 14)] {
-        let (fitted, width) = tiles.clone().fitted(most).unwrap();
-        assert_eq!((fitted.to_image().unwrap().width(), width), (expected, expected));
+    let size = |tiles: Tiles| {
+        let image = tiles.to_image().unwrap();
+        [image.width(), image.height()]
+    };
+    // Each of ten numbers becomes 4 or 3 pixels, beside a gap of four. A low image bounds it, too.
+    for (width, height, expected) in [(44, 99, [44, 20]), (43, 99, [34, 15]), (99, 12, [24, 10])] {
+        assert_eq!(size(tiles.clone().fitted(width, height)), expected);
     }
+    // 16 pixels are left to each tile, or the last are not shown.
+    for (width, height, shown) in [(36, 16, 2), (35, 16, 1), (1, 1, 1)] {
+        assert_eq!(tiles.clone().fitted(width, height).len(), shown);
+    }
+    let rows = Tiles::new((0..64 * 300).map(|_| Array3::zeros((1, 7, 7)))).columns(300).fitted(512, 512);
+    assert_eq!((rows.len(), size(rows)), (25 * 25, [25 * 14 + 24 * 4; 2]));
+    assert_eq!(Tiles::new([]).fitted(9, 9).len(), 0);
+    assert_eq!(size(Tiles::new([Array3::zeros((1, 1, 1))]).fitted(usize::MAX, 3)), [3, 3]);
+}
+
+#[test]
+fn images_are_reduced_to_means_of_squares() {
+    let values = Array3::from_shape_fn((1, 40, 50), |(_, y, x)| (y / 20 * 100 + x / 20 * 10) as f32);
+    // A square is of 2×2 numbers within 20 pixels in height, and of 3×3 within 17 in width, of which the last are cut.
+    let tile = Tiles::new([values.clone()]).between(0.0, 255.0).fitted(99, 20).to_image().unwrap();
+    assert_eq!((tile.width(), tile.height(), tile.bytes()[0], tile.bytes()[2 * 10]), (25, 20, 0, 10));
+    assert_eq!(tile.bytes()[2 * (25 * 19 + 24)], 120);
+    let cut = Tiles::new([values]).between(0.0, 255.0).fitted(17, 99).to_image().unwrap();
+    assert_eq!((cut.width(), cut.height()), (17, 14));
+    // Row 6 of columns 18, 19 and 20 is dark, dark and 10: their mean is 10 / 3.
+    assert_eq!(cut.bytes()[2 * 6], 3);
+    // What is no number stays to be seen, and large numbers do not overflow.
+    let odd = array![[[f32::NAN, 1.0, f32::MAX, f32::MAX], [1.0, 1.0, f32::MAX, f32::MAX]]];
+    let odd = Tiles::new([odd]).fitted(2, 2).to_image().unwrap();
+    assert_eq!(odd.bytes(), [128, 255, 128, 255], "grey for no number; and a tile of one number is grey");
 }
 
 #[test]

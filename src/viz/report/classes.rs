@@ -1,111 +1,176 @@
 //! Predictions: the confusion matrix and the worst samples.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
-use super::part;
+use super::{grouped, part, table};
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::nn::{Model, Network, argmax};
+use crate::viz::saliency::at_once;
 
-/// Samples that are predicted at once.
+/// Samples that are predicted at once, at most.
 const BATCH: usize = 500;
 /// How many of the worst samples are shown.
 const WORST: usize = 12;
+/// The most rows of the confusion matrix. Of more classes several share a row,
+const ROWS: usize = 32;
+/// and so many pairs and classes are listed.
+const LISTED: usize = 20;
 
 /// What a network predicts for each sample of a dataset.
 pub struct Predictions {
-    /// For each sample, the probability of each class.
-    probabilities: Vec<Vec<f64>>,
-    labels: Vec<usize>,
+    samples: Vec<Prediction>,
     classes: usize,
+}
+
+/// What a network predicts for a sample.
+struct Prediction {
+    label: usize,
+    /// The probability of the label.
+    own: f64,
+    /// The most probable class,
+    predicted: usize,
+    /// and its probability.
+    probability: f64,
 }
 
 impl Predictions {
     pub fn of<N: Network>(model: &mut Model<N>, data: &Dataset) -> Result<Self> {
         let order: Vec<usize> = (0..data.len()).collect();
-        let mut probabilities = Vec::with_capacity(data.len());
-        for samples in order.chunks(BATCH) {
-            let (images, _) = data.batch(samples)?;
+        let mut samples = Vec::with_capacity(data.len());
+        let mut classes = data.classes();
+        for chunk in order.chunks(at_once(data.image_shape(), BATCH)) {
+            let (images, labels) = data.batch(chunk)?;
             let logits = model.predict(&images)?;
-            probabilities.extend(logits.outer_iter().map(|row| softmax(row.iter().copied().map(f64::from))));
+            classes = classes.max(logits.dim().1);
+            for (row, &label) in logits.outer_iter().zip(&labels) {
+                let probabilities = softmax(row.iter().copied().map(f64::from));
+                let of = |class: usize| probabilities.get(class).copied().unwrap_or(0.0);
+                let (label, predicted) = (label as usize, argmax(probabilities.iter()).unwrap_or(0));
+                samples.push(Prediction { label, own: of(label), predicted, probability: of(predicted) });
+            }
         }
-        let classes = probabilities.first().map_or(0, Vec::len).max(data.classes());
-        Ok(Self {
-            probabilities,
-            labels: data.labels().iter().map(|&label| label as usize).collect(),
-            classes,
-        })
-    }
-
-    /// The predicted probability of the sample's label.
-    fn own(&self, sample: usize) -> f64 {
-        self.probabilities[sample].get(self.labels[sample]).copied().unwrap_or(0.0)
+        Ok(Self { samples, classes })
     }
 
     /// The most probable class.
     pub fn predicted(&self, sample: usize) -> usize {
-        argmax(self.probabilities[sample].iter()).unwrap_or(0)
+        self.samples[sample].predicted
     }
 
     /// The samples whose label is least probable, worst first.
     pub fn worst(&self) -> Vec<usize> {
-        let mut samples: Vec<usize> = (0..self.labels.len()).collect();
-        samples.sort_by(|&a, &b| self.own(a).total_cmp(&self.own(b)));
-        samples.truncate(WORST);
-        samples
+        let mut order: Vec<usize> = (0..self.samples.len()).collect();
+        order.sort_by(|&a, &b| self.samples[a].own.total_cmp(&self.samples[b].own));
+        order.truncate(WORST);
+        order
     }
 
-    /// How often each class (row) was predicted as each (column).
+    /// How often each class (row) was predicted as each (column). Of many classes neighbours share rows and columns, and the
+    /// pairs and classes with the most errors are listed.
     pub fn confusion_part(&self) -> Markup {
-        let mut counts = vec![vec![0; self.classes]; self.classes];
-        for (sample, &label) in self.labels.iter().enumerate() {
-            counts[label][self.predicted(sample)] += 1;
+        let mut counts: BTreeMap<[usize; 2], usize> = BTreeMap::new();
+        for sample in &self.samples {
+            *counts.entry([sample.label, sample.predicted]).or_default() += 1;
         }
-        let correct: usize = (0..self.classes).map(|class| counts[class][class]).sum();
-        let about =
-            format!("Rows: labels; columns: predictions. {correct} of {} are correct.", self.labels.len());
-        let shade = |row: &[usize], count: usize| count as f64 / row.iter().sum::<usize>().max(1) as f64;
+        let right = |(pair, count): (&[usize; 2], &usize)| if pair[0] == pair[1] { *count } else { 0 };
+        let correct: usize = counts.iter().map(right).sum();
+        let together = self.classes.div_ceil(ROWS).max(1);
+        let shared = match together {
+            1 => String::new(),
+            _ => format!(" Each row and column is of {together} classes and named by the first."),
+        };
+        let all = self.samples.len();
+        let about = format!("Rows: labels; columns: predictions. {correct} of {all} are correct.{shared}");
+        let mut matrix = vec![vec![0; self.classes.div_ceil(together)]; self.classes.div_ceil(together)];
+        for ([label, predicted], count) in &counts {
+            matrix[label / together][predicted / together] += count;
+        }
         let content = html! {
-            div.wide {
-                table.matrix {
-                    thead { tr { th {} @for class in 0..self.classes { th { (class) } } } }
-                    tbody {
-                        @for (label, row) in counts.iter().enumerate() {
-                            tr {
-                                th { (label) }
-                                @for (predicted, &count) in row.iter().enumerate() {
-                                    td class=(if label == predicted { "correct" } else { "wrong" })
-                                        style=(format!("--share: {:.3}", shade(row, count)))
-                                        title=(format!("{label} predicted as {predicted}: {count}")) {
-                                        @if count > 0 { (count) }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
+            (matrix_table(&matrix, together))
+            @if together > 1 {
+                div.columns { div { (self.most_confused(&counts)) } div { (self.least_correct(&counts)) } }
             }
         };
         part("Confusion", &about, content)
     }
 
-    /// The worst samples with their probabilities; `image` yields the `data:` URL of a sample's image.
-    pub fn worst_part(&self, image: impl Fn(usize) -> Result<String>) -> Result<Markup> {
+    /// The pairs of label and prediction with the most errors.
+    fn most_confused(&self, counts: &BTreeMap<[usize; 2], usize>) -> Markup {
+        let mut pairs: Vec<_> = counts.iter().filter(|(pair, _)| pair[0] != pair[1]).collect();
+        pairs.sort_by_key(|(_, count)| Reverse(**count));
+        let rows = html! {
+            @for ([label, predicted], count) in pairs.iter().take(LISTED) {
+                tr { td { (label) } td { (predicted) } td { (grouped(**count)) } }
+            }
+        };
+        html! { h4 { "Most often confused" } (table("", &["label", "predicted", "samples"], &rows)) }
+    }
+
+    /// The classes of which the least part is correct.
+    fn least_correct(&self, counts: &BTreeMap<[usize; 2], usize>) -> Markup {
+        let mut classes: BTreeMap<usize, [usize; 2]> = BTreeMap::new();
+        for (&[label, predicted], count) in counts {
+            let [correct, all] = classes.entry(label).or_default();
+            (*correct, *all) = (*correct + if label == predicted { *count } else { 0 }, *all + count);
+        }
+        let share = |[correct, all]: [usize; 2]| correct as f64 / all as f64; // a class is there if a sample is
+        let mut classes: Vec<_> = classes.into_iter().collect();
+        classes.sort_by(|(_, a), (_, b)| share(*a).total_cmp(&share(*b)).then(b[1].cmp(&a[1])));
+        let rows = html! {
+            @for (class, counts) in classes.into_iter().take(LISTED) {
+                tr { td { (class) } td { (grouped(counts[1])) } td { (percent(share(counts))) } }
+            }
+        };
+        html! { h4 { "Least often correct" } (table("", &["label", "samples", "correct"], &rows)) }
+    }
+
+    /// The worst samples with their probabilities; `image` draws a sample.
+    pub fn worst_part(&self, image: impl Fn(usize) -> Result<Markup>) -> Result<Markup> {
         let content = html! {
             div.gallery {
-                @for sample in self.worst() {
+                @for (number, sample) in self.worst().into_iter().map(|number| (number, &self.samples[number])) {
                     figure {
-                        img src=(image(sample)?) alt=(format!("test image {sample}")) width="84";
+                        (image(number)?)
                         figcaption {
-                            "label " b { (self.labels[sample]) } " (" (percent(self.own(sample))) ")" br;
-                            "predicted " (self.predicted(sample)) " ("
-                            (percent(self.probabilities[sample][self.predicted(sample)])) ")"
+                            "label " b { (sample.label) } " (" (percent(sample.own)) ")" br;
+                            "predicted " (sample.predicted) " (" (percent(sample.probability)) ")"
                         }
                     }
                 }
             }
         };
         Ok(part("Worst", "The images whose label is least probable.", content))
+    }
+}
+
+/// Counts of labels (rows) and predictions, of so many classes `together` in each.
+fn matrix_table(matrix: &[Vec<usize>], together: usize) -> Markup {
+    let shade = |row: &[usize], count: usize| count as f64 / row.iter().sum::<usize>().max(1) as f64;
+    let name = |group: usize| group * together;
+    html! {
+        div.wide {
+            table.matrix.large[matrix.len() > 12] {
+                thead { tr { th {} @for group in 0..matrix.len() { th { (name(group)) } } } }
+                tbody {
+                    @for (label, row) in matrix.iter().enumerate() {
+                        tr {
+                            th { (name(label)) }
+                            @for (predicted, &count) in row.iter().enumerate() {
+                                td class=(if label == predicted { "correct" } else { "wrong" })
+                                    style=(format!("--share: {:.3}", shade(row, count)))
+                                    title=(format!("{} predicted as {}: {count}", name(label), name(predicted))) {
+                                    @if count > 0 { (count) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

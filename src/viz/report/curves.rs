@@ -1,13 +1,13 @@
 //! Loss and accuracy against epochs: a line for each network, in a band over its runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use maud::{Markup, PreEscaped, html};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::Run;
+use super::{Run, grouped};
 use crate::error::{Error, Result};
 use crate::train::Epoch;
 
@@ -21,6 +21,11 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 const SIZE: (u32, u32) = (520, 320);
+/// The most lines of a chart,
+const LINES: usize = 40;
+/// and the most points of a line: of more epochs neighbours become one point. Many lines have fewer.
+const POINTS: usize = 240;
+const ALL_POINTS: usize = 2400;
 
 /// What a chart shows of an epoch: on training samples, and on test samples.
 type Values = [fn(&Epoch) -> f64; 2];
@@ -30,7 +35,7 @@ const CHARTS: [(&str, Values); 2] = [
     ("Accuracy, %", [|epoch| 100.0 * epoch.train_accuracy, |epoch| 100.0 * epoch.test_accuracy]),
 ];
 
-/// For one epoch of several runs: its number, and the least, the mean and the most.
+/// For some epochs of several runs: the last one's number, and the least, the mean and the most.
 struct Point {
     epoch: f64,
     low: f64,
@@ -42,12 +47,11 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
     if runs.iter().all(|run| run.epochs.is_empty()) {
         return Ok(html! {});
     }
-    let mut names: Vec<&str> = Vec::new();
-    for run in runs {
-        if !names.contains(&run.name.as_str()) {
-            names.push(&run.name);
-        }
-    }
+    let mut known = HashSet::new();
+    let mut names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+    names.retain(|name| known.insert(*name));
+    let hidden = names.len().saturating_sub(LINES);
+    names.truncate(LINES);
     Ok(html! {
         section.curves {
             h2 { "Learning" }
@@ -56,7 +60,10 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
                     span.key style=(format!("--key: rgb({} {} {})", colour.0, colour.1, colour.2)) { (name) }
                     " "
                 }
-                "Solid: training samples; dashed: test samples; bands: from the least to the most of several runs."
+                @if hidden > 0 { "And " (grouped(hidden)) " more, which are not drawn. " }
+                "Solid: training samples; dashed: test samples; bands: from the least to the most of several runs"
+                @if runs.iter().any(|run| run.epochs.len() > points_of(names.len())) { ", and of epochs in one point" }
+                "."
             }
             div.columns {
                 @for (caption, values) in CHARTS { (draw(caption, values, runs, &names)?) }
@@ -67,25 +74,38 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
 
 /// A chart. Its caption says if there is nothing to draw, as when training diverged from the start.
 fn draw(caption: &str, values: Values, runs: &[Run], names: &[&str]) -> Result<Markup> {
-    let lines: Vec<[Vec<Point>; 2]> =
-        names.iter().map(|name| values.map(|value| points(runs, name, value))).collect();
+    let lines: Vec<[Vec<Point>; 2]> = names
+        .iter()
+        .map(|name| values.map(|value| points(runs, name, value, points_of(names.len()))))
+        .collect();
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-    plot(&area, &lines).map_err(|error| Error::setting("report", format!("{caption}: {error}")))?;
+    let dashed =
+        plot(&area, &lines).map_err(|error| Error::setting("report", format!("{caption}: {error}")))?;
     drop(area);
+    let end = svg.rfind("</svg>").unwrap_or(svg.len());
+    svg.insert_str(end, &dashed.into_string());
     let is_empty = lines.iter().flatten().all(Vec::is_empty);
     Ok(html! {
         figure.chart { figcaption { (caption) @if is_empty { ": no finite number" } } (PreEscaped(svg)) }
     })
 }
 
-/// The values of all runs of a name, by number of the epoch. What is no finite number is left out.
-fn points(runs: &[Run], name: &str, value: fn(&Epoch) -> f64) -> Vec<Point> {
+/// How many points a line has at most, if there are so many lines.
+fn points_of(lines: usize) -> usize {
+    (ALL_POINTS / lines.max(1)).min(POINTS)
+}
+
+/// The values of all runs of a name, by number of the epoch, in at most so many points. What is no finite number is left out.
+fn points(runs: &[Run], name: &str, value: fn(&Epoch) -> f64, most: usize) -> Vec<Point> {
+    let epochs = || runs.iter().filter(|run| run.name == name).flat_map(|run| &run.epochs);
+    let first = epochs().map(|epoch| epoch.number).min().unwrap_or(0);
+    let last = epochs().map(|epoch| epoch.number).max().unwrap_or(0);
+    let together = ((last - first) / most + 1).max(1);
     let mut found: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-    for epoch in runs.iter().filter(|run| run.name == name).flat_map(|run| &run.epochs) {
-        if value(epoch).is_finite() {
-            found.entry(epoch.number).or_default().push(value(epoch));
-        }
+    for epoch in epochs().filter(|epoch| value(epoch).is_finite()) {
+        let end = first + (epoch.number - first) / together * together + (together - 1);
+        found.entry(end.min(last)).or_default().push(value(epoch));
     }
     let point = |(number, values): (usize, Vec<f64>)| Point {
         epoch: number as f64,
@@ -96,15 +116,17 @@ fn points(runs: &[Run], name: &str, value: fn(&Epoch) -> f64) -> Vec<Point> {
     found.into_iter().map(point).collect()
 }
 
+/// Draws all but the dashed lines, and returns these: each would be an element for every dash.
 fn plot(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     lines: &[[Vec<Point>; 2]],
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<Markup, Box<dyn std::error::Error>> {
     let all = || lines.iter().flatten().flatten();
     let last = all().map(|point| point.epoch).fold(1.0, f64::max);
     let text = ("sans-serif", 15);
     let mut chart = ChartBuilder::on(area)
         .margin(10)
+        .margin_right(24) // half of the last number
         .x_label_area_size(38)
         .y_label_area_size(52)
         .build_cartesian_2d(1.0..last.max(1.5), span(all()))?;
@@ -117,6 +139,7 @@ fn plot(
         .label_style(text)
         .light_line_style(TRANSPARENT)
         .draw()?;
+    let mut dashed = Vec::new();
     for (pair, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
         for (points, is_test) in pair.iter().zip([false, true]) {
             let there = points.iter().map(|point| (point.epoch, point.high));
@@ -127,15 +150,20 @@ fn plot(
                 chart.draw_series([dot])?; // no line is drawn from one point
             }
             let means = points.iter().map(|point| (point.epoch, point.mean));
-            let style = colour.stroke_width(2);
             if is_test {
-                chart.draw_series(DashedLineSeries::new(means, 6, 4, style))?;
+                let pixels = means.map(|mean| chart.backend_coord(&mean)).map(|(x, y)| format!("{x},{y} "));
+                dashed.push((pixels.collect::<String>(), colour));
             } else {
-                chart.draw_series(LineSeries::new(means, style))?;
+                chart.draw_series(LineSeries::new(means, colour.stroke_width(2)))?;
             }
         }
     }
-    Ok(area.present()?)
+    area.present()?;
+    Ok(html! {
+        @for (points, RGBColor(red, green, blue)) in &dashed {
+            polyline.dashed points=(points) stroke=(format!("rgb({red} {green} {blue})")) {}
+        }
+    })
 }
 
 /// From the least to the most, with room for a line that is flat.

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use rust_sugiyama::configure::Config;
 
-use super::{count, grouped};
+use super::{NAME, count, grouped};
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, TensorType, Var};
 use crate::inspect::{Dependence, Layer, Origin, Summary, dependences, shortened};
@@ -16,6 +16,10 @@ const GAP: f64 = 30.0;
 const ROOM: usize = 20;
 /// A drawing of more boxes is not made: nobody could read it.
 const MOST: usize = 600;
+/// Of more edges not all are drawn,
+const EDGES: usize = 2000;
+/// and boxes are laid out by the first of those, which span so many rows together: room is kept for an edge in each.
+const SPAN: usize = 12_000;
 
 /// A box of a drawing.
 struct Node {
@@ -27,11 +31,23 @@ struct Node {
     dependence: Dependence,
 }
 
+/// Whether so many nodes can be drawn.
+pub fn is_drawable(nodes: usize) -> bool {
+    nodes <= MOST
+}
+
+fn too_many() -> Markup {
+    html! { p { "There are more than " (MOST) " nodes, too many to draw." } }
+}
+
 /// Draws a network layer by layer, below its inputs.
 pub fn draw_layers(graph: &Graph, summary: &Summary, image: Var<'_>) -> Markup {
     let (dag, layers) = (graph.dag(), &summary.layers);
-    let dependences = dependences(&dag, image.id());
     let inputs: Vec<NodeId> = dag.ids().filter(|id| matches!(dag.node(*id).kind, Kind::Input)).collect();
+    if !is_drawable(inputs.len() + layers.len()) {
+        return too_many();
+    }
+    let dependences = dependences(&dag, image.id());
     let number = |origin: &Origin| match origin {
         Origin::Input(name) => inputs.iter().position(|id| dag.node(*id).label.as_deref() == Some(name)),
         Origin::Layer(layer) => Some(inputs.len() + layer),
@@ -46,6 +62,9 @@ pub fn draw_layers(graph: &Graph, summary: &Summary, image: Var<'_>) -> Markup {
 /// Draws every node of a graph.
 pub fn draw_operations(graph: &Graph, image: Var<'_>) -> Markup {
     let dag = graph.dag();
+    if !is_drawable(dag.len()) {
+        return too_many();
+    }
     let dependences = dependences(&dag, image.id());
     let edges = dag.ids().flat_map(|id| {
         let mut operands = dag.operands(id);
@@ -59,25 +78,55 @@ pub fn draw_operations(graph: &Graph, image: Var<'_>) -> Markup {
 
 /// Draws boxes, and which is computed from which.
 fn drawing(nodes: &[Node], edges: &[(usize, usize)]) -> Markup {
-    if nodes.len() > MOST {
-        return html! { p { "There are " (grouped(nodes.len())) " nodes, too many to draw." } };
-    }
-    let corners = lay_out(nodes.len(), edges);
+    let edges = in_order(nodes.len(), edges);
+    let corners = lay_out(nodes.len(), &edges);
+    let edges: Vec<_> = edges.into_iter().map(|(edge, _)| edge).collect();
     let right = corners.iter().map(|corner| corner.0).fold(0.0, f64::max) + BOX.0;
     let bottom = corners.iter().map(|corner| corner.1).fold(0.0, f64::max) + BOX.1;
     html! {
+        @if edges.len() > EDGES { p { (grouped(edges.len() - EDGES)) " more edges are not drawn." } }
         svg.graph viewBox=(format!("-4 -4 {} {}", right + 8.0, bottom + 8.0))
             width=(right + 8.0) height=(bottom + 8.0) role="img" {
-            @for &(from, to) in edges { (edge(corners[from], corners[to])) }
+            @for &(from, to) in edges.iter().take(EDGES) { (edge(corners[from], corners[to])) }
             @for (node, &corner) in nodes.iter().zip(&corners) { (node.markup(corner)) }
         }
     }
 }
 
+/// Edges and how many rows they span: first the shortest to each node, then the second to each, and so on. A node's row is
+/// below those of all that it reads, and what reads nothing is right above its first reader.
+fn in_order(nodes: usize, edges: &[(usize, usize)]) -> Vec<((usize, usize), usize)> {
+    let (mut rows, mut first) = (vec![0usize; nodes], vec![usize::MAX; nodes]);
+    edges.iter().for_each(|&(from, to)| rows[to] = rows[to].max(rows[from] + 1));
+    edges.iter().for_each(|&(from, to)| first[from] = first[from].min(rows[to]));
+    let row = |node: usize| if rows[node] > 0 { rows[node] } else { first[node].saturating_sub(1) };
+    let length = |&(from, to): &(usize, usize)| row(to).abs_diff(row(from));
+    let mut found: Vec<_> = edges.iter().map(|edge| (*edge, length(edge))).collect();
+    found.sort_by_key(|(_, length)| *length);
+    let mut turns = vec![0; nodes];
+    let turn = |edge: ((usize, usize), usize)| {
+        turns[edge.0.1] += 1;
+        (turns[edge.0.1], edge)
+    };
+    let mut found: Vec<_> = found.into_iter().map(turn).collect();
+    found.sort_by_key(|(turn, _)| *turn);
+    found.into_iter().map(|(_, edge)| edge).collect()
+}
+
 /// The upper left corner of each box. Parts that do not hang together lie side by side.
-fn lay_out(nodes: usize, edges: &[(usize, usize)]) -> Vec<(f64, f64)> {
+fn lay_out(nodes: usize, edges: &[((usize, usize), usize)]) -> Vec<(f64, f64)> {
     let vertices: Vec<(u32, (f64, f64))> = (0..nodes as u32).map(|node| (node, BOX)).collect();
-    let edges: Vec<(u32, u32)> = edges.iter().map(|&(from, to)| (from as u32, to as u32)).collect();
+    let mut span = 0;
+    let is_short = |(_, length): &&((usize, usize), usize)| {
+        span += length;
+        span <= SPAN
+    };
+    let edges: Vec<(u32, u32)> = edges
+        .iter()
+        .take(EDGES)
+        .take_while(is_short)
+        .map(|&((from, to), _)| (from as u32, to as u32))
+        .collect();
     let config = Config { vertex_spacing: GAP, ..Config::default() };
     let mut corners = vec![(0.0, 0.0); nodes];
     let mut left = 0.0;
@@ -145,7 +194,7 @@ impl Node {
         let facts = known.map(|(name, value)| format!("{name}\t{value}")).collect::<Vec<_>>().join("\n");
         let middle = x + BOX.0 / 2.0;
         html! {
-            g.node .(self.class) tabindex="0" role="button" data-name=(self.name) data-facts=(facts)
+            g.node .(self.class) tabindex="0" role="button" data-name=(shortened(&self.name, NAME)) data-facts=(facts)
                 data-field=(self.field()) {
                 rect x=(x) y=(y) width=(BOX.0) height=(BOX.1) rx="6" {}
                 text x=(middle) y=(y + 18.0) { (shortened(&self.name, ROOM)) }

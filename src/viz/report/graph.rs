@@ -3,37 +3,52 @@
 use maud::{Markup, html};
 use ndarray::{Array4, Axis};
 
-use super::drawing::{draw_layers, draw_operations};
-use super::{count, part, table};
+use super::drawing::{draw_layers, draw_operations, is_drawable};
+use super::{NAME, count, grouped, part, table};
 use crate::autodiff::gradients;
 use crate::error::Result;
 use crate::graph::{Graph, Mode};
-use crate::inspect::Summary;
+use crate::inspect::{Summary, shortened};
 use crate::nn::{Model, Network};
 use crate::viz::tiles::Tiles;
 
-/// The network layer by layer, and its graph on one image: layers, operations, and on demand with the gradients.
+/// How many layers are listed.
+const LISTED: usize = 500;
+/// The most pixels of the image on which receptive fields are shown.
+const IMAGE: usize = 224;
+
+/// The network layer by layer, and its graph on so many images: layers, operations, and on demand with the gradients.
 #[track_caller]
-pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>) -> Result<Markup> {
+pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>, images: usize) -> Result<Markup> {
     let graph = Graph::with_mode(Mode::Train);
-    let (input, _, loss) = model.record_loss(&graph, 1);
+    let (input, _, loss) = model.record_loss(&graph, images);
     graph.check()?;
     let summary = graph.summary();
     let (layers, operations) = (draw_layers(&graph, &summary, input), draw_operations(&graph, input));
-    gradients(loss, &graph.parameters())?;
+    if is_drawable(graph.len()) {
+        gradients(loss, &graph.parameters())?;
+    }
     let drawings =
         [("layers", layers), ("operations", operations), ("with gradients", draw_operations(&graph, input))];
-    let image = Tiles::of_image(image.index_axis(Axis(0), 0)).data_url()?;
-    Ok(html! { (layers_part(&summary)) (graph_part(drawings, model.image_shape(), image)) })
+    let image = Tiles::of_image(image.index_axis(Axis(0), 0)).fitted(IMAGE, IMAGE).zoom(1);
+    let image = image.to_image()?.data_url()?;
+    let given = if images == 1 { "For one image".to_string() } else { format!("For {images} images") };
+    Ok(html! {
+        (layers_part(&summary, &given))
+        (graph_part(drawings, &given, model.image_shape(), image))
+    })
 }
 
-fn layers_part(summary: &Summary) -> Markup {
-    let about = "For one image: trainable numbers, multiplications with their additions, bytes that are kept for the backward \
-                 pass, and receptive fields.";
+fn layers_part(summary: &Summary, given: &str) -> Markup {
+    let about = format!(
+        "{given}: trainable numbers, multiplications with their additions, bytes that are kept for the backward pass, and \
+         receptive fields."
+    );
+    let rest = summary.layers.len().saturating_sub(LISTED);
     let rows = html! {
-        @for layer in &summary.layers {
+        @for layer in summary.layers.iter().take(LISTED) {
             tr {
-                td { (layer.name) }
+                td { (shortened(&layer.name, NAME)) }
                 td.long { (layer.operations) }
                 td { (layer.output.to_string()) }
                 td { (count(layer.parameters)) }
@@ -42,6 +57,7 @@ fn layers_part(summary: &Summary) -> Markup {
                 td { @if let Some(field) = layer.receptive_field { (field.to_string()) } }
             }
         }
+        @if rest > 0 { tr { td { "… and " (grouped(rest)) " more" } } }
         tr {
             th { "total" } td {} td {}
             th { (count(summary.parameters)) }
@@ -51,13 +67,20 @@ fn layers_part(summary: &Summary) -> Markup {
         }
     };
     let columns = ["layer", "operations", "output", "parameters", "MACs", "kept, bytes", "receptive field"];
-    part("Layers", about, table("three-words", &columns, &rows))
+    part("Layers", &about, table("three-words", &columns, &rows))
 }
 
 /// Drawings, one of which is visible, and the panel that shows the facts of a node.
-fn graph_part(drawings: [(&str, Markup); 3], [_, height, width]: [usize; 3], image: String) -> Markup {
-    let about = "For one image. Blue: inputs; yellow: parameters; red: gradients; white: all else. Choose a node to \
-                 see what it costs, and the receptive field of its middle pixel.";
+fn graph_part(
+    drawings: [(&str, Markup); 3],
+    given: &str,
+    [_, height, width]: [usize; 3],
+    image: String,
+) -> Markup {
+    let about = format!(
+        "{given}. Blue: inputs; yellow: parameters; red: gradients; white: all else. Choose a node to see what it costs, \
+         and the receptive field of its middle pixel."
+    );
     let content = html! {
         div.switch {
             @for (number, (name, _)) in drawings.iter().enumerate() {
@@ -78,5 +101,5 @@ fn graph_part(drawings: [(&str, Markup); 3], [_, height, width]: [usize; 3], ima
             }
         }
     };
-    part("Graph", about, content)
+    part("Graph", &about, content)
 }

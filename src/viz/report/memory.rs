@@ -1,5 +1,6 @@
 //! A chart of a plan's memory: buffers over steps.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -7,10 +8,16 @@ use maud::{Markup, html};
 
 use super::{grouped, part};
 use crate::compile::{Location, Plan, Source, StepGroup};
+use crate::inspect::shortened;
 use dagrad_kernels::real::Real;
 
 /// Width and height of the chart; the page stretches it.
 const SIZE: (f64, f64) = (1000.0, 360.0);
+
+/// The most values that are drawn: those that take most memory for the longest time.
+const DRAWN: usize = 2000;
+/// As many letters of a value's name are shown.
+const ROOM: usize = 120;
 
 /// A value in memory: its bytes, and the steps from the first to the last that touch it. A thread's own memory is taken to
 /// lie behind the arena.
@@ -37,7 +44,8 @@ pub(super) fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
         let Buffer { label, start, bytes, first, last } = buffer;
         let offset = if *start < arena { *start } else { start - arena };
         let note = format!(
-            "{label}: {} bytes from byte {} on{}, steps {first} to {last}",
+            "{}: {} bytes from byte {} on{}, steps {first} to {last}",
+            shortened(label, ROOM),
             grouped(*bytes),
             grouped(offset),
             if *start < arena { "" } else { " of each thread's own memory" }
@@ -50,7 +58,13 @@ pub(super) fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
             }
         }
     };
-    let buffers = buffers(plan);
+    let mut buffers = buffers(plan);
+    let about = about(plan, &buffers, own);
+    if buffers.len() > DRAWN {
+        let area = |buffer: &Buffer| buffer.bytes.saturating_mul(buffer.last + 1 - buffer.first);
+        buffers.sort_by_key(|buffer| Reverse(area(buffer)));
+        buffers.truncate(DRAWN);
+    }
     let content = html! {
         figure.memory {
             svg viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) preserveAspectRatio="none" role="img" {
@@ -63,7 +77,7 @@ pub(super) fn memory_part<T: Real>(plan: &Plan<T>) -> Markup {
             figcaption { "Choose a value to see what it is." }
         }
     };
-    part("Memory", &about(plan, &buffers, own), content)
+    part("Memory", &about, content)
 }
 
 fn about<T: Real>(plan: &Plan<T>, buffers: &[Buffer], own: usize) -> String {
@@ -73,9 +87,13 @@ fn about<T: Real>(plan: &Plan<T>, buffers: &[Buffer], own: usize) -> String {
         " Below the line: {} KiB of each thread's own, for steps that take a few samples at a time.",
         kib(own)
     );
+    let drawn = match buffers.len() {
+        ..=DRAWN => String::new(),
+        _ => format!(" The {} largest are drawn.", grouped(DRAWN)),
+    };
     format!(
         "From left to right the {} steps of a training step; from top to bottom the arena's {} KiB, of which {} KiB are scratch \
-         memory at the bottom (grey).{} The {} values would take {} KiB if each had memory of its own.",
+         memory at the bottom (grey).{} The {} values would take {} KiB if each had memory of its own.{drawn}",
         plan.steps().len(),
         kib(plan.arena_bytes()),
         kib(plan.arena_bytes() - plan.scratch_offset()),
@@ -90,7 +108,7 @@ fn scratch<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
     let arena = plan.arena_bytes();
     let all = (plan.scratch_offset()..arena, 0..plan.steps().len());
     let of_group = |group: &StepGroup| (arena + group.scratch..arena + group.local, group.steps.clone());
-    let found = [all].into_iter().chain(plan.groups().iter().map(of_group));
+    let found = [all].into_iter().chain(plan.groups().iter().take(DRAWN).map(of_group));
     let buffer = |(memory, steps): (Range<usize>, Range<usize>)| Buffer {
         label: "scratch memory".to_string(),
         start: memory.start,
@@ -112,7 +130,9 @@ fn buffers<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
         Location::Parameter(_) => None,
     };
     let begin = |source: &Source, label: String, step: usize| {
-        let group = plan.groups().iter().find(|group| group.steps.contains(&step));
+        // Groups are in order.
+        let group = plan.groups().get(plan.groups().partition_point(|group| group.steps.end <= step));
+        let group = group.filter(|group| group.steps.contains(&step));
         let bytes = match (source.location, group) {
             (Location::Local(_), Some(group)) => source.bytes::<T>() / group.samples * group.chunk,
             _ => source.bytes::<T>(),

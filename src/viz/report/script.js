@@ -50,10 +50,14 @@ for (const value of document.querySelectorAll(".memory rect")) {
   });
 }
 
-// The first operation of the drawing that is to be seen.
+// The first operation of the drawing that is to be seen. A wide drawing is moved to it.
 function chooseFirst(network) {
   const first = network.querySelector(".drawing:not([hidden]) .node.operation");
-  if (first) choose(first);
+  if (!first) return;
+  choose(first);
+  const drawing = first.closest(".drawing");
+  const [box, frame] = [first, drawing].map((element) => element.getBoundingClientRect());
+  drawing.scrollLeft += box.left - frame.left - (drawing.clientWidth - box.width) / 2;
 }
 
 // One of the drawings of a network.

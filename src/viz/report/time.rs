@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::{part, table};
-use crate::inspect::{Phase, Profile};
+use super::{NAME, part, table};
+use crate::inspect::{Phase, Profile, shortened};
 
 /// How many steps of the plan are listed.
 const LISTED: usize = 12;
@@ -43,8 +43,8 @@ pub fn time_part(profile: &Profile, batch: usize) -> Markup {
     let steps = html! {
         @for step in profile.longest(LISTED) {
             tr {
-                td { (step.title) " " (step.output) }
-                td { (step.layer.as_deref().unwrap_or_default()) }
+                td { (shortened(&step.title, NAME)) " " (step.output) }
+                td { (shortened(step.layer.as_deref().unwrap_or_default(), NAME)) }
                 td { (format!("{:.1}", step.microseconds)) }
                 (rates(step.gflops(), step.gigabytes_per_second()))
                 (share(step.microseconds / whole))
