@@ -287,11 +287,11 @@ impl Reach {
         let here = self.moved(|axis| before.iter().any(|along| along.axis == axis).then_some(axis))?;
         let mut found = here.over(before)?;
         found.axes = after;
-        // Where it does not matter after all; but what sees everything from everywhere does not become a single position.
-        for place in (0..found.axes.len()).rev() {
-            if found.axes[place].size > 1 && (found.axes.len() > 1 || self.count() == 1) {
-                found = found.unless_idle(place)?;
-            }
+        // Where it does not matter after all.
+        for place in
+            (0..found.axes.len()).rev().filter(|place| found.axes[*place].size > 1).collect::<Vec<_>>()
+        {
+            found = found.unless_idle(place)?;
         }
         Some(found)
     }

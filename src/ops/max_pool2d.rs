@@ -227,7 +227,7 @@ impl Op for Put {
     }
 
     fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        vec![plane_read(self.layout, AxisRead::spread(self.window)); 2]
+        vec![plane_read(self.layout, [AxisRead::All; 2]); 2]
     }
 }
 
