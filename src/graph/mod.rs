@@ -1,7 +1,7 @@
 //! Recording: operations, the graph they append themselves to, and the handles that users hold.
 
 mod attributes;
-mod axes;
+pub(crate) mod axes;
 pub(crate) mod call;
 pub(crate) mod checkpoint;
 pub(crate) mod dag;

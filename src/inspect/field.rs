@@ -3,26 +3,61 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::graph::dag::{Dag, NodeId};
-use crate::graph::{AxisRead, Var};
+use smallvec::SmallVec;
 
-/// The receptive field of each pixel of a value: the rectangle of the image on which it depends, of one size for all
-/// (A. Araujo and others, *Computing Receptive Fields of Convolutional Neural Networks*, 2019). It prints as its size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use super::reach::{Profile, Reach, Read};
+use crate::graph::dag::{Dag, NodeId};
+use crate::graph::{AnyOp, AxisMap, AxisRead, Dtype, TensorType, Var};
+use crate::graph::{Call, Random};
+use crate::shape::Shape;
+use dagrad_kernels::workers::Workers;
+
+/// The receptive fields of the pixels of a value: the rectangles of the image on which they depend. It prints as its
+/// size.
+///
+/// Size, stride and start are those of A. Araujo and others, *Computing Receptive Fields of Convolutional Neural
+/// Networks*, 2019: with the kernels k, strides s and paddings p of the layers, from the image on,
+/// size = 1 + Σₗ (kₗ − 1) Πᵢ﹤ₗ sᵢ, stride = Πₗ sₗ and start = −Σₗ pₗ Πᵢ﹤ₗ sᵢ. What spreads pixels, as a transposed
+/// convolution or an upsampling by s does, has the stride 1/s. [`of_pixel`](Self::of_pixel) is found for each position
+/// by itself, so it holds where positions differ as well, at mirrored borders or where two images are joined.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ReceptiveField {
-    /// Height and width.
+    /// Height and width, padding included, of the pixel that sees most.
     pub size: [usize; 2],
-    /// How far apart in the image the fields of neighbours are, along each axis.
+    /// How far apart in the image, along each of its axes, the fields of pixels are that are [`every`](Self::every) apart.
+    /// 0 along an axis that every pixel sees as a whole.
     pub stride: [usize; 2],
-    /// Row and column at which the first pixel's field begins; below 0 it begins in the padding.
+    /// 1, or more where the fields of neighbours are less than a pixel apart: 2 after an upsampling to twice the size.
+    pub every: [usize; 2],
+    /// Row and column of the image at which the first pixel's field begins; below 0 it begins in the padding.
     pub start: [isize; 2],
+    /// The axes of the value along which the rows and the columns of the image lie: 2 and 3 of `[N, C, H, W]`. None where
+    /// every pixel sees the same of them.
+    pub axes: [Option<usize>; 2],
+    profiles: [Profile; 2],
+    image: [usize; 2],
 }
 
 impl ReceptiveField {
-    /// A pixel of the image itself.
-    const PIXEL: Self = Self { size: [1; 2], stride: [1; 2], start: [0; 2] };
+    fn new(profiles: [Profile; 2], image: [usize; 2], axes: [Option<usize>; 2]) -> Self {
+        Self {
+            size: profiles.each_ref().map(Profile::size),
+            stride: profiles.each_ref().map(|profile| profile.step.pixels.unsigned_abs()),
+            every: profiles.each_ref().map(|profile| profile.step.per),
+            start: profiles.each_ref().map(Profile::start),
+            axes,
+            profiles,
+            image,
+        }
+    }
 
-    /// The rows and the columns in the field of a pixel. They may reach beyond the image, into its padding.
+    /// The rows and the columns of the image in the field of a pixel: the least rectangle that holds what the pixel
+    /// depends on, in any channel. Where that touches the border, it reaches as far beyond, into the padding, as the
+    /// windows do. (Where values with fields of different sizes are joined side by side, it holds those of a whole row, and
+    /// of a whole column.)
+    ///
+    /// A pixel is named by its positions along the two axes of the value on which the image lies: the last two of
+    /// `[N, C, H, W]`, the middle ones of `[N, H, W, C]`.
     ///
     /// ```
     /// use dagrad::Graph;
@@ -36,34 +71,24 @@ impl ReceptiveField {
     /// assert_eq!(field.of_pixel([0, 5]), [-1..3, 9..13]);
     /// ```
     pub fn of_pixel(&self, pixel: [usize; 2]) -> [Range<isize>; 2] {
-        [0, 1].map(|axis| {
-            let offset = pixel[axis].saturating_mul(self.stride[axis]);
-            let start = self.start[axis].saturating_add_unsigned(offset);
-            start..start.saturating_add_unsigned(self.size[axis])
-        })
+        let is_turned = matches!(self.axes, [Some(rows), Some(columns)] if rows > columns);
+        let [row, column] = if is_turned { [pixel[1], pixel[0]] } else { pixel };
+        [self.profiles[0].at(row, self.image[0]), self.profiles[1].at(column, self.image[1])]
     }
 
-    /// The field of what reads pixels with this field so along height and width.
-    fn through(mut self, plane: [AxisRead; 2]) -> Self {
-        for (axis, read) in plane.into_iter().enumerate() {
-            let AxisRead::Window { extent, stride, padding } = read else { continue };
-            let before = isize::try_from(self.stride[axis]).unwrap_or(isize::MAX).saturating_mul(padding);
-            self.start[axis] = self.start[axis].saturating_sub(before);
-            self.size[axis] = self.size[axis].saturating_add((extent - 1).saturating_mul(self.stride[axis]));
-            self.stride[axis] = self.stride[axis].saturating_mul(stride);
-        }
-        self
+    /// The field of the pixel in the middle.
+    #[cfg(feature = "viz")]
+    pub(crate) fn of_middle(&self) -> [Range<isize>; 2] {
+        [0, 1].map(|axis| self.profiles[axis].at(self.profiles[axis].count() / 2, self.image[axis]))
     }
+}
 
-    /// The least field that holds both.
-    fn join(self, other: Self) -> Self {
-        let start = [0, 1].map(|axis| self.start[axis].min(other.start[axis]));
-        let end = |field: Self, axis: usize| field.start[axis].saturating_add_unsigned(field.size[axis]);
-        Self {
-            size: [0, 1].map(|axis| end(self, axis).max(end(other, axis)).abs_diff(start[axis])),
-            stride: [0, 1].map(|axis| self.stride[axis].max(other.stride[axis])),
-            start,
-        }
+impl fmt::Debug for ReceptiveField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size, stride, every, start, axes, .. } = self;
+        let mut fields = f.debug_struct("ReceptiveField");
+        fields.field("size", size).field("stride", stride).field("every", every).field("start", start);
+        fields.field("axes", axes).finish_non_exhaustive()
     }
 }
 
@@ -73,9 +98,43 @@ impl fmt::Display for ReceptiveField {
     }
 }
 
-/// The receptive field in `image` of a pixel of `value`: a window of size k adds (k − 1) times the product of the strides
-/// before it. `None` if `value` does not depend on `image` (which may be on another graph), or not through operations alone
-/// that read pixels in order ([`AxisRead`]).
+/// Why the pixels of a value have no receptive field, or why there are no pixels. It prints as a sentence, with the
+/// operation and the line that recorded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoField {
+    /// The value does not depend on the image, which may be on another graph.
+    Independent,
+    /// The image has fewer than two axes.
+    NoPlane,
+    /// No more than a number is left of each plane: a mean over all pixels, for instance.
+    WholePlane(String),
+    /// Rows and columns lie along one axis, as `flatten` has them. The fields come back with the two axes.
+    OneAxis(String),
+    /// Each number may depend on any pixel: a dense layer on all of them, or positions that are data themselves.
+    AnyPixel(String),
+    /// There are more positions than are told apart.
+    TooMany(String),
+}
+
+impl fmt::Display for NoField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Independent => write!(f, "it does not depend on the image"),
+            Self::NoPlane => write!(f, "the image has no height and width"),
+            Self::WholePlane(place) => {
+                write!(f, "through {place}: no more than a number is left of each plane")
+            }
+            Self::OneAxis(place) => write!(f, "through {place}: rows and columns lie along one axis"),
+            Self::AnyPixel(place) => write!(f, "through {place}: each number may depend on any pixel"),
+            Self::TooMany(place) => write!(f, "through {place}: there are too many positions to tell apart"),
+        }
+    }
+}
+
+impl std::error::Error for NoField {}
+
+/// The receptive fields in `image` of the pixels of `value`. The image's height and width are its last two axes; they are
+/// followed through whatever keeps them apart, wherever the axes go.
 ///
 /// What reaches a pixel only as a number for a whole plane, such as the mean that batch normalisation takes off while
 /// training, is not counted.
@@ -90,71 +149,244 @@ impl fmt::Display for ReceptiveField {
 /// let once = nn::conv2d(image, "conv1", Filters::new(16, 3));
 /// let twice = nn::conv2d(once, "conv2", Filters::new(16, 3));
 /// assert_eq!(receptive_field(twice, image).unwrap().size, [5, 5]);
+///
+/// let reason = receptive_field(twice.flatten(), image).unwrap_err();
+/// assert!(reason.to_string().contains("rows and columns lie along one axis"));
 /// ```
-pub fn receptive_field(value: Var<'_>, image: Var<'_>) -> Option<ReceptiveField> {
+///
+/// # Errors
+/// The reason why there is none.
+pub fn receptive_field(value: Var<'_>, image: Var<'_>) -> Result<ReceptiveField, NoField> {
     if !std::ptr::eq(value.graph(), image.graph()) {
-        return None;
+        return Err(NoField::Independent);
     }
-    dependences(&value.graph().dag(), image.id())[value.id().index()].field()
+    receptive_fields(&value.graph().dag(), image.id()).swap_remove(value.id().index())
+}
+
+/// The receptive fields of all nodes.
+pub(crate) fn receptive_fields(dag: &Dag, image: NodeId) -> Vec<Result<ReceptiveField, NoField>> {
+    let &[.., height, width] = &dag.node(image).ty.shape[..] else {
+        return vec![Err(NoField::NoPlane); dag.len()];
+    };
+    let dependences = dependences(dag, image);
+    dependences.iter().map(|dependence| dependence.field(dag, [height, width])).collect()
 }
 
 /// How a value depends on an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dependence {
+#[derive(Debug, Clone)]
+enum Dependence {
     /// It does not.
     None,
-    /// Each pixel has a receptive field.
-    Pixels(ReceptiveField),
-    /// There are no pixels any more: a number for a plane, or less.
-    Statistic,
-    /// Its pixels are in another order.
-    Unknown,
+    /// Each position depends on some rows and some columns. They lie along one axis since a node, if they do.
+    Pixels(Box<[Reach; 2]>, Option<NodeId>),
+    /// There are no pixels any more since a node: a number for a plane, or less.
+    Statistic(NodeId),
+    /// Each number may depend on any pixel since a node.
+    Any(NodeId),
+    /// Positions are not told apart since a node.
+    TooMany(NodeId),
 }
 
 impl Dependence {
-    /// The field of each pixel, where it is known.
-    pub(crate) fn field(self) -> Option<ReceptiveField> {
-        if let Dependence::Pixels(field) = self { Some(field) } else { None }
+    /// The field of each pixel.
+    fn field(&self, dag: &Dag, image: [usize; 2]) -> Result<ReceptiveField, NoField> {
+        let place = |id: NodeId| format!("{} at {}", dag.node(id).source(), dag.node(id).site);
+        match self {
+            Self::None => Err(NoField::Independent),
+            Self::Statistic(id) => Err(NoField::WholePlane(place(*id))),
+            Self::Any(id) => Err(NoField::AnyPixel(place(*id))),
+            Self::TooMany(id) | Self::Pixels(_, Some(id)) => Err(match self {
+                Self::TooMany(_) => NoField::TooMany(place(*id)),
+                _ => NoField::OneAxis(place(*id)),
+            }),
+            Self::Pixels(reach, None) => {
+                let axes = main_axes(reach);
+                let profiles = reach[0].along(axes[0]).zip(reach[1].along(axes[1]));
+                let (rows, columns) = profiles.unwrap_or_else(|| unreachable!("fewer positions than before"));
+                Ok(ReceptiveField::new([rows, columns], image, axes))
+            }
+        }
     }
 
     /// The dependence of whatever reads both.
-    fn join(self, other: Dependence) -> Dependence {
+    fn join(self, other: Self, reader: NodeId) -> Self {
         match (self, other) {
-            (Dependence::None, other) | (other, Dependence::None) => other,
-            (Dependence::Pixels(a), Dependence::Pixels(b)) => Dependence::Pixels(a.join(b)),
-            (Dependence::Unknown, _) | (_, Dependence::Unknown) => Dependence::Unknown,
-            (Dependence::Statistic, other) | (other, Dependence::Statistic) => other,
+            (Self::None, other) | (other, Self::None) => other,
+            (Self::Pixels(a, since), Self::Pixels(b, _)) => {
+                let joined = a[0].join(&b[0]).zip(a[1].join(&b[1]));
+                joined.map_or(Self::TooMany(reader), |(rows, columns)| {
+                    Self::pixels([rows, columns], since, reader)
+                })
+            }
+            (first @ (Self::Any(_) | Self::TooMany(_)), _)
+            | (_, first @ (Self::Any(_) | Self::TooMany(_))) => first,
+            (Self::Statistic(_), other) | (other, Self::Statistic(_)) => other,
         }
+    }
+
+    /// Positions that depend on these rows and columns, which lay along one axis before since a node, if they did.
+    fn pixels(reach: [Reach; 2], since: Option<NodeId>, id: NodeId) -> Self {
+        let is_lost =
+            |(reach, axis): (&Reach, Option<usize>)| axis.is_none() && reach.axes().next().is_some();
+        let is_lost = reach.iter().zip(main_axes(&reach)).any(is_lost);
+        Self::Pixels(Box::new(reach), is_lost.then(|| since.unwrap_or(id)))
     }
 }
 
+/// The axes of a value along which the image's rows and columns lie.
+fn main_axes([rows, columns]: &[Reach; 2]) -> [Option<usize>; 2] {
+    [rows.main_axis(columns), columns.main_axis(rows)]
+}
+
 /// How each node depends on the image.
-pub(crate) fn dependences(dag: &Dag, image: NodeId) -> Vec<Dependence> {
+fn dependences(dag: &Dag, image: NodeId) -> Vec<Dependence> {
     let mut found = vec![Dependence::None; dag.len()];
-    found[image.index()] = Dependence::Pixels(ReceptiveField::PIXEL);
-    for id in dag.ids().filter(|id| *id != image) {
+    let shape = &dag.node(image).ty.shape;
+    let plane = [shape.len() - 2, shape.len() - 1];
+    found[image.index()] = match plane.map(|axis| Reach::of_image(axis, shape[axis])) {
+        [Some(rows), Some(columns)] => Dependence::Pixels(Box::new([rows, columns]), None),
+        _ => Dependence::TooMany(image),
+    };
+    let (given, image) = (image, plane.map(|axis| shape[axis]));
+    for id in dag.ids().filter(|id| *id != given) {
         let Some(op) = dag.op(id) else { continue };
-        let types = dag.operand_types(id);
-        let axes = op.axes(&types);
-        let read = |(position, operand): (usize, NodeId)| match found[operand.index()] {
-            Dependence::Pixels(field) => {
-                match axes.get(position).and_then(|map| map.plane(types[position].shape.len())) {
-                    Some(plane) => Dependence::Pixels(field.through(plane)),
-                    None if sums_planes(dag, id) => Dependence::Statistic,
-                    None => Dependence::Unknown,
-                }
-            }
-            other => other,
+        let node = Reader { dag, id, op, image };
+        let read = |(position, operand): (usize, NodeId)| match &found[operand.index()] {
+            Dependence::Pixels(reach, since) => node.read(position, reach, *since),
+            other => other.clone(),
         };
         let operands = dag.operands(id).into_iter().enumerate();
-        found[id.index()] = operands.map(read).fold(Dependence::None, Dependence::join);
+        found[id.index()] = operands.map(read).fold(Dependence::None, |all, one| all.join(one, id));
     }
     found
 }
 
-/// Whether no more than one number is left of each plane of a node's first operand.
-fn sums_planes(dag: &Dag, id: NodeId) -> bool {
-    let (types, count) = (dag.operand_types(id), dag.node(id).ty.shape.count());
-    let operand = types.first().map(|ty| &ty.shape[..]);
-    matches!(operand, Some(&[samples, channels, _, _]) if count <= samples * channels)
+/// An operation that reads values of which the reaches are known.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    dag: &'a Dag,
+    id: NodeId,
+    op: &'a dyn AnyOp,
+    image: [usize; 2],
+}
+
+impl Reader<'_> {
+    /// How the result depends on the image through one of its operands.
+    fn read(self, position: usize, reach: &[Reach; 2], since: Option<NodeId>) -> Dependence {
+        let types = self.dag.operand_types(self.id);
+        let (from, to) = (&types[position].shape, &self.dag.node(self.id).ty.shape);
+        let strides = self.op.strides(types[position]);
+        let maps = if strides.is_none() { self.op.axes(&types) } else { vec![] };
+        let found = if self.op.is_alias() {
+            both(reach, |reach| reach.reshaped(from, to))
+        } else if let Some(strides) = strides {
+            let places = places_by_stride(from, to, &strides);
+            let repeated = |reach: &Reach, axis: usize| match places[axis] {
+                Some(place) if to[place] != from[axis] => {
+                    let repeat = AxisRead::Share { of: from[axis], parts: to[place] };
+                    reach.through(axis, Read::Axis(repeat), to[place])
+                }
+                _ => Some(reach.clone()),
+            };
+            both(reach, |reach| {
+                let axes: SmallVec<[usize; 2]> = reach.axes().collect();
+                axes.into_iter()
+                    .try_fold(reach.clone(), |reach, axis| repeated(&reach, axis))?
+                    .moved(|axis| places[axis])
+            })
+        } else {
+            let Some((map, places)) = maps.get(position).and_then(|map| Some((map, places(map, from, to)?)))
+            else {
+                return Dependence::Any(self.id);
+            };
+            both(reach, |reach| self.read_along(map, &places, to, reach))
+        };
+        let Some(found) = found else { return Dependence::TooMany(self.id) };
+        // One pixel stands for all, or no more than a number is left for each plane.
+        let is_single = reach.iter().all(|reach| reach.count() == 1);
+        let is_listed =
+            |map: &AxisMap| (0..from.len()).any(|axis| matches!(map.along(axis), AxisRead::Listed { .. }));
+        let is_copied = maps.is_empty() || maps.iter().any(is_listed);
+        let is_of_all = reach.iter().zip(self.image).all(|(reach, size)| reach.is_of_all(size));
+        let is_repeated = is_of_all && is_copied && found.iter().any(|reach| reach.count() > 1);
+        if !is_repeated && found.iter().any(|reach| reach.axes().next().is_some()) {
+            return Dependence::pixels(found, since, self.id);
+        }
+        let is_plane = |axis: &usize| reach.iter().any(|reach| reach.axes().any(|own| own == *axis));
+        let planes: usize = (0..from.len()).filter(|axis| !is_plane(axis)).map(|axis| from[axis]).product();
+        if to.count() <= planes || is_single {
+            Dependence::Statistic(self.id)
+        } else {
+            Dependence::Any(self.id)
+        }
+    }
+
+    /// What is seen of an operand whose axes become these of the result.
+    fn read_along(self, map: &AxisMap, places: &[Option<usize>], to: &Shape, reach: &Reach) -> Option<Reach> {
+        let axes: SmallVec<[usize; 2]> = reach.axes().collect();
+        let read = axes.iter().try_fold(reach.clone(), |reach, &axis| {
+            let size = places[axis].map_or(1, |place| to[place]);
+            match map.along(axis) {
+                AxisRead::Listed { by } => match self.list(by) {
+                    Some(list) => reach.through(axis, Read::List(&list), size),
+                    None => reach.through(axis, Read::Axis(AxisRead::All), size),
+                },
+                read => reach.through(axis, Read::Axis(read), size),
+            }
+        });
+        read?.moved(|axis| places[axis])
+    }
+
+    /// The indices in an operand, if they are known before a run.
+    fn list(self, operand: usize) -> Option<Vec<u32>> {
+        let id = self.dag.operand(self.id, operand);
+        let TensorType { shape, dtype: Dtype::Index } = &self.dag.node(id).ty else { return None };
+        let op = self.dag.op(id).filter(|_| self.dag.operands(id).is_empty())?;
+        let mut indices = vec![0; shape.count()];
+        op.forward_f64(Call {
+            operands: SmallVec::new(),
+            output: &mut [],
+            indices: &mut indices,
+            further_outputs: SmallVec::new(),
+            shape,
+            scratch: &mut vec![0.0; op.scratch(&[])],
+            workers: &Workers::alone(),
+            random: Random { seed: 0, step: 0 },
+        });
+        Some(indices)
+    }
+}
+
+/// Rows and columns, both followed.
+fn both(reach: &[Reach; 2], follow: impl Fn(&Reach) -> Option<Reach>) -> Option<[Reach; 2]> {
+    Some([follow(&reach[0])?, follow(&reach[1])?])
+}
+
+/// Which axis of the result each axis of an operand becomes: the same number, or less by the axes before it that are read
+/// as a whole and disappear.
+fn places(map: &AxisMap, from: &Shape, to: &Shape) -> Option<Vec<Option<usize>>> {
+    let is_whole = |axis: &usize| map.along(*axis) == AxisRead::All;
+    let gone = (0..from.len()).filter(is_whole).count();
+    if from.len() == to.len() {
+        return Some((0..from.len()).map(Some).collect());
+    }
+    let mut next = 0..to.len();
+    let place = |axis: usize| if is_whole(&axis) { None } else { next.next() };
+    (from.len() == to.len() + gone).then(|| (0..from.len()).map(place).collect())
+}
+
+/// The same for an operation that re-reads its operand with these strides. An axis of one position may be repeated.
+fn places_by_stride(from: &Shape, to: &Shape, strides: &[usize]) -> Vec<Option<usize>> {
+    let mut places = vec![None; from.len()];
+    for (place, (&size, &stride)) in to.iter().zip(strides).enumerate() {
+        let is_it = |&axis: &usize| {
+            let own: usize = from[axis + 1..].iter().product();
+            let repeats = from[axis] == 1 && stride == 0 && axis + to.len() == place + from.len();
+            places[axis].is_none() && (repeats || from[axis] == size && own == stride)
+        };
+        if let Some(axis) = (0..from.len()).find(is_it) {
+            places[axis] = Some(place);
+        }
+    }
+    places
 }

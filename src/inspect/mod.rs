@@ -8,13 +8,14 @@ mod diagnosis;
 mod field;
 mod json;
 mod profile;
+mod reach;
 mod summary;
 mod table;
 
 pub use diagnosis::{Diagnosis, ParameterHealth, UnitHealth, diagnose};
 #[cfg(feature = "viz")]
-pub(crate) use field::{Dependence, dependences};
-pub use field::{ReceptiveField, receptive_field};
+pub(crate) use field::receptive_fields;
+pub use field::{NoField, ReceptiveField, receptive_field};
 pub use profile::{Family, Phase, Profile, StepProfile};
 pub use summary::{Layer, Origin, Summary};
 

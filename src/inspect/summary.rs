@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-use super::field::{Dependence, ReceptiveField, dependences};
+use super::field::{NoField, ReceptiveField, receptive_fields};
 use super::table::{Table, count, shortened};
 use crate::autodiff::vjp;
 use crate::error::Error;
@@ -29,7 +29,7 @@ use crate::graph::{Dtype, Graph, TensorType, Var};
 /// assert_eq!(summary.parameters, (16 * 9 + 16) + (16 * 14 * 14 * 10 + 10));
 /// assert_eq!(summary.macs, 16 * 9 * 28 * 28 + 16 * 14 * 14 * 10);
 /// let pool = &summary.layers[2];
-/// assert_eq!((pool.name.as_str(), pool.receptive_field.unwrap().size), ("max_pool2d", [4, 4]));
+/// assert_eq!((pool.name.as_str(), pool.receptive_field.as_ref().unwrap().size), ("max_pool2d", [4, 4]));
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
@@ -65,7 +65,8 @@ pub struct Layer {
     /// pass to the backward pass. 0 where the network has no gradient. (A plan may do with less by fusing operations.)
     pub kept: usize,
     /// The receptive field of a pixel of its output in the first image; see [`receptive_field`](super::receptive_field).
-    pub receptive_field: Option<ReceptiveField>,
+    /// It prints as its size, and as nothing where there is none.
+    pub receptive_field: Result<ReceptiveField, NoField>,
     /// What it reads, each once.
     pub reads: Vec<Origin>,
 }
@@ -121,8 +122,8 @@ struct Listing<'a> {
     dag: &'a Dag,
     forward: HashSet<NodeId>,
     kept: HashSet<NodeId>,
-    /// How each node depends on the first image, if there is one.
-    dependences: Vec<Dependence>,
+    /// The receptive field of each node in the first image, if there is one.
+    fields: Vec<Result<ReceptiveField, NoField>>,
     layers: Vec<Layer>,
     /// The index of each named layer, and of the layer that each node is in.
     named: HashMap<&'a str, usize>,
@@ -142,7 +143,7 @@ impl<'a> Listing<'a> {
             dag,
             kept: kept_nodes(graph, dag, &forward),
             forward,
-            dependences: dag.ids().find(is_image).map_or(Vec::new(), |image| dependences(dag, image)),
+            fields: dag.ids().find(is_image).map_or(Vec::new(), |image| receptive_fields(dag, image)),
             layers: Vec::new(),
             named: HashMap::new(),
             owners: HashMap::new(),
@@ -162,7 +163,7 @@ impl<'a> Listing<'a> {
         let new = parameters.iter().filter(|id| self.counted.insert(**id));
         layer.parameters += new.map(|id| self.dag.node(*id).ty.shape.count()).sum::<usize>();
         layer.kept += if self.kept.contains(&id) { node.ty.shape.count() * size_of::<f32>() } else { 0 };
-        layer.receptive_field = self.dependences.get(id.index()).copied().and_then(Dependence::field);
+        layer.receptive_field = self.fields.get(id.index()).cloned().unwrap_or(Err(NoField::Independent));
         for operand in self.dag.operands(id) {
             let node = self.dag.node(operand);
             let origin = match &node.kind {
@@ -201,7 +202,8 @@ impl<'a> Listing<'a> {
 impl Layer {
     fn new(name: String, output: TensorType) -> Self {
         let (operations, reads) = (String::new(), Vec::new());
-        Self { name, operations, output, parameters: 0, macs: 0, kept: 0, receptive_field: None, reads }
+        let receptive_field = Err(NoField::Independent);
+        Self { name, operations, output, parameters: 0, macs: 0, kept: 0, receptive_field, reads }
     }
 
     /// Adds an operation to the list, unless it is there.
@@ -223,7 +225,7 @@ impl fmt::Display for Summary {
         for layer in &self.layers {
             let (name, operations) = (layer.name.clone(), shortened(&layer.operations, ROOM));
             let [parameters, macs, kept] = [layer.parameters, layer.macs, layer.kept].map(count);
-            let field = layer.receptive_field.map_or(String::new(), |field| field.to_string());
+            let field = layer.receptive_field.as_ref().map_or(String::new(), ReceptiveField::to_string);
             table.row([name, operations, layer.output.to_string(), parameters, macs, kept, field]);
         }
         let [parameters, macs, kept] = [self.parameters, self.macs, self.kept].map(count);

@@ -57,10 +57,18 @@ impl Op for AvgPool2d {
         if self.spread_over.is_some() { &["upstream"] } else { &["image"] }
     }
 
-    fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
+    fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
         let read = match (self.spread_over, self.regions) {
             (None, Regions::Window { window, .. }) => AxisRead::under(window),
-            _ => [AxisRead::All; 2],
+            (Some(_), Regions::Window { window, .. }) => AxisRead::spread(window),
+            (None, Regions::Equal(parts)) => {
+                let of = plane(self.layout, &operands[0].shape);
+                [0, 1].map(|axis| match parts[axis] {
+                    1 => AxisRead::All,
+                    parts => AxisRead::Share { of: of[axis], parts },
+                })
+            }
+            (Some(_), Regions::Equal(_)) => [AxisRead::All; 2],
         };
         vec![plane_read(self.layout, read)]
     }

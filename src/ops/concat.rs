@@ -64,7 +64,12 @@ impl Op for Concat {
     }
 
     fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
-        let map = |ty: &&TensorType| AxisMap::same(ty.shape.len()).with(self.axis, AxisRead::All);
+        let mut start = 0;
+        let map = |ty: &&TensorType| {
+            let piece = AxisRead::Piece { start };
+            start += ty.shape[self.axis];
+            AxisMap::same(ty.shape.len()).with(self.axis, piece)
+        };
         operands.iter().map(map).collect()
     }
 }

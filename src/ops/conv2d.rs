@@ -129,7 +129,10 @@ impl Op for Conv2d {
             Factor::Output => {
                 vec![[AxisRead::Same, AxisRead::All, rows, columns].into(), AxisMap::whole()]
             }
-            Factor::InputGrad(_) => vec![AxisMap::whole(), AxisMap::sample()],
+            Factor::InputGrad(_) => {
+                let [rows, columns] = AxisRead::spread(self.window);
+                vec![AxisMap::whole(), [AxisRead::Same, AxisRead::All, rows, columns].into()]
+            }
             Factor::WeightGrad => vec![],
         }
     }

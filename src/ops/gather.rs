@@ -124,8 +124,15 @@ impl Op for Gather {
     }
 
     fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
-        let map = AxisMap::same(operands[0].shape.len()).with(self.axis, AxisRead::All);
-        vec![map.clone(), if self.indices == Indices::Slices { AxisMap::whole() } else { map }]
+        let map = AxisMap::same(operands[0].shape.len());
+        let along = |read| map.clone().with(self.axis, read);
+        match (self.indices, self.adds_to) {
+            (Indices::Slices, None) => vec![along(AxisRead::Listed { by: 1 }), AxisMap::whole()],
+            (Indices::Slices, Some(_)) => vec![along(AxisRead::All), AxisMap::whole()],
+            // Each element that is read has an index beside it.
+            (Indices::Elements, None) => vec![along(AxisRead::All), map],
+            (Indices::Elements, Some(_)) => vec![along(AxisRead::All); 2],
+        }
     }
 
     fn nhwc(&self) -> Option<Self> {

@@ -52,10 +52,11 @@ impl Op for Slice {
     }
 
     fn axes(&self, operands: &[&TensorType]) -> Vec<AxisMap> {
-        let read = |(&points, &size): (&Points, &usize)| match usize::try_from(points.step) {
+        let read = |(&points, &size): (&Points, &usize)| match points {
             _ if points == Points::all(size) => AxisRead::Same,
-            Ok(stride) => AxisRead::Window { extent: 1, stride, padding: -(points.start as isize) },
-            Err(_) => AxisRead::All,
+            Points { start, step, .. } => {
+                AxisRead::Window { extent: 1, stride: step, dilation: 1, padding: -(start as isize) }
+            }
         };
         vec![self.points.iter().zip(operands[0].shape.iter()).map(read).collect()]
     }
@@ -103,10 +104,12 @@ impl Op for Embed {
     }
 
     fn axes(&self, _: &[&TensorType]) -> Vec<AxisMap> {
-        let read = |(&points, &size): (&Points, &usize)| match points.step {
+        let read = |(&points, &size): (&Points, &usize)| match usize::try_from(points.step) {
             _ if points == Points::all(size) => AxisRead::Same,
-            1 => AxisRead::Window { extent: 1, stride: 1, padding: points.start as isize },
-            _ => AxisRead::All,
+            Ok(stride) => {
+                AxisRead::Spread { extent: 1, stride, dilation: 1, padding: -(points.start as isize) }
+            }
+            Err(_) => AxisRead::All,
         };
         vec![self.points.iter().zip(self.shape.iter()).map(read).collect()]
     }

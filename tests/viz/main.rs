@@ -5,6 +5,7 @@ mod classes;
 #[path = "../common/mod.rs"]
 mod common;
 mod curves;
+mod fields;
 mod inspect;
 mod memory;
 mod report;

@@ -6,7 +6,7 @@ use rust_sugiyama::configure::Config;
 use super::{NAME, count, grouped};
 use crate::graph::dag::{Dag, Kind, NodeId};
 use crate::graph::{Dtype, Graph, TensorType, Var};
-use crate::inspect::{Dependence, Layer, Origin, Summary, dependences, shortened};
+use crate::inspect::{Layer, NoField, Origin, ReceptiveField, Summary, receptive_fields, shortened};
 
 /// Width and height of a node's box.
 const BOX: (f64, f64) = (156.0, 44.0);
@@ -28,7 +28,7 @@ struct Node {
     ty: TensorType,
     /// Facts about it: names and values.
     facts: Vec<(&'static str, String)>,
-    dependence: Dependence,
+    field: Result<ReceptiveField, NoField>,
 }
 
 /// Whether so many nodes can be drawn.
@@ -47,7 +47,7 @@ pub fn draw_layers(graph: &Graph, summary: &Summary, image: Var<'_>) -> Markup {
     if !is_drawable(inputs.len() + layers.len()) {
         return too_many();
     }
-    let dependences = dependences(&dag, image.id());
+    let fields = receptive_fields(&dag, image.id());
     let number = |origin: &Origin| match origin {
         Origin::Input(name) => inputs.iter().position(|id| dag.node(*id).label.as_deref() == Some(name)),
         Origin::Layer(layer) => Some(inputs.len() + layer),
@@ -55,7 +55,7 @@ pub fn draw_layers(graph: &Graph, summary: &Summary, image: Var<'_>) -> Markup {
     let reads = layers.iter().zip(inputs.len()..);
     let edges =
         reads.flat_map(|(layer, to)| layer.reads.iter().filter_map(number).map(move |from| (from, to)));
-    let given = inputs.iter().map(|&id| Node::of_operation(&dag, id, dependences[id.index()]));
+    let given = inputs.iter().map(|&id| Node::of_operation(&dag, id, fields[id.index()].clone()));
     drawing(&given.chain(layers.iter().map(Node::of_layer)).collect::<Vec<_>>(), &edges.collect::<Vec<_>>())
 }
 
@@ -65,14 +65,14 @@ pub fn draw_operations(graph: &Graph, image: Var<'_>) -> Markup {
     if !is_drawable(dag.len()) {
         return too_many();
     }
-    let dependences = dependences(&dag, image.id());
+    let fields = receptive_fields(&dag, image.id());
     let edges = dag.ids().flat_map(|id| {
         let mut operands = dag.operands(id);
         operands.sort_unstable();
         operands.dedup(); // x · x is one edge
         operands.into_iter().map(move |operand| (operand.index(), id.index()))
     });
-    let nodes = dag.ids().map(|id| Node::of_operation(&dag, id, dependences[id.index()]));
+    let nodes = dag.ids().map(|id| Node::of_operation(&dag, id, fields[id.index()].clone()));
     drawing(&nodes.collect::<Vec<_>>(), &edges.collect::<Vec<_>>())
 }
 
@@ -165,11 +165,11 @@ impl Node {
             ("bytes", bytes(&layer.output)),
             ("kept, bytes", count(layer.kept)),
         ];
-        let dependence = layer.receptive_field.map_or(Dependence::Unknown, Dependence::Pixels);
-        Self { class: "operation", name: name.clone(), ty: layer.output.clone(), facts, dependence }
+        let field = layer.receptive_field.clone();
+        Self { class: "operation", name: name.clone(), ty: layer.output.clone(), facts, field }
     }
 
-    fn of_operation(dag: &Dag, id: NodeId, dependence: Dependence) -> Self {
+    fn of_operation(dag: &Dag, id: NodeId, field: Result<ReceptiveField, NoField>) -> Self {
         let node = dag.node(id);
         let class = match (&node.kind, node.gradient_of) {
             (Kind::Input, _) => "input",
@@ -182,10 +182,7 @@ impl Node {
             (_, Some(label)) => label.to_string(),
             _ => node.source(),
         };
-        // The receptive field of an index is not shown: it is that of whatever looks up the maximum.
-        let is_shown = node.ty.dtype != Dtype::Index || dependence.field().is_none();
-        let dependence = if is_shown { dependence } else { Dependence::Unknown };
-        Self { class, name, ty: node.ty.clone(), facts: facts(dag, id), dependence }
+        Self { class, name, ty: node.ty.clone(), facts: facts(dag, id), field }
     }
 
     /// The node carries its facts for the page's script: a line for each, name and value apart by a tab.
@@ -203,15 +200,15 @@ impl Node {
         }
     }
 
-    /// The receptive field of its middle pixel, for the page's script: column, row, width and height, or a word.
+    /// The receptive field of its middle pixel, for the page's script: column, row, width and height, or why there is
+    /// none.
     fn field(&self) -> String {
-        match (self.dependence, &self.ty.shape[..]) {
-            (Dependence::None, _) => "none".to_string(),
-            (Dependence::Pixels(field), &[_, _, height, width]) => {
-                let [rows, columns] = field.of_pixel([height / 2, width / 2]);
+        match &self.field {
+            Ok(field) => {
+                let [rows, columns] = field.of_middle();
                 format!("{} {} {} {}", columns.start, rows.start, columns.len(), rows.len())
             }
-            _ => "all".to_string(),
+            Err(reason) => reason.to_string(),
         }
     }
 }

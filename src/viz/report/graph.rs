@@ -54,7 +54,12 @@ fn layers_part(summary: &Summary, given: &str) -> Markup {
                 td { (count(layer.parameters)) }
                 td { (count(layer.macs)) }
                 td { (count(layer.kept)) }
-                td { @if let Some(field) = layer.receptive_field { (field.to_string()) } }
+                td {
+                    @match &layer.receptive_field {
+                        Ok(field) => (field.to_string()),
+                        Err(reason) => span title=(reason.to_string()) { "–" },
+                    }
+                }
             }
         }
         @if rest > 0 { tr { td { "… and " (grouped(rest)) " more" } } }

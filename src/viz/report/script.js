@@ -23,11 +23,10 @@ function showField(network, field) {
   const frame = network.querySelector(".field rect");
   const { width, height } = network.querySelector(".field svg").viewBox.baseVal;
   const caption = network.querySelector(".field figcaption");
-  const words = { none: "does not depend on the image", all: "may depend on all of the image" };
-  const [x, y, w, h] = field in words ? [0, 0, field === "all" ? width : 0, field === "all" ? height : 0]
-    : field.split(" ").map(Number);
+  const isKnown = /^[-\d ]+$/.test(field), isApart = field === "it does not depend on the image";
+  const [x, y, w, h] = isKnown ? field.split(" ").map(Number) : isApart ? [0, 0, 0, 0] : [0, 0, width, height];
   Object.entries({ x, y, width: w, height: h }).forEach(([name, value]) => frame.setAttribute(name, value));
-  caption.textContent = words[field] ?? `receptive field of the middle pixel: ${h}×${w}`;
+  caption.textContent = isKnown ? `receptive field of the middle pixel: ${h}×${w}` : isApart ? field : `it may depend on all of the image, ${field}`;
 }
 
 for (const node of document.querySelectorAll(".node")) {
