@@ -21,7 +21,7 @@ use ndarray::{Array1, Array2, Array3, Array4, ArrayD};
 
 /// Functions that no misuse makes fail, or whose errors name a file or an earlier line.
 const OTHERWISE: &str = "Store::copy Workspace::for_this_machine data::idx::load data::idx::read_images \
-    data::idx::read_labels data::mnist_5k graph::Graph::check train::Observer::epoch train::Observer::step \
+    data::idx::read_labels data::mnist_5k graph::Graph::check inspect::receptive_field train::Observer::epoch train::Observer::step \
     viz::Report::to_html viz::Report::write viz::TensorBoard::create viz::TensorBoard::flush viz::TensorBoard::scalar";
 
 /// What is misused.
