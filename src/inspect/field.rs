@@ -121,12 +121,12 @@ impl fmt::Display for NoField {
         match self {
             Self::Independent => write!(f, "it does not depend on the image"),
             Self::NoPlane => write!(f, "the image has no height and width"),
-            Self::WholePlane(place) => {
-                write!(f, "through {place}: no more than a number is left of each plane")
+            Self::WholePlane(site) => {
+                write!(f, "through {site}: no more than a number is left of each plane")
             }
-            Self::OneAxis(place) => write!(f, "through {place}: rows and columns lie along one axis"),
-            Self::AnyPixel(place) => write!(f, "through {place}: each number may depend on any pixel"),
-            Self::TooMany(place) => write!(f, "through {place}: there are too many positions to tell apart"),
+            Self::OneAxis(site) => write!(f, "through {site}: rows and columns lie along one axis"),
+            Self::AnyPixel(site) => write!(f, "through {site}: each number may depend on any pixel"),
+            Self::TooMany(site) => write!(f, "through {site}: there are too many positions to tell apart"),
         }
     }
 }
@@ -190,14 +190,14 @@ enum Dependence {
 impl Dependence {
     /// The field of each pixel.
     fn field(&self, dag: &Dag, image: [usize; 2]) -> Result<ReceptiveField, NoField> {
-        let place = |id: NodeId| format!("{} at {}", dag.node(id).source(), dag.node(id).site);
+        let site_of = |id: NodeId| format!("{} at {}", dag.node(id).source(), dag.node(id).site);
         match self {
             Self::None => Err(NoField::Independent),
-            Self::Statistic(id) => Err(NoField::WholePlane(place(*id))),
-            Self::Any(id) => Err(NoField::AnyPixel(place(*id))),
+            Self::Statistic(id) => Err(NoField::WholePlane(site_of(*id))),
+            Self::Any(id) => Err(NoField::AnyPixel(site_of(*id))),
             Self::TooMany(id) | Self::Pixels(_, Some(id)) => Err(match self {
-                Self::TooMany(_) => NoField::TooMany(place(*id)),
-                _ => NoField::OneAxis(place(*id)),
+                Self::TooMany(_) => NoField::TooMany(site_of(*id)),
+                _ => NoField::OneAxis(site_of(*id)),
             }),
             Self::Pixels(reach, None) => {
                 let axes = main_axes(reach);
@@ -280,11 +280,11 @@ impl Reader<'_> {
         let found = if self.op.is_alias() {
             both(reach, |reach| reach.reshaped(from, to))
         } else if let Some(strides) = strides {
-            let places = places_by_stride(from, to, &strides);
-            let repeated = |reach: &Reach, axis: usize| match places[axis] {
-                Some(place) if to[place] != from[axis] => {
-                    let repeat = AxisRead::Share { of: from[axis], parts: to[place] };
-                    reach.through(axis, Read::Axis(repeat), to[place])
+            let targets = targets_by_stride(from, to, &strides);
+            let repeated = |reach: &Reach, axis: usize| match targets[axis] {
+                Some(target) if to[target] != from[axis] => {
+                    let repeat = AxisRead::Share { of: from[axis], parts: to[target] };
+                    reach.through(axis, Read::Axis(repeat), to[target])
                 }
                 _ => Some(reach.clone()),
             };
@@ -292,14 +292,15 @@ impl Reader<'_> {
                 let axes: SmallVec<[usize; 2]> = reach.axes().collect();
                 axes.into_iter()
                     .try_fold(reach.clone(), |reach, axis| repeated(&reach, axis))?
-                    .moved(|axis| places[axis])
+                    .moved(|axis| targets[axis])
             })
         } else {
-            let Some((map, places)) = maps.get(position).and_then(|map| Some((map, places(map, from, to)?)))
+            let Some((map, targets)) =
+                maps.get(position).and_then(|map| Some((map, targets(map, from, to)?)))
             else {
                 return Dependence::Any(self.id);
             };
-            both(reach, |reach| self.read_along(map, &places, to, reach))
+            both(reach, |reach| self.read_along(map, &targets, to, reach))
         };
         let Some(found) = found else { return Dependence::TooMany(self.id) };
         // One pixel stands for all, or no more than a number is left for each plane.
@@ -322,10 +323,16 @@ impl Reader<'_> {
     }
 
     /// What is seen of an operand whose axes become these of the result.
-    fn read_along(self, map: &AxisMap, places: &[Option<usize>], to: &Shape, reach: &Reach) -> Option<Reach> {
+    fn read_along(
+        self,
+        map: &AxisMap,
+        targets: &[Option<usize>],
+        to: &Shape,
+        reach: &Reach,
+    ) -> Option<Reach> {
         let axes: SmallVec<[usize; 2]> = reach.axes().collect();
         let read = axes.iter().try_fold(reach.clone(), |reach, &axis| {
-            let size = places[axis].map_or(1, |place| to[place]);
+            let size = targets[axis].map_or(1, |target| to[target]);
             match map.along(axis) {
                 AxisRead::Listed { by } => match self.list(by) {
                     Some(list) => reach.through(axis, Read::List(&list), size),
@@ -334,7 +341,7 @@ impl Reader<'_> {
                 read => reach.through(axis, Read::Axis(read), size),
             }
         });
-        read?.moved(|axis| places[axis])
+        read?.moved(|axis| targets[axis])
     }
 
     /// The indices in an operand, if they are known before a run.
@@ -364,29 +371,29 @@ fn both(reach: &[Reach; 2], follow: impl Fn(&Reach) -> Option<Reach>) -> Option<
 
 /// Which axis of the result each axis of an operand becomes: the same number, or less by the axes before it that are read
 /// as a whole and disappear.
-fn places(map: &AxisMap, from: &Shape, to: &Shape) -> Option<Vec<Option<usize>>> {
+fn targets(map: &AxisMap, from: &Shape, to: &Shape) -> Option<Vec<Option<usize>>> {
     let is_whole = |axis: &usize| map.along(*axis) == AxisRead::All;
     let gone = (0..from.len()).filter(is_whole).count();
     if from.len() == to.len() {
         return Some((0..from.len()).map(Some).collect());
     }
     let mut next = 0..to.len();
-    let place = |axis: usize| if is_whole(&axis) { None } else { next.next() };
-    (from.len() == to.len() + gone).then(|| (0..from.len()).map(place).collect())
+    let target = |axis: usize| if is_whole(&axis) { None } else { next.next() };
+    (from.len() == to.len() + gone).then(|| (0..from.len()).map(target).collect())
 }
 
 /// The same for an operation that re-reads its operand with these strides. An axis of one position may be repeated.
-fn places_by_stride(from: &Shape, to: &Shape, strides: &[usize]) -> Vec<Option<usize>> {
-    let mut places = vec![None; from.len()];
-    for (place, (&size, &stride)) in to.iter().zip(strides).enumerate() {
+fn targets_by_stride(from: &Shape, to: &Shape, strides: &[usize]) -> Vec<Option<usize>> {
+    let mut targets = vec![None; from.len()];
+    for (target, (&size, &stride)) in to.iter().zip(strides).enumerate() {
         let is_it = |&axis: &usize| {
             let own: usize = from[axis + 1..].iter().product();
-            let repeats = from[axis] == 1 && stride == 0 && axis + to.len() == place + from.len();
-            places[axis].is_none() && (repeats || from[axis] == size && own == stride)
+            let repeats = from[axis] == 1 && stride == 0 && axis + to.len() == target + from.len();
+            targets[axis].is_none() && (repeats || from[axis] == size && own == stride)
         };
         if let Some(axis) = (0..from.len()).find(is_it) {
-            places[axis] = Some(place);
+            targets[axis] = Some(target);
         }
     }
-    places
+    targets
 }

@@ -147,12 +147,12 @@ impl Reach {
 
     /// That of a value of which each of `size` positions along `axis` reads so.
     pub fn through(&self, axis: usize, read: Read<'_>, size: usize) -> Option<Self> {
-        let Some(place) = self.axes().position(|own| own == axis) else { return Some(self.clone()) };
-        let Along { size: from, step, .. } = self.axes[place];
+        let Some(index) = self.axes().position(|own| own == axis) else { return Some(self.clone()) };
+        let Along { size: from, step, .. } = self.axes[index];
         // Where one is in padding, things go on as at the border.
         let (step, beyond) = match read {
             Read::Axis(AxisRead::Same) => return Some(self.clone()),
-            Read::Axis(AxisRead::All) => return self.without(place),
+            Read::Axis(AxisRead::All) => return self.without(index),
             Read::Axis(AxisRead::Window { stride, .. }) => (step.times(stride, 1), Some(step)),
             Read::Axis(AxisRead::Spread { stride, .. }) => (step.times(1, stride), Some(step)),
             Read::Axis(AxisRead::Piece { .. }) => (step, None),
@@ -167,14 +167,14 @@ impl Reach {
         let taps: Vec<Taps> = (0..size.min(MOST)).map(taps).collect::<Option<_>>()?;
         let reads = taps.iter().map(|taps| taps.count).fold(0, usize::saturating_add);
         let mut axes = self.axes.clone();
-        axes[place] = Along { axis, size, step };
+        axes[index] = Along { axis, size, step };
         Self::table(axes, reads.div_ceil(size.max(1)), |at| {
             let mut at: SmallVec<[usize; 2]> = SmallVec::from_slice(at);
-            let Taps { first, count, distance } = taps[at[place]];
+            let Taps { first, count, distance } = taps[at[index]];
             let each = (0..if from > 0 { count } else { 0 }).map(|tap: usize| {
                 let position = first.saturating_add_unsigned(tap.saturating_mul(distance));
                 let border = usize::try_from(position).map_or(0, |position| position.min(from - 1));
-                at[place] = border;
+                at[index] = border;
                 let seen = self.at(&at);
                 match (position.saturating_sub_unsigned(border), beyond) {
                     (0, _) => seen,
@@ -188,15 +188,15 @@ impl Reach {
         })
     }
 
-    /// That of a value of which each position reads the axis in this place as a whole.
-    fn without(&self, place: usize) -> Option<Self> {
+    /// That of a value of which each position reads the axis at this index as a whole.
+    fn without(&self, index: usize) -> Option<Self> {
         let mut axes = self.axes.clone();
-        let gone = axes.remove(place);
+        let gone = axes.remove(index);
         Self::table(axes, gone.size, |at| {
             let mut at: SmallVec<[usize; 2]> = SmallVec::from_slice(at);
-            at.insert(place, 0);
+            at.insert(index, 0);
             let each = (0..gone.size).map(|position| {
-                at[place] = position;
+                at[index] = position;
                 self.at(&at)
             });
             each.fold(Seen::NOTHING, Seen::hull)
@@ -205,10 +205,10 @@ impl Reach {
 
     /// The same in which other axes are told apart, too, or in another order.
     fn over(&self, axes: Axes) -> Option<Self> {
-        let place = |own: &Along| axes.iter().position(|other| other.axis == own.axis);
-        let places: SmallVec<[usize; 2]> = self.axes.iter().filter_map(place).collect();
+        let index = |own: &Along| axes.iter().position(|other| other.axis == own.axis);
+        let indices: SmallVec<[usize; 2]> = self.axes.iter().filter_map(index).collect();
         Self::table(axes, 1, |at| {
-            self.at(&places.iter().map(|&place| at[place]).collect::<SmallVec<[usize; 2]>>())
+            self.at(&indices.iter().map(|&index| at[index]).collect::<SmallVec<[usize; 2]>>())
         })
     }
 
@@ -220,9 +220,9 @@ impl Reach {
         // An axis along which it matters for neither need not be told apart.
         let [mut a, mut b] = [self.clone(), other.clone()];
         for (own, other) in [(&mut a, other), (&mut b, self)] {
-            for place in (0..own.axes.len()).rev() {
-                if !other.axes.is_empty() && other.axes().all(|axis| axis != own.axes[place].axis) {
-                    *own = own.unless_idle(place)?;
+            for index in (0..own.axes.len()).rev() {
+                if !other.axes.is_empty() && other.axes().all(|axis| axis != own.axes[index].axis) {
+                    *own = own.unless_idle(index)?;
                 }
             }
         }
@@ -240,9 +240,9 @@ impl Reach {
         Some(joined)
     }
 
-    /// The same without the axis in this place, if everywhere along it the same is seen.
-    fn unless_idle(&self, place: usize) -> Option<Self> {
-        let rest = self.without(place)?;
+    /// The same without the axis at this index, if everywhere along it the same is seen.
+    fn unless_idle(&self, index: usize) -> Option<Self> {
+        let rest = self.without(index)?;
         let is_idle = rest.over(self.axes.clone())?.seen == self.seen;
         Some(if is_idle { rest } else { self.clone() })
     }
@@ -288,10 +288,10 @@ impl Reach {
         let mut found = here.over(before)?;
         found.axes = after;
         // Where it does not matter after all.
-        for place in
-            (0..found.axes.len()).rev().filter(|place| found.axes[*place].size > 1).collect::<Vec<_>>()
+        for index in
+            (0..found.axes.len()).rev().filter(|index| found.axes[*index].size > 1).collect::<Vec<_>>()
         {
-            found = found.unless_idle(place)?;
+            found = found.unless_idle(index)?;
         }
         Some(found)
     }
@@ -299,8 +299,8 @@ impl Reach {
     /// That along one axis of the value, or along none: whatever any of the positions along others sees.
     pub fn along(&self, axis: Option<usize>) -> Option<Profile> {
         let mut found = self.clone();
-        for place in (0..self.axes.len()).rev().filter(|place| Some(self.axes[*place].axis) != axis) {
-            found = found.without(place)?;
+        for index in (0..self.axes.len()).rev().filter(|index| Some(self.axes[*index].axis) != axis) {
+            found = found.without(index)?;
         }
         let step = found.axes.first().map_or(Step { pixels: 0, per: 1 }, |along| along.step);
         Some(Profile { seen: found.seen, step })
