@@ -105,7 +105,9 @@ pub fn diagnose<T: Precision>(
     let all = parameters.iter().copied();
     let outputs: Vec<Var<'_>> = [loss].into_iter().chain(reached).chain(watched).chain(all).collect();
     let plan = Options::new().without_assignments().compile::<T>(&graph, &outputs)?;
-    let found = plan.run(store, workspace, feeds)?;
+    let mut store = store.copy()?; // looking starts nothing either
+    store.prepare(&plan)?;
+    let found = plan.run(&mut store, workspace, feeds)?;
     let parameters = parameters.iter().zip(gradients).map(|(parameter, gradient)| ParameterHealth {
         name: parameter.name(),
         shape: parameter.shape(),

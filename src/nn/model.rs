@@ -130,6 +130,14 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         model.store.prepare(&first.plan)?;
         model.classes = first.plan.results()[0].source.ty.shape.last().copied().unwrap_or(0);
         model.plans.push(first);
+        // What only training has: the weights of an auxiliary head, or what no path leads to.
+        let graph = Graph::with_mode(Mode::Train);
+        model.record(&graph, 1);
+        let parameters = graph.parameters();
+        if graph.check().is_ok() && parameters.iter().any(|own| model.store.get(&own.name()).is_none()) {
+            let all = Options::new().without_assignments().compile(&graph, &parameters)?;
+            model.store.prepare(&all)?;
+        }
         Ok(model)
     }
 

@@ -23,8 +23,8 @@ use crate::graph::{Graph, Var};
 ///
 /// let rule = Groups::new(AdamW::new(1e-3))
 ///     .frozen("backbone.fc1.*") // stays as it is
-///     .group("*.bias", Adam::new(1e-3)) // without weight decay
 ///     .group("backbone.*", AdamW::new(1e-4))
+///     .group("*.bias", Adam::new(1e-3)) // of the rest, without weight decay
 ///     .clip_norm(1.0);
 /// minimize(loss, &rule)?;
 /// # Ok::<(), dagrad::Error>(())
@@ -63,8 +63,8 @@ impl Groups {
     }
 
     /// Leaves the parameters whose names match a pattern, and no earlier one, as they are. No gradient is taken in them, and
-    /// the loss need not reach them. (A frozen batch normalisation also keeps its running statistics; see
-    /// [`Graph::in_mode`].)
+    /// the loss need not reach them. Running statistics are state, not parameters, and still move. To keep them, too, record
+    /// those layers in [`Graph::in_mode`] for evaluation.
     #[track_caller]
     pub fn frozen(self, pattern: &str) -> Self {
         self.with(pattern, None, SourceLine::caller())

@@ -3,7 +3,7 @@
 use ndarray::{Array4, ArrayView4, Ix4, s};
 
 use super::tiles::Tiles;
-use crate::compile::Plan;
+use crate::compile::Options;
 use crate::error::{Error, Result};
 use crate::graph::dag::NodeId;
 use crate::graph::{AxisMap, Dtype, Graph, Mode, TensorType, Var};
@@ -128,7 +128,7 @@ pub(super) fn bounded_maps<N: Network>(
     model.record(&graph, 1);
     let found = maps(&graph);
     let shown: Vec<_> = found.iter().take(bounds.layers).map(|&map| bounds.of(map)).collect();
-    let plan = Plan::compile(&graph, &shown)?;
+    let plan = Options::new().without_assignments().compile(&graph, &shown)?;
     let (store, workspace) = model.parts();
     let outputs = plan.run(store, workspace, &[Feed::new(IMAGES, &image)])?;
     let show = |(&map, &shown): (&Var<'_>, &Var<'_>)| {

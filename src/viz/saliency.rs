@@ -7,7 +7,7 @@ use ndarray::{Array, Array1, Array2, Array3, Array4, ArrayView2, ArrayView3, Axi
 use super::maps::{map_name, maps};
 use super::tiles::extremes;
 use crate::autodiff::gradients;
-use crate::compile::Plan;
+use crate::compile::Options;
 use crate::error::{Error, Result, SourceLine};
 use crate::graph::setting::{self, COUNT, NUMBER};
 use crate::graph::{Graph, Mode, Var};
@@ -113,7 +113,7 @@ fn run<N: Network, D: Dimension>(
     let (input, logits) = model.record(&graph, batch);
     let chosen = logits.pick(graph.labels(LABELS, [batch])).sum_all();
     let wanted = wanted(input, chosen, &graph)?;
-    let plan = Plan::compile(&graph, &[wanted])?;
+    let plan = Options::new().without_assignments().compile(&graph, &[wanted])?;
     let (store, workspace) = model.parts();
     let outputs = plan.run(store, workspace, &[Feed::new(IMAGES, images), Feed::new(LABELS, classes)])?;
     let Some(found) = outputs.at(0).and_then(|values| values.into_dimensionality().ok()) else {

@@ -328,6 +328,8 @@ fn a_diagnosis_finds_each_fault_and_no_other() {
     let bias = diagnosis.parameters.iter().find(|found| found.name == "healthy.bias").unwrap();
     assert!((bias.gradient.unwrap() - (2.0f64 * 16.0).sqrt()).abs() < 1e-12);
 
+    assert_eq!(store.names().count(), 0, "looking starts nothing");
+    store.prepare(&Plan::compile(&graph, &graph.parameters()).unwrap()).unwrap();
     store.get_mut("healthy.weight").unwrap()[[0, 0]] = f64::NAN;
     let findings = diagnose(loss, &mut store, &mut workspace, &[x.feed(&xs)]).unwrap().findings();
     assert!(findings.iter().any(|finding| finding.contains("loss is NaN")), "{findings:#?}");

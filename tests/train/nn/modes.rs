@@ -4,6 +4,7 @@ use crate::common::{assert_close, numbers, run_plan};
 use dagrad::nn::{self, BatchNorm, Filters, Model};
 use dagrad::optim::Sgd;
 use dagrad::train::Trainer;
+use dagrad::viz;
 use dagrad::{Graph, Mode, Plan, Store, Var, Workspace, gradients};
 use ndarray::{Array1, Array4, ArrayD};
 
@@ -131,4 +132,50 @@ fn modes_nest_and_end_with_their_scopes() {
         assert_eq!(graph.mode(), Mode::Evaluate);
     }
     assert_eq!(graph.mode(), Mode::Train);
+}
+
+#[test]
+fn pictures_of_parts_that_train_move_nothing() {
+    let network = nn::network(|images| {
+        let _moving = images.graph().in_mode(Mode::Train);
+        let h = nn::conv2d(images, "conv", Filters::new(3, 3));
+        let h = nn::batch_norm(h, "bn", BatchNorm::default()).relu();
+        nn::linear(h.flatten(), "fc", 3)
+    });
+    let mut model = Model::new(network, [1, 6, 6], 0).unwrap();
+    let images = Array4::from_shape_fn((2, 1, 6, 6), |(n, _, y, x)| (n + 2 * y + x) as f32);
+    let classes = Array1::from_vec(vec![0, 1]);
+    let before = format!("{:?}", model.store());
+    viz::grad_cam(&mut model, &images, &classes, None).unwrap();
+    viz::input_gradient(&mut model, &images, &classes).unwrap();
+    viz::feature_maps(&mut model, &images).unwrap();
+    assert_eq!(format!("{:?}", model.store()), before);
+}
+
+#[test]
+fn an_auxiliary_head_of_training_alone_is_trained_and_looked_at() {
+    let network = nn::network(|images| {
+        let y = nn::linear(images.flatten(), "fc", 3);
+        match images.graph().mode() {
+            Mode::Train => y + nn::linear(images.flatten(), "aux", 3) * 0.3,
+            Mode::Evaluate => y,
+        }
+    });
+    let mut model = Model::new(network, [1, 4, 4], 0).unwrap();
+    let images = Array4::from_shape_fn((2, 1, 4, 4), |(n, _, y, x)| (n + 2 * y + x) as f32);
+    let labels = Array1::from_vec(vec![0, 2]);
+    assert!(model.loss(&images, &labels).unwrap().is_finite());
+    assert!(model.gradient(&images, &labels).unwrap().contains_key("aux.weight"));
+}
+
+#[test]
+fn a_parameter_without_a_path_is_diagnosed_in_a_model() {
+    let network = nn::network(|images| {
+        let _ = images.graph().param("unused", [2], dagrad::Init::ZEROS);
+        nn::linear(images.flatten(), "fc", 3)
+    });
+    let mut model = Model::new(network, [1, 4, 4], 0).unwrap();
+    let images = Array4::from_shape_fn((2, 1, 4, 4), |(n, _, y, x)| (n + 2 * y + x) as f32);
+    let found = model.diagnose(&images, &Array1::from_vec(vec![0, 2])).unwrap().to_string();
+    assert!(found.contains("unused"), "{found}");
 }
