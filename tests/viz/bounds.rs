@@ -10,7 +10,7 @@ use dagrad::train::Epoch;
 use dagrad::viz::{Report, Start, filters};
 use dagrad::{Result, Var};
 
-/// The most bytes of a page about one network, even of noise, which no picture can compress.
+/// The most bytes of a page about one network, even of noise, which no image can compress.
 const MOST: usize = 3_000_000;
 
 /// Numbers from 0 to 1 that follow no rule that an eye could see.
@@ -112,10 +112,8 @@ fn filters_of_any_number_and_size_have_a_picture() -> Result<()> {
         let conv = nn::network(move |images| classes(nn::conv2d(images, "conv", Filters::new(count, side))));
         let data = images(3, [channels, size, size]);
         let model = Model::new(conv, data.image_shape(), 0)?;
-        let picture = filters(model.store(), "conv.weight")?.fitted(512, 512).to_image()?;
-        assert!(
-            picture.width() <= 512 && picture.height() <= 512 && picture.width().max(picture.height()) > 256
-        );
+        let image = filters(model.store(), "conv.weight")?.fitted(512, 512).to_image()?;
+        assert!(image.width() <= 512 && image.height() <= 512 && image.width().max(image.height()) > 256);
         assert_short(&page(conv, &data)?);
     }
     Ok(())

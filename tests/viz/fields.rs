@@ -233,10 +233,10 @@ fn every_operation_has_a_field_or_a_reason() {
                     let name = at.op().map_or("none", |op| op.name());
                     match found {
                         Ok(_) => _ = fields.insert(name),
-                        Err(NoField::AnyPixel(place)) => {
-                            _ = any.insert(place.split(' ').next().unwrap().to_string())
+                        Err(NoField::AnyPixel(site)) => {
+                            _ = any.insert(site.split(' ').next().unwrap().to_string())
                         }
-                        Err(NoField::TooMany(place)) => panic!("{family}, {example:?}: {place}"),
+                        Err(NoField::TooMany(site)) => panic!("{family}, {example:?}: {site}"),
                         Err(_) => {}
                     }
                 }
@@ -251,7 +251,7 @@ fn every_operation_has_a_field_or_a_reason() {
             }
         }
     }
-    // Weights are read by every pixel, and so are rows of a dense layer; patches and places are put in another order.
+    // Weights are read by every pixel, and so are rows of a dense layer; patches and positions are put in another order.
     let expected = [
         "avg_pool2d_adjoint",
         "batch_matmul",

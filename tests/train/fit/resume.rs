@@ -144,7 +144,7 @@ fn the_rest_of_an_epoch_may_have_another_batch_size() {
     assert_eq!(go(&mut started(), FitOptions { drop_last: true, ..options(2, 5, 0) }, 0), [1, 2, 2]);
     // Of which none is a whole batch: the epoch begins anew.
     assert_eq!(go(&mut started(), FitOptions { drop_last: true, ..options(1, 7, 0) }, 0), [1]);
-    // Another order has no place to go on from.
+    // Another order has no position to go on from.
     assert_eq!(go(&mut started(), options(1, 4, 1), 0), [1, 1, 1]);
     let other = digits(11, 10);
     let mut log = Log::until(0);
