@@ -64,8 +64,8 @@ impl Graph {
     /// Dropout draws its masks from the store's seed and count of steps. So predictions with other masks are those at other
     /// counts; see [`Store::set_step`](crate::Store::set_step).
     pub fn in_mode(&self, mode: Mode) -> Scope<'_> {
-        let scope = self.scope();
-        self.mode_here.set(mode);
+        let mut scope = self.scope();
+        scope.mode = Some(self.mode_here.replace(mode));
         scope
     }
 
@@ -75,7 +75,7 @@ impl Graph {
             graph: self,
             layer: self.layer.borrow().clone(),
             composite: self.composite.borrow().clone(),
-            mode: self.mode_here.get(),
+            mode: None,
             _called: None,
         }
     }
@@ -150,7 +150,8 @@ pub struct Scope<'g> {
     graph: &'g Graph,
     layer: Option<Arc<str>>,
     composite: Option<Arc<Composite>>,
-    mode: Mode,
+    /// Of a mode's scope, what was before; that one leaves layers alone, so that scopes may end in any order.
+    mode: Option<Mode>,
     _called: Option<Called<'g>>,
 }
 
@@ -184,8 +185,11 @@ impl Drop for Called<'_> {
 
 impl Drop for Scope<'_> {
     fn drop(&mut self) {
+        if let Some(mode) = self.mode {
+            self.graph.mode_here.set(mode);
+            return;
+        }
         *self.graph.layer.borrow_mut() = self.layer.take();
         *self.graph.composite.borrow_mut() = self.composite.take();
-        self.graph.mode_here.set(self.mode);
     }
 }

@@ -391,7 +391,7 @@ USE = mutants(
      "a misspelt parameter is started afresh", "--test run store"),
     ("run/store.rs", "let trains = plan.trains() || plan.recorded.mode == Mode::Train;", "let trains = true;",
      "an empty store answers from random weights", "--test run store"),
-    ("graph/scope.rs", "self.graph.mode_here.set(self.mode);", "",
+    ("graph/scope.rs", "self.graph.mode_here.set(mode);\n            return;", "return;",
      "a mode does not end with its scope", "--test train nn::modes"),
     ("kernels/conv/nhwc/sweep/long.rs", "*total += sum.into_f64());", "*total = sum.into_f64());",
      "of a long sum only the last part is left", "--test laws long_sums"),

@@ -179,3 +179,15 @@ fn a_parameter_without_a_path_is_diagnosed_in_a_model() {
     let found = model.diagnose(&images, &Array1::from_vec(vec![0, 2])).unwrap().to_string();
     assert!(found.contains("unused"), "{found}");
 }
+
+#[test]
+fn a_mode_and_a_layer_may_end_in_any_order() {
+    let graph = Graph::new();
+    let (mode, layer) = (graph.in_mode(Mode::Evaluate), graph.layer("head"));
+    drop(mode);
+    assert_eq!(graph.mode(), Mode::Train);
+    assert_eq!(graph.fill([], 1.0).exp().layer().as_deref(), Some("head"));
+    drop(layer);
+    assert_eq!(graph.mode(), Mode::Train);
+    assert!(graph.fill([], 2.0).exp().layer().is_none());
+}
