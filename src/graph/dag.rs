@@ -12,6 +12,7 @@ use super::kernel::{AnyKernel, BatchSplit};
 use super::op::{AnyOp, TensorType};
 use super::scope::Composite;
 use crate::error::SourceLine;
+use crate::shape::Shape;
 
 /// The number of a node in its graph. Smaller ones were recorded earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +97,11 @@ impl Dag {
     /// Gives the node a name.
     pub fn set_label(&mut self, id: NodeId, label: Arc<str>) {
         self.nodes[id.0].label = Some(label);
+    }
+
+    /// Gives the node another shape: to one that stands for a misuse, a likelier one.
+    pub(super) fn set_shape(&mut self, id: NodeId, shape: Shape) {
+        self.nodes[id.0].ty.shape = shape;
     }
 
     /// The node's operation, if it is computed.

@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use smallvec::SmallVec;
+
 use super::axes;
 use super::dag::{Dag, Kind, Node, NodeId};
 use super::indices;
@@ -76,6 +78,16 @@ pub struct Update {
     pub parameter: NodeId,
     /// The node of its next value.
     pub value: NodeId,
+}
+
+/// The size of an axis of which a misuse leaves nothing known: halves, groups and neighbours of it are there.
+pub(super) const LIKELY_SIZE: usize = 8;
+
+/// A shape in whose sizes the user's own arithmetic goes on: no size is 0, and their product is a number.
+pub(super) fn usable(shape: &Shape) -> Shape {
+    let positive: Shape = shape.iter().map(|&size| size.max(1)).collect();
+    let is_bounded = positive.checked_count().is_some();
+    if is_bounded { positive } else { positive.iter().map(|_| 1).collect() }
 }
 
 impl Default for Graph {
@@ -174,45 +186,60 @@ impl Graph {
 
     #[track_caller]
     fn record_any<'g>(&'g self, op: Arc<dyn AnyOp>, operands: &[Var<'g>]) -> Var<'g> {
-        if operands.iter().any(|operand| !operand.belongs_to(self)) {
-            let problem = Problem::new("the operands belong to different graphs")
-                .hint("record a computation on one graph; values pass between graphs through inputs");
-            return self.refuse(op.name(), &[], &[], problem);
-        }
-        if operands.iter().any(|operand| operand.is_poisoned()) {
-            return self.poison(operands);
-        }
         let roles = op.roles();
         if !roles.is_empty() && roles.len() != operands.len() {
             let (takes, given) = (roles.join(", "), operands.len());
             let problem = Problem::new(format!("{given} operands are given, but it takes {takes}"));
             return self.refuse(op.name(), roles, operands, problem);
         }
+        let types: SmallVec<[TensorType; 4]> = operands.iter().map(|operand| operand.ty()).collect();
+        let types: SmallVec<[&TensorType; 4]> = types.iter().collect();
+        let inferred = op.infer(&types);
+        let likely = inferred.as_ref().ok().cloned();
         let ids: Vec<NodeId> = operands.iter().map(|operand| operand.id()).collect();
-        let inferred = {
-            let dag = self.dag.borrow();
-            let types = dag.types(&ids);
-            op.infer(&types).and_then(|ty| match ty.shape.checked_count() {
-                Some(_) => axes::check(op.as_ref(), &types, &ty)
-                    .and_then(|()| indices::check(&dag, op.as_ref(), &ids, &types))
-                    .map(|()| ty),
-                None => Err(Problem::new(format!("the result's shape {} is beyond any memory", ty.shape))),
-            })
+        let checked = match inferred {
+            _ if operands.iter().any(|operand| !operand.belongs_to(self)) => {
+                Err(Problem::new("the operands belong to different graphs")
+                    .hint("record a computation on one graph; values pass between graphs through inputs"))
+            }
+            Ok(_) if self.holds_poison(operands) => return self.poison(likely, operands),
+            Ok(ty) if ty.shape.checked_count().is_none() => {
+                Err(Problem::new(format!("the result's shape {} is beyond any memory", ty.shape)))
+            }
+            Ok(ty) => axes::check(op.as_ref(), &types, &ty)
+                .and_then(|()| indices::check(&self.dag(), op.as_ref(), &ids, &types))
+                .map(|()| ty),
+            Err(problem) => Err(problem),
         };
-        match inferred {
+        match checked {
             Ok(ty) => self.push(Kind::Op(op), ty, None, &ids),
-            Err(problem) => self.refuse(op.name(), op.roles(), operands, problem),
+            Err(problem) => {
+                self.keep(op.name(), roles, operands, problem);
+                self.poison(likely, operands)
+            }
         }
     }
 
+    /// Whether an operand stands for an earlier misuse of this graph.
+    fn holds_poison(&self, operands: &[Var<'_>]) -> bool {
+        operands.iter().any(|operand| operand.belongs_to(self) && operand.is_poisoned())
+    }
+
     /// Keeps an error about an operation and returns the poisoned value that stands for its result. Whoever goes on with it
-    /// gets no further error, and sees the shape of the first operand.
+    /// gets no further error. Its shape is that of the first operand of most axes, and of eight axes if there is no operand; no
+    /// size is 0.
     #[track_caller]
     pub fn refuse<'g>(&'g self, op: &str, roles: &[&str], operands: &[Var<'g>], problem: Problem) -> Var<'g> {
-        if !operands.iter().any(|operand| operand.is_poisoned()) {
+        self.keep(op, roles, operands, problem);
+        self.poison(None, operands)
+    }
+
+    /// Keeps an error about an operation, unless it follows from an earlier one.
+    #[track_caller]
+    fn keep(&self, op: &str, roles: &[&str], operands: &[Var<'_>], problem: Problem) {
+        if !self.holds_poison(operands) {
             self.fail(self.op_error(op, roles, operands, problem));
         }
-        self.poison(operands)
     }
 
     /// The first misuse recorded on this graph, if any.
@@ -289,14 +316,13 @@ impl Graph {
             }
             let problem = Problem::new(format!("the name {name:?} is taken"))
                 .hint("inputs are recorded once; a parameter is shared only with the same shape and start");
-            self.refuse(method, &["earlier"], &[known], problem);
-            return self.push(Kind::Poison, ty, None, &[]);
+            self.keep(method, &["earlier"], &[known], problem);
+            return self.poison(Some(ty), &[]);
         }
         if ty.shape.checked_count().is_none() {
             let problem = Problem::new(format!("the shape {} of {name:?} is beyond any memory", ty.shape));
-            self.refuse(method, &[], &[], problem);
-            let ones = ty.shape.iter().map(|_| 1).collect();
-            return self.push(Kind::Poison, TensorType { shape: ones, ..ty }, None, &[]);
+            self.keep(method, &[], &[], problem);
+            return self.poison(Some(ty), &[]);
         }
         if let Kind::Parameter { init, .. } = kind {
             let (setting, value, range) = match init {
@@ -312,12 +338,15 @@ impl Graph {
         var
     }
 
-    /// What stands for the result of a misuse. Its shape is a guess, so that the user's code that looks at sizes comes to where
+    /// What stands for the result of a misuse. Its type is a guess, so that the user's code that looks at sizes comes to where
     /// the error is returned.
     #[track_caller]
-    fn poison(&self, operands: &[Var<'_>]) -> Var<'_> {
-        let shape = operands.first().map_or_else(Shape::scalar, |operand| operand.shape());
-        self.push(Kind::Poison, TensorType::real(shape), None, &[])
+    fn poison(&self, likely: Option<TensorType>, operands: &[Var<'_>]) -> Var<'_> {
+        let shapes = operands.iter().map(|operand| operand.shape());
+        let widest = shapes.reduce(|first, next| if next.len() > first.len() { next } else { first });
+        let guess = || TensorType::real(widest.unwrap_or_else(|| [LIKELY_SIZE; 8].into()));
+        let TensorType { shape, dtype } = likely.unwrap_or_else(guess);
+        self.push(Kind::Poison, TensorType { shape: usable(&shape), dtype }, None, &[])
     }
 
     #[track_caller]

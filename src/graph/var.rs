@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::attributes::Attributes;
 use super::dag::{Kind, NodeId};
 use super::op::{AnyOp, TensorType};
-use super::recorder::{Graph, Update};
+use super::recorder::{Graph, LIKELY_SIZE, Update, usable};
 use super::scope::Composite;
 use crate::error::Problem;
 use crate::shape::Shape;
@@ -34,7 +34,8 @@ impl<'g> Var<'g> {
         self.id
     }
 
-    /// The sizes of the value's axes. A misused operation's result has those of its first operand.
+    /// The sizes of the value's axes. A misused operation's result has as many axes as it should have, so far as that is known,
+    /// and sizes that are guesses, none of them 0: code that reads them comes to where the misuse is returned.
     pub fn shape(self) -> Shape {
         self.graph.dag().node(self.id).ty.shape.clone()
     }
@@ -60,7 +61,7 @@ impl<'g> Var<'g> {
     }
 
     /// The sizes of the axes of an array that should have `N` of them. If it has not, that is kept as a misuse of the user's
-    /// line, and every size is 1.
+    /// line, and sizes that it lacks are guesses.
     ///
     /// ```
     /// use dagrad::Graph;
@@ -69,19 +70,38 @@ impl<'g> Var<'g> {
     /// let images = graph.input("images", [8, 3, 28, 28]);
     /// let [_, channels, ..] = images.sizes::<4>();
     /// assert_eq!(channels, 3);
-    /// let [_, features] = images.sizes();
-    /// assert_eq!(features, 1);
+    /// let [batch, features] = images.sizes();
+    /// assert_eq!([batch, features], [8, 3]);
     /// assert!(graph.check().unwrap_err().to_string().contains("4 axes"));
     /// ```
     #[track_caller]
     pub fn sizes<const N: usize>(self) -> [usize; N] {
-        let shape = self.shape();
-        let Ok(sizes) = <[usize; N]>::try_from(&shape[..]) else {
+        let mut shape = self.shape();
+        if shape.len() != N {
             let problem = Problem::new(format!("the array has {} axes, not {N}", shape.len()));
-            self.graph.refuse("sizes", &["array"], &[self], problem);
-            return [1; N];
-        };
-        sizes
+            shape = self.graph.refuse("sizes", &["array"], &[self], problem).or_rank(N).shape();
+        }
+        std::array::from_fn(|axis| shape[axis])
+    }
+
+    /// This, or if it stands for a misuse, the same with the shape that the result would have had.
+    pub(crate) fn or_shape(self, shape: &Shape) -> Self {
+        if self.is_poisoned() {
+            self.graph.dag.borrow_mut().set_shape(self.id, usable(shape));
+        }
+        self
+    }
+
+    /// This, or if it stands for a misuse, the same with as many axes as the result would have had.
+    pub(crate) fn or_rank(self, rank: usize) -> Self {
+        let shape = self.shape();
+        let sizes = shape.iter().copied().chain(std::iter::repeat(LIKELY_SIZE));
+        self.or_shape(&sizes.take(rank).collect())
+    }
+
+    /// The number of its axes.
+    pub(crate) fn rank(self) -> usize {
+        self.graph.dag().node(self.id).ty.shape.len()
     }
 
     /// The name of the layer that recorded the value, if one did; see [`Graph::layer`].

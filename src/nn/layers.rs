@@ -111,7 +111,7 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
     let graph = image.graph();
     let _layer = graph.layer(name);
     let &[_, channels, _, _] = &image.shape()[..] else {
-        return graph.refuse("conv2d", &["image"], &[image], no_image(&image.ty()));
+        return graph.refuse("conv2d", &["image"], &[image], no_image(&image.ty())).or_rank(4);
     };
     let Filters { count, kernel: [height, width], options, init, bias } = filters;
     graph.require("conv2d", "the number of filters", count as f64, COUNT);
@@ -149,7 +149,7 @@ pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g>
             0 | 1 => "`reshape` makes a batch of a single row",
             _ => "`flatten` makes a row of each sample; `reshape` to [.., inputs] makes one of each position",
         });
-        return graph.refuse("linear", &["rows"], &[rows], problem);
+        return graph.refuse("linear", &["rows"], &[rows], problem).or_rank(rows.rank().max(2));
     };
     let Units { count, init, bias } = units.into();
     graph.require("linear", "the number of units", count as f64, COUNT);

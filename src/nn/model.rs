@@ -309,7 +309,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         let problem =
             Problem::new(format!("its result {shape} is not logits [batch, classes] = [{batch}, ..]"))
                 .hint("a network ends with a number for each class, as `flatten` and `linear` make them");
-        (images, graph.refuse("network", &["result"], &[logits], problem))
+        (images, graph.refuse("network", &["result"], &[logits], problem).or_rank(2))
     }
 
     /// Records the network for a batch, and its mean softmax cross-entropy: images, logits and loss.

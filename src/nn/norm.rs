@@ -53,7 +53,7 @@ pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
     let &[batch, channels, ..] = &shape[..] else {
         let problem =
             Problem::new(format!("{shape} has no axis of channels")).hint("it takes [batch, channels, ..]");
-        return graph.refuse("batch_norm", &["x"], &[x], problem);
+        return graph.refuse("batch_norm", &["x"], &[x], problem).or_rank(2);
     };
     let count = batch * shape[2..].iter().product::<usize>();
     // [C, 1, …] goes along the channels.

@@ -149,7 +149,9 @@ impl<'g> Var<'g> {
 
     #[track_caller]
     fn mean_of(self, regions: Regions) -> Var<'g> {
-        self.graph().record(AvgPool2d { regions, spread_over: None, layout: Layout::Nchw }, &[self])
+        self.graph()
+            .record(AvgPool2d { regions, spread_over: None, layout: Layout::Nchw }, &[self])
+            .or_rank(4)
     }
 }
 

@@ -26,13 +26,16 @@ impl<'g> Var<'g> {
     pub fn matmul(self, right: Var<'g>) -> Var<'g> {
         let _called = self.graph().called("matmul");
         let (a, b) = (self.shape(), right.shape());
+        // A vector is a matrix whose further axis is not in the result.
+        let vectors = [&a, &b].into_iter().filter(|shape| shape.len() == 1).count();
+        let rank = a.len().max(b.len()).max(2) - vectors;
         if [a.len(), b.len()] == [2, 2] {
             return product(self, false, right, false);
         }
         if a.is_empty() || b.is_empty() {
             let problem = Problem::new(format!("it multiplies vectors and matrices, not {a} by {b}"))
                 .hint("single numbers multiply with `*`");
-            return self.graph().refuse("matmul", &["left", "right"], &[self, right], problem);
+            return self.graph().refuse("matmul", &["left", "right"], &[self, right], problem).or_rank(rank);
         }
         let (k, inner) = (a[a.len() - 1], b[b.len().max(2) - 2]);
         if k != inner {
@@ -41,7 +44,7 @@ impl<'g> Var<'g> {
                 true => "`flatten` makes a row of each sample",
                 false => "a vector on the left is a row, one on the right a column",
             });
-            return self.graph().refuse("matmul", &["left", "right"], &[self, right], problem);
+            return self.graph().refuse("matmul", &["left", "right"], &[self, right], problem).or_rank(rank);
         }
         let (row, column) = (a.len() == 1, b.len() == 1);
         let left = if row { self.reshape([1, a[0]]) } else { self };

@@ -155,16 +155,23 @@ impl<'g> Var<'g> {
         if self.shape() == shape {
             return self;
         }
-        self.graph().record(Broadcast { shape }, &[self])
+        self.graph().record(Broadcast { shape: shape.clone() }, &[self]).or_shape(&shape)
     }
 
     /// Sums over `axes`, which disappear. Negative axes count from the end.
     #[track_caller]
     pub fn sum(self, axes: &[isize]) -> Var<'g> {
-        match self.shape().axes(axes) {
+        let rank = self.rank().saturating_sub(axes.len());
+        let sum = match self.shape().axes(axes) {
             Ok(axes) => self.graph().record(Sum { axes }, &[self]),
             Err(problem) => self.graph().refuse("sum", &["x"], &[self], problem),
-        }
+        };
+        sum.or_rank(rank)
+    }
+
+    /// This, or if it stands for a misuse, the same without as many axes as these.
+    pub(super) fn lacking(self, axes: &[isize]) -> Var<'g> {
+        self.or_rank(self.rank().saturating_sub(axes.len()))
     }
 
     /// Sums over `axes`, which stay with size 1.
@@ -179,7 +186,7 @@ impl<'g> Var<'g> {
     pub(super) fn kept(self, x: Var<'g>, axes: &[isize]) -> Var<'g> {
         match x.shape().keeping(axes) {
             Some(kept) if kept.count() == self.shape().count() => self.reshape(kept),
-            _ => self,
+            _ => self.or_rank(x.rank()),
         }
     }
 
@@ -200,7 +207,7 @@ impl<'g> Var<'g> {
         let count = shape.axes(axes).map_or(1, |axes| axes.iter().map(|&axis| shape[axis]).product());
         if count == 0 {
             let problem = Problem::new(format!("the mean over axes {axes:?} of {shape} has no elements"));
-            return self.graph().refuse("mean", &["x"], &[self], problem);
+            return self.graph().refuse("mean", &["x"], &[self], problem).lacking(axes);
         }
         sum / count as f64
     }

@@ -132,7 +132,8 @@ impl<'g> Var<'g> {
     pub fn cross_entropy(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
         let _composite = self.graph().composed("cross_entropy", options.attributes());
         if let Err(problem) = fit(self, labels, &options) {
-            return self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
+            let each = self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
+            return options.reduction.of(each.lacking(&[1]));
         }
         self.log_softmax(1).nll_loss(labels, options)
     }
@@ -146,7 +147,8 @@ impl<'g> Var<'g> {
         let _composite = self.graph().composed("nll_loss", options.attributes());
         let (graph, shape) = (self.graph(), self.shape());
         if let Err(problem) = fit(self, labels, &options) {
-            return graph.refuse("nll_loss", &["log_probabilities", "labels"], &[self, labels], problem);
+            let each = graph.refuse("nll_loss", &["log_probabilities", "labels"], &[self, labels], problem);
+            return options.reduction.of(each.lacking(&[1]));
         }
         let (classes, each, share) = (shape[1], labels.shape(), options.label_smoothing);
         let mut sides = vec![1; shape.len() - 1];
@@ -194,7 +196,7 @@ impl<'g> Var<'g> {
         let _composite = self.loss("multi_margin_loss", Attributes::new().with("margin", margin), reduction);
         let (graph, own) = (self.graph(), self.pick(labels));
         let &[count, classes] = &self.shape()[..] else {
-            return own; // `pick` has said what is wrong
+            return reduction.of(own); // `pick` has said what is wrong
         };
         graph.require("multi_margin_loss", "margin", margin, NUMBER);
         let is_own = labels.one_hot(classes);

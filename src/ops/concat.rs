@@ -105,14 +105,15 @@ impl Graph {
     pub fn stack<'g>(&'g self, arrays: &[Var<'g>], axis: isize) -> Var<'g> {
         let _called = self.called("stack");
         let shape = arrays.first().map(|first| first.shape()).unwrap_or_default();
+        let rank = arrays.first().map_or(8, |first| first.rank() + 1);
         let row = match unsqueezed(&shape, axis) {
             Ok(row) => row,
-            Err(problem) => return self.refuse("stack", &[], arrays, problem),
+            Err(problem) => return self.refuse("stack", &[], arrays, problem).or_rank(rank),
         };
         if let Some(other) = arrays.iter().find(|array| array.shape() != shape) {
             let problem = Problem::new(format!("{shape} and {} differ", other.shape()))
                 .hint("all arrays that are stacked have one shape");
-            return self.refuse("stack", &[], arrays, problem);
+            return self.refuse("stack", &[], arrays, problem).or_rank(rank);
         }
         let mut rows = Vec::with_capacity(arrays.len());
         for array in arrays {

@@ -211,7 +211,7 @@ impl<'g> Var<'g> {
     pub fn conv2d(self, weight: Var<'g>, options: Conv2dOptions) -> Var<'g> {
         let window = options.window(plane(weight), plane(self));
         let op = Conv2d { factor: Factor::Output, window, groups: options.groups };
-        self.graph().record(op, &[self, weight])
+        self.graph().record(op, &[self, weight]).or_rank(4)
     }
 }
 

@@ -15,7 +15,9 @@ impl<'g> Var<'g> {
         let _called = self.graph().called("pick");
         match rows(self, labels) {
             Ok(count) => self.gather(1, labels.reshape([count, 1])).reshape([count]),
-            Err(problem) => self.graph().refuse("pick", &["rows", "labels"], &[self, labels], problem),
+            Err(problem) => {
+                self.graph().refuse("pick", &["rows", "labels"], &[self, labels], problem).or_rank(1)
+            }
         }
     }
 

@@ -85,7 +85,7 @@ impl<'g> Var<'g> {
         let shape = self.shape();
         let &[batch, channels, _, _] = &shape[..] else {
             let problem = no_image(&self.ty()).hint("`dropout` takes any shape");
-            return self.graph().refuse("dropout2d", &["image"], &[self], problem);
+            return self.graph().refuse("dropout2d", &["image"], &[self], problem).or_rank(4);
         };
         self.drop_parts("dropout2d", [batch, channels, 1, 1].into(), drop)
     }

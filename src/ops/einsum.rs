@@ -57,7 +57,9 @@ impl Graph {
         let read = Equation::read(equation, &types).and_then(|read| Ok((read.sizes(&types)?, read)));
         let (sizes, Equation { operands: labels, result }) = match read {
             Ok(read) => read,
-            Err(problem) => return self.refuse("einsum", &[], operands, problem),
+            Err(problem) => {
+                return self.refuse("einsum", &[], operands, problem).or_rank(likely_rank(equation));
+            }
         };
         let path = path(&labels, &result, &sizes);
         let order: Vec<String> = path.iter().map(|[left, right]| format!("{left}·{right}")).collect();
@@ -81,6 +83,12 @@ impl Graph {
         let found = product.arranged(&present).reshape(result.iter().map(size).collect::<Vec<_>>());
         found.broadcast_to(result.iter().map(|label| sizes[label]).collect::<Vec<_>>())
     }
+}
+
+/// How many axes the result of a refused equation is taken to have: more than anybody reads where it does not say.
+fn likely_rank(equation: &str) -> usize {
+    let result = equation.split_once("->").map(|(_, result)| result).filter(|result| !result.contains('.'));
+    result.map_or(8, |result| result.chars().filter(char::is_ascii_alphabetic).count())
 }
 
 /// Which two of the remaining terms are multiplied in each step; their product becomes the last term. It is the pair that

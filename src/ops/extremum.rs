@@ -66,10 +66,11 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: an axis that does not exist, or has no elements.
     #[track_caller]
     pub fn argmax(self, axis: isize) -> Var<'g> {
-        match self.shape().axes(&[axis]) {
+        let largest = match self.shape().axes(&[axis]) {
             Ok(axes) => self.graph().record(ArgmaxAlong { axis: axes[0] }, &[self]),
             Err(problem) => self.graph().refuse("argmax", &["x"], &[self], problem),
-        }
+        };
+        largest.or_rank(self.rank().saturating_sub(1))
     }
 
     /// The index along `axis`, which disappears, of the smallest number: the first of equal ones. NaN is the smallest.
@@ -92,7 +93,7 @@ impl<'g> Var<'g> {
         let summed = match shape.axes(axes) {
             Ok(found) if found.is_empty() => return self,
             Ok(found) => found,
-            Err(problem) => return self.graph().refuse("max", &["x"], &[self], problem),
+            Err(problem) => return self.graph().refuse("max", &["x"], &[self], problem).lacking(axes),
         };
         let is_summed = |axis: &usize| summed.contains(axis);
         let (inside, outside): (Vec<usize>, Vec<usize>) = (0..shape.len()).partition(is_summed);
@@ -148,7 +149,10 @@ impl<'g> Var<'g> {
     pub fn global_max_pool2d(self) -> Var<'g> {
         let _called = self.graph().called("global_max_pool2d");
         if self.shape().len() != 4 {
-            return self.graph().refuse("global_max_pool2d", &["image"], &[self], no_image(&self.ty()));
+            return self
+                .graph()
+                .refuse("global_max_pool2d", &["image"], &[self], no_image(&self.ty()))
+                .or_rank(4);
         }
         self.max_keep(&[2, 3])
     }

@@ -98,15 +98,16 @@ impl<'g> Var<'g> {
     /// image and position; within a row in the order of channel, row and column. Padding reads as 0.
     #[track_caller]
     pub fn im2col(self, window: impl Into<Pool2dOptions>) -> Var<'g> {
-        self.graph().record(Im2col { window: window.into().window(), adds_to: None }, &[self])
+        self.graph().record(Im2col { window: window.into().window(), adds_to: None }, &[self]).or_rank(2)
     }
 
     /// The adjoint of [`im2col`](Self::im2col) for images of shape `image`: patches are added where they
     /// overlap.
     #[track_caller]
     pub fn col2im(self, image: impl Into<Shape>, window: impl Into<Pool2dOptions>) -> Var<'g> {
-        let op = Im2col { window: window.into().window(), adds_to: Some(image.into()) };
-        self.graph().record(op, &[self])
+        let image = image.into();
+        let op = Im2col { window: window.into().window(), adds_to: Some(image.clone()) };
+        self.graph().record(op, &[self]).or_shape(&image)
     }
 }
 

@@ -131,7 +131,7 @@ impl<'g> Var<'g> {
             let text = format!("weights {} do not broadcast to logits {shape}", weight.shape());
             let problem =
                 Problem::new(text).hint("axes are aligned at the last one; only axes of size 1 are repeated");
-            return self.graph().refuse(NAME, &["logits", "weights"], &[self, weight], problem);
+            return reduction.of(self.graph().refuse(NAME, &["logits", "weights"], &[self, weight], problem));
         }
         // −ln σ(x) = softplus(−x). The shorter softplus(x) − x t would be a small difference of large numbers.
         let (yes, no) = (target * weight, 1.0 - target);
@@ -224,7 +224,7 @@ impl<'g> Var<'g> {
             }
             Dtype::Real => "targets have the same shape; they are not broadcast",
         });
-        self.refuse_loss(loss, target, problem)
+        self.refuse_loss(loss, target, problem).or_shape(&self.shape())
     }
 
     #[track_caller]

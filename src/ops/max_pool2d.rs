@@ -299,7 +299,7 @@ impl<'g> Var<'g> {
         let window = options.into().window();
         let argmax = Argmax { window };
         if let Err(problem) = argmax.infer(&[&self.ty()]) {
-            return self.graph().refuse("max_pool2d", &["image"], &[self], problem);
+            return self.graph().refuse("max_pool2d", &["image"], &[self], problem).or_rank(4);
         }
         let _composite = self.graph().composed("max_pool2d", Attributes::new().window(window));
         let indices = self.graph().record(argmax, &[self]);

@@ -35,7 +35,7 @@ impl<'g> Var<'g> {
                 let hint =
                     "images are [batch, channels, height, width], channels a multiple of the factor's square";
                 let problem = Problem::new(text).hint(hint);
-                self.graph().refuse("pixel_shuffle", &["image"], &[self], problem)
+                self.graph().refuse("pixel_shuffle", &["image"], &[self], problem).or_rank(4)
             }
         }
     }
@@ -61,7 +61,7 @@ impl<'g> Var<'g> {
                 let hint =
                     "images are [batch, channels, height, width], height and width multiples of the factor";
                 let problem = Problem::new(text).hint(hint);
-                self.graph().refuse("pixel_unshuffle", &["image"], &[self], problem)
+                self.graph().refuse("pixel_unshuffle", &["image"], &[self], problem).or_rank(4)
             }
         }
     }

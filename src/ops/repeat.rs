@@ -81,7 +81,7 @@ impl<'g> Var<'g> {
             }
             None => {
                 let problem = Problem::new("the result is beyond any memory");
-                self.graph().refuse("repeat", &["x"], &[self], problem)
+                self.graph().refuse("repeat", &["x"], &[self], problem).or_rank(to.count())
             }
         }
     }

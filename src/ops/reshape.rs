@@ -76,7 +76,7 @@ impl<'g> Var<'g> {
         if self.shape() == shape {
             return self;
         }
-        self.graph().record(Reshape { shape }, &[self])
+        self.graph().record(Reshape { shape: shape.clone() }, &[self]).or_shape(&shape)
     }
 
     /// [`reshape`](Self::reshape), with −1 for one size that follows from the others and the number of elements.
@@ -92,7 +92,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: several sizes left open, other negative sizes, a size that does not follow.
     #[track_caller]
     pub fn reshape_inferred(self, sizes: &[isize]) -> Var<'g> {
-        self.reshape_if("reshape_inferred", inferred(sizes, self.shape().count()))
+        self.reshape_if("reshape_inferred", sizes.len(), inferred(sizes, self.shape().count()))
     }
 
     /// Joins all axes but the first: a batch of images `[N, C, H, W]` becomes rows `[N, C·H·W]`.
@@ -111,7 +111,13 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist, or in the other order.
     #[track_caller]
     pub fn flatten_axes(self, first: isize, last: isize) -> Var<'g> {
-        self.reshape_if("flatten_axes", joined(&self.shape(), first, last))
+        let rank = self.rank();
+        let joined_axes = if (first < 0) == (last < 0) { last.abs_diff(first) } else { 0 };
+        self.reshape_if(
+            "flatten_axes",
+            rank.saturating_sub(joined_axes).max(1),
+            joined(&self.shape(), first, last),
+        )
     }
 
     /// Takes away axes of size 1.
@@ -120,7 +126,7 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: axes that do not exist, or of another size.
     #[track_caller]
     pub fn squeeze(self, axes: &[isize]) -> Var<'g> {
-        self.reshape_if("squeeze", squeezed(&self.shape(), axes))
+        self.reshape_if("squeeze", self.rank().saturating_sub(axes.len()), squeezed(&self.shape(), axes))
     }
 
     /// Adds an axis of size 1, which becomes axis `axis` of the result.
@@ -129,15 +135,15 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: an axis that the result does not have.
     #[track_caller]
     pub fn unsqueeze(self, axis: isize) -> Var<'g> {
-        self.reshape_if("unsqueeze", unsqueezed(&self.shape(), axis))
+        self.reshape_if("unsqueeze", self.rank() + 1, unsqueezed(&self.shape(), axis))
     }
 
-    /// [`reshape`](Self::reshape) to a shape, or the refusal by the method `name`.
+    /// [`reshape`](Self::reshape) to a shape, or the refusal by the method `name`, whose result has `rank` axes.
     #[track_caller]
-    fn reshape_if(self, name: &str, shape: Result<Shape, Problem>) -> Var<'g> {
+    fn reshape_if(self, name: &str, rank: usize, shape: Result<Shape, Problem>) -> Var<'g> {
         match shape {
             Ok(shape) => self.reshape(shape),
-            Err(problem) => self.graph().refuse(name, &["x"], &[self], problem),
+            Err(problem) => self.graph().refuse(name, &["x"], &[self], problem).or_rank(rank),
         }
     }
 }

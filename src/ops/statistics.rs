@@ -30,7 +30,7 @@ impl<'g> Var<'g> {
             let text =
                 format!("a variance of {count} elements with a correction of {correction} has no value");
             let problem = Problem::new(text).hint("there are more elements than the correction");
-            return self.graph().refuse("variance", &["x"], &[self], problem);
+            return self.graph().refuse("variance", &["x"], &[self], problem).lacking(axes);
         }
         (self - self.mean_keep(axes)).powi(2).sum(axes) / (count - correction) as f64
     }
@@ -125,7 +125,7 @@ impl<'g> Var<'g> {
         let shape = self.shape();
         let inside = match shape.axes(axes) {
             Ok(found) => found,
-            Err(problem) => return self.graph().refuse("prod", &["x"], &[self], problem),
+            Err(problem) => return self.graph().refuse("prod", &["x"], &[self], problem).lacking(axes),
         };
         let outside: Vec<usize> = (0..shape.len()).filter(|axis| !inside.contains(axis)).collect();
         let order: Vec<isize> = inside.iter().chain(&outside).map(|&axis| axis as isize).collect();
@@ -200,7 +200,10 @@ impl<'g> Var<'g> {
             _ => {
                 let problem = Problem::new(format!("{groups} groups do not divide the channels of {shape}"))
                     .hint("channels are axis 1, and each group has as many");
-                return self.graph().refuse("group_norm", &["x"], &[self], problem);
+                return self
+                    .graph()
+                    .refuse("group_norm", &["x"], &[self], problem)
+                    .or_rank(self.rank().max(2));
             }
         };
         let attributes = Attributes::new().with("groups", groups).with("epsilon", epsilon);
@@ -219,7 +222,10 @@ impl<'g> Var<'g> {
     pub fn local_response_norm(self, channels: usize, alpha: f64, beta: f64, k: f64) -> Var<'g> {
         let shape = self.shape();
         let &[_, depth, _, _] = &shape[..] else {
-            return self.graph().refuse("local_response_norm", &["image"], &[self], no_image(&self.ty()));
+            return self
+                .graph()
+                .refuse("local_response_norm", &["image"], &[self], no_image(&self.ty()))
+                .or_rank(4);
         };
         if channels == 0 || channels > depth.saturating_mul(2) {
             let text = format!("{channels} neighbouring channels of {depth} are none, or too many");

@@ -85,9 +85,10 @@ impl<'g> Var<'g> {
     /// Negative axes count from the end.
     #[track_caller]
     pub fn permute(self, axes: &[isize]) -> Var<'g> {
+        let count = axes.len();
         match self.shape().axes(axes) {
-            Ok(axes) => self.graph().record(Permute { axes }, &[self]),
-            Err(problem) => self.graph().refuse("permute", &["x"], &[self], problem),
+            Ok(axes) => self.graph().record(Permute { axes }, &[self]).or_rank(count),
+            Err(problem) => self.graph().refuse("permute", &["x"], &[self], problem).or_rank(count),
         }
     }
 
@@ -98,7 +99,7 @@ impl<'g> Var<'g> {
         if rank < 2 {
             let problem = Problem::new(format!("an array of {rank} axes has no two to swap"))
                 .hint("a vector becomes a row or a column by `reshape`");
-            return self.graph().refuse("transpose", &["x"], &[self], problem);
+            return self.graph().refuse("transpose", &["x"], &[self], problem).or_rank(2);
         }
         let mut axes: Vec<isize> = (0..rank as isize).collect();
         axes.swap(rank - 1, rank - 2);

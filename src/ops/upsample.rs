@@ -123,7 +123,7 @@ impl<'g> Var<'g> {
         let _composite = self.graph().composed("upsample_nearest", Attributes::new().with("size", size));
         match image_size(self, size) {
             Ok(sizes) => self.at_nearest(2, sizes[0], size[0]).at_nearest(3, sizes[1], size[1]),
-            Err(problem) => self.graph().refuse("upsample_nearest", &["image"], &[self], problem),
+            Err(problem) => self.graph().refuse("upsample_nearest", &["image"], &[self], problem).or_rank(4),
         }
     }
 
@@ -134,7 +134,7 @@ impl<'g> Var<'g> {
         let factor = factor.into().0;
         match image_size(self, factor) {
             Ok(sizes) => self.upsample_nearest([0, 1].map(|axis| sizes[axis].saturating_mul(factor[axis]))),
-            Err(problem) => self.graph().refuse("upsample_nearest", &["image"], &[self], problem),
+            Err(problem) => self.graph().refuse("upsample_nearest", &["image"], &[self], problem).or_rank(4),
         }
     }
 
@@ -155,7 +155,7 @@ impl<'g> Var<'g> {
                 let wider = self.between(3, sizes[1], size[1], align_corners);
                 wider.between(2, sizes[0], size[0], align_corners)
             }
-            Err(problem) => self.graph().refuse("upsample_bilinear", &["image"], &[self], problem),
+            Err(problem) => self.graph().refuse("upsample_bilinear", &["image"], &[self], problem).or_rank(4),
         }
     }
 

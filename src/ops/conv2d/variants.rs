@@ -31,7 +31,7 @@ impl<'g> Var<'g> {
             let text = format!("image {image} and weight {filters} do not both have three axes");
             let problem = Problem::new(text)
                 .hint("signals are [batch, channels, length], weights [filters, channels, length]; `conv2d` takes images");
-            return self.graph().refuse("conv1d", &["image", "weight"], &[self, weight], problem);
+            return self.graph().refuse("conv1d", &["image", "weight"], &[self, weight], problem).or_rank(3);
         };
         let row = self.reshape([batch, channels, 1, length]);
         row.conv2d(weight.reshape([count, each, 1, taps]), options.of_one_row()).squeeze(&[2])
@@ -69,9 +69,10 @@ impl<'g> Var<'g> {
         let more = output_padding.into().0;
         match transposed(self, weight, options, more) {
             Ok(op) => self.graph().record(op, &[weight, self]),
-            Err(problem) => {
-                self.graph().refuse("conv_transpose2d", &["image", "weight"], &[self, weight], problem)
-            }
+            Err(problem) => self
+                .graph()
+                .refuse("conv_transpose2d", &["image", "weight"], &[self, weight], problem)
+                .or_rank(4),
         }
     }
 }

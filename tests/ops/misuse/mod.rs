@@ -5,6 +5,7 @@ mod hints;
 mod layers;
 mod layout;
 mod losses;
+mod poison;
 mod shown;
 mod windows;
 

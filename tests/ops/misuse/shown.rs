@@ -53,7 +53,7 @@ fn sizes_of_another_rank_are_a_misuse_of_the_users_line() {
     let graph = Graph::new();
     let line = line!() + 1;
     let [height, width] = graph.input("images", [2, 3, 8, 8]).sizes();
-    assert_eq!([height, width], [1, 1]);
+    assert_eq!([height, width], [2, 3]);
     let text = graph.check().unwrap_err().to_string();
     let start = format!("sizes at {}:{line}: the array has 4 axes, not 2", file!());
     assert!(text.starts_with(&start), "{text}");
