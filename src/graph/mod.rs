@@ -27,5 +27,6 @@ pub use lowering::{Algorithm, Lowered, OperandLayout, Target};
 pub use op::{AnyOp, Dtype, Gradient, Op, Precision, TensorType, VjpInputs};
 pub use recorder::{Graph, Mode, Update};
 pub use rewrite::{NodeRef, Rewrite};
+pub(crate) use scope::Called;
 pub use scope::{Composite, Scope};
 pub use var::Var;

@@ -1,6 +1,6 @@
 //! Well-known networks, with widths to choose.
 
-use super::layers::{Filters, conv2d, linear};
+use super::layers::{Filters, conv2d, images_of, linear};
 use super::model::Network;
 use super::norm::{BatchNorm, batch_norm};
 use crate::error::Problem;
@@ -25,8 +25,9 @@ impl Default for LeNet5 {
 impl Network for LeNet5 {
     #[track_caller]
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
+        let (_called, images) = images_of("LeNet5", images);
         // The original's images are 32×32, digits in the middle.
-        let padding = if images.shape().get(2) == Some(&28) { 2 } else { 0 };
+        let padding = if images.shape()[2] == 28 { 2 } else { 0 };
         let h = conv2d(images, "conv1", Filters::new(6, 5).padding(padding)).tanh().avg_pool2d(2);
         let h = conv2d(h, "conv2", Filters::new(16, 5)).tanh().avg_pool2d(2);
         let h = linear(h.flatten(), "fc1", 120).tanh();
@@ -58,6 +59,7 @@ impl Default for AlexNet {
 impl Network for AlexNet {
     #[track_caller]
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
+        let (_called, images) = images_of("AlexNet", images);
         let (width, pool) = (self.width, Pool2dOptions::new(3).stride(2));
         let middle = width.saturating_mul(8) / 3 / 2 * 2; // 256 of 96
         let [size, stride] = self.first;
@@ -99,7 +101,7 @@ impl Vgg {
 impl Network for Vgg {
     #[track_caller]
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
-        let mut h = images;
+        let (_called, mut h) = images_of("Vgg", images);
         for (stack, &[filters, layers]) in self.stacks.iter().enumerate() {
             h.graph().require("Vgg", "the number of convolutions in a stack", layers as f64, COUNT);
             for layer in 0..layers {
@@ -137,6 +139,7 @@ impl ResNet {
 impl Network for ResNet {
     #[track_caller]
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
+        let (_called, images) = images_of("ResNet", images);
         images.graph().require("ResNet", "the number of blocks", self.blocks as f64, COUNT);
         let mut h = conv_norm(images, "stem", self.width, 1).relu();
         for stage in 0..3 {
@@ -157,7 +160,8 @@ impl Network for ResNet {
 /// Recorded on the graph: no images, or fewer filters than channels.
 #[track_caller]
 pub fn residual_block<'g>(x: Var<'g>, name: &str, filters: usize, stride: usize) -> Var<'g> {
-    let channels = x.shape().get(1).copied().unwrap_or(0);
+    let (_called, x) = images_of("residual_block", x);
+    let channels = x.shape()[1];
     x.graph().require("residual_block", "the number of filters", filters as f64, channels.max(1) as f64..);
     let h = conv_norm(x, &format!("{name}.1"), filters, stride).relu();
     let h = conv_norm(h, &format!("{name}.2"), filters, 1);
@@ -195,11 +199,10 @@ fn conv_norm<'g>(x: Var<'g>, name: &str, filters: usize, stride: usize) -> Var<'
 /// Recorded on the graph: no images, or sizes that are no multiples of 4.
 #[track_caller]
 pub fn autoencoder<'g>(images: Var<'g>, width: usize) -> Var<'g> {
-    let channels = images.shape().get(1).copied().unwrap_or(0);
-    if let &[_, _, height, width] = &images.shape()[..]
-        && !(height.is_multiple_of(4) && width.is_multiple_of(4))
-    {
-        let problem = Problem::new(format!("images of {height}×{width} pixels cannot be halved twice"))
+    let (_called, images) = images_of("autoencoder", images);
+    let [_, channels, height, columns] = images.sizes();
+    if !(height.is_multiple_of(4) && columns.is_multiple_of(4)) {
+        let problem = Problem::new(format!("images of {height}×{columns} pixels cannot be halved twice"))
             .hint("sizes are multiples of 4; `pad` makes them so");
         return images.graph().refuse("autoencoder", &["images"], &[images], problem);
     }
@@ -213,7 +216,7 @@ pub fn autoencoder<'g>(images: Var<'g>, width: usize) -> Var<'g> {
 /// A transposed convolution that doubles height and width.
 #[track_caller]
 fn double<'g>(x: Var<'g>, name: &str, filters: usize) -> Var<'g> {
-    let (graph, channels) = (x.graph(), x.shape().get(1).copied().unwrap_or(0));
+    let (graph, channels) = (x.graph(), x.shape()[1]);
     let _layer = graph.layer(name);
     let start = Init::he(channels.saturating_mul(9));
     let weight = graph.param(&format!("{name}.weight"), [channels, filters, 3, 3], start);

@@ -2,7 +2,7 @@
 
 use crate::error::Problem;
 use crate::graph::setting::COUNT;
-use crate::graph::{Init, Var};
+use crate::graph::{Called, Dtype, Init, Var};
 use crate::ops::{Conv2dOptions, Padding, no_image};
 use crate::shape::Pair;
 
@@ -93,6 +93,17 @@ impl From<usize> for Units {
     }
 }
 
+/// What a layer or network of this name takes for images, and the guard under which it refuses things by its own name.
+#[track_caller]
+pub(super) fn images_of<'g>(name: &'static str, images: Var<'g>) -> (Called<'g>, Var<'g>) {
+    let graph = images.graph();
+    let called = graph.called(name);
+    if images.rank() == 4 && images.ty().dtype == Dtype::Real {
+        return (called, images);
+    }
+    (called, graph.refuse(name, &["images"], &[images], no_image(&images.ty())).or_rank(4))
+}
+
 /// A convolution with parameters `{name}.weight` `[O, C/G, kh, kw]` and `{name}.bias` `[O]`.
 ///
 /// ```
@@ -109,10 +120,8 @@ impl From<usize> for Units {
 #[track_caller]
 pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
     let graph = image.graph();
-    let _layer = graph.layer(name);
-    let &[_, channels, _, _] = &image.shape()[..] else {
-        return graph.refuse("conv2d", &["image"], &[image], no_image(&image.ty())).or_rank(4);
-    };
+    let (_layer, (_called, image)) = (graph.layer(name), images_of("conv2d", image));
+    let channels = image.shape()[1];
     let Filters { count, kernel: [height, width], options, init, bias } = filters;
     graph.require("conv2d", "the number of filters", count as f64, COUNT);
     graph.require("conv2d", "the number of channels", channels as f64, COUNT);

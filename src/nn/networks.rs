@@ -1,6 +1,6 @@
 //! The networks of the book *Deep Learning from Scratch* (K. Saitoh), as compositions of operations.
 
-use super::layers::{Filters, conv2d, linear};
+use super::layers::{Filters, conv2d, images_of, linear};
 use super::model::Network;
 use crate::graph::setting::COUNT;
 use crate::graph::{Init, Var};
@@ -57,9 +57,9 @@ impl Default for SimpleConvNet {
 impl Network for SimpleConvNet {
     #[track_caller]
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
-        let graph = images.graph();
+        let (_called, images) = images_of("SimpleConvNet", images);
+        let (graph, channels) = (images.graph(), images.shape()[1]);
         let start = Init::Normal { std: self.weight_init_std };
-        let channels = images.shape().get(1).copied().unwrap_or(0);
         let layer = graph.layer("conv1");
         graph.require("conv2d", "the number of filters", self.filters as f64, COUNT);
         let filters = graph.param("W1", [self.filters, channels, self.filter_size, self.filter_size], start);
@@ -109,7 +109,7 @@ impl Network for DeepConvNet {
     #[track_caller]
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
         let pairs = [("conv1", "conv2", 16, 1), ("conv3", "conv4", 32, 2), ("conv5", "conv6", 64, 1)];
-        let mut h = images;
+        let (_called, mut h) = images_of("DeepConvNet", images);
         for (first, second, filters, padding) in pairs {
             h = conv2d(h, first, Filters::new(filters, 3).padding(1)).relu();
             h = conv2d(h, second, Filters::new(filters, 3).padding(padding)).relu();

@@ -89,7 +89,7 @@ pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
 /// As [`Var::layer_norm`].
 #[track_caller]
 pub fn layer_norm<'g>(x: Var<'g>, name: &str, axes: usize, epsilon: f64) -> Var<'g> {
-    let (_layer, shape) = (x.graph().layer(name), x.shape());
+    let (_layer, _called, shape) = (x.graph().layer(name), x.graph().called("layer_norm"), x.shape());
     let sizes: Shape = shape[shape.len().saturating_sub(axes)..].into();
     scale_and_shift(x.layer_norm(axes, epsilon), name, &sizes, &sizes)
 }
@@ -101,7 +101,7 @@ pub fn layer_norm<'g>(x: Var<'g>, name: &str, axes: usize, epsilon: f64) -> Var<
 /// As [`Var::rms_norm`].
 #[track_caller]
 pub fn rms_norm<'g>(x: Var<'g>, name: &str, axes: usize, epsilon: f64) -> Var<'g> {
-    let (_layer, shape) = (x.graph().layer(name), x.shape());
+    let (_layer, _called, shape) = (x.graph().layer(name), x.graph().called("rms_norm"), x.shape());
     let sizes: Shape = shape[shape.len().saturating_sub(axes)..].into();
     x.rms_norm(axes, epsilon) * x.graph().param(&format!("{name}.weight"), sizes, Init::ONES)
 }
@@ -112,7 +112,7 @@ pub fn rms_norm<'g>(x: Var<'g>, name: &str, axes: usize, epsilon: f64) -> Var<'g
 /// As [`Var::group_norm`].
 #[track_caller]
 pub fn group_norm<'g>(x: Var<'g>, name: &str, groups: usize, epsilon: f64) -> Var<'g> {
-    let (_layer, shape) = (x.graph().layer(name), x.shape());
+    let (_layer, _called, shape) = (x.graph().layer(name), x.graph().called("group_norm"), x.shape());
     let normalised = x.group_norm(groups, epsilon);
     let Some(&channels) = shape.get(1) else { return normalised };
     let along: Shape = std::iter::once(channels).chain(shape[2..].iter().map(|_| 1)).collect();

@@ -304,6 +304,16 @@ fn a_misuse_in_a_network_of_the_crate_is_reported_where_it_is_used() {
         let boxed: &dyn Network = &network;
         boxed.logits(graph.input("images", [1, 1, 1, 1]));
         assert!(graph.check().is_err());
+        for shape in [&[2, 3][..], &[3, 32, 32], &[1, 1, 3, 32, 32]] {
+            let graph = Graph::new();
+            assert_eq!(boxed.logits(graph.input("images", shape)).shape().len(), 2);
+            let text = graph.check().unwrap_err().to_string();
+            let name = std::any::type_name_of_val(&network).rsplit("::").next().unwrap();
+            assert!(
+                text.starts_with(name) && text.contains("is not [batch, channels, height, width]"),
+                "{text}"
+            );
+        }
         let line = line!() + 1;
         let outcome = Model::new(network, [1, 1, 1], 0);
         (line, outcome.map(drop).unwrap_err().to_string())
@@ -319,6 +329,7 @@ fn a_misuse_in_a_network_of_the_crate_is_reported_where_it_is_used() {
     let names = known.iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(implementors("Network"), names);
     for (name, (line, text)) in known {
+        assert!(text.starts_with(name.trim_start_matches("nn::")), "{name}: {text}");
         assert!(lines(&text).iter().all(|found| *found == line), "{name} at {line}: {text}");
         assert!(!lines(&text).is_empty() && !text.contains("src/"), "{name} at {line}: {text}");
     }

@@ -27,6 +27,22 @@ fn normalisations_refuse_what_does_not_fit() {
         "endless neighbours": image(g).local_response_norm(HUGE, 1e-4, 0.75, 2.0) => "neighbouring channels of 3";
         "dropped channels of a matrix": rows(g).dropout2d(0.5) => "dropout2d at", "[2, 3] is not [batch", "`dropout`";
         "dropped channels of no probability": image(g).dropout2d(1.5) => "dropout2d at", "drop is 1.5";
+        "a block of a matrix": nn::residual_block(rows(g), "b", 8, 1)
+            => "residual_block at", "[2, 3] is not [batch, channels, height, width]", "images [2, 3]", "`reshape`";
+        "a block that does not move": nn::residual_block(image(g), "b", 8, 0) => "residual_block at", "stride";
+        "a block of fewer filters": nn::residual_block(image(g), "b", 2, 1) => "residual_block at", "filters is 2";
+        "code of one image": nn::autoencoder(g.input("x", [1, 28, 28]), 8)
+            => "autoencoder at", "[1, 28, 28] is not [batch, channels, height, width]", "`unsqueeze(0)`";
+        "code of classes": nn::autoencoder(g.labels("x", [1, 1, 8, 8]), 8) => "autoencoder at", "real numbers";
+        "code of no filters": nn::autoencoder(g.input("x", [1, 1, 8, 8]), 0) => "autoencoder at", "filters is 0";
+        "a layer under a name that is taken": { g.input("c.weight", [2]); nn::conv2d(image(g), "c", nn::Filters::new(2, 3)) }
+            => "conv2d at", "\"c.weight\" is taken";
+        "a norm under a name that is taken": { g.input("n.weight", [2]); nn::layer_norm(image(g), "n", 1, 1e-5) }
+            => "layer_norm at", "\"n.weight\" is taken";
+        "a root mean square under a name that is taken": { g.input("n.weight", [2]); nn::rms_norm(image(g), "n", 1, 1e-5) }
+            => "rms_norm at", "\"n.weight\" is taken";
+        "groups under a name that is taken": { g.input("n.weight", [2]); nn::group_norm(image(g), "n", 1, 1e-5) }
+            => "group_norm at", "\"n.weight\" is taken";
         "classes in a block": digits(g).checkpoint(|x| x.exp()) => "exp at", "not indices";
         "misuse in a block": image(g).checkpoint(|x| x.reshape([7]).relu()) => "reshape at", "do not fill";
     }

@@ -354,8 +354,8 @@ fn a_mistake_in_a_network_is_an_error_with_its_line() {
     let text = message(Model::new(too_deep, [1, 8, 8], 0));
     assert_mentions(&text, &[&format!("{}:{line}", file!()), "max_pool2d", "larger"]);
 
-    assert_mentions(&message(Model::new(SMALL, [1, 2, 2], 0)), &["conv2d", "larger", "\"W1\""]);
-    assert_mentions(&message(Model::new(DeepConvNet::default(), [1, 2, 2], 0)), &["max_pool2d"]);
+    assert_mentions(&message(Model::new(SMALL, [1, 2, 2], 0)), &["SimpleConvNet", "larger", "\"W1\""]);
+    assert_mentions(&message(Model::new(DeepConvNet::default(), [1, 2, 2], 0)), &["DeepConvNet", "larger"]);
 }
 
 #[test]
