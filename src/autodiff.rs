@@ -45,10 +45,10 @@ pub fn gradients<'g>(y: Var<'g>, xs: &[Var<'g>]) -> Result<Vec<Var<'g>>> {
         return Err(graph.op_error("gradients", &["y"], &[y], problem));
     }
     let found = vjp(&[(y, graph.fill(y.shape(), 1.0))], xs)?;
-    let unreached = |(x, gradient): (&Var<'g>, &Option<Var<'g>>)| gradient.is_none().then(|| x.name());
+    let unreached = |(x, gradient): (&Var<'g>, &Option<Var<'g>>)| gradient.is_none().then(|| x.known_as());
     let names: Vec<String> = xs.iter().zip(&found).filter_map(unreached).collect();
     if !names.is_empty() {
-        return Err(Error::Unreached { target: y.name(), names, site: SourceLine::caller() });
+        return Err(Error::Unreached { target: y.known_as(), names, site: SourceLine::caller() });
     }
     Ok(found.into_iter().flatten().collect())
 }
@@ -252,7 +252,7 @@ fn check_pairs<'g>(
     graph.check()?;
     for var in pairs.iter().flat_map(|&(a, b)| [a, b]).chain(others.iter().copied()) {
         if !var.belongs_to(graph) {
-            let problem = Problem::new(format!("{} belongs to another graph", var.name()));
+            let problem = Problem::new(format!("{} belongs to another graph", var.known_as()));
             return Err(graph.op_error(op, &[], &[], problem));
         }
     }

@@ -21,9 +21,9 @@ pub enum Error {
 
     /// Something asked for a gradient that does not exist because no path leads there.
     Unreached {
-        /// What was differentiated.
+        /// What was differentiated: its name, or what made it and where.
         target: String,
-        /// The parameters or nodes that no path reaches, by name.
+        /// The parameters or other values that no path reaches, likewise.
         names: Vec<String>,
         /// The line that asked.
         site: SourceLine,
@@ -301,10 +301,24 @@ impl Error {
     }
 }
 
-/// Which of the names that exist is nearest to one that does not, as the end of a sentence that says so.
+/// Which of the names that exist was meant by one that does not, as the end of a sentence that says so: a name that differs in
+/// a third of its letters at most, or in what stands before its last dot. If there is none, which names there are.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let nearest = known.min_by_key(|known| edits(name, known));
-    nearest.map_or_else(String::new, |nearest| format!("; the nearest is {nearest:?}"))
+    const MOST: usize = 8;
+    let known: Vec<&str> = known.collect();
+    let last = |name: &str| name.rsplit(['.', '/']).next().map(str::to_owned);
+    let near = known.iter().map(|known| (edits(name, known), known)).filter(|(distance, known)| {
+        3 * distance <= name.chars().count().max(known.chars().count()) || last(name) == last(known)
+    });
+    if let Some((_, nearest)) = near.min_by_key(|(distance, _)| *distance) {
+        return format!("; the nearest is {nearest:?}");
+    }
+    let names: Vec<String> = known.iter().take(MOST).map(|name| format!("{name:?}")).collect();
+    match known.len() {
+        0 => String::new(),
+        1..=MOST => format!("; there are {}", names.join(", ")),
+        _ => format!("; there are {}, ..", names.join(", ")),
+    }
 }
 
 /// How many letters must be added, taken away or changed to get from one name to the other (Levenshtein's distance), where

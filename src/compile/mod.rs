@@ -181,7 +181,7 @@ impl<T: Precision> Plan<T> {
     pub fn watch(&self, var: Var<'_>) -> Result<Self> {
         let graph = var.graph();
         if graph.identity() != self.recorded.graph {
-            let message = format!("{} is not on the graph that the plan was compiled from", var.name());
+            let message = format!("{} is not on the graph that the plan was compiled from", var.known_as());
             return Err(Error::setting("watch", message));
         }
         let mut outputs: Vec<Var<'_>> = self.results.iter().map(|result| graph.var(result.node)).collect();

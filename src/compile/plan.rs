@@ -225,8 +225,8 @@ pub struct Input {
     pub name: Arc<str>,
     /// Where it is copied to.
     pub source: Source,
-    /// For indices: the first one that is out of range, and for which operation.
-    pub limit: Option<(usize, &'static str)>,
+    /// For indices: the first one that is out of range, for which method, and where that was called.
+    pub limit: Option<(usize, &'static str, SourceLine)>,
     /// The index for which that does not hold, if all who read it agree.
     pub exempt: Option<u32>,
 }

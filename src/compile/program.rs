@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::batch_tiling::NodeGroup;
 use super::lower::CopyOut;
-use crate::error::{Problem, Result};
+use crate::error::{Problem, Result, SourceLine};
 use crate::graph::dag::{Dag, Kind, Node, NodeId, Operands};
 use crate::graph::lowering::Target;
 use crate::graph::{Dtype, Graph, Mode, TensorType, Update, Var};
@@ -41,13 +41,15 @@ pub struct Recorded {
     pub outputs: Vec<(NodeId, String)>,
     /// All inputs, also those that no output needs.
     pub inputs: Vec<(Arc<str>, TensorType)>,
+    /// The names of all other values that have one, and what they are.
+    pub others: Vec<(Arc<str>, String)>,
 }
 
 /// Which indices an input may hold.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct IndexLimit {
-    /// The first index that is out of range, and for which operation.
-    pub limit: Option<(usize, &'static str)>,
+    /// The first index that is out of range, for which method, and where that was called.
+    pub limit: Option<(usize, &'static str, SourceLine)>,
     /// The index for which that does not hold, if all who read it agree.
     pub exempt: Option<u32>,
 }
@@ -61,16 +63,19 @@ impl Program {
     pub(crate) fn from_graph(graph: &Graph, outputs: &[Var<'_>], updates: &[Update]) -> Result<Self> {
         graph.check()?;
         if let Some(stranger) = outputs.iter().find(|output| !output.belongs_to(graph)) {
-            let problem = Problem::new(format!("output {} belongs to another graph", stranger.name()));
+            let problem = Problem::new(format!("output {} belongs to another graph", stranger.known_as()));
             return Err(graph.op_error("compile", &[], &[], problem));
         }
         let dag = graph.dag().clone();
-        let inputs = dag.ids().map(|id| dag.node(id)).filter(|node| matches!(node.kind, Kind::Input));
+        let named = dag.ids().map(|id| dag.node(id)).filter_map(|node| Some((node, node.label.clone()?)));
+        let (inputs, others): (Vec<_>, Vec<_>) =
+            named.partition(|(node, _)| matches!(node.kind, Kind::Input));
         let recorded = Arc::new(Recorded {
             graph: graph.identity(),
             mode: graph.whole_mode(),
             outputs: outputs.iter().map(|output| (output.id(), output.name())).collect(),
-            inputs: inputs.map(|node| (node.label.clone().unwrap_or_default(), node.ty.clone())).collect(),
+            inputs: inputs.into_iter().map(|(node, name)| (name, node.ty.clone())).collect(),
+            others: others.into_iter().map(|(node, name)| (name, node.what())).collect(),
         });
         let outputs = outputs.iter().map(|output| output.id()).collect();
         let updates = updates.iter().map(|update| (update.parameter, update.value)).collect();
@@ -111,13 +116,17 @@ impl Program {
                     aliases.push(reader);
                 }
                 if let Some(limit) = op.index_limit(&dag.operand_types(reader)) {
-                    limits.push((limit, op.name(), op.exempt_index()));
+                    let node = dag.node(reader);
+                    let (method, order) = (node.method().unwrap_or(op.name()), (node.gradient_of, reader));
+                    limits.push((limit, order, method, node.site, op.exempt_index()));
                 }
             }
         }
-        let limit = limits.iter().map(|&(limit, op, _)| (limit, op)).min();
-        let exempt = limits.first().and_then(|first| first.2);
-        IndexLimit { limit, exempt: exempt.filter(|_| limits.iter().all(|other| other.2 == exempt)) }
+        // Of several that take as many, the first that the user called.
+        let least = limits.iter().min_by_key(|(limit, order, ..)| (*limit, *order));
+        let limit = least.map(|&(limit, _, method, site, _)| (limit, method, site));
+        let exempt = limits.first().and_then(|first| first.4);
+        IndexLimit { limit, exempt: exempt.filter(|_| limits.iter().all(|other| other.4 == exempt)) }
     }
 
     /// The group that a node is in.

@@ -41,6 +41,8 @@ pub struct Node {
     pub ty: TensorType,
     /// The user's line that recorded it; for gradients, the line of what they differentiate.
     pub site: SourceLine,
+    /// The method that the user called, if it called others; for gradients, that of what they differentiate.
+    pub method: Option<&'static str>,
     /// The node that this one was recorded to differentiate, if any.
     pub gradient_of: Option<NodeId>,
     /// A name given by the user.
@@ -49,6 +51,16 @@ pub struct Node {
     pub layer: Option<Arc<str>>,
     /// The composed operation that it is a part of, if any; no gradient is.
     pub composite: Option<Arc<Composite>>,
+}
+
+impl Node {
+    /// The method that the user called for it; for gradients, for what they differentiate.
+    pub fn method(&self) -> Option<&'static str> {
+        match &self.kind {
+            Kind::Op(op) => self.method.or(Some(op.name())),
+            _ => self.method,
+        }
+    }
 }
 
 /// Where a value comes from.

@@ -362,8 +362,10 @@ impl Graph {
         let layer =
             gradient_of.map_or_else(|| self.layer.borrow().clone(), |node| dag.node(node).layer.clone());
         let is_part = gradient_of.is_none() && matches!(kind, Kind::Op(_));
+        let called = self.method.get().filter(|_| is_part);
+        let method = gradient_of.map_or(called, |node| dag.node(node).method());
         let composite = self.composite.borrow().clone().filter(|_| is_part);
-        let id = dag.push(Node { kind, ty, site, gradient_of, label, layer, composite }, operands);
+        let id = dag.push(Node { kind, ty, site, method, gradient_of, label, layer, composite }, operands);
         self.var(id)
     }
 

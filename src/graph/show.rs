@@ -23,6 +23,20 @@ impl Node {
             Kind::Poison => "poisoned".to_string(),
         }
     }
+
+    /// What is fed by mistake: a parameter, or the result of a method and where it was called.
+    pub fn what(&self) -> String {
+        match self.method() {
+            Some(method) => format!("the result of {method} at {}", self.site),
+            None => "a parameter".to_owned(),
+        }
+    }
+
+    /// What its user knows it by: its name, or the method that made it and where.
+    pub fn known_as(&self) -> String {
+        let made = || format!("{} at {}", self.method().unwrap_or("a misuse"), self.site);
+        self.label.as_ref().map_or_else(made, |label| label.to_string())
+    }
 }
 
 /// Attributes as listings show them.

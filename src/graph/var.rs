@@ -60,6 +60,11 @@ impl<'g> Var<'g> {
         node.label.as_ref().map_or_else(|| node.source(), |label| label.to_string())
     }
 
+    /// What its user knows it by, in errors.
+    pub(crate) fn known_as(self) -> String {
+        self.graph.dag().node(self.id).known_as()
+    }
+
     /// The sizes of the axes of an array that should have `N` of them. If it has not, that is kept as a misuse of the user's
     /// line, and sizes that it lacks are guesses.
     ///

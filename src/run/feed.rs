@@ -7,6 +7,7 @@ use ndarray::{ArrayBase, ArrayViewD, Data, Dimension};
 use super::workspace::Workspace;
 use crate::compile::{Input, Plan};
 use crate::error::{Error, Result, nearest};
+use crate::graph::dag::Kind;
 use crate::graph::{Dtype, TensorType, Var};
 use dagrad_kernels::real::Real;
 use dagrad_kernels::workers::Workers;
@@ -22,6 +23,8 @@ pub struct Feed<'a> {
 enum Name<'a> {
     Borrowed(&'a str),
     Shared(Arc<str>),
+    /// Of a value that is no input, and what it is.
+    NoInput(String, String),
 }
 
 /// An array that is given to an input. Real numbers of either precision fit a plan of either precision.
@@ -46,6 +49,7 @@ impl<'a> Feed<'a> {
         match &self.name {
             Name::Borrowed(name) => name,
             Name::Shared(name) => name,
+            Name::NoInput(name, _) => name,
         }
     }
 }
@@ -53,8 +57,13 @@ impl<'a> Feed<'a> {
 impl<'g> Var<'g> {
     /// A value for this input at a run.
     pub fn feed<'a>(self, value: impl Into<Value<'a>>) -> Feed<'a> {
-        let label = self.graph().dag().node(self.id()).label.clone();
-        Feed { name: Name::Shared(label.unwrap_or_else(|| self.name().into())), value: value.into() }
+        let dag = self.graph().dag();
+        let node = dag.node(self.id());
+        let name = match (&node.kind, &node.label) {
+            (Kind::Input, Some(label)) => Name::Shared(label.clone()),
+            _ => Name::NoInput(self.name(), node.what()),
+        };
+        Feed { name, value: value.into() }
     }
 }
 
@@ -99,22 +108,36 @@ impl Value<'_> {
 #[track_caller]
 pub(super) fn check<T>(plan: &Plan<T>, feeds: &[Feed<'_>]) -> Result<()> {
     let inputs = &plan.recorded.inputs;
-    for feed in feeds {
-        let Some((_, ty)) = inputs.iter().find(|(name, _)| **name == *feed.name()) else {
-            let is_parameter = plan.parameters().iter().any(|parameter| *parameter.name == *feed.name());
-            return feed.refused(if is_parameter {
-                "it is a parameter, not an input; `Store::set` gives it values".into()
-            } else {
-                let names = inputs.iter().map(|(name, _)| &**name);
-                format!("the graph has no input of this name{}", nearest(feed.name(), names))
-            });
+    for (number, feed) in feeds.iter().enumerate() {
+        let found = inputs.iter().find(|(name, _)| **name == *feed.name());
+        let (Some((_, ty)), Name::Borrowed(_) | Name::Shared(_)) = (found, &feed.name) else {
+            return feed.refused(feed.no_input(plan));
         };
+        if feeds[..number].iter().any(|earlier| earlier.name() == feed.name()) {
+            return feed.refused("two values are given".into());
+        }
         feed.fits(ty)?;
     }
     Ok(())
 }
 
 impl Feed<'_> {
+    /// Why it is for no input of the plan's graph.
+    fn no_input<T>(&self, plan: &Plan<T>) -> String {
+        let names = plan.recorded.inputs.iter().map(|(name, _)| &**name);
+        let other =
+            || plan.recorded.others.iter().find(|(name, _)| **name == *self.name()).map(|(_, what)| what);
+        let what = if let Name::NoInput(_, what) = &self.name { Some(what) } else { other() };
+        let Some(what) = what else {
+            return format!("the graph has no input of this name{}", nearest(self.name(), names));
+        };
+        let advice = if what == "a parameter" { "; `Store::set` gives it values" } else { "" };
+        format!(
+            "it is {what}, not an input{advice}\n  hint: inputs are {}",
+            names.collect::<Vec<_>>().join(", ")
+        )
+    }
+
     #[track_caller]
     fn fits(&self, ty: &TensorType) -> Result<()> {
         if self.value.dtype() != ty.dtype {
@@ -139,11 +162,9 @@ impl Feed<'_> {
 /// The feed for an input.
 #[track_caller]
 fn find<'f, 'a>(input: &Input, feeds: &'f [Feed<'a>]) -> Result<&'f Value<'a>> {
-    let mut given = feeds.iter().filter(|feed| feed.name() == &*input.name);
-    match [given.next(), given.next()] {
-        [None, _] => Err(Error::feed(&input.name, "no value is given")),
-        [Some(feed), None] => Ok(&feed.value),
-        _ => Err(Error::feed(&input.name, "two values are given")),
+    match feeds.iter().find(|feed| feed.name() == &*input.name) {
+        Some(feed) => Ok(&feed.value),
+        None => Err(Error::feed(&input.name, "no value is given")),
     }
 }
 
@@ -158,14 +179,15 @@ pub(super) fn give<T: Real>(input: &Input, feeds: &[Feed<'_>], workspace: &mut W
     }
     let Dtype::Index = source.ty.dtype else { return Ok(()) };
     let target: &[u32] = workspace.value(source);
-    if let Some((limit, op)) = input.limit
+    if let Some((limit, method, line)) = input.limit
         && let Some(sample) =
             target.iter().position(|&index| index as usize >= limit && Some(index) != input.exempt)
     {
+        let index = target[sample];
+        let takes = limit.checked_sub(1).map_or_else(|| "none".to_owned(), |last| format!("0 to {last}"));
         let message = format!(
-            "index {} at position {sample} is out of range: {op} takes 0 to {} ({limit} classes)",
-            target[sample],
-            limit.saturating_sub(1)
+            "index {index} at position {sample} is out of range: {method} takes {takes} ({limit} classes)\n  \
+             it was called at {line}"
         );
         return Err(Error::feed(&input.name, message));
     }

@@ -85,6 +85,39 @@ fn labels_of_no_classes_are_out_of_range() {
 }
 
 #[test]
+fn an_index_out_of_range_names_the_method_that_was_called() {
+    use dagrad::{CrossEntropy, Reduction, Var, gradients};
+    type Taker = for<'g> fn(Var<'g>, Var<'g>) -> Var<'g>;
+    let takers: [(&str, u32, Taker); 11] = [
+        ("softmax_cross_entropy", line!(), |x, at| x.softmax_cross_entropy(at)),
+        ("cross_entropy", line!(), |x, at| x.cross_entropy(at, CrossEntropy::new())),
+        ("cross_entropy", line!(), |x, at| x.cross_entropy(at, CrossEntropy::new().ignore(255))),
+        ("nll_loss", line!(), |x, at| x.nll_loss(at, CrossEntropy::new().ignore(255))),
+        ("multi_margin_loss", line!(), |x, at| x.multi_margin_loss(at, 1.0, Reduction::Mean)),
+        ("pick", line!(), |x, at| x.pick(at)),
+        ("one_hot", line!(), |x, at| x * at.one_hot(3)),
+        ("gather", line!(), |x, at| x.gather(1, at.reshape([2, 1]))),
+        ("index_select", line!(), |x, at| x.index_select(1, at)),
+        ("scatter_add", line!(), |x, at| x.slice(1, ..1).scatter_add(1, at.reshape([2, 1]), 3)),
+        // Of two, the one that takes less.
+        ("one_hot", line!(), |x, at| x * at.one_hot(3) * at.one_hot(9).sum_all() * x.sum_all()),
+    ];
+    for (name, line, take) in takers {
+        let graph = Graph::new();
+        let (x, at) = (graph.input("x", [2, 3]), graph.labels("at", [2]));
+        let loss = take(x, at).sum_all();
+        let gradient = gradients(loss, &[x]).unwrap()[0];
+        let (values, wrong) = (numbers(&[2, 3], 1), array![2u32, 3]);
+        for outputs in [&[loss][..], &[loss, gradient], &[gradient]] {
+            let text = message(try_run::<f64>(outputs, &[x.feed(&values), at.feed(&wrong)]));
+            let wanted = format!("index 3 at position 1 is out of range: {name} takes 0 to 2 (3 classes)");
+            let site = format!("\n  it was called at {}:{line}", file!());
+            assert_mentions(&text, &["input at at ", &wanted, &site]);
+        }
+    }
+}
+
+#[test]
 fn values_are_given_to_inputs_of_the_graph_alone() {
     let graph = Graph::new();
     let (images, masks) = (graph.input("images", [2]), graph.input("masks", [2]));
@@ -97,8 +130,25 @@ fn values_are_given_to_inputs_of_the_graph_alone() {
     let refusal = |stray| message(try_run::<f64>(&[y], &[images.feed(&values), stray]));
     assert_mentions(&refusal(Feed::new("image", &values)), &["input image", "no input", "\"images\""]);
     assert_mentions(&refusal(scale.feed(&values)), &["input scale", "is a parameter", "Store::set"]);
-    assert_mentions(&refusal(named.feed(&values)), &["input doubled", "no input of this name"]);
-    assert_mentions(&refusal(y.feed(&values)), &["input mul", "no input of this name"]);
+    assert_mentions(
+        &refusal(named.feed(&values)),
+        &["input doubled", "the result of mul at ", file!(), "not an input", "images, masks"],
+    );
+    assert_mentions(&refusal(y.feed(&values)), &["input mul", "the result of mul at ", "not an input"]);
+    assert_mentions(&refusal(Feed::new("doubled", &values)), &["input doubled", "the result of mul at "]);
+    assert_mentions(
+        &refusal(Feed::new("sounds", &values)),
+        &["no input", "; there are \"images\", \"masks\""],
+    );
+    let norm = images.layer_norm(1, 1e-5);
+    assert_mentions(&refusal(norm.feed(&values)), &["the result of layer_norm at "]);
+    // A value that is called as an input is.
+    let same = (images * 4.0).named("masks");
+    assert_mentions(&refusal(same.feed(&values)), &["input masks", "not an input"]);
+    // Twice, whether somebody reads it or not.
+    assert_mentions(&refusal(images.feed(&values)), &["input images", "two values are given"]);
+    let twice = [images.feed(&values), masks.feed(&values), masks.feed(&values)];
+    assert_mentions(&message(try_run::<f64>(&[y], &twice)), &["input masks", "two values are given"]);
     // What the plan does not need must fit all the same.
     assert_mentions(&refusal(masks.feed(&long)), &["input masks", "[3] is given", "[2]"]);
     assert_mentions(&refusal(masks.feed(&whole)), &["input masks", "indices are given"]);
