@@ -44,6 +44,7 @@ pub fn gradients<'g>(y: Var<'g>, xs: &[Var<'g>]) -> Result<Vec<Var<'g>>> {
                 .hint("reduce it first, for example with `sum_all`, or give an upstream gradient to `vjp`");
         return Err(graph.op_error("gradients", &["y"], &[y], problem));
     }
+    check_pairs(graph, ["gradients", "y", "x"], &[], xs)?;
     let found = vjp(&[(y, graph.fill(y.shape(), 1.0))], xs)?;
     let unreached = |(x, gradient): (&Var<'g>, &Option<Var<'g>>)| gradient.is_none().then(|| x.known_as());
     let names: Vec<String> = xs.iter().zip(&found).filter_map(unreached).collect();
@@ -238,6 +239,7 @@ pub fn jacobian<'g>(y: Var<'g>, x: Var<'g>) -> Result<Var<'g>> {
 /// As [`gradients`] and [`jacobian`].
 #[track_caller]
 pub fn hessian<'g>(y: Var<'g>, x: Var<'g>) -> Result<Var<'g>> {
+    check_pairs(y.graph(), ["hessian", "y", "x"], &[], &[x])?;
     jacobian(gradients(y, &[x])?[0], x)
 }
 

@@ -73,6 +73,8 @@ pub enum Error {
         bytes: usize,
         /// What for.
         what: &'static str,
+        /// The line that needs it.
+        site: SourceLine,
     },
 
     /// A checked run met a NaN or an infinity; see [`Workspace::check_values`](crate::Workspace::check_values).
@@ -88,6 +90,8 @@ pub enum Error {
         step: u64,
         /// The epoch, from 1.
         epoch: usize,
+        /// The line that trains.
+        site: SourceLine,
     },
 
     /// A kernel failed during a run.
@@ -111,11 +115,13 @@ impl fmt::Display for Error {
             Self::Parameter { name, message, site } => write!(f, "parameter {name} at {site}: {message}"),
             Self::Data { path, message } => write!(f, "{}: {message}", path.display()),
             Self::Setting { setting, message, site } => write!(f, "{setting} at {site}: {message}"),
-            Self::Memory { bytes, what } => write!(f, "out of memory: {bytes} bytes for {what}"),
+            Self::Memory { bytes, what, site } => {
+                write!(f, "out of memory at {site}: {bytes} bytes for {what}")
+            }
             Self::NotFinite(error) => error.fmt(f),
-            Self::Diverged { what, loss, step, epoch } => write!(
+            Self::Diverged { what, loss, step, epoch, site } => write!(
                 f,
-                "training: the {what} is {loss} at step {step}, in epoch {epoch}\n  \
+                "training at {site}: the {what} is {loss} at step {step}, in epoch {epoch}\n  \
                  hint: use a smaller learning rate or `clip_norm`; `check_values` of the model's workspace names the \
                  operation that makes the first such number"
             ),
@@ -281,11 +287,19 @@ impl Error {
             Self::Unreached { site, .. }
             | Self::Feed { site, .. }
             | Self::Parameter { site, .. }
+            | Self::Memory { site, .. }
+            | Self::Diverged { site, .. }
             | Self::Setting { site, .. } => vec![site],
-            Self::Data { .. } | Self::Memory { .. } | Self::Diverged { .. } | Self::Check(_) => Vec::new(),
+            Self::Data { .. } | Self::Check(_) => Vec::new(),
         };
         sites.into_iter().filter(|own| own.is_of_crate()).for_each(|own| *own = site);
         self
+    }
+
+    /// Memory that the machine refuses to the caller.
+    #[track_caller]
+    pub(crate) fn memory(bytes: usize, what: &'static str) -> Self {
+        Self::Memory { bytes, what, site: SourceLine::caller() }
     }
 
     /// A value that does not fit its input, given by the caller.

@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 pub(super) const ALIGNMENT: usize = 64;
 
 /// The error for more memory than can be addressed.
+#[track_caller]
 pub(super) fn too_large() -> Error {
-    Error::Memory { bytes: usize::MAX, what: "the plan's arena" }
+    Error::memory(usize::MAX, "the plan's arena")
 }
 
 /// The gaps of an arena while memory is planned.

@@ -27,7 +27,7 @@ mod verify;
 pub use plan::{Input, Location, Parameter, Plan, PlanResult, PlanStep, Source, StepGroup, StepOutput};
 pub use program::Program;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SourceLine};
 use crate::graph::lowering::{Algorithm, Target};
 use crate::graph::{Graph, Precision, Var};
 
@@ -117,7 +117,8 @@ impl Options {
     /// addressed.
     #[track_caller]
     pub fn compile<T: Precision>(&self, graph: &Graph, outputs: &[Var<'_>]) -> Result<Plan<T>> {
-        steps::lay_out(&self.passed::<T>(graph, outputs)?, self)
+        let here = SourceLine::caller();
+        steps::lay_out(&self.passed::<T>(graph, outputs)?, self).map_err(|error| error.at(here))
     }
 
     /// The program that the passes make in single precision, for those who want to see it: it prints as a listing.

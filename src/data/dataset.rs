@@ -248,9 +248,11 @@ fn image_len(image_shape: [usize; 3]) -> Result<usize> {
 }
 
 /// Asks for the memory of so many elements, so that a refusal is an error and not the end of the program.
+#[track_caller]
 pub(crate) fn reserved<T>(length: usize, what: &'static str) -> Result<Vec<T>> {
     let mut elements = Vec::new();
-    let refused = |_| Error::Memory { bytes: length.saturating_mul(size_of::<T>()), what };
-    elements.try_reserve_exact(length).map_err(refused)?;
-    Ok(elements)
+    match elements.try_reserve_exact(length) {
+        Ok(()) => Ok(elements),
+        Err(_) => Err(Error::memory(length.saturating_mul(size_of::<T>()), what)),
+    }
 }

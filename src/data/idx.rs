@@ -50,6 +50,7 @@ const FILES: [(&str, &str, &str); 4] = [
 /// println!("{} to train on, {} to test with", split.train.len(), split.test.len());
 /// # Ok::<(), dagrad::Error>(())
 /// ```
+#[track_caller]
 pub fn load(folder: impl AsRef<Path>) -> Result<Split> {
     load_with_classes(folder, CLASSES)
 }
@@ -127,6 +128,7 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>> {
 }
 
 /// Makes a dataset of a stream of images and the stream of their labels, of at least one class.
+#[track_caller]
 pub(super) fn assemble(mut images: Stream, mut labels: Stream, classes: usize) -> Result<Dataset> {
     let pixels = images_from(&mut images)?;
     let bytes = labels_from(&mut labels)?;

@@ -69,6 +69,7 @@ macro_rules! embedded {
 /// assert_eq!(split.train.classes(), 10);
 /// # Ok::<(), dagrad::Error>(())
 /// ```
+#[track_caller]
 pub fn mnist_5k() -> Result<Split> {
     let part = |images: Result<Stream>, labels: Result<Stream>| idx::assemble(images?, labels?, idx::CLASSES);
     let train = part(embedded!("train-images-idx3-ubyte.gz"), embedded!("train-labels-idx1-ubyte.gz"))?;

@@ -78,7 +78,7 @@ impl Dataset {
         let pixels = batch_size.min(self.len()).saturating_mul(self.image_len());
         let bytes = pixels.saturating_mul(size_of::<f32>());
         if isize::try_from(bytes).is_err() {
-            return Err(Error::Memory { bytes, what: "a batch" });
+            return Err(Error::memory(bytes, "a batch"));
         }
         let mut order = Vec::new();
         self.epoch_order(seed, epoch, &mut order);

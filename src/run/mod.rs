@@ -22,6 +22,7 @@ use dagrad_kernels::real::sealed::Plain;
 ///
 /// # Errors
 /// [`Error::Memory`] if the machine refuses.
+#[track_caller]
 fn buffer<T: Plain>(len: usize, what: &'static str) -> Result<Buffer<T>> {
-    Buffer::new(len).ok_or(Error::Memory { bytes: len.saturating_mul(size_of::<T>()), what })
+    Buffer::new(len).ok_or(Error::memory(len.saturating_mul(size_of::<T>()), what))
 }

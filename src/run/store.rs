@@ -76,6 +76,7 @@ impl<T: Real> Store<T> {
     ///
     /// # Errors
     /// Memory that the machine refuses.
+    #[track_caller]
     pub fn copy(&self) -> Result<Self> {
         let mut entries = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {

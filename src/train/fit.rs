@@ -11,7 +11,7 @@ use super::observer::{Observer, TrainStep, Training};
 use super::progress::{Progress, Reporter};
 use crate::compile::Plan;
 use crate::data::{Dataset, reserved};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SourceLine};
 use crate::graph::{Graph, Mode};
 use crate::nn::{IMAGES, LABELS, Model, Network, argmax};
 use crate::optim::{Optimizer, minimize};
@@ -317,11 +317,18 @@ impl<'a, N: Network> Run<'a, N> {
         tell(&mut training).unwrap_or_else(|error| training.warn(&error));
     }
 
+    #[track_caller]
     fn check_loss(&mut self, what: &'static str, loss: f64, epoch: usize) -> Result<()> {
         if loss.is_finite() {
             return Ok(());
         }
-        let error = Error::Diverged { what, loss, step: self.model.store().step(), epoch };
+        let error = Error::Diverged {
+            what,
+            loss,
+            step: self.model.store().step(),
+            epoch,
+            site: SourceLine::caller(),
+        };
         if !self.options.allow_nan {
             return Err(error);
         }

@@ -134,6 +134,9 @@ fn values_are_given_to_inputs_of_the_graph_alone() {
         &refusal(named.feed(&values)),
         &["input doubled", "the result of mul at ", file!(), "not an input", "images, masks"],
     );
+    dagrad::nn::linear(images.reshape([1, 2]), "fc", 3);
+    let weight = graph.parameters()[1];
+    assert_mentions(&refusal(weight.feed(&values)), &["input fc.weight", "is a parameter", "Store::set"]);
     assert_mentions(&refusal(y.feed(&values)), &["input mul", "the result of mul at ", "not an input"]);
     assert_mentions(&refusal(Feed::new("doubled", &values)), &["input doubled", "the result of mul at "]);
     assert_mentions(
