@@ -42,7 +42,7 @@ pub fn network(
     feeds: &[Feed<'_>],
     elements: usize,
 ) -> Result<NetworkCheck> {
-    setting::require("elements", elements as f64, COUNT)?;
+    setting::require("elements", elements, COUNT)?;
     let graph = loss.graph();
     let parameters = graph.parameters();
     let first = gradients(loss, &parameters)?;

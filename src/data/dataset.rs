@@ -47,7 +47,7 @@ impl Dataset {
     /// the labels and the shape call for, or if a label is not below `classes`; the message names the sample.
     #[track_caller]
     pub fn new(images: Vec<u8>, image_shape: [usize; 3], labels: Vec<u32>, classes: usize) -> Result<Self> {
-        setting::require("classes", classes as f64, COUNT)?;
+        setting::require("classes", classes, COUNT)?;
         let image_len = image_len(image_shape)?;
         if labels.len().checked_mul(image_len) != Some(images.len()) {
             let [channels, height, width] = image_shape;

@@ -62,7 +62,7 @@ pub fn load(folder: impl AsRef<Path>) -> Result<Split> {
 /// Those of [`load`], and [`Error::Setting`] if `classes` is zero.
 #[track_caller]
 pub fn load_with_classes(folder: impl AsRef<Path>, classes: usize) -> Result<Split> {
-    setting::require("classes", classes as f64, COUNT)?;
+    setting::require("classes", classes, COUNT)?;
     let folder = folder.as_ref();
     let [train_images, train_labels, test_images, test_labels] = find_files(folder)?;
     let train = read(train_images, train_labels, classes)?;
@@ -92,7 +92,7 @@ pub fn load_with_classes(folder: impl AsRef<Path>, classes: usize) -> Result<Spl
 /// ```
 #[track_caller]
 pub fn read(images: impl AsRef<Path>, labels: impl AsRef<Path>, classes: usize) -> Result<Dataset> {
-    setting::require("classes", classes as f64, COUNT)?;
+    setting::require("classes", classes, COUNT)?;
     assemble(Stream::open(images.as_ref())?, Stream::open(labels.as_ref())?, classes)
 }
 

@@ -72,7 +72,7 @@ impl Dataset {
     /// ```
     #[track_caller]
     pub fn batches(&self, batch_size: usize, seed: u64, epoch: u64) -> Result<Batches<'_>> {
-        setting::require("batch_size", batch_size as f64, COUNT)?;
+        setting::require("batch_size", batch_size, COUNT)?;
         // A pixel takes four times the memory in a batch that it takes in the dataset, so that a dataset in memory may
         // have a batch that is not possible, on a 32-bit machine.
         let pixels = batch_size.min(self.len()).saturating_mul(self.image_len());

@@ -48,7 +48,7 @@ pub enum Mode {
 pub struct Graph {
     pub(super) dag: RefCell<Dag>,
     names: RefCell<HashMap<Arc<str>, NodeId>>,
-    pub(super) updates: RefCell<Vec<Update>>,
+    pub(crate) updates: RefCell<Vec<Update>>,
     error: RefCell<Option<Error>>,
     /// Nodes that are computed again for gradients; see [`Var::checkpoint`].
     pub(super) blocks: RefCell<Vec<Range<usize>>>,
@@ -78,6 +78,10 @@ pub struct Update {
     pub parameter: NodeId,
     /// The node of its next value.
     pub value: NodeId,
+    /// What gave it that: `assign`, `update`, or an optimizer's `minimize`.
+    pub by: &'static str,
+    /// The line that called it.
+    pub site: SourceLine,
 }
 
 /// The size of an axis of which a misuse leaves nothing known: halves, groups and neighbours of it are there.
@@ -172,9 +176,18 @@ impl Graph {
 
     /// The trainable parameters, in the order in which they were recorded.
     pub fn parameters(&self) -> Vec<Var<'_>> {
+        self.stored(true)
+    }
+
+    /// The state that is kept between runs and not learned.
+    pub(crate) fn states(&self) -> Vec<Var<'_>> {
+        self.stored(false)
+    }
+
+    fn stored(&self, learned: bool) -> Vec<Var<'_>> {
         let dag = self.dag.borrow();
-        let trainable = |id: &NodeId| matches!(dag.node(*id).kind, Kind::Parameter { trainable: true, .. });
-        dag.ids().filter(trainable).map(|id| self.var(id)).collect()
+        let is_asked = |id: &NodeId| matches!(dag.node(*id).kind, Kind::Parameter { trainable, .. } if trainable == learned);
+        dag.ids().filter(is_asked).map(|id| self.var(id)).collect()
     }
 
     /// Appends an operation on `operands`. This is what every method on [`Var`] does, and the door for
@@ -385,7 +398,7 @@ impl Graph {
 
     /// The user's line behind what is recorded now.
     #[track_caller]
-    fn site(&self) -> SourceLine {
+    pub(super) fn site(&self) -> SourceLine {
         let here = SourceLine::caller(); // not from a closure, which would not know the caller
         let given = || self.caller.get().filter(|_| here.is_of_crate()).unwrap_or(here);
         self.differentiating.get().map_or_else(given, |node| self.dag().node(node).site)

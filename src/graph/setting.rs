@@ -1,20 +1,45 @@
 //! Settings are checked where they are given. A value outside its range, as NaN is of every range, is named with the range.
 
+use std::fmt::Display;
 use std::ops::{Bound, RangeBounds};
 
 use super::recorder::Graph;
 use crate::error::{Error, Problem, Result};
 
+/// A number that a setting may be. It prints as it was given.
+pub(crate) trait Number: Copy + Display {
+    /// The nearest number of this type, to be compared.
+    fn nearest(self) -> f64;
+}
+
+impl Number for f64 {
+    fn nearest(self) -> f64 {
+        self
+    }
+}
+
+impl Number for u32 {
+    fn nearest(self) -> f64 {
+        self.into()
+    }
+}
+
+impl Number for usize {
+    fn nearest(self) -> f64 {
+        self as f64
+    }
+}
+
 /// Says what is wrong with a setting outside its range.
-pub(crate) fn check(name: &str, value: f64, range: impl RangeBounds<f64>) -> Result<(), Problem> {
+pub(crate) fn check(name: &str, value: impl Number, range: impl RangeBounds<f64>) -> Result<(), Problem> {
     let outside = || Problem::new(format!("{name} is {value}")).hint(format!("it is {}", words(&range)));
-    if range.contains(&value) { Ok(()) } else { Err(outside()) }
+    if range.contains(&value.nearest()) { Ok(()) } else { Err(outside()) }
 }
 
 /// The same for what is no operation of a graph: an error at the caller's line.
 #[track_caller]
-pub(crate) fn require(name: &str, value: f64, range: impl RangeBounds<f64>) -> Result<()> {
-    if range.contains(&value) {
+pub(crate) fn require(name: &str, value: impl Number, range: impl RangeBounds<f64>) -> Result<()> {
+    if range.contains(&value.nearest()) {
         return Ok(());
     }
     Err(Error::setting(name, format!("{value} is given, but it is {}", words(&range))))
@@ -53,7 +78,7 @@ pub(crate) const FINITE: std::ops::RangeInclusive<f64> = 0.0..=f64::MAX;
 impl Graph {
     /// Refuses a setting of `op` that is outside its range; the recording goes on.
     #[track_caller]
-    pub(crate) fn require(&self, op: &str, name: &str, value: f64, range: impl RangeBounds<f64>) {
+    pub(crate) fn require(&self, op: &str, name: &str, value: impl Number, range: impl RangeBounds<f64>) {
         if let Err(problem) = check(name, value, range) {
             self.refuse(op, &[], &[], problem);
         }

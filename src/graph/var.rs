@@ -140,12 +140,15 @@ impl<'g> Var<'g> {
     /// earlier assignment is an [`update`](Self::update).
     #[track_caller]
     pub fn assign(self, value: Var<'g>) {
-        if let Some(earlier) = self.next_value().filter(|_| !value.is_poisoned()) {
-            let problem = Problem::new("the parameter is assigned to twice").hint(
+        if let Some(earlier) = self.next_update().filter(|_| !value.is_poisoned()) {
+            let text =
+                format!("the parameter is assigned to twice, before by `{}` at {}", earlier.by, earlier.site);
+            let problem = Problem::new(text).hint(
                 "a run changes a parameter once, at its end; `update` builds on what was assigned before",
             );
             let roles = ["parameter", "value", "earlier value"];
-            self.graph.refuse("assign", &roles, &[self, value, earlier], problem);
+            let operands = [self, value, self.graph.var(earlier.value)];
+            self.graph.refuse("assign", &roles, &operands, problem);
         } else {
             self.take(value, "assign");
         }
@@ -175,21 +178,19 @@ impl<'g> Var<'g> {
     /// Recorded on the graph: as for [`assign`](Self::assign), but for the second time.
     #[track_caller]
     pub fn update(self, next: impl FnOnce(Var<'g>) -> Var<'g>) -> Var<'g> {
-        let value = next(self.next_value().unwrap_or(self));
+        let value = next(self.next_update().map_or(self, |update| self.graph.var(update.value)));
         self.take(value, "update");
         value
     }
 
     /// What it takes at the end of a run, if anything has been assigned to it.
-    pub(crate) fn next_value(self) -> Option<Var<'g>> {
-        let updates = self.graph.updates.borrow();
-        let update = updates.iter().find(|known| known.parameter == self.id);
-        update.map(|update| self.graph.var(update.value))
+    pub(crate) fn next_update(self) -> Option<Update> {
+        self.graph.updates.borrow().iter().find(|known| known.parameter == self.id).copied()
     }
 
     /// Keeps `value` as the next one, instead of an earlier one.
     #[track_caller]
-    fn take(self, value: Var<'g>, method: &str) {
+    fn take(self, value: Var<'g>, method: &'static str) {
         let graph = self.graph;
         let is_parameter = matches!(graph.dag().node(self.id).kind, Kind::Parameter { .. });
         let problem = if !value.belongs_to(graph) {
@@ -201,10 +202,11 @@ impl<'g> Var<'g> {
         } else if self.ty() != value.ty() {
             Problem::new(format!("a value {} does not fit a parameter {}", value.ty(), self.ty()))
         } else {
+            let update = Update { parameter: self.id, value: value.id, by: method, site: graph.site() };
             let mut updates = graph.updates.borrow_mut();
             match updates.iter_mut().find(|known| known.parameter == self.id) {
-                Some(known) => known.value = value.id,
-                None => updates.push(Update { parameter: self.id, value: value.id }),
+                Some(known) => *known = update,
+                None => updates.push(update),
             }
             return;
         };

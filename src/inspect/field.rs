@@ -114,6 +114,8 @@ pub enum NoField {
     AnyPixel(String),
     /// There are more positions than are told apart.
     TooMany(String),
+    /// The value stands for a misuse: the first of its graph, as [`Graph::check`](crate::Graph::check) has it.
+    Misuse(String),
 }
 
 impl fmt::Display for NoField {
@@ -127,6 +129,7 @@ impl fmt::Display for NoField {
             Self::OneAxis(site) => write!(f, "through {site}: rows and columns lie along one axis"),
             Self::AnyPixel(site) => write!(f, "through {site}: each number may depend on any pixel"),
             Self::TooMany(site) => write!(f, "through {site}: there are too many positions to tell apart"),
+            Self::Misuse(misuse) => misuse.fmt(f),
         }
     }
 }
@@ -159,6 +162,9 @@ impl std::error::Error for NoField {}
 pub fn receptive_field(value: Var<'_>, image: Var<'_>) -> Result<ReceptiveField, NoField> {
     if !std::ptr::eq(value.graph(), image.graph()) {
         return Err(NoField::Independent);
+    }
+    if let (true, Err(misuse)) = (value.is_poisoned() || image.is_poisoned(), value.graph().check()) {
+        return Err(NoField::Misuse(misuse.to_string()));
     }
     receptive_fields(&value.graph().dag(), image.id()).swap_remove(value.id().index())
 }

@@ -103,7 +103,7 @@ impl Network for Vgg {
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
         let (_called, mut h) = images_of("Vgg", images);
         for (stack, &[filters, layers]) in self.stacks.iter().enumerate() {
-            h.graph().require("Vgg", "the number of convolutions in a stack", layers as f64, COUNT);
+            h.graph().require("Vgg", "the number of convolutions in a stack", layers, COUNT);
             for layer in 0..layers {
                 let name = format!("conv{}_{}", stack + 1, layer + 1);
                 h = conv2d(h, &name, Filters::new(filters, 3).padding(1)).relu();
@@ -140,7 +140,7 @@ impl Network for ResNet {
     #[track_caller]
     fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
         let (_called, images) = images_of("ResNet", images);
-        images.graph().require("ResNet", "the number of blocks", self.blocks as f64, COUNT);
+        images.graph().require("ResNet", "the number of blocks", self.blocks, COUNT);
         let mut h = conv_norm(images, "stem", self.width, 1).relu();
         for stage in 0..3 {
             for block in 0..self.blocks {
@@ -162,7 +162,7 @@ impl Network for ResNet {
 pub fn residual_block<'g>(x: Var<'g>, name: &str, filters: usize, stride: usize) -> Var<'g> {
     let (_called, x) = images_of("residual_block", x);
     let channels = x.shape()[1];
-    x.graph().require("residual_block", "the number of filters", filters as f64, channels.max(1) as f64..);
+    x.graph().require("residual_block", "the number of filters", filters, channels.max(1) as f64..);
     let h = conv_norm(x, &format!("{name}.1"), filters, stride).relu();
     let h = conv_norm(h, &format!("{name}.2"), filters, 1);
     let mut shortcut = x;

@@ -123,8 +123,8 @@ pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
     let (_layer, (_called, image)) = (graph.layer(name), images_of("conv2d", image));
     let channels = image.shape()[1];
     let Filters { count, kernel: [height, width], options, init, bias } = filters;
-    graph.require("conv2d", "the number of filters", count as f64, COUNT);
-    graph.require("conv2d", "the number of channels", channels as f64, COUNT);
+    graph.require("conv2d", "the number of filters", count, COUNT);
+    graph.require("conv2d", "the number of channels", channels, COUNT);
     let channels = channels / options.groups.max(1); // what does not divide is refused by the convolution
     let init = init.unwrap_or_else(|| Init::he(channels.saturating_mul(height).saturating_mul(width)));
     let weight = graph.param(&format!("{name}.weight"), [count, channels, height, width], init);
@@ -161,8 +161,8 @@ pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g>
         return graph.refuse("linear", &["rows"], &[rows], problem).or_rank(rows.rank().max(2));
     };
     let Units { count, init, bias } = units.into();
-    graph.require("linear", "the number of units", count as f64, COUNT);
-    graph.require("linear", "the number of inputs", inputs as f64, COUNT);
+    graph.require("linear", "the number of units", count, COUNT);
+    graph.require("linear", "the number of inputs", inputs, COUNT);
     let init = init.unwrap_or_else(|| Init::he(inputs));
     let y = rows.matmul(graph.param(&format!("{name}.weight"), [inputs, count], init));
     if bias { y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS) } else { y }

@@ -122,7 +122,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         workspace: Workspace,
     ) -> Result<Self> {
         for size in image_shape {
-            setting::require("image_shape", size as f64, COUNT)?;
+            setting::require("image_shape", size, COUNT)?;
         }
         let store = Store::new(seed);
         let mut model = Self { network, image_shape, store, workspace, plans: Vec::new(), classes: 0 };

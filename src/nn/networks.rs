@@ -61,7 +61,7 @@ impl Network for SimpleConvNet {
         let (graph, channels) = (images.graph(), images.shape()[1]);
         let start = Init::Normal { std: self.weight_init_std };
         let layer = graph.layer("conv1");
-        graph.require("conv2d", "the number of filters", self.filters as f64, COUNT);
+        graph.require("conv2d", "the number of filters", self.filters, COUNT);
         let filters = graph.param("W1", [self.filters, channels, self.filter_size, self.filter_size], start);
         let bias = graph.param("b1", [self.filters], Init::ZEROS).reshape([self.filters, 1, 1]);
         let options = Conv2dOptions::new().stride(self.stride).padding(self.padding);
@@ -78,7 +78,7 @@ impl Network for SimpleConvNet {
 #[track_caller]
 fn affine<'g>(x: Var<'g>, name: &str, [weight, bias]: [&str; 2], units: usize, start: Init) -> Var<'g> {
     let _layer = x.graph().layer(name);
-    x.graph().require("linear", "the number of units", units as f64, COUNT);
+    x.graph().require("linear", "the number of units", units, COUNT);
     let inputs = x.shape().last().copied().unwrap_or(0);
     let product = x.matmul(x.graph().param(weight, [inputs, units], start));
     product + x.graph().param(bias, [units], Init::ZEROS)

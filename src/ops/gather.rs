@@ -198,7 +198,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn one_hot(self, classes: usize) -> Var<'g> {
         let _called = self.graph().called("one_hot");
-        self.graph().require("one_hot", "the number of classes", classes as f64, COUNT);
+        self.graph().require("one_hot", "the number of classes", classes, COUNT);
         let (axis, mut single) = (self.shape().len() as isize, self.shape().to_vec());
         single.push(1);
         self.graph().fill(&single[..], 1.0).scatter_add(axis, self.reshape(&single[..]), classes)

@@ -170,7 +170,7 @@ impl<'g> Var<'g> {
     pub fn layer_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
         let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
         let _composite = self.graph().composed("layer_norm", attributes);
-        self.graph().require("layer_norm", "the number of axes", axes as f64, COUNT);
+        self.graph().require("layer_norm", "the number of axes", axes, COUNT);
         self.normalise(&last(axes), epsilon)
     }
 
@@ -182,7 +182,7 @@ impl<'g> Var<'g> {
     pub fn rms_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
         let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
         let _composite = self.graph().composed("rms_norm", attributes);
-        self.graph().require("rms_norm", "the number of axes", axes as f64, COUNT);
+        self.graph().require("rms_norm", "the number of axes", axes, COUNT);
         self.graph().require("rms_norm", "epsilon", epsilon, FINITE);
         self / (self.powi(2).mean_keep(&last(axes)) + epsilon).sqrt()
     }

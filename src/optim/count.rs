@@ -12,7 +12,7 @@ const LOW: u64 = 1 << 24;
 /// one: a step counts once.
 pub(super) fn count<'g>(graph: &'g Graph, name: &str) -> [Var<'g>; 2] {
     let before = graph.state(name, [2], Init::ZEROS);
-    let after = before.next_value().unwrap_or_else(|| {
+    let after = before.next_update().map(|update| graph.var(update.value)).unwrap_or_else(|| {
         let after = graph.record(CountOn, &[before]);
         before.assign(after);
         after

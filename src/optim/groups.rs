@@ -84,9 +84,16 @@ impl Groups {
         group.map_or(Some(&self.rest), |number| self.groups[number].rule.as_ref())
     }
 
-    /// What is wrong with a group, given the names of all parameters.
-    fn problem(&self, number: usize, names: &[String]) -> Option<Problem> {
+    /// What is wrong with a group, given the names of all parameters and of all state.
+    fn problem(&self, number: usize, names: &[String], state: &[String]) -> Option<Problem> {
         let pattern = &self.groups[number].pattern;
+        let is_parameter = names.iter().any(|name| matches(pattern, name));
+        if let Some(state) = state.iter().find(|name| !is_parameter && matches(pattern, name)) {
+            let text = format!("{pattern:?} matches no parameter, only state such as {state:?}");
+            return Some(Problem::new(text).hint(
+                "no optimizer moves state; layers recorded in `Graph::in_mode` for evaluation keep running statistics",
+            ));
+        }
         let Some(matching) = names.iter().find(|name| matches(pattern, name)) else {
             let nearest = nearest(pattern, names.iter().map(String::as_str));
             return Some(Problem::new(format!("{pattern:?} matches no parameter{nearest}")));
@@ -104,8 +111,9 @@ impl Groups {
 impl Optimizer for Groups {
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
         let names: Vec<String> = graph.parameters().into_iter().map(Var::name).collect();
+        let state: Vec<String> = graph.states().into_iter().map(Var::name).collect();
         for (number, group) in self.groups.iter().enumerate() {
-            if let Some(problem) = self.problem(number, &names) {
+            if let Some(problem) = self.problem(number, &names, &state) {
                 let op = if group.rule.is_some() { "group" } else { "frozen" }.to_owned();
                 let error = OpError { op, site: group.site, problem, operands: Vec::new() };
                 return graph.fail(Box::new(error).into());

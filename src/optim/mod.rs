@@ -20,7 +20,7 @@ use gradient::Adjustment;
 
 use crate::autodiff::gradients;
 use crate::error::{Problem, Result};
-use crate::graph::{Graph, Init, Var};
+use crate::graph::{Graph, Init, Update, Var};
 
 /// A rule that moves parameters along their gradients.
 pub trait Optimizer {
@@ -77,26 +77,40 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
     }
 }
 
+/// What moves parameters if an optimizer does.
+const MINIMIZE: &str = "minimize";
+
 /// Records the gradients of `loss` in all trainable parameters that the optimizer [moves](Optimizer::moves), and its step.
 ///
 /// # Errors
 /// A misuse recorded earlier; parameters that the loss does not reach, by name; a parameter that an earlier call on the same
-/// graph moves.
+/// graph moves; no parameter that the optimizer moves, where the graph has some.
 #[track_caller]
 pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
     let graph = loss.graph();
     let mut parameters = graph.parameters();
     parameters.retain(|parameter| optimizer.moves(&parameter.name()));
-    let moved = parameters.iter().find_map(|&parameter| Some([parameter, parameter.next_value()?]));
-    if let Some(twice) = moved {
-        let problem = Problem::new(format!("{} is moved already", twice[0].name()))
-            .hint("add up the losses, or leave the parameter to one optimizer with `Groups::frozen`");
-        return Err(graph.op_error("minimize", &["parameter", "next value"], &twice, problem));
+    if parameters.is_empty() && !graph.parameters().is_empty() {
+        let problem = Problem::new("nothing is left to train: the optimizer moves no parameter of the graph")
+            .hint("leave a parameter out of what is `frozen`; `Model::predict` and `Plan::run` need no optimizer");
+        return Err(graph.op_error("minimize", &["loss"], &[loss], problem));
     }
+    let moved = parameters.iter().find_map(|&parameter| Some((parameter, parameter.next_update()?)));
+    if let Some((parameter, Update { value, by, site, .. })) = moved {
+        let problem = Problem::new(format!("{} is moved already, by `{by}` at {site}", parameter.name()));
+        let problem = problem.hint(match by {
+            MINIMIZE => "add up the losses, or leave the parameter to one optimizer with `Groups::frozen`",
+            _ => "call `minimize` first: `update` builds on what was assigned before",
+        });
+        let twice = [parameter, graph.var(value)];
+        return Err(graph.op_error(MINIMIZE, &["parameter", "next value"], &twice, problem));
+    }
+    let before = graph.updates().len();
     let gradients = gradients(loss, &parameters)?;
     let pairs: Vec<_> = parameters.into_iter().zip(gradients).collect();
     let (_layer, _at) = (graph.layer("update"), graph.at_caller());
     optimizer.step(graph, &pairs);
+    graph.updates.borrow_mut().iter_mut().skip(before).for_each(|update| update.by = MINIMIZE);
     graph.check()
 }
 

@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 
 use super::count::{OfCount, count};
-use crate::graph::setting::FINITE;
+use crate::graph::setting::{COUNT, FINITE};
 use crate::graph::{Attributes, Graph, Init, Var};
 
 /// The learning rate of an optimizer. A number is a constant rate: `Sgd::new(0.1)`.
@@ -53,7 +53,7 @@ impl LearningRate {
     pub const FACTOR: &str = "learning_rate.factor";
 
     /// From `peak` down to 0 along half a cosine: peak · (1 + cos(π t / steps)) / 2 at step t, counted from 0, and 0
-    /// from then on (Loshchilov and Hutter, *SGDR*, 2017).
+    /// from then on (Loshchilov and Hutter, *SGDR*, 2017). There is at least one step.
     pub fn cosine(peak: f64, steps: u32) -> Self {
         Self { schedule: Schedule::Cosine(steps), ..peak.into() }
     }
@@ -63,9 +63,9 @@ impl LearningRate {
         Self { schedule: Schedule::Exponential(factor), ..first.into() }
     }
 
-    /// Times `factor` after every `every` steps. `every` = 0 counts as 1.
+    /// Times `factor` after every `every` steps, at least one.
     pub fn staircase(first: f64, every: u32, factor: f64) -> Self {
-        Self { schedule: Schedule::Staircase { every: every.max(1), factor }, ..first.into() }
+        Self { schedule: Schedule::Staircase { every, factor }, ..first.into() }
     }
 
     /// Times (t + 1) / `steps` in the first steps (Goyal et al. 2017). The schedule itself begins at step 0 all the same.
@@ -114,7 +114,7 @@ impl LearningRate {
             }
             Schedule::Exponential(factor) => self.peak * factor.powf(step as f64),
             Schedule::Staircase { every, factor } => {
-                self.peak * factor.powf((step / u64::from(every)) as f64)
+                self.peak * factor.powf((step / u64::from(every.max(1))) as f64)
             }
         };
         match self.warmup {
@@ -128,6 +128,9 @@ impl LearningRate {
         graph.require("learning_rate", "the rate", self.peak, FINITE);
         if let Schedule::Exponential(factor) | Schedule::Staircase { factor, .. } = self.schedule {
             graph.require("learning_rate", "the factor", factor, FINITE);
+        }
+        if let Schedule::Cosine(steps) | Schedule::Staircase { every: steps, .. } = self.schedule {
+            graph.require("learning_rate", "the number of steps", steps, COUNT);
         }
         let factor = self.adjustable.then(|| graph.state(Self::FACTOR, [], Init::ONES));
         if self.schedule == Schedule::Constant && self.warmup == 0 {

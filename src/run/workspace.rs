@@ -39,7 +39,7 @@ impl Workspace {
     /// No threads, more than 1024, or more than the machine grants.
     #[track_caller]
     pub fn new(threads: usize) -> Result<Self> {
-        setting::require("threads", threads as f64, 1.0..=1024.0)?;
+        setting::require("threads", threads, 1.0..=1024.0)?;
         let here = SourceLine::caller();
         let refused = |refusal: std::io::Error| Error::setting("threads", refusal.to_string()).at(here);
         let workers = Workers::new(threads).map_err(refused)?;

@@ -4,7 +4,7 @@ use ndarray::{Array4, ArrayView4, Ix4, s};
 
 use super::tiles::Tiles;
 use crate::compile::Options;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::graph::dag::NodeId;
 use crate::graph::{AxisMap, Dtype, Graph, Mode, TensorType, Var};
 use crate::nn::{IMAGES, Model, Network};
@@ -32,12 +32,16 @@ use crate::shape::Shape;
 pub fn filters(store: &Store<f32>, name: &str) -> Result<Tiles> {
     let weight = store.get(name).and_then(|weight| weight.into_dimensionality().ok());
     let Some(weight) = weight else {
-        let known = filter_names(store).join(", ");
-        let known = if known.is_empty() { "none" } else { &known };
-        return Err(Error::parameter(
-            name,
-            format!("these are no filters; parameters of four axes: {known}"),
-        ));
+        let known = filter_names(store);
+        let message = match store.get(name) {
+            _ if known.is_empty() => "there are no filters: none of the parameters has four axes".to_owned(),
+            Some(values) => {
+                let (shape, known) = (values.shape(), known.join(", "));
+                format!("{shape:?} is not [filters, channels, height, width]; filters are {known}")
+            }
+            None => format!("the store has no filters of this name{}", nearest(name, known.into_iter())),
+        };
+        return Err(Error::parameter(name, message));
     };
     Ok(filter_tiles(weight))
 }

@@ -181,9 +181,9 @@ pub fn occlusion<N: Network>(
     let here = SourceLine::caller();
     check(model, images, classes)?;
     let Occlusion { patch, stride, value } = options;
-    setting::require("patch", patch as f64, COUNT)?;
-    setting::require("stride", stride as f64, COUNT)?;
-    setting::require("value", value.into(), NUMBER)?;
+    setting::require("patch", patch, COUNT)?;
+    setting::require("stride", stride, COUNT)?;
+    setting::require("value", f64::from(value), NUMBER)?;
     let (_, channels, height, width) = images.dim();
     let most = at_once(model.image_shape(), BATCH);
     // The last row and column of patches end with the image.

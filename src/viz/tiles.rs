@@ -116,11 +116,11 @@ impl Tiles {
     /// than 2²⁷ pixels.
     #[track_caller]
     pub fn to_image(&self) -> Result<Image> {
-        setting::require("columns", self.columns as f64, COUNT)?;
-        setting::require("zoom", self.zoom as f64, COUNT)?;
+        setting::require("columns", self.columns, COUNT)?;
+        setting::require("zoom", self.zoom, COUNT)?;
         if let Scale::Between(black, white) = self.scale {
-            setting::require("black", black.into(), NUMBER)?;
-            setting::require("white", white.into(), NUMBER)?;
+            setting::require("black", f64::from(black), NUMBER)?;
+            setting::require("white", f64::from(white), NUMBER)?;
         }
         if let Some(tile) = self.tiles.iter().find(|tile| !matches!(tile.dim().0, 1 | 3)) {
             let message = format!("a tile {:?} is neither grey [1, ..] nor of colours [3, ..]", tile.shape());

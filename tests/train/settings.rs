@@ -29,7 +29,7 @@ const ANY: &str = "data::Dataset::pixels.sample data::Dataset::take.samples grap
     graph::Var::conv_transpose2d.output_padding graph::Var::pad.value graph::Var::repeat_interleave.times \
     graph::Var::scatter_add.size graph::Var::std_dev.correction graph::Var::std_dev_keep.correction \
     graph::Var::variance.correction graph::Var::variance_keep.correction nn::Model::record.batch nn::SimpleConvNet.padding \
-    ops::Conv2dOptions::window.image ops::Conv2dOptions::window.kernel ops::Pool2dOptions::padding.padding \
+    ops::Conv2dOptions::window.image optim::LearningRate::warmup.steps ops::CrossEntropy::ignore.label ops::Conv2dOptions::window.kernel ops::Pool2dOptions::padding.padding \
     train::FitOptions.epochs viz::TensorBoard::scalar.value viz::Tiles::first.count viz::Tiles::fitted.width viz::Tiles::fitted.height";
 
 /// Settings, numbers that are in range and out of it, what the error says, and what uses the setting.
@@ -234,8 +234,10 @@ const SETTINGS: &[Setting] = &[
     ("optim::Adam.epsilon", &[0.0], NEGATIVE, "epsilon", |x| by(&optim::Adam { epsilon: x, ..optim::Adam::new(0.1) })),
     ("optim::AdamW.weight_decay", &[0.0], NEGATIVE, "weight_decay", |x| by(&optim::AdamW { weight_decay: x, ..optim::AdamW::new(0.1) })),
     ("optim::LearningRate::cosine.peak", &[0.1], NEGATIVE, "rate", |x| by(&Sgd::new(LearningRate::cosine(x, 10)))),
+    ("optim::LearningRate::cosine.steps", &[1.0, 1e9], &[0.0], "the number of steps is 0", |x| by(&Sgd::new(LearningRate::cosine(0.1, x as u32)))),
     ("optim::LearningRate::exponential.factor", &[0.9], NEGATIVE, "factor", |x| by(&Sgd::new(LearningRate::exponential(0.1, x)))),
     ("optim::LearningRate::exponential.first", &[0.1], NEGATIVE, "rate", |x| by(&Sgd::new(LearningRate::exponential(x, 0.9)))),
+    ("optim::LearningRate::staircase.every", &[1.0, 1e9], &[0.0], "the number of steps is 0", |x| by(&Sgd::new(LearningRate::staircase(0.1, x as u32, 0.5)))),
     ("optim::LearningRate::staircase.factor", &[0.9], NEGATIVE, "factor", |x| by(&Sgd::new(LearningRate::staircase(0.1, 2, x)))),
     ("optim::LearningRate::staircase.first", &[0.1], NEGATIVE, "rate", |x| by(&Sgd::new(LearningRate::staircase(x, 2, 0.9)))),
     ("optim::Momentum.momentum", &[0.0], NEGATIVE, "momentum", |x| by(&optim::Momentum { momentum: x, ..optim::Momentum::new(0.1) })),
@@ -261,8 +263,8 @@ const SETTINGS: &[Setting] = &[
 
 /// The numbers among the fields and arguments of the public interface, by their paths.
 fn numbers(list: &str) -> BTreeSet<String> {
-    const TYPES: [&str; 7] =
-        ["f64", "f32", "usize", "[f64; 2]", "[usize; 2]", "[usize; 3]", "impl Into<Pair>"];
+    const TYPES: [&str; 8] =
+        ["f64", "f32", "u32", "usize", "[f64; 2]", "[usize; 2]", "[usize; 3]", "impl Into<Pair>"];
     let mut found = BTreeSet::new();
     for line in list.lines() {
         let function = line.split_once("::pub fn ").or_else(|| line.split_once("::fn "));

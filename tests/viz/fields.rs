@@ -272,3 +272,19 @@ fn every_operation_has_a_field_or_a_reason() {
         assert!(fields.contains(name), "{name}");
     }
 }
+
+#[test]
+fn a_misused_value_says_so_instead_of_having_a_field() {
+    let graph = Graph::new();
+    let image = graph.input("image", [1, 1, 8, 8]);
+    let line = line!() + 1;
+    let misused = image.reshape([7]).relu();
+    let reason = receptive_field(misused, image).unwrap_err();
+    assert!(matches!(reason, NoField::Misuse(_)));
+    let start = format!("reshape at {}:{line}: 64 elements do not fill the shape [7]", file!());
+    assert!(reason.to_string().starts_with(&start), "{reason}");
+    assert_eq!(reason.to_string(), graph.check().unwrap_err().to_string());
+    // What is sound on that graph has its field all the same.
+    assert_eq!(receptive_field(image.max_pool2d(2), image).unwrap().size, [2, 2]);
+    assert!(matches!(receptive_field(image, misused), Err(NoField::Misuse(_))));
+}

@@ -98,6 +98,9 @@ fn what_is_no_filter_is_an_error_that_names_those_that_are() {
     for name in ["classes.weight", "nothing"] {
         assert_mentions(&message(filters(model.store(), name)), &[name, "edges.weight", "conv2.weight"]);
     }
+    assert_mentions(&message(filters(model.store(), "classes.weight")), &["is not [filters, channels,"]);
+    let text = message(filters(model.store(), "egdes.weight"));
+    assert_mentions(&text, &["no filters of this name; the nearest is \"edges.weight\""]);
     assert_mentions(&message(filters(&Store::new(0), "x")), &["none"]);
 }
 

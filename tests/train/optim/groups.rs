@@ -60,7 +60,7 @@ fn each_parameter_follows_the_first_group_whose_pattern_matches() {
 #[test]
 fn frozen_parameters_stay_have_no_state_and_no_share_in_the_norm() {
     let rule = || Groups::new(Momentum::new(0.1)).frozen("backbone.*").group("*.bias", Sgd::new(0.1));
-    let start = trained(&NAMES, &Groups::new(Sgd::new(0.1)).frozen("*"));
+    let start = trained(&NAMES, &Sgd::new(0.0));
     let found = trained(&NAMES, &rule());
     for (number, name) in NAMES.iter().enumerate() {
         assert_eq!(found[number] == start[number], name.starts_with("backbone"), "{name}");
@@ -263,7 +263,63 @@ fn a_parameter_that_two_optimizers_move_is_an_error_with_both_lines() {
     let line = line!() + 1;
     let text = message(minimize(loss * 2.0, &Momentum::new(0.1)));
     let site = format!("minimize at {}:{line}", file!());
-    assert_mentions(&text, &[&site, "w is moved already", "next value [2]", "hint: ", "Groups::frozen"]);
+    let before = format!("w is moved already, by `minimize` at {}:{}", file!(), line - 2);
+    assert_mentions(&text, &[&site, &before, "next value [2]", "hint: ", "Groups::frozen"]);
+}
+
+#[test]
+fn a_parameter_that_is_updated_before_an_optimizer_moves_it_is_an_error_with_both_lines() {
+    type Give = for<'g> fn(Var<'g>) -> u32;
+    let givers: [(&str, Give); 2] = [
+        ("update", |w| {
+            w.update(|w| w.clamp(-1.0, 1.0));
+            line!() - 1
+        }),
+        ("assign", |w| {
+            w.assign(w * 0.5);
+            line!() - 1
+        }),
+    ];
+    for (by, give) in givers {
+        let graph = Graph::new();
+        let w = graph.param("w", [2], Init::ONES);
+        let before = format!("by `{by}` at {}:{}", file!(), give(w));
+        let text = message(minimize(w.powi(2).sum_all(), &Sgd::new(0.1)));
+        assert_mentions(&text, &["minimize at", "w is moved already, ", &before, "call `minimize` first"]);
+        w.assign(w);
+        assert_mentions(&message(graph.check()), &["assign at", "assigned to twice, before ", &before]);
+    }
+}
+
+#[test]
+fn where_everything_is_frozen_nothing_is_left_to_train() {
+    let rule = Groups::new(Sgd::new(0.1)).frozen("*");
+    let graph = Graph::new();
+    let line = line!() + 1;
+    let text = message(Trainer::new(pulls(&graph, &NAMES), &rule));
+    assert_mentions(
+        &text,
+        &[&format!("minimize at {}:{line}", file!()), "nothing is left to train", "hint: "],
+    );
+    let mut model = Model::new(with_backbone as fn(Var<'_>) -> Var<'_>, [1, 28, 28], 0).unwrap();
+    let digits = mnist_5k().unwrap().test.take(20);
+    let text = message(fit(&mut model, &rule, &digits, &digits, FitOptions::default()));
+    assert_mentions(&text, &["nothing is left to train"]);
+}
+
+#[test]
+fn a_pattern_of_state_alone_says_that_no_optimizer_moves_it() {
+    let graph = Graph::new();
+    let loss = with_backbone(graph.input("images", [2, 1, 28, 28])).sum_all();
+    let text = message(minimize(loss, &Groups::new(Sgd::new(0.1)).frozen("*.running_mean")));
+    assert_mentions(
+        &text,
+        &[
+            "frozen at",
+            "matches no parameter, only state such as \"backbone.norm.running_mean\"",
+            "Graph::in_mode",
+        ],
+    );
 }
 
 #[test]
