@@ -157,6 +157,14 @@ fn a_pattern_that_matches_nothing_is_named_with_its_line_and_the_nearest_name() 
         &text(&Groups::new(Sgd::new(0.1)).frozen("heads.*").clip_norm(1.0)),
         &["frozen at", file!(), "\"heads.*\" matches no parameter; the nearest is \"head."],
     );
+    // What is far from every name is no slip of the pen: all names are told, or the first of them.
+    let names = NAMES.map(|name| format!("{name:?}")).join(", ");
+    let text_of_none = text(&Groups::new(Sgd::new(0.1)).frozen("qqqqqqqq"));
+    assert_mentions(&text_of_none, &[&format!("\"qqqqqqqq\" matches no parameter; there are {names}")]);
+    assert!(!text_of_none.contains("nearest"), "{text_of_none}");
+    // The last part of a name tells what is meant.
+    let named = text(&Groups::new(Sgd::new(0.1)).frozen("classifier_of_digits.weight"));
+    assert_mentions(&named, &["the nearest is \"", ".weight\""]);
     // One that comes too late is no better.
     let late = Groups::new(Sgd::new(0.1)).group("head.*", Sgd::new(0.2)).frozen("head.bias");
     assert_mentions(
