@@ -5,15 +5,17 @@
 //! 3. `simplify` applies the operations' own rules, such as x · 1 = x (algebraic simplification),
 //! 4. `lower` chooses kernels for operations, and the layout of images (lowering, layout assignment),
 //! 5. `absorb` lets a kernel do the bias, relu or pool that follows it (epilogue fusion),
-//! 6. `fuse` makes one step of a chain of elementwise functions (elementwise fusion),
-//! 7. `join` merges elementwise steps that read each other's results (multi-output fusion),
-//! 8. `depth_first` takes a few samples through several steps before the next few (batch tiling),
-//! 9. `memory` gives every value memory in one arena (liveness analysis, free list) and yields the [`Plan`].
+//! 6. `hoist` computes what depends on parameters alone once (loop-invariant code motion),
+//! 7. `fuse` makes one step of a chain of elementwise functions (elementwise fusion),
+//! 8. `join` merges elementwise steps that read each other's results (multi-output fusion),
+//! 9. `depth_first` takes a few samples through several steps before the next few (batch tiling),
+//! 10. `memory` gives every value memory in one arena (liveness analysis, free list) and yields the [`Plan`].
 
 mod arena;
 mod batch_tiling;
 mod chain;
 mod fuse;
+mod hoist;
 mod join;
 mod liveness;
 mod lower;
@@ -24,6 +26,7 @@ mod program;
 mod steps;
 mod verify;
 
+pub(crate) use plan::Preparation;
 pub use plan::{Input, Location, Parameter, Plan, PlanResult, PlanStep, Source, StepGroup, StepOutput};
 pub use program::Program;
 
@@ -57,6 +60,7 @@ impl Default for Options {
                 ("dedup", passes::dedup),
                 ("lower", lower::lower),
                 ("absorb", passes::absorb),
+                ("hoist", hoist::hoist),
                 ("fuse", fuse::fuse),
                 ("join", join::join),
                 ("depth_first", batch_tiling::tile_batch),

@@ -17,7 +17,7 @@ pub fn prune(program: &Program) -> Program {
     let mut needed = vec![false; dag.len()];
     let updated = program.updates.iter().map(|&(parameter, _)| parameter);
     program.roots().chain(updated).for_each(|root| needed[root.index()] = true);
-    for id in dag.ids().rev().filter(|id| dag.is_computed(*id)) {
+    for id in dag.ids().rev() {
         if needed[id.index()] {
             dag.operands(id).iter().for_each(|operand| needed[operand.index()] = true);
         }

@@ -31,6 +31,7 @@ pub struct Plan<T> {
     pub(super) parameters: Vec<Parameter>,
     pub(super) results: Vec<PlanResult>,
     pub(super) copies: Vec<(usize, Source)>,
+    pub(super) preparation: Option<Arc<Preparation<T>>>,
     pub(super) trains: bool,
     pub(super) scratch: usize,
     pub(super) arena: usize,
@@ -77,6 +78,11 @@ impl<T> Plan<T> {
         &self.copies
     }
 
+    /// What is computed once and kept until a parameter changes, if there is anything.
+    pub(crate) fn preparation(&self) -> Option<&Preparation<T>> {
+        self.preparation.as_deref()
+    }
+
     /// Whether a run changes parameters.
     pub fn trains(&self) -> bool {
         self.trains
@@ -91,6 +97,15 @@ impl<T> Plan<T> {
     pub fn scratch_offset(&self) -> usize {
         self.scratch
     }
+}
+
+/// The plan whose results another one reads as [`Location::Prepared`].
+#[derive(Debug)]
+pub(crate) struct Preparation<T> {
+    /// By which a store knows what it keeps.
+    pub identity: u64,
+    /// What computes them.
+    pub plan: Plan<T>,
 }
 
 /// One call of a kernel.
@@ -149,6 +164,16 @@ impl PlanStep {
     pub fn macs(&self) -> usize {
         let operands: SmallVec<[&TensorType; 4]> = self.operands.iter().map(|operand| &operand.ty).collect();
         self.kernel.macs(&operands, &self.output().ty)
+    }
+
+    /// Its line in a plan's listing.
+    fn list(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
+        let made: Vec<String> = self.outputs().map(|made| made.source.to_string()).collect();
+        write!(f, "{indent}{} = {}", made.join(", "), self.name())?;
+        self.operands.iter().try_for_each(|operand| write!(f, " {operand}"))?;
+        let attributes = in_brackets(&self.kernel.attributes());
+        let gradient = if self.is_gradient { ", gradient" } else { "" };
+        writeln!(f, "{attributes} : {}  # {}{gradient}", self.output().ty, self.site)
     }
 
     /// The result that takes over an operand's memory.
@@ -213,6 +238,8 @@ pub enum Location {
     Arena(usize),
     /// The memory of the parameter of this number.
     Parameter(usize),
+    /// What was computed from parameters alone, this number of it.
+    Prepared(usize),
     /// In the memory of the thread that does a group's task, this many bytes from its start; it holds the task's
     /// samples only.
     Local(usize),
@@ -274,7 +301,7 @@ impl Source {
         match (self.location, group) {
             (Location::Local(start), Some(group)) => start..start + bytes / group.samples * group.chunk,
             (Location::Arena(start) | Location::Local(start), _) => start..start + bytes,
-            (Location::Parameter(_), _) => 0..bytes,
+            (Location::Parameter(_) | Location::Prepared(_), _) => 0..bytes,
         }
     }
 
@@ -293,10 +320,17 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.location {
-            Location::Arena(offset) => write!(f, "@{offset}"),
-            Location::Parameter(number) => write!(f, "p{number}"),
-            Location::Local(offset) => write!(f, "~{offset}"),
+        self.location.fmt(f)
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arena(offset) => write!(f, "@{offset}"),
+            Self::Parameter(number) => write!(f, "p{number}"),
+            Self::Prepared(number) => write!(f, "c{number}"),
+            Self::Local(offset) => write!(f, "~{offset}"),
         }
     }
 }
@@ -311,18 +345,19 @@ impl<T: Real> fmt::Display for Plan<T> {
         for input in &self.inputs {
             writeln!(f, "{} = input {:?} {}", input.source, input.name, input.source.ty)?;
         }
+        if let Some(Preparation { plan, .. }) = self.preparation() {
+            writeln!(f, "once, until a parameter changes:")?;
+            plan.steps.iter().try_for_each(|step| step.list(f, "  "))?;
+            for (number, result) in plan.results.iter().enumerate() {
+                writeln!(f, "  {} <- {}", Location::Prepared(number), result.source)?;
+            }
+        }
         for (number, step) in self.steps.iter().enumerate() {
             if let Some(group) = self.groups.iter().find(|group| group.steps.start == number) {
                 let StepGroup { samples, chunk, .. } = group;
                 writeln!(f, "tiles of {chunk} of {samples} samples:")?;
             }
-            let indent = if step.split.is_some() { "  " } else { "" };
-            let made: Vec<String> = step.outputs().map(|made| made.source.to_string()).collect();
-            write!(f, "{indent}{} = {}", made.join(", "), step.name())?;
-            step.operands.iter().try_for_each(|operand| write!(f, " {operand}"))?;
-            let attributes = in_brackets(&step.kernel.attributes());
-            let gradient = if step.is_gradient { ", gradient" } else { "" };
-            writeln!(f, "{attributes} : {}  # {}{gradient}", step.output().ty, step.site)?;
+            step.list(f, if step.split.is_some() { "  " } else { "" })?;
         }
         for (parameter, source) in &self.copies {
             writeln!(f, "p{parameter} <- {source}")?;

@@ -1,13 +1,17 @@
 //! The last pass: an order of steps, and memory for every value.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::{SmallVec, smallvec};
 
 use super::Options;
 use super::arena::{FreeList, too_large};
 use super::memory::MemoryPlanner;
-use super::plan::{Input, Location, Parameter, Plan, PlanResult, PlanStep, StepGroup, StepOutput, StepSplit};
+use super::plan::{
+    Input, Location, Parameter, Plan, PlanResult, PlanStep, Preparation, StepGroup, StepOutput, StepSplit,
+};
 use super::program::{IndexLimit, Program};
 use crate::error::Result;
 use crate::graph::dag::{Kind, NodeId};
@@ -15,9 +19,17 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::{Init, Precision, TensorType};
 use crate::shape::Shape;
 
+/// Tells preparations apart.
+static PREPARATIONS: AtomicU64 = AtomicU64::new(0);
+
 /// Lays out `program`. Unless `options` let memory be reused, no two values ever share memory but aliases.
 pub(super) fn lay_out<T: Precision>(program: &Program, options: &Options) -> Result<Plan<T>> {
     let mut builder = PlanBuilder::new(program, options);
+    if let Some(preparation) = &program.preparation {
+        let identity = PREPARATIONS.fetch_add(1, Ordering::Relaxed);
+        let plan = lay_out(preparation, options)?;
+        builder.plan.preparation = Some(Arc::new(Preparation { identity, plan }));
+    }
     // Inputs are copied in before the first step, so all of them have their memory from the start.
     for id in program.dag.ids().filter(|&id| matches!(program.dag.node(id).kind, Kind::Input)) {
         builder.add_input(id)?;
@@ -27,6 +39,9 @@ pub(super) fn lay_out<T: Precision>(program: &Program, options: &Options) -> Res
         match &program.dag.node(id).kind {
             Kind::Input => {}
             Kind::Parameter { init, trainable } => builder.add_parameter(id, *init, *trainable),
+            Kind::Prepared(number) => {
+                builder.memory.location[id.index()] = Some(Location::Prepared(*number));
+            }
             Kind::Kernel(kernel) if kernel.is_alias() => {}
             Kind::Output(_) => {} // placed with the kernel that makes it
             Kind::Kernel(_) => builder.add_step(id)?,
@@ -60,6 +75,7 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
             parameters: Vec::new(),
             results: Vec::new(),
             copies: Vec::new(),
+            preparation: None,
             trains: !program.updates.is_empty(),
             scratch: 0,
             arena: 0,

@@ -86,6 +86,13 @@ impl<T: Precision> Plan<T> {
     ) -> Result<()> {
         feed::check(self, feeds)?;
         workspace.prepare(self, store)?;
+        if let Some(preparation) = self.preparation()
+            && store.prepared(preparation).is_none()
+        {
+            preparation.plan.run_steps(store, workspace, &[], None)?;
+            store.keep(preparation, workspace)?;
+            workspace.prepare(self, store)?;
+        }
         for input in self.inputs() {
             feed::give::<T>(input, feeds, workspace)?;
         }
@@ -93,6 +100,9 @@ impl<T: Precision> Plan<T> {
             self.check_given(store, workspace)?;
         }
         let watch = Watch { clock, checks_values: workspace.checks_values, fault: Mutex::default() };
+        if self.trains() {
+            store.touch();
+        }
         let run = workspace.start(self, store, watch);
         let mut groups = self.groups().iter().peekable();
         let mut number = 0;

@@ -90,13 +90,16 @@ impl Workspace {
         watch: Watch<'a>,
     ) -> Run<'a, T> {
         let random = Random { seed: store.seed(), step: store.step() };
-        Run { plan, memory: self.memory(store), workers: &self.workers, random, watch }
+        let store = &*store;
+        let prepared =
+            plan.preparation().and_then(|preparation| store.prepared(preparation)).unwrap_or_default();
+        Run { plan, memory: Memory { prepared, ..self.memory(store) }, workers: &self.workers, random, watch }
     }
 
     /// The memory that a running plan sees. It borrows the store, so that nobody else reads or writes parameters.
-    fn memory<'a, T: Real>(&'a self, store: &'a mut Store<T>) -> Memory<'a, T> {
+    fn memory<'a, T: Real>(&'a self, store: &'a Store<T>) -> Memory<'a, T> {
         let (arena, local) = (self.arena.start().cast(), NonNull::dangling());
-        Memory { arena, store, binding: &self.binding, local }
+        Memory { arena, store, binding: &self.binding, prepared: &[], local }
     }
 
     /// Copies a value to a parameter.
@@ -138,6 +141,8 @@ struct Memory<'a, T: Real> {
     /// The parameters, and where each of the plan's is among them.
     store: &'a Store<T>,
     binding: &'a [usize],
+    /// What the plan's preparation has computed.
+    prepared: &'a [Buffer<T>],
     /// The own memory of the thread that does a group's task.
     local: NonNull<u8>,
 }
@@ -282,6 +287,7 @@ impl<'a, T: Real> Memory<'a, T> {
             // SAFETY: `Plan::verify` has shown that the offset is within the arena, which `prepare` made.
             Location::Arena(offset) => unsafe { self.arena.add(offset) },
             Location::Parameter(number) => self.store.entry(self.binding[number]).data.start().cast(),
+            Location::Prepared(number) => self.prepared[number].start().cast(),
             // SAFETY: the same within a group's own memory, which `Run::group` reserves.
             Location::Local(offset) => unsafe { self.local.add(offset) },
         }
