@@ -1,7 +1,7 @@
 //! Loop-invariant code motion: what depends on parameters alone is computed once, and again when a parameter has changed.
 //!
 //! So a plan that only evaluates need not bring the weights into the order of its kernels in every run. A plan that moves
-//! parameters has nothing to keep.
+//! parameters, or that has no inputs, has nothing to keep.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,6 +30,20 @@ pub fn hoist(program: &Program) -> Program {
     Program { preparation: Some(Arc::new(passes::prune(&preparation))), ..passes::prune(&main) }
 }
 
+/// For each node, whether it is the same in every run until a parameter changes, or the count of steps that random numbers
+/// follow.
+pub fn invariants(program: &Program) -> Vec<bool> {
+    let dag = &program.dag;
+    let mut is_invariant = vec![false; dag.len()];
+    for id in dag.ids() {
+        let is_parameter = matches!(dag.node(id).kind, Kind::Parameter { .. });
+        let mut operands = dag.operands(id).into_iter();
+        is_invariant[id.index()] =
+            is_parameter || dag.is_computed(id) && operands.all(|operand| is_invariant[operand.index()]);
+    }
+    is_invariant
+}
+
 /// The parameters that a value depends on.
 fn parameters_of(dag: &Dag, id: NodeId) -> BTreeSet<NodeId> {
     let (mut seen, mut open) = (BTreeSet::new(), vec![id]);
@@ -45,15 +59,11 @@ fn parameters_of(dag: &Dag, id: NodeId) -> BTreeSet<NodeId> {
 /// The values that are worth keeping, in the order of their nodes.
 fn kept(program: &Program) -> Vec<NodeId> {
     let dag = &program.dag;
-    if !program.updates.is_empty() {
+    let has_inputs = dag.ids().any(|id| matches!(dag.node(id).kind, Kind::Input));
+    if !has_inputs || !program.updates.is_empty() {
         return Vec::new();
     }
-    let mut is_invariant = vec![false; dag.len()];
-    for id in dag.ids() {
-        let is_computed =
-            || dag.is_computed(id) && dag.operands(id).iter().all(|operand| is_invariant[operand.index()]);
-        is_invariant[id.index()] = matches!(dag.node(id).kind, Kind::Parameter { .. }) || is_computed();
-    }
+    let is_invariant = invariants(program);
     // A parameter that is read in another way is read where it lies; a constant is drawn where it is read.
     let is_worth_keeping = |id: NodeId| {
         is_invariant[id.index()]
@@ -62,6 +72,7 @@ fn kept(program: &Program) -> Vec<NodeId> {
             && !dag.is_alias(id)
             && dag.outputs(id).len() == 1
             && dag.node(id).ty.dtype == Dtype::Real
+            && !parameters_of(dag, id).is_empty()
     };
     let mut is_needed = vec![false; dag.len()];
     program.roots().for_each(|root| is_needed[root.index()] = true);

@@ -62,7 +62,7 @@ pub fn simplify(program: &Program) -> Program {
 }
 
 /// Appends what a rule puts instead of `like`.
-fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
+pub fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
     let (op, operands) = match rewrite {
         Rewrite::Node(node) => return node,
         Rewrite::Op(op, operands) => (op, operands),

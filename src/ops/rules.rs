@@ -9,7 +9,8 @@ use super::max_pool2d::Put;
 use super::pointwise::Unary;
 use super::reshape::Reshape;
 use super::transpose::Permute;
-use crate::graph::{NodeRef, Rewrite};
+use crate::graph::{NodeId, NodeRef, Rewrite};
+use crate::shape::Shape;
 use dagrad_kernels::elementwise::Function;
 
 /// power(x, k) = x · x · … for whole numbers k. Products repeated more often than 32 times would lose digits that the
@@ -30,6 +31,15 @@ pub fn sum_of_put(sum: &Sum, node: NodeRef<'_>) -> Option<Rewrite> {
     let put = node.operand(0);
     let is_of_planes = put.op::<Put>()?.layout.plane().iter().all(|axis| sum.axes.contains(axis));
     is_of_planes.then(|| Rewrite::op_on(sum.clone(), [put.operand(0).id]))
+}
+
+/// A matrix or weight times a vector along one of its axes.
+pub fn times_along(weight: NodeRef<'_>, axis: usize, vector: NodeId) -> Rewrite {
+    let shape = &weight.ty().shape;
+    let along: Shape = shape.iter().enumerate().map(|(i, &size)| if i == axis { size } else { 1 }).collect();
+    let vector = Rewrite::op_on(Reshape { shape: along }, [vector]);
+    let repeated = Rewrite::op(Broadcast { shape: shape.clone() }, [vector]);
+    Rewrite::op(Binary(Function::Multiply), [Rewrite::Node(weight.id), repeated])
 }
 
 /// gate(put(u, i), y) = put(gate(u, take(y, i)), i): there are fewer values before they are put, and what gates them need
