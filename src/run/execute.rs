@@ -87,10 +87,10 @@ impl<T: Precision> Plan<T> {
         feed::check(self, feeds)?;
         workspace.prepare(self, store)?;
         if let Some(preparation) = self.preparation()
-            && store.prepared(preparation).is_none()
+            && store.prepared.get(preparation).is_none()
         {
             preparation.plan.run_steps(store, workspace, &[], None)?;
-            store.keep(preparation, workspace)?;
+            store.prepared.keep(preparation, workspace)?;
             workspace.prepare(self, store)?;
         }
         for input in self.inputs() {
@@ -101,7 +101,7 @@ impl<T: Precision> Plan<T> {
         }
         let watch = Watch { clock, checks_values: workspace.checks_values, fault: Mutex::default() };
         if self.trains() {
-            store.touch();
+            store.prepared.expire();
         }
         let run = workspace.start(self, store, watch);
         let mut groups = self.groups().iter().peekable();

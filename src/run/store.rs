@@ -6,8 +6,9 @@ use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-use super::{Workspace, buffer};
-use crate::compile::{Parameter, Plan, Preparation};
+use super::buffer;
+use super::prepared::PreparedValues;
+use crate::compile::{Parameter, Plan};
 use crate::error::{Error, Result, nearest};
 use crate::graph::{Init, Mode};
 use crate::shape::Shape;
@@ -39,23 +40,8 @@ pub struct Store<T: Real> {
     seed: u64,
     step: u64,
     pub(crate) epoch_position: EpochPosition,
-    /// How often something that steps read may have changed: parameters, or the step.
-    changes: u64,
-    /// What the plans that ran last have computed from parameters alone, the latest at the end.
-    prepared: Vec<Prepared<T>>,
-}
-
-/// For how many plans a store keeps what they have prepared: two sizes of a batch may take turns.
-const PREPARED: usize = 2;
-
-/// The results of a plan's preparation.
-#[derive(Debug)]
-struct Prepared<T: Real> {
-    /// Whose.
-    identity: u64,
-    /// After how many changes they were computed.
-    changes: u64,
-    values: Vec<Buffer<T>>,
+    /// What plans have computed from the parameters.
+    pub(super) prepared: PreparedValues<T>,
 }
 
 /// How far training over a dataset has come. It lives in the store, so that a copy goes on from the same sample.
@@ -86,8 +72,7 @@ impl<T: Real> Store<T> {
             seed,
             step: 0,
             epoch_position: EpochPosition::default(),
-            changes: 0,
-            prepared: Vec::new(),
+            prepared: PreparedValues::default(),
         }
     }
 
@@ -102,7 +87,7 @@ impl<T: Real> Store<T> {
             data.copy_from_slice(&entry.data);
             entries.push(Entry { name: entry.name.clone(), shape: entry.shape.clone(), data, ..*entry });
         }
-        Ok(Self { entries, names: self.names.clone(), prepared: Vec::new(), ..*self })
+        Ok(Self { entries, names: self.names.clone(), prepared: PreparedValues::default(), ..*self })
     }
 
     /// Adds the plan's parameters that the store does not have, with the values they start from.
@@ -151,7 +136,7 @@ impl<T: Real> Store<T> {
 
     /// The values of a parameter, to change them.
     pub fn get_mut(&mut self, name: &str) -> Option<ArrayViewMutD<'_, T>> {
-        self.touch();
+        self.prepared.expire();
         let entry = &mut self.entries[*self.names.get(name)?];
         ArrayViewMutD::from_shape(IxDyn(&entry.shape), &mut entry.data).ok()
     }
@@ -162,7 +147,7 @@ impl<T: Real> Store<T> {
     /// A parameter that the store has under another shape, or memory that the machine refuses.
     #[track_caller]
     pub fn set(&mut self, name: &str, values: &ArrayD<T>) -> Result<()> {
-        self.touch();
+        self.prepared.expire();
         let index = self.find_or_add(name, &values.shape().into(), true)?.0;
         let target = self.entries[index].data.iter_mut();
         target.zip(values).for_each(|(to, from)| *to = *from);
@@ -210,7 +195,7 @@ impl<T: Real> Store<T> {
     /// ```
     pub fn set_step(&mut self, step: u64) {
         self.step = step;
-        self.touch();
+        self.prepared.expire();
     }
 
     /// How many epochs [`fit`](crate::train::fit) has finished over this store.
@@ -220,41 +205,6 @@ impl<T: Real> Store<T> {
 
     pub(super) fn advance(&mut self) {
         self.step += 1;
-    }
-
-    /// Notes that steps may read something else from now on.
-    pub(super) fn touch(&mut self) {
-        self.changes += 1;
-    }
-
-    /// The results of a plan's preparation, if it has run since the last change.
-    pub(super) fn prepared(&self, preparation: &Preparation<T>) -> Option<&[Buffer<T>]> {
-        let is_there =
-            |kept: &&Prepared<T>| kept.identity == preparation.identity && kept.changes == self.changes;
-        self.prepared.iter().find(is_there).map(|kept| &kept.values[..])
-    }
-
-    /// Keeps the results of a plan's preparation, which has just run.
-    pub(super) fn keep(&mut self, preparation: &Preparation<T>, workspace: &Workspace) -> Result<()> {
-        let results = preparation.plan.results();
-        let known = self.prepared.iter().position(|kept| kept.identity == preparation.identity);
-        let mut kept = match known {
-            Some(known) => self.prepared.remove(known),
-            None => {
-                let room =
-                    results.iter().map(|result| buffer(result.source.ty.shape.count(), "prepared weights"));
-                Prepared { identity: preparation.identity, changes: 0, values: room.collect::<Result<_>>()? }
-            }
-        };
-        for (to, result) in kept.values.iter_mut().zip(results) {
-            to.copy_from_slice(workspace.value(&result.source));
-        }
-        kept.changes = self.changes;
-        if self.prepared.len() == PREPARED {
-            self.prepared.remove(0);
-        }
-        self.prepared.push(kept);
-        Ok(())
     }
 
     pub(super) fn entry(&self, index: usize) -> &Entry<T> {
