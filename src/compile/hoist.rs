@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::passes;
+use super::fuse::fuse;
+use super::passes::prune;
 use super::program::{Program, Recorded};
 use crate::graph::Dtype;
 use crate::graph::dag::{Dag, Kind, Node, NodeId};
@@ -27,7 +28,8 @@ pub fn hoist(program: &Program) -> Program {
     let names = kept.iter().map(|&id| (id, dag.node(id).source()));
     let recorded = Recorded { outputs: names.collect(), inputs: Vec::new(), ..*program.recorded };
     let preparation = Program { outputs: kept, recorded: Arc::new(recorded), ..program.clone() };
-    Program { preparation: Some(Arc::new(passes::prune(&preparation))), ..passes::prune(&main) }
+    let preparation = fuse(&prune(&preparation));
+    Program { preparation: Some(Arc::new(prune(&preparation))), ..prune(&main) }
 }
 
 /// For each node, whether it is the same in every run until a parameter changes, or the count of steps that random numbers

@@ -137,7 +137,10 @@ impl Contents {
                 self.parameters.insert(number, value);
                 return;
             }
-            Location::Prepared(_) => unreachable!("what is prepared is never written"),
+            Location::Prepared(number) => {
+                self.prepared.insert(number, value);
+                return;
+            }
         };
         let before = memory.range(..start).next_back().filter(|(_, (last, _))| *last > start);
         let gone: Vec<usize> =

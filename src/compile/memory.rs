@@ -98,7 +98,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
 
     /// Finds memory for an output of a step: that of an operand which is read for the last time, if possible.
     pub fn make(&mut self, id: NodeId, result: usize) -> Result<StepOutput> {
-        let in_place = if !self.reuse {
+        let in_place = if !self.reuse || self.location[id.index()].is_some() {
             None
         } else if let Some(operand) = self.place_on_parameter(id, result) {
             operand

@@ -28,7 +28,6 @@ mod program;
 mod steps;
 mod verify;
 
-pub(crate) use plan::Preparation;
 pub use plan::{Input, Location, Parameter, Plan, PlanResult, PlanStep, Source, StepGroup, StepOutput};
 pub use program::Program;
 

@@ -31,7 +31,8 @@ pub struct Plan<T> {
     pub(super) parameters: Vec<Parameter>,
     pub(super) results: Vec<PlanResult>,
     pub(super) copies: Vec<(usize, Source)>,
-    pub(super) preparation: Option<Arc<Preparation<T>>>,
+    pub(super) preparation: Option<Arc<Plan<T>>>,
+    pub(super) prepared: u64,
     pub(super) trains: bool,
     pub(super) scratch: usize,
     pub(super) arena: usize,
@@ -78,9 +79,14 @@ impl<T> Plan<T> {
         &self.copies
     }
 
-    /// What is computed once and kept until a parameter changes, if there is anything.
-    pub(crate) fn preparation(&self) -> Option<&Preparation<T>> {
+    /// What computes the values that lie at [`Location::Prepared`]: it runs once, and again when a parameter has changed.
+    pub(crate) fn preparation(&self) -> Option<&Plan<T>> {
         self.preparation.as_deref()
+    }
+
+    /// By which a store knows those values; the same for a plan and its preparation.
+    pub(crate) fn prepared(&self) -> u64 {
+        self.prepared
     }
 
     /// Whether a run changes parameters.
@@ -97,15 +103,6 @@ impl<T> Plan<T> {
     pub fn scratch_offset(&self) -> usize {
         self.scratch
     }
-}
-
-/// The plan whose results another one reads as [`Location::Prepared`].
-#[derive(Debug)]
-pub(crate) struct Preparation<T> {
-    /// By which a store knows what it keeps.
-    pub identity: u64,
-    /// What computes them.
-    pub plan: Plan<T>,
 }
 
 /// One call of a kernel.
@@ -308,7 +305,8 @@ impl Source {
     /// Whether two values of a step, or of steps of a group, share memory.
     pub(super) fn overlaps<T: Real>(&self, other: &Source, group: Option<&StepGroup>) -> bool {
         match (self.location, other.location) {
-            (Location::Parameter(a), Location::Parameter(b)) => a == b,
+            (Location::Parameter(a), Location::Parameter(b))
+            | (Location::Prepared(a), Location::Prepared(b)) => a == b,
             (Location::Arena(_), Location::Arena(_)) | (Location::Local(_), Location::Local(_)) => {
                 let (own, other) = (self.range::<T>(group), other.range::<T>(group));
                 own.start < other.end && other.start < own.end
@@ -320,17 +318,11 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.location.fmt(f)
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Arena(offset) => write!(f, "@{offset}"),
-            Self::Parameter(number) => write!(f, "p{number}"),
-            Self::Prepared(number) => write!(f, "c{number}"),
-            Self::Local(offset) => write!(f, "~{offset}"),
+        match self.location {
+            Location::Arena(offset) => write!(f, "@{offset}"),
+            Location::Parameter(number) => write!(f, "p{number}"),
+            Location::Prepared(number) => write!(f, "c{number}"),
+            Location::Local(offset) => write!(f, "~{offset}"),
         }
     }
 }
@@ -345,12 +337,9 @@ impl<T: Real> fmt::Display for Plan<T> {
         for input in &self.inputs {
             writeln!(f, "{} = input {:?} {}", input.source, input.name, input.source.ty)?;
         }
-        if let Some(Preparation { plan, .. }) = self.preparation() {
+        if let Some(preparation) = self.preparation() {
             writeln!(f, "once, until a parameter changes:")?;
-            plan.steps.iter().try_for_each(|step| step.list(f, "  "))?;
-            for (number, result) in plan.results.iter().enumerate() {
-                writeln!(f, "  {} <- {}", Location::Prepared(number), result.source)?;
-            }
+            preparation.steps.iter().try_for_each(|step| step.list(f, "  "))?;
         }
         for (number, step) in self.steps.iter().enumerate() {
             if let Some(group) = self.groups.iter().find(|group| group.steps.start == number) {

@@ -87,10 +87,11 @@ impl<T: Precision> Plan<T> {
         feed::check(self, feeds)?;
         workspace.prepare(self, store)?;
         if let Some(preparation) = self.preparation()
-            && store.prepared.get(preparation).is_none()
+            && !store.prepared.is_valid(preparation)
         {
-            preparation.plan.run_steps(store, workspace, &[], None)?;
-            store.prepared.keep(preparation, workspace)?;
+            store.prepared.make_room(preparation)?;
+            preparation.run_steps(store, workspace, &[], None)?;
+            store.prepared.validate(preparation);
             workspace.prepare(self, store)?;
         }
         for input in self.inputs() {
@@ -117,7 +118,7 @@ impl<T: Precision> Plan<T> {
             run.watch.verdict(self)?;
         }
         for (parameter, source) in self.copies() {
-            workspace.copy_to_parameter(*parameter, source, store);
+            workspace.copy_to_parameter(self, *parameter, source, store);
         }
         if self.trains() {
             store.advance();

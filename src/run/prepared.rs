@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{Workspace, buffer};
-use crate::compile::Preparation;
+use super::buffer;
+use crate::compile::Plan;
 use crate::error::Result;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::real::Real;
@@ -20,10 +20,10 @@ pub(super) struct PreparedValues<T: Real> {
 }
 
 struct Kept<T: Real> {
-    /// Whose.
-    identity: u64,
-    /// After how many changes they were computed.
-    changes: u64,
+    /// Whose: [`Plan::prepared`].
+    of: u64,
+    /// After how many changes they were computed, if they are there.
+    valid_for: Option<u64>,
     values: Vec<Buffer<T>>,
 }
 
@@ -33,32 +33,39 @@ impl<T: Real> PreparedValues<T> {
         self.changes += 1;
     }
 
-    /// The results of a preparation, if it has run since the last change.
-    pub fn get(&self, preparation: &Preparation<T>) -> Option<&[Buffer<T>]> {
-        let is_valid =
-            |kept: &&Kept<T>| (kept.identity, kept.changes) == (preparation.identity, self.changes);
-        self.kept.iter().find(is_valid).map(|kept| &kept.values[..])
+    /// Whether a preparation has run since the last change.
+    pub fn is_valid(&self, preparation: &Plan<T>) -> bool {
+        let mut kept = self.kept.iter().filter(|kept| kept.of == preparation.prepared());
+        kept.any(|kept| kept.valid_for == Some(self.changes))
     }
 
-    /// Keeps the results of a preparation, which has just run.
-    pub fn keep(&mut self, preparation: &Preparation<T>, workspace: &Workspace) -> Result<()> {
-        let (identity, results) = (preparation.identity, preparation.plan.results());
-        let known = self.kept.iter().position(|kept| kept.identity == identity);
-        let mut values = match known {
-            Some(known) => self.kept.remove(known).values,
-            None => {
-                let sizes = results.iter().map(|result| result.source.ty.shape.count());
+    /// The values that a plan reads, or that a preparation writes.
+    pub fn of(&self, plan: &Plan<T>) -> &[Buffer<T>] {
+        let kept = self.kept.iter().find(|kept| kept.of == plan.prepared());
+        kept.map_or(&[], |kept| &kept.values)
+    }
+
+    /// Makes room for the results of a preparation.
+    pub fn make_room(&mut self, preparation: &Plan<T>) -> Result<()> {
+        let of = preparation.prepared();
+        let known = self.kept.iter().position(|kept| kept.of == of);
+        let oldest = (self.kept.len() == KEPT).then_some(0);
+        let gone = known.or(oldest).map(|position| self.kept.remove(position));
+        let values = match gone {
+            Some(gone) if gone.of == of => gone.values,
+            _ => {
+                let sizes = preparation.results().iter().map(|result| result.source.ty.shape.count());
                 sizes.map(|size| buffer(size, "prepared weights")).collect::<Result<_>>()?
             }
         };
-        for (to, result) in values.iter_mut().zip(results) {
-            to.copy_from_slice(workspace.value(&result.source));
-        }
-        if self.kept.len() == KEPT {
-            self.kept.remove(0);
-        }
-        self.kept.push(Kept { identity, changes: self.changes, values });
+        self.kept.push(Kept { of, valid_for: None, values });
         Ok(())
+    }
+
+    /// Notes that a preparation has run.
+    pub fn validate(&mut self, preparation: &Plan<T>) {
+        let kept = self.kept.iter_mut().filter(|kept| kept.of == preparation.prepared());
+        kept.for_each(|kept| kept.valid_for = Some(self.changes));
     }
 }
 
