@@ -205,6 +205,10 @@ fn replacement(new_id: &[Option<NodeId>], old: NodeId) -> NodeId {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(preparation) = &self.preparation {
+            writeln!(f, "once, until a parameter changes:")?;
+            preparation.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        }
         write!(f, "{}", self.dag)?;
         self.outputs.iter().try_for_each(|output| writeln!(f, "output %{}", output.index()))?;
         let mut updates = self.updates.iter();
