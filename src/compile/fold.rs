@@ -90,12 +90,13 @@ impl Fold<'_> {
         op.scaled(NodeRef { dag: &new.dag, id }, by.axis, vector).or_else(scaled_sum)
     }
 
-    /// Two vectors along the same axis, combined before they are repeated.
+    /// Two vectors that are repeated alike, combined before that.
     fn combined(&self, new: &Rebuilt<'_>, by: &Arc<dyn AnyOp>, [a, b]: [Along; 2]) -> Option<Rewrite> {
-        let is_alike = a.axis == b.axis && self.dag.node(a.vector).ty == self.dag.node(b.vector).ty;
+        let (repeat, other) = (self.op(a.repeated)?, self.op(b.repeated)?);
+        let is_alike =
+            repeat.same(other.as_ref()) && self.dag.node(a.vector).ty == self.dag.node(b.vector).ty;
         let vectors = new.replacements([a.vector, b.vector]).into_iter().map(Rewrite::Node).collect();
-        let repeat = self.op(a.repeated).filter(|_| is_alike)?;
-        Some(Rewrite::Op(repeat.clone(), vec![Rewrite::Op(by.clone(), vectors)]))
+        is_alike.then(|| Rewrite::Op(repeat.clone(), vec![Rewrite::Op(by.clone(), vectors)]))
     }
 
     /// For a sum or product of a value and a vector: both, in each way to see it so.

@@ -409,6 +409,23 @@ USE = mutants(
      "an observer's error ends the training", "--test train fit"),
 )
 
+PREPARED = mutants(
+    "",
+    ("run/store.rs", "pub fn get_mut(&mut self, name: &str) -> Option<ArrayViewMutD<'_, T>> {\n        self.prepared.expire();",
+     "pub fn get_mut(&mut self, name: &str) -> Option<ArrayViewMutD<'_, T>> {",
+     "a parameter that the user has changed is not seen", "--test run prepared"),
+    ("run/execute.rs", "if self.trains() {\n            store.prepared.expire();\n        }", "",
+     "a training step is not seen", "--test run prepared"),
+    ("run/store.rs", "self.step = step;\n        self.prepared.expire();", "self.step = step;",
+     "random numbers are kept", "--test run prepared"),
+    ("run/prepared.rs", "gone.of == of => gone.values", "true => gone.values",
+     "one plan gets the room of another", "--test run prepared"),
+    ("compile/fold.rs", "op.scaled(NodeRef { dag: &new.dag, id }, by.axis, vector)", "op.scaled(NodeRef { dag: &new.dag, id }, 1, vector)",
+     "a scale along rows is folded into filters", "--test compile rewrites"),
+    ("ops/conv2d.rs", "rules::times_along(first, 1, vector)", "rules::times_along(first, 0, vector)",
+     "a transposed convolution is scaled along its inputs", "--test compile rewrites"),
+)
+
 PARTS = {
     "Convolution": CONVOLUTION,
     "Maximum pooling": MAXIMUM,
@@ -422,4 +439,5 @@ PARTS = {
     "Shapes and selections": SHAPES,
     "Normalisation": NORMS,
     "Training, stores, feeds": USE,
+    "What is computed once": PREPARED,
 }
