@@ -61,10 +61,10 @@ pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
     let mean = graph.state(&format!("{name}.running_mean"), [channels], Init::ZEROS);
     let variance = graph.state(&format!("{name}.running_var"), [channels], Init::ONES);
     let parameters = options.affine.then(|| scale_and_shift(graph, name, [channels]));
-    let deviation = |variance: Var<'g>| (variance + options.epsilon).sqrt();
     if graph.mode() == Mode::Evaluate {
         // One scale and one shift for each channel follow from parameters alone: a plan computes them once.
-        let scale = parameters.map_or(1.0 / deviation(variance), |[scale, _]| scale / deviation(variance));
+        let deviation = (variance + options.epsilon).sqrt();
+        let scale = parameters.map_or(1.0 / deviation, |[scale, _]| scale / deviation);
         let shift = parameters.map_or(-mean * scale, |[_, shift]| shift - mean * scale);
         return affine(x, [scale, shift], &along);
     }
@@ -74,14 +74,12 @@ pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
         return graph.refuse("batch_norm", &["x"], &[x], problem);
     }
     let axes: Vec<isize> = (0..shape.len() as isize).filter(|&axis| axis != 1).collect();
-    let batch_mean = x.mean(&axes);
-    let centred = x - batch_mean.reshape(&along);
-    let batch_variance = centred.powi(2).mean(&axes);
-    let unbiased = batch_variance.stop_gradient() * (count as f64 / (count - 1) as f64);
+    let (normalised, moments) = x.standardised(&axes, options.epsilon);
+    let of_batch = |moment: Var<'g>| moment.stop_gradient().reshape([channels]);
+    let unbiased = of_batch(moments.variance) * (count as f64 / (count - 1) as f64);
     let (new, old) = (options.momentum, 1.0 - options.momentum);
-    mean.update(|mean| mean * old + batch_mean.stop_gradient() * new);
+    mean.update(|mean| mean * old + of_batch(moments.mean) * new);
     variance.update(|variance| variance * old + unbiased * new);
-    let normalised = centred / deviation(batch_variance).reshape(&along);
     parameters.map_or(normalised, |parameters| affine(normalised, parameters, &along))
 }
 

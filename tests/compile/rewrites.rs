@@ -211,3 +211,36 @@ fn what_cannot_be_folded_stays() {
         dagrad::gradients((y * y).sum_all(), &[x]).unwrap()[0]
     });
 }
+
+/// A factor that is the same along all summed axes is multiplied once for each sum.
+#[test]
+fn factors_are_taken_out_of_sums() {
+    for axes in subsets(4) {
+        for shape in [&[3, 6, 1][..], &[6, 1], &[], &[2, 1, 1, 5], &[2, 3, 6, 5]] {
+            check(&format!("a sum over {axes:?} of a product with {shape:?}"), [2, 3, 6, 5], |graph, x| {
+                let factor = graph.constant(numbers(shape, 9));
+                ((x * factor) * x + 1.0).sum(&axes) + (factor * x).sum(&axes)
+            });
+        }
+    }
+    let graph = Graph::new();
+    let (x, s) = (graph.input("x", [2, 3, 6, 5]), graph.input("s", [3, 1, 1]));
+    assert_eq!(steps((x * s * x).sum(&[0, 2, 3])), steps((x * x).sum(&[0, 2, 3]) * s.reshape([3])));
+}
+
+/// The gradient of a normalisation reads the array for two sums, in which the scale's and the shift's gradients come along.
+#[test]
+fn a_normalisation_and_its_gradient_are_four_sums_over_the_image() {
+    let graph = Graph::new();
+    let x = graph.input("x", [4, 3, 6, 5]);
+    let y = nn::batch_norm(x, "norm", BatchNorm::default());
+    let upstream = graph.input("u", [4, 3, 6, 5]);
+    let parameters = graph.parameters();
+    let wanted = [vec![x], parameters].concat();
+    let gradients: Vec<Var<'_>> = vjp(&[(y, upstream)], &wanted).unwrap().into_iter().flatten().collect();
+    assert_eq!(gradients.len(), 3);
+    let plan = Options::new().without("lower").compile::<f64>(&graph, &gradients).unwrap();
+    let sums =
+        plan.steps().iter().filter(|step| step.name() == "sum" && step.operands()[0].ty.shape.len() == 4);
+    assert_eq!(sums.count(), 4, "{plan}");
+}

@@ -358,17 +358,15 @@ SHAPES = mutants(
      "the diagonal of three axes is that of two", PROPERTIES + " einstein"),
 )
 
-NORM = "--test ops examples::statistics"
+NORM = "--test ops examples::normalise"
 NORMS = mutants(
     "",
     ("ops/statistics.rs", "(self - self.mean_keep(axes)).powi(2).sum(axes) / (count - correction) as f64",
      "(self.powi(2).sum(axes) - self.sum(axes).powi(2) / count as f64) / (count - correction) as f64",
      "the variance in one pass, in which digits cancel", GOLDEN, "--test ops conventions"),
-    ("ops/statistics.rs", "(centred.powi(2).mean_keep(axes) + epsilon).sqrt()",
-     "(centred.powi(2).mean_keep(axes).sqrt() + epsilon)",
+    ("ops/normalise.rs", "(self.variance + epsilon).sqrt()", "self.variance.sqrt() + epsilon",
      "the epsilon outside the root", GOLDEN),
-    ("ops/statistics.rs", "let centred = self - self.mean_keep(axes);",
-     "let centred = self - self.mean_keep(axes).stop_gradient();",
+    ("ops/normalise.rs", "upstream - upstream.mean_keep(&axes) - value * along", "upstream - value * along",
      "the mean is taken for a constant", NORM),
     ("nn/norm.rs", "* (count as f64 / (count - 1) as f64);", "* 1.0;",
      "the running variance is biased", "--test train nn::layers"),
@@ -377,8 +375,10 @@ NORMS = mutants(
      "running statistics keep what they should replace", "--test train nn::layers"),
     ("nn/norm.rs", "if graph.mode() == Mode::Evaluate {", "if graph.mode() != Mode::Evaluate {",
      "running statistics while training, the batch's in evaluation", "--test train nn::layers"),
-    ("nn/norm.rs", "let batch_mean = x.mean(&axes);", "let batch_mean = x.mean(&axes).stop_gradient();",
-     "batch normalisation takes the mean for a constant", GOLDEN),
+    ("ops/normalise.rs", "- value * along", "",
+     "the variance is taken for a constant", GOLDEN),
+    ("ops/rules.rs", "own[axis + own.len() - rank] == 1)", "own.len() < 99)",
+     "a factor that differs along a summed axis is taken out of the sum", "--test compile rewrites"),
 )
 
 USE = mutants(
