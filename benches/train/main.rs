@@ -11,6 +11,7 @@ mod arguments;
 mod layers;
 mod limits;
 mod measure;
+mod modern;
 mod report;
 mod scale;
 mod workloads;
@@ -33,7 +34,8 @@ Measures how fast networks train and predict on a fixed batch in memory.
 
 Usage: cargo bench --bench train -- [FLAGS]
 
-  --workload NAMES    what to measure, of A, A1, B7, B53, B333, C, D, M, separated by commas; by default all
+  --workload NAMES    what to measure, separated by commas; by default A, A1, B7, B53, B333, C, D, M; further ones
+                      are R20, R18, R50, V2, U, N, X, S, P, E
   --mode MODES        training steps (train), or predictions alone (infer); by default both
   --threads NUMBERS   numbers of threads, separated by commas; by default 1 and 2, where there are two cores
   --batch IMAGES      images in a batch; by default the workload's own
@@ -151,7 +153,7 @@ fn cases(arguments: &Arguments) -> Result<Vec<Case>> {
     fn chosen<T: Copy>(given: &[T], all: &[(&str, T)]) -> Vec<T> {
         if given.is_empty() { all.iter().map(|(_, value)| *value).collect() } else { given.to_vec() }
     }
-    let mut workloads = chosen(&arguments.workload, &Workload::ALL);
+    let mut workloads = chosen(&arguments.workload, &Workload::ALL[..Workload::USUAL]);
     if arguments.batch.is_some() || arguments.plan || arguments.limits || !arguments.without.is_empty() {
         if arguments.workload.contains(&Workload::M) {
             return Err("--batch, --limits, --plan and --without are for networks, not for workload M".into());
@@ -239,10 +241,8 @@ fn run_once(case: Case, arguments: &Arguments) -> Result<()> {
 /// A network compiled as the arguments say, and its batch.
 fn runner(net: &Net, case: Case, arguments: &Arguments) -> Result<(Runner, usize)> {
     let batch = arguments.batch.unwrap_or(net.batch);
-    let [channels, height, width] = net.image;
     let options = arguments.without.iter().fold(Options::new(), |options, pass| options.without(pass));
-    let images = [batch, channels, height, width];
-    let runner = Runner::of_network(net.network.as_ref(), images, case.mode, case.threads, &options)?;
+    let runner = Runner::of_network(net, batch, case.mode, case.threads, &options)?;
     Ok((runner, batch))
 }
 

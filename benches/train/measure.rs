@@ -2,14 +2,16 @@
 //! it asks for memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dagrad::inspect::Profile;
-use dagrad::nn::Network;
 use dagrad::optim::{Adam, minimize};
-use dagrad::{Feed, Graph, Options, Plan, Result, Store, Var, Workspace};
-use ndarray::{Array1, Array4};
+use dagrad::{CrossEntropy, Feed, Graph, Options, Plan, Reduction, Result, Store, Var, Workspace};
+use ndarray::{Array4, ArrayD};
+
+use crate::workloads::{Learns, Net};
 
 /// What is done with a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +55,9 @@ pub struct Runner {
     store: Store<f32>,
     workspace: Workspace,
     images: Array4<f32>,
-    labels: Array1<u32>,
+    labels: ArrayD<u32>,
+    /// Which of both the plan asks for.
+    given: Range<usize>,
     /// How long compiling took.
     pub compile: Duration,
 }
@@ -81,10 +85,10 @@ impl Timing {
 }
 
 impl Runner {
-    /// A network on a batch of images, given with its batch, channels, height and width.
+    /// A network on a batch of so many images.
     pub fn of_network(
-        network: &dyn Network,
-        images: [usize; 4],
+        net: &Net,
+        batch: usize,
         mode: Mode,
         threads: usize,
         options: &Options,
@@ -93,11 +97,22 @@ impl Runner {
             Mode::Train => dagrad::Mode::Train,
             Mode::Infer => dagrad::Mode::Evaluate,
         });
-        let logits = network.logits(graph.input("images", images));
+        let [channels, height, width] = net.image;
+        let images = [batch, channels, height, width];
+        let input = graph.input("images", images);
+        let output = net.network.logits(input);
+        let loss = || match net.learns {
+            Learns::Classes => output.softmax_cross_entropy(graph.labels("labels", [images[0]])),
+            Learns::ClassesOfPixels => {
+                let labels = graph.labels("labels", [images[0], images[2], images[3]]);
+                output.cross_entropy(labels, CrossEntropy::new())
+            }
+            Learns::Images => output.mse_loss(input, Reduction::Mean),
+        };
         let output = match mode {
-            Mode::Infer => logits,
+            Mode::Infer => output,
             Mode::Train => {
-                let loss = logits.softmax_cross_entropy(graph.labels("labels", [images[0]]));
+                let loss = loss();
                 minimize(loss, &Adam::new(1e-3))?;
                 loss
             }
@@ -123,11 +138,16 @@ impl Runner {
         let mut numbers = numbers();
         // Evenly spread numbers of mean 0 and variance 1.
         let pixels = Array4::from_shape_simple_fn(images, || (numbers() - 0.5) * 12f32.sqrt());
-        let labels = Array1::from_shape_simple_fn(images[0], || (numbers() * 10.0) as u32);
+        let input = |name: &str| plan.inputs().iter().find(|input| *input.name == *name);
+        let labels = input("labels").map_or((Vec::new(), 0), |input| {
+            (input.source.ty.shape.to_vec(), input.limit.map_or(0, |limit| limit.0))
+        });
+        let given = usize::from(input("images").is_none())..1 + usize::from(input("labels").is_some());
+        let labels = ArrayD::from_shape_simple_fn(labels.0, || (numbers() * labels.1 as f32) as u32);
         let workspace = Workspace::new(threads)?;
         let mut store = Store::new(0);
         store.prepare(&plan)?;
-        Ok(Self { plan, store, workspace, images: pixels, labels, compile })
+        Ok(Self { plan, store, workspace, images: pixels, labels, given, compile })
     }
 
     /// The compiled computation.
@@ -138,13 +158,13 @@ impl Runner {
     /// Runs the plan once.
     pub fn step(&mut self) -> Result<()> {
         let feeds = [Feed::new("images", &self.images), Feed::new("labels", &self.labels)];
-        self.plan.run(&mut self.store, &mut self.workspace, &feeds).map(drop)
+        self.plan.run(&mut self.store, &mut self.workspace, &feeds[self.given.clone()]).map(drop)
     }
 
     /// Where the time of a run goes.
     pub fn profile(&mut self) -> Result<Profile> {
         let feeds = [Feed::new("images", &self.images), Feed::new("labels", &self.labels)];
-        self.plan.profile(&self.store, &mut self.workspace, &feeds)
+        self.plan.profile(&self.store, &mut self.workspace, &feeds[self.given.clone()])
     }
 
     /// Runs the plan for a while and measures it.

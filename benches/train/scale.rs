@@ -8,22 +8,21 @@ use dagrad::{Graph, Options, Plan, Result, Var, gradients};
 
 use crate::measure::{Effort, Mode, Runner};
 use crate::report::{Report, Row};
-use crate::workloads::{any_size, column, residual};
+use crate::workloads::{Net, any_size, column, residual};
 
 /// Prints all tables, those of training steps for each number of threads. Compiling takes one thread.
 pub fn measure(threads: &[usize], report: &mut Report) -> Result<()> {
     report.title("A training step of SimpleConvNet against the batch");
     for batch in [1, 2, 5, 10, 20, 50, 100, 200, 500, 1024] {
-        let network = SimpleConvNet::default();
-        train("batch", batch, &network, [batch, 1, 28, 28], threads, report)?;
+        train("batch", batch, &Net::of(batch, [1, 28, 28], SimpleConvNet::default()), threads, report)?;
     }
     report.title("Three convolutions of 16 channels, batch 8, against the size of the image");
     for size in [28, 56, 112, 224] {
-        train("image", size, &any_size, [8, 3, size, size], threads, report)?;
+        train("image", size, &Net::of(8, [3, size, size], any_size), threads, report)?;
     }
     report.title("Convolutions of 16 channels, batch 16, images of 14×14, against their number");
     for depth in [1, 2, 5, 10, 20, 50, 100] {
-        train("depth", depth, &column(depth, 16), [16, 16, 14, 14], threads, report)?;
+        train("depth", depth, &Net::of(16, [16, 14, 14], column(depth, 16)), threads, report)?;
     }
     report.title("Compiling: chains of tanh with their gradient");
     for length in [20, 200, 2_000, 20_000] {
@@ -43,24 +42,17 @@ pub fn measure(threads: &[usize], report: &mut Report) -> Result<()> {
 }
 
 /// Measures a training step.
-fn train(
-    axis: &'static str,
-    value: usize,
-    network: &dyn Network,
-    images: [usize; 4],
-    threads: &[usize],
-    report: &mut Report,
-) -> Result<()> {
+fn train(axis: &'static str, value: usize, net: &Net, threads: &[usize], report: &mut Report) -> Result<()> {
     let (warm_up, block) = (Duration::from_millis(200), Duration::from_millis(100));
     for &threads in threads {
-        let mut runner = Runner::of_network(network, images, Mode::Train, threads, &Options::new())?;
+        let mut runner = Runner::of_network(net, net.batch, Mode::Train, threads, &Options::new())?;
         let seconds = runner.time(Effort { warm_up, blocks: 5, block })?.median();
         let row = Row::default()
             .count(axis, value)
             .count("threads", threads)
-            .number("images_per_s", images[0] as f64 / seconds, 1)
+            .number("images_per_s", net.batch as f64 / seconds, 1)
             .number("ms_per_step", seconds * 1e3, 3)
-            .number("ms_per_image", seconds * 1e3 / images[0] as f64, 4)
+            .number("ms_per_image", seconds * 1e3 / net.batch as f64, 4)
             .number("arena_mib", runner.plan().arena_bytes() as f64 / (1u64 << 20) as f64, 2);
         report.row(&row);
     }

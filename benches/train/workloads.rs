@@ -4,7 +4,9 @@
 //! ten classes. `benches/peers/peer.py` holds the same list for the peers.
 
 use dagrad::Var;
-use dagrad::nn::{Filters, Network, SimpleConvNet, conv2d, linear, network};
+use dagrad::nn::{Filters, Network, ResNet, SimpleConvNet, autoencoder, conv2d, linear, network};
+
+use crate::modern;
 
 /// What is measured. The letters name networks, or, for `M`, single layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,26 @@ pub enum Workload {
     C,
     /// Six wide convolutions in three pairs, 64 images of 3×32×32.
     D,
+    /// ResNet-20 with batch normalisation, 128 images of 3×32×32.
+    R20,
+    /// ResNet-18, 8 images of 3×224×224.
+    R18,
+    /// ResNet-50, 8 images of 3×224×224.
+    R50,
+    /// MobileNetV2, 16 images of 3×96×96.
+    V2,
+    /// A U-Net, 8 images of 3×128×128, and a class for each pixel.
+    U,
+    /// Dense connections, 64 images of 3×32×32.
+    N,
+    /// ConvNeXt-like blocks, 16 images of 3×96×96.
+    X,
+    /// One-dimensional convolutions, 32 signals of 4×4096.
+    S,
+    /// Three layers of 1024 units, 128 vectors of 1024 numbers.
+    P,
+    /// A convolutional autoencoder, 64 images of 3×64×64.
+    E,
     /// One layer at a time: `infer` is its forward direction, `train` its gradients.
     M,
 }
@@ -35,11 +57,26 @@ pub struct Net {
     pub image: [usize; 3],
     /// The network itself.
     pub network: Box<dyn Network>,
+    /// What it learns.
+    pub learns: Learns,
+}
+
+/// What a network learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learns {
+    /// A class for each image.
+    Classes,
+    /// A class for each pixel.
+    ClassesOfPixels,
+    /// The images themselves.
+    Images,
 }
 
 impl Workload {
+    /// How many of them are measured where nothing is asked for: the first ones, which take three minutes.
+    pub const USUAL: usize = 8;
     /// All of them, by their names on the command line.
-    pub const ALL: [(&str, Self); 8] = [
+    pub const ALL: [(&str, Self); 18] = [
         ("A", Self::A),
         ("A1", Self::A1),
         ("B7", Self::B7),
@@ -48,6 +85,16 @@ impl Workload {
         ("C", Self::C),
         ("D", Self::D),
         ("M", Self::M),
+        ("R20", Self::R20),
+        ("R18", Self::R18),
+        ("R50", Self::R50),
+        ("V2", Self::V2),
+        ("U", Self::U),
+        ("N", Self::N),
+        ("X", Self::X),
+        ("S", Self::S),
+        ("P", Self::P),
+        ("E", Self::E),
     ];
 
     /// The name on the command line and in tables.
@@ -57,17 +104,36 @@ impl Workload {
 
     /// The network; none for single layers.
     pub fn net(self) -> Option<Net> {
-        let digits = |batch, network| Some(Net { batch, image: [1, 28, 28], network });
-        match self {
-            Self::A => digits(100, Box::<SimpleConvNet>::default()),
-            Self::A1 => digits(1, Box::<SimpleConvNet>::default()),
-            Self::B7 => digits(100, stack(&[7])),
-            Self::B53 => digits(100, stack(&[5, 3])),
-            Self::B333 => digits(100, stack(&[3, 3, 3])),
-            Self::C => digits(100, Box::new(deep)),
-            Self::D => Some(Net { batch: 64, image: [3, 32, 32], network: Box::new(wide) }),
-            Self::M => None,
-        }
+        let digits = [1, 28, 28];
+        Some(match self {
+            Self::A => Net::of(100, digits, SimpleConvNet::default()),
+            Self::A1 => Net::of(1, digits, SimpleConvNet::default()),
+            Self::B7 => Net::of(100, digits, stack(&[7])),
+            Self::B53 => Net::of(100, digits, stack(&[5, 3])),
+            Self::B333 => Net::of(100, digits, stack(&[3, 3, 3])),
+            Self::C => Net::of(100, digits, deep),
+            Self::D => Net::of(64, [3, 32, 32], wide),
+            Self::R20 => Net::of(128, [3, 32, 32], ResNet::twenty()),
+            Self::R18 => Net::of(8, [3, 224, 224], network(|x| modern::resnet(x, [2, 2, 2, 2], false))),
+            Self::R50 => Net::of(8, [3, 224, 224], network(|x| modern::resnet(x, [3, 4, 6, 3], true))),
+            Self::V2 => Net::of(16, [3, 96, 96], modern::mobile),
+            Self::U => Net { learns: Learns::ClassesOfPixels, ..Net::of(8, [3, 128, 128], modern::unet) },
+            Self::N => Net::of(64, [3, 32, 32], modern::dense),
+            Self::X => Net::of(16, [3, 96, 96], modern::next),
+            Self::S => Net::of(32, [4, 1, 4096], modern::signals),
+            Self::P => Net::of(128, [1, 1, 1024], modern::units),
+            Self::E => {
+                Net { learns: Learns::Images, ..Net::of(64, [3, 64, 64], network(|x| autoencoder(x, 32))) }
+            }
+            Self::M => return None,
+        })
+    }
+}
+
+impl Net {
+    /// A network that learns a class for each image.
+    pub fn of(batch: usize, image: [usize; 3], network: impl Network + 'static) -> Self {
+        Self { batch, image, network: Box::new(network), learns: Learns::Classes }
     }
 }
 
@@ -77,14 +143,14 @@ fn rectified<'g>(images: Var<'g>, name: &str, channels: usize, kernel: usize, pa
 }
 
 /// What `examples/deep_vs_shallow.rs` compares: a stem, a block of convolutions of these sizes, a pool.
-fn stack(kernels: &'static [usize]) -> Box<dyn Network> {
-    Box::new(network(move |images| {
+fn stack(kernels: &'static [usize]) -> impl Network {
+    network(move |images| {
         let mut h = rectified(images, "stem", 16, 3, 1);
         for (number, &kernel) in kernels.iter().enumerate() {
             h = rectified(h, &format!("block{number}"), 16, kernel, kernel / 2);
         }
         linear(h.max_pool2d(2).flatten(), "classes", 10)
-    }))
+    })
 }
 
 /// The network of the book's chapter on depth. Unlike `DeepConvNet` it ends with the book's second dropout.

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::real::Real;
 use super::simd::vectorize;
 use super::workers::{Local, Workers};
-use crate::tuning::{SUM_COLUMNS, SUM_FEW, SUM_LANES, SUM_TASK};
+use crate::tuning::{SUM_COLUMNS, SUM_FEW, SUM_LANES, SUM_LINE, SUM_TASK};
 
 /// An array's axes, neighbours that are treated alike merged: summed and kept ones alternate.
 #[derive(Debug, Clone)]
@@ -35,6 +35,17 @@ impl SumPlan {
             axes.map(|&(size, stride, _)| (size, stride)).collect()
         };
         Self { summed: outer(true), kept: outer(false), inner }
+    }
+
+    /// How many of `sums` a task computes, if it should be about `wanted`: neighbours whose terms fill lines of the cache, or,
+    /// where rows are short, whole rows.
+    fn chunk(&self, wanted: usize, sums: usize) -> usize {
+        let unit = match self.inner {
+            (_, true) => 1,
+            (width, false) if width < SUM_LINE || width <= SUM_LANES && width < sums => width,
+            _ => SUM_LINE,
+        };
+        wanted.max(1).next_multiple_of(unit)
     }
 }
 
@@ -67,7 +78,7 @@ pub fn sum<T: Real>(
     }
     let plan = SumPlan::new(shape, is_summed);
     let terms = data.len() / out.len().max(1);
-    let chunk = (SUM_TASK / terms.max(1)).max(1);
+    let chunk = plan.chunk(SUM_TASK / terms.max(1), out.len());
     workers.chunks(out, chunk, &|index, out, local| {
         vectorize(
             #[inline(always)]

@@ -83,6 +83,7 @@ numbers! {
     ELEMENTWISE_TASK = 8 * ELEMENTWISE_TILE, "How many elements of an elementwise program make a task.";
     ELEMENTWISE_PREFETCH = 256, "How many elements ahead of a block its steps prefetch.";
     SUM_TASK = 1 << 14, "How many elements of its input a task of a sum reads at least (**order**).";
+    SUM_LINE = 16, "How many neighbouring sums a task has at least, so that it reads whole lines of the cache (**order**).";
     SUM_COLUMNS = 1024, "How many neighbouring sums are accumulated side by side at most (**order**).";
     SUM_LANES = 64, "How many numbers are accumulated side by side at least, where rows are shorter (**order**).";
     SUM_FEW = 16, "How many numbers are added in the precision of the data before the sum goes on in `f64` (**order**).";

@@ -62,6 +62,11 @@ impl Liveness {
         for (number, &id) in parameters.iter().enumerate() {
             memory.parameters.insert(number, self.value(id));
         }
+        for id in dag.ids() {
+            if let Kind::Prepared(number) = dag.node(id).kind {
+                memory.prepared.insert(number, self.value(id));
+            }
+        }
         for (number, (step, &node)) in plan.steps.iter().zip(nodes).enumerate() {
             let group = plan.group_of(number);
             if group.is_some_and(|group| group.steps.start == number) {
@@ -106,6 +111,7 @@ struct Contents {
     /// The same in the memory of a task.
     local: BTreeMap<usize, (usize, usize)>,
     parameters: HashMap<usize, usize>,
+    prepared: HashMap<usize, usize>,
 }
 
 impl Contents {
@@ -116,6 +122,7 @@ impl Contents {
             Location::Arena(_) => self.arena.get(&start),
             Location::Local(_) => self.local.get(&start),
             Location::Parameter(number) => return self.parameters.get(&number) == Some(&value),
+            Location::Prepared(number) => return self.prepared.get(&number) == Some(&value),
         };
         start == end || found == Some(&(end, value))
     }
@@ -128,6 +135,10 @@ impl Contents {
             Location::Local(_) => &mut self.local,
             Location::Parameter(number) => {
                 self.parameters.insert(number, value);
+                return;
+            }
+            Location::Prepared(number) => {
+                self.prepared.insert(number, value);
                 return;
             }
         };

@@ -98,7 +98,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
 
     /// Finds memory for an output of a step: that of an operand which is read for the last time, if possible.
     pub fn make(&mut self, id: NodeId, result: usize) -> Result<StepOutput> {
-        let in_place = if !self.reuse {
+        let in_place = if !self.reuse || self.location[id.index()].is_some() {
             None
         } else if let Some(operand) = self.place_on_parameter(id, result) {
             operand
@@ -136,7 +136,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
             let is_free = match self.location[value]? {
                 Location::Local(_) => is_local,
                 Location::Arena(_) => !is_local && self.is_read_by_samples(id, value),
-                Location::Parameter(_) => false,
+                Location::Parameter(_) | Location::Prepared(_) => false,
             };
             let operand = self.overwritable(step, result, value)??;
             is_free.then_some((value, operand))
@@ -190,7 +190,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
                     self.after_group.push((offset, self.bytes(value)));
                 }
                 Some(Location::Arena(offset)) => self.arena.give_back(offset, self.bytes(value)),
-                Some(Location::Parameter(_)) => {}
+                Some(Location::Parameter(_) | Location::Prepared(_)) => {}
                 None => unreachable!("what is read has memory"),
             }
         }

@@ -3,17 +3,21 @@
 //! 1. `prune` forgets what no result needs (dead-code elimination),
 //! 2. `dedup` merges equal nodes (common-subexpression elimination),
 //! 3. `simplify` applies the operations' own rules, such as x · 1 = x (algebraic simplification),
-//! 4. `lower` chooses kernels for operations, and the layout of images (lowering, layout assignment),
-//! 5. `absorb` lets a kernel do the bias, relu or pool that follows it (epilogue fusion),
-//! 6. `fuse` makes one step of a chain of elementwise functions (elementwise fusion),
-//! 7. `join` merges elementwise steps that read each other's results (multi-output fusion),
-//! 8. `depth_first` takes a few samples through several steps before the next few (batch tiling),
-//! 9. `memory` gives every value memory in one arena (liveness analysis, free list) and yields the [`Plan`].
+//! 4. `fold` scales weights instead of images, as batch normalisations in evaluation do (constant folding),
+//! 5. `lower` chooses kernels for operations, and the layout of images (lowering, layout assignment),
+//! 6. `absorb` lets a kernel do the bias, relu or pool that follows it (epilogue fusion),
+//! 7. `hoist` computes what depends on parameters alone once (loop-invariant code motion),
+//! 8. `fuse` makes one step of a chain of elementwise functions (elementwise fusion),
+//! 9. `join` merges elementwise steps that read each other's results (multi-output fusion),
+//! 10. `depth_first` takes a few samples through several steps before the next few (batch tiling),
+//! 11. `memory` gives every value memory in one arena (liveness analysis, free list) and yields the [`Plan`].
 
 mod arena;
 mod batch_tiling;
 mod chain;
+mod fold;
 mod fuse;
+mod hoist;
 mod join;
 mod liveness;
 mod lower;
@@ -55,8 +59,10 @@ impl Default for Options {
                 ("dedup", passes::dedup),
                 ("simplify", passes::simplify),
                 ("dedup", passes::dedup),
+                ("fold", fold::fold),
                 ("lower", lower::lower),
                 ("absorb", passes::absorb),
+                ("hoist", hoist::hoist),
                 ("fuse", fuse::fuse),
                 ("join", join::join),
                 ("depth_first", batch_tiling::tile_batch),

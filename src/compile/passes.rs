@@ -17,7 +17,7 @@ pub fn prune(program: &Program) -> Program {
     let mut needed = vec![false; dag.len()];
     let updated = program.updates.iter().map(|&(parameter, _)| parameter);
     program.roots().chain(updated).for_each(|root| needed[root.index()] = true);
-    for id in dag.ids().rev().filter(|id| dag.is_computed(*id)) {
+    for id in dag.ids().rev() {
         if needed[id.index()] {
             dag.operands(id).iter().for_each(|operand| needed[operand.index()] = true);
         }
@@ -62,7 +62,7 @@ pub fn simplify(program: &Program) -> Program {
 }
 
 /// Appends what a rule puts instead of `like`.
-fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
+pub fn build(dag: &mut Dag, rewrite: Rewrite, like: NodeId) -> NodeId {
     let (op, operands) = match rewrite {
         Rewrite::Node(node) => return node,
         Rewrite::Op(op, operands) => (op, operands),

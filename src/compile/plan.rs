@@ -31,6 +31,8 @@ pub struct Plan<T> {
     pub(super) parameters: Vec<Parameter>,
     pub(super) results: Vec<PlanResult>,
     pub(super) copies: Vec<(usize, Source)>,
+    pub(super) preparation: Option<Arc<Plan<T>>>,
+    pub(super) prepared: u64,
     pub(super) trains: bool,
     pub(super) scratch: usize,
     pub(super) arena: usize,
@@ -75,6 +77,16 @@ impl<T> Plan<T> {
     /// Values that are copied to the parameter of a number after the last step; others are computed in place.
     pub fn copies(&self) -> &[(usize, Source)] {
         &self.copies
+    }
+
+    /// What computes the values that lie at [`Location::Prepared`]: it runs once, and again when a parameter has changed.
+    pub(crate) fn preparation(&self) -> Option<&Plan<T>> {
+        self.preparation.as_deref()
+    }
+
+    /// By which a store knows those values; the same for a plan and its preparation.
+    pub(crate) fn prepared(&self) -> u64 {
+        self.prepared
     }
 
     /// Whether a run changes parameters.
@@ -151,6 +163,16 @@ impl PlanStep {
         self.kernel.macs(&operands, &self.output().ty)
     }
 
+    /// Its line in a plan's listing.
+    fn list(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
+        let made: Vec<String> = self.outputs().map(|made| made.source.to_string()).collect();
+        write!(f, "{indent}{} = {}", made.join(", "), self.name())?;
+        self.operands.iter().try_for_each(|operand| write!(f, " {operand}"))?;
+        let attributes = in_brackets(&self.kernel.attributes());
+        let gradient = if self.is_gradient { ", gradient" } else { "" };
+        writeln!(f, "{attributes} : {}  # {}{gradient}", self.output().ty, self.site)
+    }
+
     /// The result that takes over an operand's memory.
     pub(crate) fn over(&self, operand: usize) -> Option<usize> {
         self.results.iter().position(|made| made.as_ref().is_some_and(|made| made.in_place == Some(operand)))
@@ -213,6 +235,8 @@ pub enum Location {
     Arena(usize),
     /// The memory of the parameter of this number.
     Parameter(usize),
+    /// What was computed from parameters alone, this number of it.
+    Prepared(usize),
     /// In the memory of the thread that does a group's task, this many bytes from its start; it holds the task's
     /// samples only.
     Local(usize),
@@ -274,14 +298,15 @@ impl Source {
         match (self.location, group) {
             (Location::Local(start), Some(group)) => start..start + bytes / group.samples * group.chunk,
             (Location::Arena(start) | Location::Local(start), _) => start..start + bytes,
-            (Location::Parameter(_), _) => 0..bytes,
+            (Location::Parameter(_) | Location::Prepared(_), _) => 0..bytes,
         }
     }
 
     /// Whether two values of a step, or of steps of a group, share memory.
     pub(super) fn overlaps<T: Real>(&self, other: &Source, group: Option<&StepGroup>) -> bool {
         match (self.location, other.location) {
-            (Location::Parameter(a), Location::Parameter(b)) => a == b,
+            (Location::Parameter(a), Location::Parameter(b))
+            | (Location::Prepared(a), Location::Prepared(b)) => a == b,
             (Location::Arena(_), Location::Arena(_)) | (Location::Local(_), Location::Local(_)) => {
                 let (own, other) = (self.range::<T>(group), other.range::<T>(group));
                 own.start < other.end && other.start < own.end
@@ -296,6 +321,7 @@ impl fmt::Display for Source {
         match self.location {
             Location::Arena(offset) => write!(f, "@{offset}"),
             Location::Parameter(number) => write!(f, "p{number}"),
+            Location::Prepared(number) => write!(f, "c{number}"),
             Location::Local(offset) => write!(f, "~{offset}"),
         }
     }
@@ -311,18 +337,16 @@ impl<T: Real> fmt::Display for Plan<T> {
         for input in &self.inputs {
             writeln!(f, "{} = input {:?} {}", input.source, input.name, input.source.ty)?;
         }
+        if let Some(preparation) = self.preparation() {
+            writeln!(f, "once, until a parameter changes:")?;
+            preparation.steps.iter().try_for_each(|step| step.list(f, "  "))?;
+        }
         for (number, step) in self.steps.iter().enumerate() {
             if let Some(group) = self.groups.iter().find(|group| group.steps.start == number) {
                 let StepGroup { samples, chunk, .. } = group;
                 writeln!(f, "tiles of {chunk} of {samples} samples:")?;
             }
-            let indent = if step.split.is_some() { "  " } else { "" };
-            let made: Vec<String> = step.outputs().map(|made| made.source.to_string()).collect();
-            write!(f, "{indent}{} = {}", made.join(", "), step.name())?;
-            step.operands.iter().try_for_each(|operand| write!(f, " {operand}"))?;
-            let attributes = in_brackets(&step.kernel.attributes());
-            let gradient = if step.is_gradient { ", gradient" } else { "" };
-            writeln!(f, "{attributes} : {}  # {}{gradient}", step.output().ty, step.site)?;
+            step.list(f, if step.split.is_some() { "  " } else { "" })?;
         }
         for (parameter, source) in &self.copies {
             writeln!(f, "p{parameter} <- {source}")?;

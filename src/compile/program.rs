@@ -22,6 +22,8 @@ pub struct Program {
     pub(crate) updates: Vec<(NodeId, NodeId)>,
     /// What is known of the recorded graph.
     pub(crate) recorded: Arc<Recorded>,
+    /// What computes the values of its [`Kind::Prepared`] leaves, in their order, if there are any.
+    pub(crate) preparation: Option<Arc<Program>>,
     /// Nodes that share their tiles of the batch.
     pub(crate) groups: Vec<NodeGroup>,
     /// What is known of the indices that inputs may hold, by the inputs' names.
@@ -31,7 +33,7 @@ pub struct Program {
 }
 
 /// What a run needs to know of the recorded graph.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Recorded {
     /// Its identity.
     pub graph: u64,
@@ -79,7 +81,8 @@ impl Program {
         });
         let outputs = outputs.iter().map(|output| output.id()).collect();
         let updates = updates.iter().map(|update| (update.parameter, update.value)).collect();
-        Ok(Self { dag, outputs, updates, recorded, groups: Vec::new(), limits: HashMap::new(), target: None })
+        let (groups, limits) = (Vec::new(), HashMap::new());
+        Ok(Self { dag, outputs, updates, recorded, preparation: None, groups, limits, target: None })
     }
 
     /// An output or a next value that is a parameter as it stands is copied, so that updates in place cannot
@@ -87,7 +90,8 @@ impl Program {
     pub(super) fn detach_parameters(&mut self) {
         let values = self.updates.iter_mut().map(|(_, value)| value);
         for value in self.outputs.iter_mut().chain(values) {
-            if matches!(self.dag.node(self.dag.origin(*value)).kind, Kind::Parameter { .. }) {
+            let origin = &self.dag.node(self.dag.origin(*value)).kind;
+            if matches!(origin, Kind::Parameter { .. } | Kind::Prepared(_)) {
                 let node = self.dag.node(*value).clone();
                 let copy = Node { kind: Kind::Kernel(Arc::new(CopyOut)), ..node };
                 *value = self.dag.push(copy, &[*value]);
@@ -170,6 +174,7 @@ impl Program {
             outputs: self.outputs.iter().map(|&id| find(id)).collect(),
             updates: self.updates.iter().map(|&(parameter, value)| (find(parameter), find(value))).collect(),
             recorded: self.recorded.clone(),
+            preparation: self.preparation.clone(),
             groups: Vec::new(),
             limits: self.limits.clone(),
             ..*self
@@ -209,6 +214,10 @@ fn replacement(new_id: &[Option<NodeId>], old: NodeId) -> NodeId {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(preparation) = &self.preparation {
+            writeln!(f, "once, until a parameter changes:")?;
+            preparation.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        }
         write!(f, "{}", self.dag)?;
         self.outputs.iter().try_for_each(|output| writeln!(f, "output %{}", output.index()))?;
         let mut updates = self.updates.iter();

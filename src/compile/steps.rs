@@ -1,6 +1,8 @@
 //! The last pass: an order of steps, and memory for every value.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::{SmallVec, smallvec};
 
@@ -15,28 +17,20 @@ use crate::graph::kernel::BatchSplit;
 use crate::graph::{Init, Precision, TensorType};
 use crate::shape::Shape;
 
+/// What is prepared for one plan is told from that of others by a number. 0: nothing is.
+static PREPARED: AtomicU64 = AtomicU64::new(1);
+
 /// Lays out `program`. Unless `options` let memory be reused, no two values ever share memory but aliases.
 pub(super) fn lay_out<T: Precision>(program: &Program, options: &Options) -> Result<Plan<T>> {
     let mut builder = PlanBuilder::new(program, options);
-    // Inputs are copied in before the first step, so all of them have their memory from the start.
-    for id in program.dag.ids().filter(|&id| matches!(program.dag.node(id).kind, Kind::Input)) {
-        builder.add_input(id)?;
+    if let Some(preparation) = &program.preparation {
+        builder.plan.prepared = PREPARED.fetch_add(1, Ordering::Relaxed);
+        let mut preparation = PlanBuilder::new(preparation, options);
+        preparation.plan.prepared = builder.plan.prepared;
+        preparation.keep_results();
+        builder.plan.preparation = Some(Arc::new(preparation.build()?));
     }
-    for id in program.dag.ids() {
-        builder.enter(id);
-        match &program.dag.node(id).kind {
-            Kind::Input => {}
-            Kind::Parameter { init, trainable } => builder.add_parameter(id, *init, *trainable),
-            Kind::Kernel(kernel) if kernel.is_alias() => {}
-            Kind::Output(_) => {} // placed with the kernel that makes it
-            Kind::Kernel(_) => builder.add_step(id)?,
-            Kind::Op(op) => unreachable!("{} has not been lowered", op.name()),
-            Kind::Poison => unreachable!("a graph with an error is not compiled"),
-        }
-        builder.memory.free_dead(id);
-        builder.leave(id);
-    }
-    builder.finish()
+    builder.build()
 }
 
 /// A plan while it is built.
@@ -60,6 +54,8 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
             parameters: Vec::new(),
             results: Vec::new(),
             copies: Vec::new(),
+            preparation: None,
+            prepared: 0,
             trains: !program.updates.is_empty(),
             scratch: 0,
             arena: 0,
@@ -69,6 +65,39 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         };
         let memory = MemoryPlanner::new(program, options.reuse_memory);
         Self { program, memory, plan, nodes: Vec::new(), scratch: 0, task_scratch: 0 }
+    }
+
+    /// Lets the results lie where the plan that reads them finds them.
+    fn keep_results(&mut self) {
+        for (number, &output) in self.program.outputs.iter().enumerate() {
+            self.memory.location[output.index()] = Some(Location::Prepared(number));
+        }
+    }
+
+    fn build(mut self) -> Result<Plan<T>> {
+        let dag = &self.program.dag;
+        // Inputs are copied in before the first step, so all of them have their memory from the start.
+        for id in dag.ids().filter(|&id| matches!(dag.node(id).kind, Kind::Input)) {
+            self.add_input(id)?;
+        }
+        for id in dag.ids() {
+            self.enter(id);
+            match &dag.node(id).kind {
+                Kind::Input => {}
+                Kind::Parameter { init, trainable } => self.add_parameter(id, *init, *trainable),
+                Kind::Prepared(number) => {
+                    self.memory.location[id.index()] = Some(Location::Prepared(*number));
+                }
+                Kind::Kernel(kernel) if kernel.is_alias() => {}
+                Kind::Output(_) => {} // placed with the kernel that makes it
+                Kind::Kernel(_) => self.add_step(id)?,
+                Kind::Op(op) => unreachable!("{} has not been lowered", op.name()),
+                Kind::Poison => unreachable!("a graph with an error is not compiled"),
+            }
+            self.memory.free_dead(id);
+            self.leave(id);
+        }
+        self.finish()
     }
 
     /// At the first node of a group: begins it.

@@ -79,6 +79,10 @@ impl<T: Precision> Plan<T> {
         match source.location {
             Location::Local(_) => group.is_some_and(|group| end <= group.scratch),
             Location::Arena(offset) => offset.is_multiple_of(ALIGNMENT) && end <= self.scratch,
+            Location::Prepared(number) => {
+                let kept = &self.preparation().unwrap_or(self).results[number].source;
+                kept.location == source.location && kept.ty.shape.count() == source.ty.shape.count()
+            }
             Location::Parameter(number) => {
                 self.parameters[number].ty.shape.count() == source.ty.shape.count()
             }

@@ -75,6 +75,9 @@ pub enum Kind {
         /// Whether optimizers move it.
         trainable: bool,
     },
+    /// It is computed from its operands, which are parameters, once and until they change: the result of this number of a
+    /// program's preparation.
+    Prepared(usize),
     /// It is computed.
     Op(Arc<dyn AnyOp>),
     /// It is computed by a kernel, in a program that has been lowered.

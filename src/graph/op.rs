@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::attributes::Attributes;
 use super::axes::AxisMap;
 use super::call::Call;
+use super::dag::NodeId;
 use super::kernel::AnyKernel;
 use super::lowering::{Lowered, Target};
 use super::rewrite::{NodeRef, Rewrite};
@@ -155,6 +156,12 @@ pub trait Op: fmt::Debug + PartialEq + Send + Sync + 'static {
         None
     }
 
+    /// For an operation that is linear in an operand: itself on that operand times a vector, instead of its result times
+    /// that vector along an axis. So a weight is scaled once, and not every image.
+    fn scaled(&self, _node: NodeRef<'_>, _axis: usize, _vector: NodeId) -> Option<Rewrite> {
+        None
+    }
+
     /// The kernel, if there is a better one than `forward`, and the layouts in which it reads and writes images.
     fn lower(&self, _node: NodeRef<'_>, _target: Target) -> Option<Lowered> {
         None
@@ -205,6 +212,7 @@ pub trait AnyOp: fmt::Debug + Send + Sync + 'static {
     fn exempt_index(&self) -> Option<u32>;
     fn index_bound(&self, operands: &[&TensorType], exempt: Option<u32>) -> Option<usize>;
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite>;
+    fn scaled(&self, node: NodeRef<'_>, axis: usize, vector: NodeId) -> Option<Rewrite>;
     fn lower(&self, node: NodeRef<'_>, target: Target) -> Option<Lowered>;
 }
 
@@ -231,6 +239,7 @@ impl<O: Op> AnyOp for O {
     fn exempt_index(&self) -> Option<u32> { Op::exempt_index(self) }
     fn index_bound(&self, operands: &[&TensorType], exempt: Option<u32>) -> Option<usize> { Op::index_bound(self, operands, exempt) }
     fn simplify(&self, node: NodeRef<'_>) -> Option<Rewrite> { Op::simplify(self, node) }
+    fn scaled(&self, node: NodeRef<'_>, axis: usize, vector: NodeId) -> Option<Rewrite> { Op::scaled(self, node, axis, vector) }
     fn lower(&self, node: NodeRef<'_>, target: Target) -> Option<Lowered> { Op::lower(self, node, target) }
 }
 

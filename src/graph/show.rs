@@ -17,6 +17,7 @@ impl Node {
             Kind::Input => format!("input {label:?}"),
             Kind::Parameter { trainable: true, .. } => format!("param {label:?}"),
             Kind::Parameter { trainable: false, .. } => format!("state {label:?}"),
+            Kind::Prepared(number) => format!("prepared {number}"),
             Kind::Op(op) => op.name().to_string(),
             Kind::Kernel(kernel) => kernel.name().to_string(),
             Kind::Output(number) => format!("output {number}"),
@@ -55,6 +56,7 @@ impl Dag {
             Kind::Op(op) => text += &self.call(id, &op.attributes().to_string()),
             Kind::Kernel(kernel) => text += &self.call(id, &kernel.attributes()),
             Kind::Output(_) => text += &self.call(id, ""),
+            Kind::Prepared(_) => text += &self.call(id, ""),
             Kind::Input | Kind::Poison => {}
         }
         let gradient = node.gradient_of.map_or(String::new(), |of| format!(", gradient of %{}", of.index()));

@@ -2,7 +2,7 @@
 
 use crate::error::Problem;
 use crate::graph::setting::FINITE;
-use crate::graph::{Attributes, Init, Mode, Var};
+use crate::graph::{Attributes, Graph, Init, Mode, Var};
 use crate::shape::Shape;
 
 /// How a batch normalisation learns; PyTorch's defaults.
@@ -60,26 +60,27 @@ pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
     let along: Shape = std::iter::once(channels).chain(shape[2..].iter().map(|_| 1)).collect();
     let mean = graph.state(&format!("{name}.running_mean"), [channels], Init::ZEROS);
     let variance = graph.state(&format!("{name}.running_var"), [channels], Init::ONES);
-    let normalised = if graph.mode() == Mode::Evaluate {
-        (x - mean.reshape(&along)) / (variance + options.epsilon).sqrt().reshape(&along)
-    } else {
-        if count < 2 {
-            let text = format!("{count} values for each channel of {shape} have no variance");
-            let problem =
-                Problem::new(text).hint("train on larger batches, or record the graph for evaluation");
-            return graph.refuse("batch_norm", &["x"], &[x], problem);
-        }
-        let axes: Vec<isize> = (0..shape.len() as isize).filter(|&axis| axis != 1).collect();
-        let batch_mean = x.mean(&axes);
-        let centred = x - batch_mean.reshape(&along);
-        let batch_variance = centred.powi(2).mean(&axes);
-        let unbiased = batch_variance.stop_gradient() * (count as f64 / (count - 1) as f64);
-        let (new, old) = (options.momentum, 1.0 - options.momentum);
-        mean.update(|mean| mean * old + batch_mean.stop_gradient() * new);
-        variance.update(|variance| variance * old + unbiased * new);
-        centred / (batch_variance + options.epsilon).sqrt().reshape(&along)
-    };
-    if options.affine { scale_and_shift(normalised, name, [channels], along) } else { normalised }
+    let parameters = options.affine.then(|| scale_and_shift(graph, name, [channels]));
+    if graph.mode() == Mode::Evaluate {
+        // One scale and one shift for each channel follow from parameters alone: a plan computes them once.
+        let deviation = (variance + options.epsilon).sqrt();
+        let scale = parameters.map_or(1.0 / deviation, |[scale, _]| scale / deviation);
+        let shift = parameters.map_or(-mean * scale, |[_, shift]| shift - mean * scale);
+        return affine(x, [scale, shift], &along);
+    }
+    if count < 2 {
+        let text = format!("{count} values for each channel of {shape} have no variance");
+        let problem = Problem::new(text).hint("train on larger batches, or record the graph for evaluation");
+        return graph.refuse("batch_norm", &["x"], &[x], problem);
+    }
+    let axes: Vec<isize> = (0..shape.len() as isize).filter(|&axis| axis != 1).collect();
+    let (normalised, moments) = x.standardised(&axes, options.epsilon);
+    let of_batch = |moment: Var<'g>| moment.stop_gradient().reshape([channels]);
+    let unbiased = of_batch(moments.variance) * (count as f64 / (count - 1) as f64);
+    let (new, old) = (options.momentum, 1.0 - options.momentum);
+    mean.update(|mean| mean * old + of_batch(moments.mean) * new);
+    variance.update(|variance| variance * old + unbiased * new);
+    parameters.map_or(normalised, |parameters| affine(normalised, parameters, &along))
 }
 
 /// Layer normalisation over the last `axes` axes, with parameters `{name}.weight` and `{name}.bias` of their sizes; see
@@ -91,7 +92,7 @@ pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
 pub fn layer_norm<'g>(x: Var<'g>, name: &str, axes: usize, epsilon: f64) -> Var<'g> {
     let (_layer, _called, shape) = (x.graph().layer(name), x.graph().called("layer_norm"), x.shape());
     let sizes: Shape = shape[shape.len().saturating_sub(axes)..].into();
-    scale_and_shift(x.layer_norm(axes, epsilon), name, &sizes, &sizes)
+    affine(x.layer_norm(axes, epsilon), scale_and_shift(x.graph(), name, &sizes), &sizes)
 }
 
 /// Root mean square normalisation over the last `axes` axes, with a parameter `{name}.weight` of their sizes; see
@@ -116,13 +117,19 @@ pub fn group_norm<'g>(x: Var<'g>, name: &str, groups: usize, epsilon: f64) -> Va
     let normalised = x.group_norm(groups, epsilon);
     let Some(&channels) = shape.get(1) else { return normalised };
     let along: Shape = std::iter::once(channels).chain(shape[2..].iter().map(|_| 1)).collect();
-    scale_and_shift(normalised, name, [channels], along)
+    affine(normalised, scale_and_shift(x.graph(), name, [channels]), &along)
 }
 
-/// γ x + β with parameters of a shape, broadcast from another one of as many elements.
+/// The parameters γ and β of a normalisation.
 #[track_caller]
-fn scale_and_shift<'g>(x: Var<'g>, name: &str, sizes: impl Into<Shape>, along: impl Into<Shape>) -> Var<'g> {
-    let (graph, sizes, along) = (x.graph(), sizes.into(), along.into());
-    let scale = graph.param(&format!("{name}.weight"), &sizes, Init::ONES).reshape(&along);
-    x * scale + graph.param(&format!("{name}.bias"), &sizes, Init::ZEROS).reshape(&along)
+fn scale_and_shift<'g>(graph: &'g Graph, name: &str, sizes: impl Into<Shape>) -> [Var<'g>; 2] {
+    let sizes = sizes.into();
+    let parameter = |role: &str, init| graph.param(&format!("{name}.{role}"), &sizes, init);
+    [parameter("weight", Init::ONES), parameter("bias", Init::ZEROS)]
+}
+
+/// γ x + β, where γ and β are broadcast from another shape of as many elements.
+#[track_caller]
+fn affine<'g>(x: Var<'g>, [scale, shift]: [Var<'g>; 2], along: &Shape) -> Var<'g> {
+    x * scale.reshape(along) + shift.reshape(along)
 }

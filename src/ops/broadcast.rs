@@ -141,7 +141,7 @@ impl Op for Sum {
         if node.ty() == operand.ty() {
             Some(Rewrite::Node(operand.id))
         } else {
-            rules::sum_of_put(self, node)
+            rules::sum_of_put(self, node).or_else(|| rules::sum_of_scaled(self, node))
         }
     }
 }

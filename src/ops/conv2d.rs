@@ -9,10 +9,11 @@
 
 use super::attributes::{Conv2dOptions, Padding};
 use super::example::{Example, linear, normal};
+use super::rules;
 use crate::error::Problem;
-use crate::graph::NodeRef;
 use crate::graph::lowering::{Lowered, Target};
 use crate::graph::{Attributes, AxisMap, AxisRead, Call, Dtype, Gradient, Op, TensorType, Var, VjpInputs};
+use crate::graph::{NodeId, NodeRef, Rewrite};
 use crate::shape::{Shape, Window};
 use dagrad_kernels::conv::Convolution;
 use dagrad_kernels::gemm::Epilogue;
@@ -135,6 +136,19 @@ impl Op for Conv2d {
             }
             Factor::WeightGrad => vec![],
         }
+    }
+
+    /// The channels of a result are the filters of the weight; those of a gradient in the image, its channels.
+    fn scaled(&self, node: NodeRef<'_>, axis: usize, vector: NodeId) -> Option<Rewrite> {
+        let [first, second] = [0, 1].map(|position| node.operand(position));
+        let [image, weight] = match (self.factor, axis, self.groups) {
+            (Factor::Output, 1, _) => [Rewrite::Node(first.id()), rules::times_along(second, 0, vector)],
+            (Factor::InputGrad(_), 1, 1) => {
+                [rules::times_along(first, 1, vector), Rewrite::Node(second.id())]
+            }
+            _ => return None,
+        };
+        Some(Rewrite::op(*self, [image, weight]))
     }
 
     fn lower(&self, node: NodeRef<'_>, target: Target) -> Option<Lowered> {

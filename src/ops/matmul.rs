@@ -9,7 +9,7 @@ use crate::error::Problem;
 use crate::graph::kernel::{AnyKernel, BatchSplit, Consumer, Kernel};
 use crate::graph::lowering::{Lowered, OperandLayout, Target};
 use crate::graph::{Attributes, AxisMap, Call, Gradient, Op, Precision, TensorType, Var, VjpInputs};
-use crate::graph::{NodeRef, Rewrite};
+use crate::graph::{NodeId, NodeRef, Rewrite};
 use crate::shape::Shape;
 use dagrad_kernels::elementwise::Function;
 use dagrad_kernels::gemm::{Epilogue, Gemm};
@@ -94,6 +94,13 @@ impl Op for Matmul {
         rules::column_by_row(self, node)
             .or_else(|| rules::row_by_rows(self, node))
             .or_else(|| rules::product_of_transposed(self, node))
+    }
+
+    fn scaled(&self, node: NodeRef<'_>, axis: usize, vector: NodeId) -> Option<Rewrite> {
+        let columns = usize::from(!self.transpose_b);
+        let scaled = || rules::times_along(node.operand(1), columns, vector);
+        let is_of_columns = axis == 1 && !self.of_batches;
+        is_of_columns.then(|| Rewrite::op(*self, [Rewrite::Node(node.operand(0).id()), scaled()]))
     }
 
     fn lower(&self, _: NodeRef<'_>, _: Target) -> Option<Lowered> {

@@ -24,6 +24,7 @@ mod im2col;
 mod losses;
 mod matmul;
 mod max_pool2d;
+mod normalise;
 mod operands;
 mod pixel_shuffle;
 mod pointwise;
@@ -54,7 +55,7 @@ macro_rules! op_families {
         $with! {
             activations, arithmetic, avg_pool2d, batch_matmul, borders, broadcast, class_losses, concat,
             conv2d, cross_entropy, dropout, einsum, extremum, fill, gather, im2col, losses, matmul, max_pool2d,
-            pixel_shuffle, pointwise, repeat, reshape, slice, softmax, statistics, stop_gradient, transpose,
+            normalise, pixel_shuffle, pointwise, repeat, reshape, slice, softmax, statistics, stop_gradient, transpose,
             upsample
         }
     };

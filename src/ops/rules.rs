@@ -9,7 +9,8 @@ use super::max_pool2d::Put;
 use super::pointwise::Unary;
 use super::reshape::Reshape;
 use super::transpose::Permute;
-use crate::graph::{NodeRef, Rewrite};
+use crate::graph::{NodeId, NodeRef, Rewrite};
+use crate::shape::Shape;
 use dagrad_kernels::elementwise::Function;
 
 /// power(x, k) = x · x · … for whole numbers k. Products repeated more often than 32 times would lose digits that the
@@ -30,6 +31,58 @@ pub fn sum_of_put(sum: &Sum, node: NodeRef<'_>) -> Option<Rewrite> {
     let put = node.operand(0);
     let is_of_planes = put.op::<Put>()?.layout.plane().iter().all(|axis| sum.axes.contains(axis));
     is_of_planes.then(|| Rewrite::op_on(sum.clone(), [put.operand(0).id]))
+}
+
+/// A matrix or weight times a vector along one of its axes.
+pub fn times_along(weight: NodeRef<'_>, axis: usize, vector: NodeId) -> Rewrite {
+    let shape = &weight.ty().shape;
+    let along: Shape = shape.iter().enumerate().map(|(i, &size)| if i == axis { size } else { 1 }).collect();
+    let vector = Rewrite::op_on(Reshape { shape: along }, [vector]);
+    let repeated = Rewrite::op(Broadcast { shape: shape.clone() }, [vector]);
+    Rewrite::op(Binary(Function::Multiply), [Rewrite::Node(weight.id), repeated])
+}
+
+/// Σ a · s = s · Σ a, where s is the same along all summed axes: there are fewer sums than terms, and the sum without s may be
+/// wanted as well.
+pub fn sum_of_scaled(sum: &Sum, node: NodeRef<'_>) -> Option<Rewrite> {
+    let (terms, scale) = without_scale(sum, node.operand(0), FACTORS)?;
+    let (from, to) = (scale.operand(0), &node.ty().shape);
+    let shape = kept(&from.ty().shape, node.operand(0).ty().shape.len(), sum);
+    let is_whole = shape == *to;
+    let once = Rewrite::op_on(Reshape { shape }, [from.id]);
+    let along = if is_whole { once } else { Rewrite::op(Broadcast { shape: to.clone() }, [once]) };
+    Some(Rewrite::op(Binary(Function::Multiply), [Rewrite::op(sum.clone(), [terms]), along]))
+}
+
+/// How many products of products are looked into for a factor.
+const FACTORS: usize = 3;
+
+/// A product without a factor that is the same along all axes of a sum, and that factor.
+fn without_scale<'a>(sum: &Sum, product: NodeRef<'a>, depth: usize) -> Option<(Rewrite, NodeRef<'a>)> {
+    product.op::<Binary>().filter(|binary| depth > 0 && binary.0 == Function::Multiply)?;
+    let [a, b] = [0, 1].map(|position| product.operand(position));
+    let is_scale = |factor: NodeRef<'_>| {
+        let (Some(_), rank) = (factor.op::<Broadcast>(), factor.ty().shape.len()) else { return false };
+        let own = &factor.operand(0).ty().shape;
+        sum.axes.iter().all(|&axis| axis + own.len() < rank || own[axis + own.len() - rank] == 1)
+    };
+    let with = |a, b| Rewrite::op(Binary(Function::Multiply), [a, b]);
+    if is_scale(a) {
+        Some((Rewrite::Node(b.id), a))
+    } else if is_scale(b) {
+        Some((Rewrite::Node(a.id), b))
+    } else if let Some((terms, scale)) = without_scale(sum, a, depth - 1) {
+        Some((with(terms, Rewrite::Node(b.id)), scale))
+    } else {
+        let (terms, scale) = without_scale(sum, b, depth - 1)?;
+        Some((with(Rewrite::Node(a.id), terms), scale))
+    }
+}
+
+/// The shape of an operand that is broadcast to `rank` axes, without the axes of a sum.
+fn kept(shape: &Shape, rank: usize, sum: &Sum) -> Shape {
+    let new = rank - shape.len();
+    (new..rank).filter(|axis| !sum.axes.contains(axis)).map(|axis| shape[axis - new]).collect()
 }
 
 /// gate(put(u, i), y) = put(gate(u, take(y, i)), i): there are fewer values before they are put, and what gates them need

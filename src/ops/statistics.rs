@@ -1,9 +1,9 @@
-//! Variance, norms, lengths and products over axes, and what is made of them: arrays of mean 0 and variance 1.
+//! Variance, lengths and products over axes, and what is made of them.
 
 use super::example::{Example, away_from_zero, linear, normal, smooth};
 use super::operands::no_image;
 use crate::error::Problem;
-use crate::graph::setting::{COUNT, FINITE, NUMBER};
+use crate::graph::setting::NUMBER;
 use crate::graph::{Attributes, Var};
 use crate::shape::Shape;
 
@@ -149,69 +149,6 @@ impl<'g> Var<'g> {
         rows.reshape(kept)
     }
 
-    /// (x − mean) / √(variance + ε) over `axes`: mean 0 and variance 1 for each combination of the other axes.
-    ///
-    /// # Errors
-    /// Recorded on the graph: axes that do not exist, no elements, an ε that is negative, infinite or NaN.
-    #[track_caller]
-    pub fn normalise(self, axes: &[isize], epsilon: f64) -> Var<'g> {
-        let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
-        let _composite = self.graph().composed("normalise", attributes);
-        self.graph().require("normalise", "epsilon", epsilon, FINITE);
-        let centred = self - self.mean_keep(axes);
-        centred / (centred.powi(2).mean_keep(axes) + epsilon).sqrt()
-    }
-
-    /// [`normalise`](Self::normalise) over the last `axes` axes (Ba and others, *Layer Normalization*, 2016).
-    ///
-    /// # Errors
-    /// Recorded on the graph: no axis, or more than there are; otherwise as [`normalise`](Self::normalise).
-    #[track_caller]
-    pub fn layer_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
-        let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
-        let _composite = self.graph().composed("layer_norm", attributes);
-        self.graph().require("layer_norm", "the number of axes", axes, COUNT);
-        self.normalise(&last(axes), epsilon)
-    }
-
-    /// x / √(mean of x² + ε) over the last `axes` axes (Zhang and Sennrich, *Root Mean Square Layer Normalization*, 2019).
-    ///
-    /// # Errors
-    /// As [`layer_norm`](Self::layer_norm).
-    #[track_caller]
-    pub fn rms_norm(self, axes: usize, epsilon: f64) -> Var<'g> {
-        let attributes = Attributes::new().with("axes", axes).with("epsilon", epsilon);
-        let _composite = self.graph().composed("rms_norm", attributes);
-        self.graph().require("rms_norm", "the number of axes", axes, COUNT);
-        self.graph().require("rms_norm", "epsilon", epsilon, FINITE);
-        self / (self.powi(2).mean_keep(&last(axes)) + epsilon).sqrt()
-    }
-
-    /// [`normalise`](Self::normalise) over equal groups of channels of `[N, C, …]` (Wu and He, *Group Normalization*, 2018).
-    ///
-    /// # Errors
-    /// Recorded on the graph: fewer than two axes, groups that do not divide the channels; otherwise as
-    /// [`normalise`](Self::normalise).
-    #[track_caller]
-    pub fn group_norm(self, groups: usize, epsilon: f64) -> Var<'g> {
-        let shape = self.shape();
-        let (batch, channels) = match shape[..] {
-            [batch, channels, ..] if groups > 0 && channels.is_multiple_of(groups) => (batch, channels),
-            _ => {
-                let problem = Problem::new(format!("{groups} groups do not divide the channels of {shape}"))
-                    .hint("channels are axis 1, and each group has as many");
-                return self
-                    .graph()
-                    .refuse("group_norm", &["x"], &[self], problem)
-                    .or_rank(self.rank().max(2));
-            }
-        };
-        let attributes = Attributes::new().with("groups", groups).with("epsilon", epsilon);
-        let _composite = self.graph().composed("group_norm", attributes);
-        let inside = shape[2..].iter().product::<usize>() * (channels / groups);
-        self.reshape([batch, groups, inside]).normalise(&[2], epsilon).reshape(shape)
-    }
-
     /// x / (k + α/n Σ x²)^β with the sum over n neighbouring channels of `[N, C, H, W]`, centred on each channel
     /// (Krizhevsky and others, *ImageNet Classification with Deep Convolutional Neural Networks*, 2012; PyTorch's
     /// `LocalResponseNorm`).
@@ -246,11 +183,6 @@ impl<'g> Var<'g> {
     }
 }
 
-/// The last so many axes, counted from the end. (A number beyond any array's is refused with them.)
-fn last(axes: usize) -> Vec<isize> {
-    (1..=axes.min(64) as isize).map(|axis| -axis).collect()
-}
-
 /// What the family's checks are made from.
 pub fn examples() -> Vec<Example> {
     vec![
@@ -267,10 +199,6 @@ pub fn examples() -> Vec<Example> {
         smooth("log sum exp of all", [normal([2, 3])], |v| (v[0] * 3.0).log_sum_exp(&[0, 1])),
         smooth("product", [normal([2, 5, 3])], |v| v[0].prod(&[1])),
         smooth("product with zeros", [away_from_zero([7])], |v| (v[0] * v[0].greater(0.5)).prod(&[0])),
-        smooth("normalised", [normal([2, 3, 4])], |v| v[0].normalise(&[0, 2], 0.1)),
-        smooth("layer norm", [normal([2, 3, 2])], |v| v[0].layer_norm(2, 1e-2)),
-        smooth("rms norm", [normal([2, 3, 2])], |v| v[0].rms_norm(1, 1e-2)),
-        smooth("group norm", [normal([2, 6, 2, 1])], |v| v[0].group_norm(2, 1e-2)),
         smooth("local response norm", [normal([2, 5, 2, 1])], |v| {
             v[0].local_response_norm(3, 0.7, 0.75, 1.5)
         }),

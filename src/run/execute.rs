@@ -86,6 +86,14 @@ impl<T: Precision> Plan<T> {
     ) -> Result<()> {
         feed::check(self, feeds)?;
         workspace.prepare(self, store)?;
+        if let Some(preparation) = self.preparation()
+            && !store.prepared.is_valid(preparation)
+        {
+            store.prepared.make_room(preparation)?;
+            preparation.run_steps(store, workspace, &[], None)?;
+            store.prepared.validate(preparation);
+            workspace.prepare(self, store)?;
+        }
         for input in self.inputs() {
             feed::give::<T>(input, feeds, workspace)?;
         }
@@ -93,6 +101,9 @@ impl<T: Precision> Plan<T> {
             self.check_given(store, workspace)?;
         }
         let watch = Watch { clock, checks_values: workspace.checks_values, fault: Mutex::default() };
+        if self.trains() {
+            store.prepared.expire();
+        }
         let run = workspace.start(self, store, watch);
         let mut groups = self.groups().iter().peekable();
         let mut number = 0;
@@ -107,7 +118,7 @@ impl<T: Precision> Plan<T> {
             run.watch.verdict(self)?;
         }
         for (parameter, source) in self.copies() {
-            workspace.copy_to_parameter(*parameter, source, store);
+            workspace.copy_to_parameter(self, *parameter, source, store);
         }
         if self.trains() {
             store.advance();

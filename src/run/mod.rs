@@ -4,6 +4,7 @@ mod eval;
 mod execute;
 mod feed;
 mod outputs;
+mod prepared;
 mod store;
 mod workspace;
 

@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
 use super::buffer;
+use super::prepared::PreparedValues;
 use crate::compile::{Parameter, Plan};
 use crate::error::{Error, Result, nearest};
 use crate::graph::{Init, Mode};
@@ -39,6 +40,8 @@ pub struct Store<T: Real> {
     seed: u64,
     step: u64,
     pub(crate) epoch_position: EpochPosition,
+    /// What plans have computed from the parameters.
+    pub(super) prepared: PreparedValues<T>,
 }
 
 /// How far training over a dataset has come. It lives in the store, so that a copy goes on from the same sample.
@@ -69,6 +72,7 @@ impl<T: Real> Store<T> {
             seed,
             step: 0,
             epoch_position: EpochPosition::default(),
+            prepared: PreparedValues::default(),
         }
     }
 
@@ -84,7 +88,7 @@ impl<T: Real> Store<T> {
             data.copy_from_slice(&entry.data);
             entries.push(Entry { name: entry.name.clone(), shape: entry.shape.clone(), data, ..*entry });
         }
-        Ok(Self { entries, names: self.names.clone(), ..*self })
+        Ok(Self { entries, names: self.names.clone(), prepared: PreparedValues::default(), ..*self })
     }
 
     /// Adds the plan's parameters that the store does not have, with the values they start from.
@@ -133,6 +137,7 @@ impl<T: Real> Store<T> {
 
     /// The values of a parameter, to change them.
     pub fn get_mut(&mut self, name: &str) -> Option<ArrayViewMutD<'_, T>> {
+        self.prepared.expire();
         let entry = &mut self.entries[*self.names.get(name)?];
         ArrayViewMutD::from_shape(IxDyn(&entry.shape), &mut entry.data).ok()
     }
@@ -143,6 +148,7 @@ impl<T: Real> Store<T> {
     /// A parameter that the store has under another shape, or memory that the machine refuses.
     #[track_caller]
     pub fn set(&mut self, name: &str, values: &ArrayD<T>) -> Result<()> {
+        self.prepared.expire();
         let index = self.find_or_add(name, &values.shape().into(), true)?.0;
         let target = self.entries[index].data.iter_mut();
         target.zip(values).for_each(|(to, from)| *to = *from);
@@ -190,6 +196,7 @@ impl<T: Real> Store<T> {
     /// ```
     pub fn set_step(&mut self, step: u64) {
         self.step = step;
+        self.prepared.expire();
     }
 
     /// How many epochs [`fit`](crate::train::fit) has finished over this store.

@@ -90,19 +90,26 @@ impl Workspace {
         watch: Watch<'a>,
     ) -> Run<'a, T> {
         let random = Random { seed: store.seed(), step: store.step() };
-        Run { plan, memory: self.memory(store), workers: &self.workers, random, watch }
+        Run { plan, memory: self.memory(plan, store), workers: &self.workers, random, watch }
     }
 
     /// The memory that a running plan sees. It borrows the store, so that nobody else reads or writes parameters.
-    fn memory<'a, T: Real>(&'a self, store: &'a mut Store<T>) -> Memory<'a, T> {
+    fn memory<'a, T: Real>(&'a self, plan: &Plan<T>, store: &'a mut Store<T>) -> Memory<'a, T> {
+        let store = &*store;
         let (arena, local) = (self.arena.start().cast(), NonNull::dangling());
-        Memory { arena, store, binding: &self.binding, local }
+        Memory { arena, store, binding: &self.binding, prepared: store.prepared.of(plan), local }
     }
 
     /// Copies a value to a parameter.
-    pub(super) fn copy_to_parameter<T: Real>(&self, parameter: usize, source: &Source, store: &mut Store<T>) {
+    pub(super) fn copy_to_parameter<T: Real>(
+        &self,
+        plan: &Plan<T>,
+        parameter: usize,
+        source: &Source,
+        store: &mut Store<T>,
+    ) {
         let target = Source { location: Location::Parameter(parameter), ty: source.ty.clone() };
-        let (memory, whole) = (self.memory(store), 0..source.ty.shape.count());
+        let (memory, whole) = (self.memory(plan, store), 0..source.ty.shape.count());
         // SAFETY: the plan copies only between different locations.
         let (from, to): (&[T], &mut [T]) =
             unsafe { (memory.slice(source, whole.clone()), memory.slice_mut(&target, whole)) };
@@ -138,6 +145,8 @@ struct Memory<'a, T: Real> {
     /// The parameters, and where each of the plan's is among them.
     store: &'a Store<T>,
     binding: &'a [usize],
+    /// What the plan's preparation has computed, or computes.
+    prepared: &'a [Buffer<T>],
     /// The own memory of the thread that does a group's task.
     local: NonNull<u8>,
 }
@@ -282,6 +291,7 @@ impl<'a, T: Real> Memory<'a, T> {
             // SAFETY: `Plan::verify` has shown that the offset is within the arena, which `prepare` made.
             Location::Arena(offset) => unsafe { self.arena.add(offset) },
             Location::Parameter(number) => self.store.entry(self.binding[number]).data.start().cast(),
+            Location::Prepared(number) => self.prepared[number].start().cast(),
             // SAFETY: the same within a group's own memory, which `Run::group` reserves.
             Location::Local(offset) => unsafe { self.local.add(offset) },
         }

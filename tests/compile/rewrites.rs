@@ -1,7 +1,8 @@
 //! What the compiler writes anew means the same: every plan against the plain one, which runs no pass.
 
 use crate::common::{numbers, run_plan};
-use dagrad::{Conv2dOptions, Graph, Options, Pool2dOptions, Store, Var, vjp};
+use dagrad::nn::{self, BatchNorm, Filters};
+use dagrad::{Conv2dOptions, Graph, Init, Mode, Options, Pool2dOptions, Store, Var, vjp};
 
 /// Every choice of some of `count` things, as the bits of a number.
 fn subsets(count: usize) -> impl Iterator<Item = Vec<isize>> {
@@ -122,4 +123,124 @@ fn two_permutations_are_one() {
             x.permute(&first).permute(&second)
         });
     }
+}
+
+/// The steps of a plan in evaluation, and its results beside those of the plain plan.
+fn evaluate(what: &str, record: impl for<'g> Fn(Var<'g>) -> Var<'g>) -> Vec<String> {
+    let graph = Graph::with_mode(Mode::Evaluate);
+    let x = graph.input("x", [3, 4, 6, 5]);
+    let y = record(x);
+    let values = numbers(&[3, 4, 6, 5], 3);
+    let [plain, found] = [Options::plain(), Options::new()].map(|options| {
+        let plan = options.compile::<f64>(&graph, &[y]).unwrap();
+        let mut store = Store::new(0);
+        store.prepare(&plan).unwrap();
+        let names: Vec<String> = store.names().map(str::to_string).collect();
+        for (seed, name) in names.iter().enumerate() {
+            let shape = store.get(name).unwrap().shape().to_vec();
+            store.set(name, &numbers(&shape, seed as u64).mapv(|value| value + 1.5)).unwrap();
+        }
+        run_plan(&plan, &mut store, &[x.feed(&values)]).unwrap().remove(0)
+    });
+    let size = plain.iter().fold(1.0, |most: f64, value| most.max(value.abs()));
+    let error = found.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(error <= 1e-12 * size, "{what}: {error:.1e}");
+    steps(y)
+}
+
+/// A normalisation in evaluation scales the weights of the layer before it: nothing of it is left but the bias.
+#[test]
+fn batch_normalisation_in_evaluation_is_folded_into_weights() {
+    type Layer = for<'g> fn(Var<'g>) -> Var<'g>;
+    fn norm<'g>(x: Var<'g>) -> Var<'g> {
+        nn::batch_norm(x, "norm", BatchNorm::default()).relu()
+    }
+    fn convolution<'g>(x: Var<'g>) -> Var<'g> {
+        nn::conv2d(x, "c", Filters::new(8, 3).padding(1).groups(4))
+    }
+    let layers: [(&str, Layer, Layer); 5] = [
+        (
+            "a convolution without a bias",
+            |x| norm(nn::conv2d(x, "c", Filters::new(8, 3).padding(1).without_bias())),
+            |x| nn::conv2d(x, "c", Filters::new(8, 3).padding(1)).relu(),
+        ),
+        ("a convolution in groups", |x| norm(convolution(x)), |x| convolution(x).relu()),
+        (
+            "no scale of its own",
+            |x| nn::batch_norm(convolution(x), "norm", BatchNorm { affine: false, ..BatchNorm::default() }),
+            |x| convolution(x),
+        ),
+        (
+            "a transposed convolution",
+            |x| norm(transposed(x)),
+            |x| (transposed(x) + x.graph().param("b", [7, 1, 1], Init::ONES)).relu(),
+        ),
+        ("a matrix", |x| norm(nn::linear(x.flatten(), "fc", 7)), |x| nn::linear(x.flatten(), "fc", 7).relu()),
+    ];
+    for (what, with, without) in layers {
+        assert_eq!(evaluate(what, with), evaluate(what, without), "{what}");
+    }
+}
+
+fn transposed(x: Var<'_>) -> Var<'_> {
+    x.conv_transpose2d(x.graph().param("t", [4, 7, 3, 3], Init::ONES), Conv2dOptions::new().stride(2), 1)
+}
+
+/// Where the value before the scale is read elsewhere, or the scale goes along other axes, it stays.
+#[test]
+fn what_cannot_be_folded_stays() {
+    fn conv<'g>(x: Var<'g>) -> Var<'g> {
+        nn::conv2d(x, "c", Filters::new(8, 3))
+    }
+    fn scale<'g>(x: Var<'g>, shape: &[usize]) -> Var<'g> {
+        x.graph().param("s", shape, Init::ONES)
+    }
+    evaluate("read twice", |x| {
+        let y = conv(x);
+        y * scale(x, &[8, 1, 1]) + y.exp()
+    });
+    evaluate("along rows", |x| conv(x) * scale(x, &[4, 1]));
+    evaluate("along channels and rows", |x| conv(x) * scale(x, &[8, 4, 1]));
+    evaluate("one number", |x| conv(x) * scale(x, &[]));
+    evaluate("of the image", |x| conv(x) * x.mean(&[0, 1, 2]).slice(0, 0..3));
+    evaluate("beside a whole array", |x| {
+        (conv(x) + x.graph().param("r", [8, 4, 3], Init::ONES)) * scale(x, &[8, 1, 1])
+    });
+    evaluate("a gradient", |x| {
+        let y = conv(x) * scale(x, &[8, 1, 1]);
+        dagrad::gradients((y * y).sum_all(), &[x]).unwrap()[0]
+    });
+}
+
+/// A factor that is the same along all summed axes is multiplied once for each sum.
+#[test]
+fn factors_are_taken_out_of_sums() {
+    for axes in subsets(4) {
+        for shape in [&[3, 6, 1][..], &[6, 1], &[], &[2, 1, 1, 5], &[2, 3, 6, 5]] {
+            check(&format!("a sum over {axes:?} of a product with {shape:?}"), [2, 3, 6, 5], |graph, x| {
+                let factor = graph.constant(numbers(shape, 9));
+                ((x * factor) * x + 1.0).sum(&axes) + (factor * x).sum(&axes)
+            });
+        }
+    }
+    let graph = Graph::new();
+    let (x, s) = (graph.input("x", [2, 3, 6, 5]), graph.input("s", [3, 1, 1]));
+    assert_eq!(steps((x * s * x).sum(&[0, 2, 3])), steps((x * x).sum(&[0, 2, 3]) * s.reshape([3])));
+}
+
+/// The gradient of a normalisation reads the array for two sums, in which the scale's and the shift's gradients come along.
+#[test]
+fn a_normalisation_and_its_gradient_are_four_sums_over_the_image() {
+    let graph = Graph::new();
+    let x = graph.input("x", [4, 3, 6, 5]);
+    let y = nn::batch_norm(x, "norm", BatchNorm::default());
+    let upstream = graph.input("u", [4, 3, 6, 5]);
+    let parameters = graph.parameters();
+    let wanted = [vec![x], parameters].concat();
+    let gradients: Vec<Var<'_>> = vjp(&[(y, upstream)], &wanted).unwrap().into_iter().flatten().collect();
+    assert_eq!(gradients.len(), 3);
+    let plan = Options::new().without("lower").compile::<f64>(&graph, &gradients).unwrap();
+    let sums =
+        plan.steps().iter().filter(|step| step.name() == "sum" && step.operands()[0].ty.shape.len() == 4);
+    assert_eq!(sums.count(), 4, "{plan}");
 }

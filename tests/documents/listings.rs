@@ -89,10 +89,21 @@ mod passes {
         x.transpose().matmul(w) * 1.0
     }
 
+    pub fn fold(graph: &Graph) -> Var<'_> {
+        let (image, w) = (graph.input("image", [2, 3, 8, 8]), graph.param("w", [4, 3, 3, 3], Init::he(27)));
+        let (b, s) = (graph.param("b", [4, 1, 1], Init::ZEROS), graph.param("s", [4, 1, 1], Init::ONES));
+        (image.conv2d(w, Conv2dOptions::new()) + b) * s
+    }
+
     pub fn absorb(graph: &Graph) -> Var<'_> {
         let x = graph.input("x", [4, 3]);
         let (w, b) = (graph.param("w", [3, 2], Init::he(3)), graph.param("b", [2], Init::ZEROS));
         (x.matmul(w) + b).relu()
+    }
+
+    pub fn hoist(graph: &Graph) -> Var<'_> {
+        let (image, w) = (graph.input("image", [2, 3, 8, 8]), graph.param("w", [4, 3, 3, 3], Init::he(27)));
+        image.conv2d(w, Conv2dOptions::new())
     }
 
     pub fn fuse(graph: &Graph) -> Var<'_> {
@@ -176,7 +187,9 @@ fn recorded<'g>(name: &str, graph: &'g Graph) -> Var<'g> {
         "prune" => passes::prune,
         "dedup" => passes::dedup,
         "simplify" => passes::simplify,
+        "fold" => passes::fold,
         "absorb" => passes::absorb,
+        "hoist" => passes::hoist,
         "fuse" => passes::fuse,
         "join" => passes::join,
         "lower" => passes::lower,

@@ -358,17 +358,15 @@ SHAPES = mutants(
      "the diagonal of three axes is that of two", PROPERTIES + " einstein"),
 )
 
-NORM = "--test ops examples::statistics"
+NORM = "--test ops examples::normalise"
 NORMS = mutants(
     "",
     ("ops/statistics.rs", "(self - self.mean_keep(axes)).powi(2).sum(axes) / (count - correction) as f64",
      "(self.powi(2).sum(axes) - self.sum(axes).powi(2) / count as f64) / (count - correction) as f64",
      "the variance in one pass, in which digits cancel", GOLDEN, "--test ops conventions"),
-    ("ops/statistics.rs", "(centred.powi(2).mean_keep(axes) + epsilon).sqrt()",
-     "(centred.powi(2).mean_keep(axes).sqrt() + epsilon)",
+    ("ops/normalise.rs", "(self.variance + epsilon).sqrt()", "self.variance.sqrt() + epsilon",
      "the epsilon outside the root", GOLDEN),
-    ("ops/statistics.rs", "let centred = self - self.mean_keep(axes);",
-     "let centred = self - self.mean_keep(axes).stop_gradient();",
+    ("ops/normalise.rs", "upstream - upstream.mean_keep(&axes) - value * along", "upstream - value * along",
      "the mean is taken for a constant", NORM),
     ("nn/norm.rs", "* (count as f64 / (count - 1) as f64);", "* 1.0;",
      "the running variance is biased", "--test train nn::layers"),
@@ -377,8 +375,10 @@ NORMS = mutants(
      "running statistics keep what they should replace", "--test train nn::layers"),
     ("nn/norm.rs", "if graph.mode() == Mode::Evaluate {", "if graph.mode() != Mode::Evaluate {",
      "running statistics while training, the batch's in evaluation", "--test train nn::layers"),
-    ("nn/norm.rs", "let batch_mean = x.mean(&axes);", "let batch_mean = x.mean(&axes).stop_gradient();",
-     "batch normalisation takes the mean for a constant", GOLDEN),
+    ("ops/normalise.rs", "- value * along", "",
+     "the variance is taken for a constant", GOLDEN),
+    ("ops/rules.rs", "own[axis + own.len() - rank] == 1)", "own.len() < 99)",
+     "a factor that differs along a summed axis is taken out of the sum", "--test compile rewrites"),
 )
 
 USE = mutants(
@@ -409,6 +409,23 @@ USE = mutants(
      "an observer's error ends the training", "--test train fit"),
 )
 
+PREPARED = mutants(
+    "",
+    ("run/store.rs", "pub fn get_mut(&mut self, name: &str) -> Option<ArrayViewMutD<'_, T>> {\n        self.prepared.expire();",
+     "pub fn get_mut(&mut self, name: &str) -> Option<ArrayViewMutD<'_, T>> {",
+     "a parameter that the user has changed is not seen", "--test run prepared"),
+    ("run/execute.rs", "if self.trains() {\n            store.prepared.expire();\n        }", "",
+     "a training step is not seen", "--test run prepared"),
+    ("run/store.rs", "self.step = step;\n        self.prepared.expire();", "self.step = step;",
+     "random numbers are kept", "--test run prepared"),
+    ("run/prepared.rs", "gone.of == of => gone.values", "true => gone.values",
+     "one plan gets the room of another", "--test run prepared"),
+    ("compile/fold.rs", "op.scaled(NodeRef { dag: &new.dag, id }, by.axis, vector)", "op.scaled(NodeRef { dag: &new.dag, id }, 1, vector)",
+     "a scale along rows is folded into filters", "--test compile rewrites"),
+    ("ops/conv2d.rs", "rules::times_along(first, 1, vector)", "rules::times_along(first, 0, vector)",
+     "a transposed convolution is scaled along its inputs", "--test compile rewrites"),
+)
+
 PARTS = {
     "Convolution": CONVOLUTION,
     "Maximum pooling": MAXIMUM,
@@ -422,4 +439,5 @@ PARTS = {
     "Shapes and selections": SHAPES,
     "Normalisation": NORMS,
     "Training, stores, feeds": USE,
+    "What is computed once": PREPARED,
 }

@@ -8,4 +8,5 @@ mod dispatch;
 mod failure;
 mod feed;
 mod memory;
+mod prepared;
 mod store;

@@ -226,7 +226,7 @@ fn facts(dag: &Dag, id: NodeId) -> Vec<(&'static str, String)> {
             ("parameters", count(if *trainable { node.ty.shape.count() } else { 0 })),
             ("starts from", init.to_string()),
         ],
-        Kind::Input | Kind::Kernel(_) | Kind::Output(_) | Kind::Poison => vec![],
+        Kind::Input | Kind::Prepared(_) | Kind::Kernel(_) | Kind::Output(_) | Kind::Poison => vec![],
     };
     let layer = node.layer.as_deref().unwrap_or_default().to_string();
     let rest = [("bytes", bytes(&node.ty)), ("layer", layer), ("line", node.site.to_string())];

@@ -127,7 +127,7 @@ fn buffers<T: Real>(plan: &Plan<T>) -> Vec<Buffer> {
     let start = |source: &Source| match source.location {
         Location::Arena(start) => Some(start),
         Location::Local(start) => Some(plan.arena_bytes() + start),
-        Location::Parameter(_) => None,
+        Location::Parameter(_) | Location::Prepared(_) => None,
     };
     let begin = |source: &Source, label: String, step: usize| {
         // Groups are in order.
