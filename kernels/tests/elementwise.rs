@@ -191,6 +191,8 @@ fn every_source_of_arguments_is_read() {
     check_function::<f64>(Function::GreaterEqual, &|a, b| if a >= b { 1.0 } else { 0.0 });
     check_function::<f64>(Function::Pow, &|a, b| a.powf(b));
     check_function::<f32>(Function::Divide, &|a, b| a / b);
+    check_function::<f32>(Function::Weigh, &|a, b| if a == 0.0 && b.is_infinite() { 0.0 } else { a * b });
+    check_function::<f64>(Function::Weigh, &|a, b| if a == 0.0 && b.is_infinite() { 0.0 } else { a * b });
     check_function::<f32>(Function::Sqrt, &|a, _| a.sqrt());
     check_function::<f64>(Function::Gate, &|a, b| if b <= 0.0 { 0.0 } else { a });
     check_function::<f64>(Function::Divide, &|a, b| a / b);

@@ -97,7 +97,7 @@ impl<'g> CrossEntropy<'g> {
         Self { weights: Some(weights), ..self }
     }
 
-    /// A label, perhaps beyond the classes, that does not count. The mean over no labels at all is NaN, as in PyTorch.
+    /// A label, perhaps beyond the classes, that does not count, and whose logits may be anything. The mean over no labels at all is NaN, as in PyTorch.
     pub fn ignore(self, label: u32) -> Self {
         Self { ignored: Some(label), ..self }
     }
@@ -134,7 +134,12 @@ impl<'g> Var<'g> {
         if let Err(problem) = fit(self, labels, &options) {
             return self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
         }
-        self.log_softmax(1).nll_loss(labels, options)
+        // Rows that do not count are cut off before the softmax: of infinite logits its gradient would be NaN.
+        let logits = match options.ignored {
+            Some(label) => self.gate(counted(self, labels, label).unsqueeze(1).broadcast_to(&self.shape())),
+            None => self,
+        };
+        logits.log_softmax(1).nll_loss(labels, options)
     }
 
     /// [`cross_entropy`](Self::cross_entropy) of logarithms of probabilities: without the softmax.
@@ -156,13 +161,13 @@ impl<'g> Var<'g> {
             None => self,
         };
         if labels.ty().dtype == Dtype::Real {
-            let smoothed = labels * (1.0 - share) + share / classes as f64;
+            let smoothed = graph.fill(&each, 1.0 - share).weigh(labels) + share / classes as f64;
             return options.reduction.of(-smoothed.weigh(weighted).sum(&[1]));
         }
         let (mut at, mut counts) = (labels, graph.fill(&each, 1.0));
         if let Some(label) = options.ignored {
             at = graph.record(Ignore { label, classes, mask: false }, &[labels]);
-            counts = graph.record(Ignore { label, classes, mask: true }, &[labels]);
+            counts = counted(self, labels, label);
         }
         let weight = match options.weights {
             Some(weights) => weights.index_select(0, at.reshape([each.count()])).reshape(&each).gate(counts),
@@ -173,7 +178,7 @@ impl<'g> Var<'g> {
         let mut loss = -weight.weigh(picked.gate(counts));
         if share > 0.0 {
             let spread = weighted.sum(&[1]).gate(counts);
-            loss = loss * (1.0 - share) - spread * (share / classes as f64);
+            loss = graph.fill(&each, 1.0 - share).weigh(loss) - spread * (share / classes as f64);
         }
         match options.reduction {
             Reduction::Mean => loss.sum_all() / weight.sum_all(),
@@ -201,6 +206,12 @@ impl<'g> Var<'g> {
         let excess = (self - own.reshape([count, 1]) + margin).relu().gate(1.0 - is_own);
         reduction.of(excess.sum(&[1]) / classes as f64)
     }
+}
+
+/// 1 for each label that counts, and 0 for those that are ignored.
+#[track_caller]
+fn counted<'g>(logits: Var<'g>, labels: Var<'g>, label: u32) -> Var<'g> {
+    logits.graph().record(Ignore { label, classes: logits.shape()[1], mask: true }, &[labels])
 }
 
 /// Whether logits, labels and options go together.
