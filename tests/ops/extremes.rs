@@ -5,7 +5,8 @@
 use std::fmt::Write;
 
 use crate::common::root;
-use dagrad::{CrossEntropy, Element, Graph, Precision, Reduction::Sum, Var, gradients};
+use dagrad::nn::{self, BatchNorm};
+use dagrad::{CrossEntropy, Element, Graph, Mode, Precision, Reduction::Sum, Var, gradients};
 use ndarray::{ArrayD, IxDyn};
 
 const INF: f64 = f64::INFINITY;
@@ -269,6 +270,35 @@ fn losses_and_reductions_are_right_at_extremes() {
     let of = |case| [problems::<f64>(case, 1e-12), problems::<f32>(case, 2e-6)];
     let problems: Vec<String> = CASES.iter().flat_map(of).flatten().collect();
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// What is divided by the root of a square that `f32` takes for infinite is 0, and so is its gradient: neither is NaN.
+#[test]
+fn normalisations_of_squares_beyond_single_precision_are_zero() {
+    type Normalisation = for<'g> fn(Var<'g>) -> Var<'g>;
+    let all: [(&str, Normalisation); 6] = [
+        ("normalise", |x| x.normalise(&[0, 2, 3], 1e-5)),
+        ("layer_norm", |x| x.layer_norm(3, 1e-5)),
+        ("rms_norm", |x| x.rms_norm(3, 1e-5)),
+        ("group_norm", |x| x.group_norm(1, 1e-5)),
+        ("local_response_norm", |x| x.local_response_norm(3, 1e-4, 0.75, 1.0)),
+        ("batch_norm", |x| nn::batch_norm(x, "bn", BatchNorm { affine: false, ..BatchNorm::default() })),
+    ];
+    for (name, normalise) in all {
+        let graph = Graph::with_mode(Mode::Train);
+        let x = graph.input("x", [2, 2, 1, 2]);
+        let y = normalise(x);
+        let slope = gradients((y * x * 1e-25).sum_all(), &[x]).unwrap()[0];
+        for sign in [1.0, -1.0] {
+            let values =
+                array(&[2, 2, 1, 2], &[1.0, 3.0, -2.0, 5.0, -1.0, 2.0, 4.0, -3.0]).mapv(|x| x * sign * 1e25);
+            let feeds = [x.feed(&values)];
+            let [single, slopes] = [y, slope].map(|var| var.eval::<f32>(&feeds).unwrap());
+            assert!(single.iter().chain(&slopes).all(|&number| number == 0.0), "{name}: {single} {slopes}");
+            let double = y.eval::<f64>(&feeds).unwrap();
+            assert!(double.iter().all(|number| number.is_finite() && *number != 0.0), "{name}: {double}");
+        }
+    }
 }
 
 #[test]
