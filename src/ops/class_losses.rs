@@ -107,6 +107,18 @@ impl<'g> CrossEntropy<'g> {
         Self { reduction, ..self }
     }
 
+    /// Rows of logits, with 0 for those that do not count: they may hold anything, of which a product with 0 or the gradient of a
+    /// softmax would be NaN.
+    #[track_caller]
+    fn cut_off(&self, logits: Var<'g>, labels: Var<'g>) -> Var<'g> {
+        match self.ignored {
+            Some(label) => {
+                logits.gate(counted(logits, labels, label).unsqueeze(1).broadcast_to(&logits.shape()))
+            }
+            None => logits,
+        }
+    }
+
     fn attributes(&self) -> Attributes {
         let attributes = Attributes::new().unless("label_smoothing", self.label_smoothing, 0.0);
         let attributes = match self.ignored {
@@ -134,12 +146,7 @@ impl<'g> Var<'g> {
         if let Err(problem) = fit(self, labels, &options) {
             return self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
         }
-        // Rows that do not count are cut off before the softmax: of infinite logits its gradient would be NaN.
-        let logits = match options.ignored {
-            Some(label) => self.gate(counted(self, labels, label).unsqueeze(1).broadcast_to(&self.shape())),
-            None => self,
-        };
-        logits.log_softmax(1).nll_loss(labels, options)
+        options.cut_off(self, labels).log_softmax(1).costs(labels, options)
     }
 
     /// [`cross_entropy`](Self::cross_entropy) of logarithms of probabilities: without the softmax.
@@ -149,10 +156,21 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn nll_loss(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
         let _composite = self.graph().composed("nll_loss", options.attributes());
-        let (graph, shape) = (self.graph(), self.shape());
         if let Err(problem) = fit(self, labels, &options) {
-            return graph.refuse("nll_loss", &["log_probabilities", "labels"], &[self, labels], problem);
+            return self.graph().refuse(
+                "nll_loss",
+                &["log_probabilities", "labels"],
+                &[self, labels],
+                problem,
+            );
         }
+        options.cut_off(self, labels).costs(labels, options)
+    }
+
+    /// The loss of logarithms of probabilities, finite ones in rows that do not count.
+    #[track_caller]
+    fn costs(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
+        let (graph, shape) = (self.graph(), self.shape());
         let (classes, each, share) = (shape[1], labels.shape(), options.label_smoothing);
         let mut sides = vec![1; shape.len() - 1];
         sides[0] = classes;
@@ -173,9 +191,7 @@ impl<'g> Var<'g> {
             Some(weights) => weights.index_select(0, at.reshape([each.count()])).reshape(&each).gate(counts),
             None => counts,
         };
-        // What does not count is cut off, not multiplied by 0: it may be infinite.
-        let picked = self.gather(1, at.unsqueeze(1)).reshape(&each);
-        let mut loss = -weight.weigh(picked.gate(counts));
+        let mut loss = -weight.weigh(self.gather(1, at.unsqueeze(1)).reshape(&each));
         if share > 0.0 {
             let spread = weighted.sum(&[1]).gate(counts);
             loss = graph.fill(&each, 1.0 - share).weigh(loss) - spread * (share / classes as f64);

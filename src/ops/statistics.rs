@@ -82,7 +82,8 @@ impl<'g> Var<'g> {
         }
         // Relative to the largest number no square overflows, and the scale takes no part in the derivative.
         let largest = self.abs().max_keep(axes).stop_gradient();
-        let is_scale = largest.greater(0.0) * largest.less(f64::INFINITY);
+        // An infinite one is no scale, and neither is what is subnormal, whose inverse is infinite.
+        let is_scale = (4.0 / largest).less(f64::INFINITY) * largest.less(f64::INFINITY);
         let scale = is_scale.choose(largest, 1.0);
         let root = (self / scale).powi(2).sum(axes).root();
         root * scale.reshape(root.shape())

@@ -93,6 +93,12 @@ const CASES: &[Case] = &[
         v[0].nll_loss(v[1], summed().ignore(2).label_smoothing(0.5).weights(v[2]))
     }, &[Reals("x", &[2, 2], &[-INF, -INF, -1.0, -1.0], &[0.0, 0.0, -0.75, -0.25]), Labels(&[2, 0]),
          Reals("w", &[2], &[1.0, 1.0], &[0.75, 0.25])], 1.0),
+    case("`nll_loss`, label 2 ignored, smoothed by 0.5", |v| {
+        v[0].nll_loss(v[1], summed().ignore(2).label_smoothing(0.5).weights(v[2]))
+    }, &[Reals("x", &[2, 2], &[f64::NAN, 0.0, -1.0, -1.0], &[0.0, 0.0, -0.75, -0.25]), Labels(&[2, 0]),
+         Reals("w", &[2], &[1.0, 1.0], &[0.75, 0.25])], 1.0),
+    case("`cross_entropy`, label 2 ignored", |v| v[0].cross_entropy(v[1], summed().ignore(2)),
+        &[Reals("x", &[2, 2], &[f64::NAN, 0.0, 0.0, 1.0], &[0.0, 0.0, -SIGMOID, SIGMOID]), Labels(&[2, 0])], LN_1_E),
     case("`multi_margin_loss`, margin 1", |v| v[0].multi_margin_loss(v[1], 1.0, Sum),
         &[Reals("x", &[1, 2], &[INF, 0.0], &[0.0, 0.0]), Labels(&[0])], 0.0),
     case("`multi_margin_loss`, margin 1", |v| v[0].multi_margin_loss(v[1], 1.0, Sum),
@@ -234,6 +240,7 @@ fn problems<T: Precision + Element>(case: &Case, tolerance: f64) -> Vec<String> 
 fn numbers(numbers: &[f64]) -> String {
     let word = |&number: &f64| match number {
         _ if number.is_infinite() => (if number > 0.0 { "∞" } else { "−∞" }).to_owned(),
+        _ if number.is_nan() => "NaN".to_owned(),
         _ if number == 0.0 => "0".to_owned(),
         _ if (1e-3..1e4).contains(&number.abs()) => {
             ((number * 1e4).round() / 1e4).to_string().replace('-', "−")
@@ -298,6 +305,22 @@ fn normalisations_of_squares_beyond_single_precision_are_zero() {
             let double = y.eval::<f64>(&feeds).unwrap();
             assert!(double.iter().all(|number| number.is_finite() && *number != 0.0), "{name}: {double}");
         }
+    }
+}
+
+/// What is subnormal counts as 0: it is no scale, by which another number could be divided.
+#[test]
+fn vectors_of_subnormal_numbers_have_no_length() {
+    let graph = Graph::new();
+    let (x, y) = (graph.input("x", [2]), graph.input("y", [2]));
+    let (tiny, ones) = (array(&[2], &[1e-40, -2e-40]), array(&[2], &[1.0, 1.0]));
+    let feeds = [x.feed(&tiny), y.feed(&ones)];
+    let cosine = x.cosine_similarity(y, 0, 1e-8);
+    for (value, expected, slopes) in [(x.norm(&[0]), 0.0, 0.0), (cosine, -7.0711e-33, 7.0711e7)] {
+        let found = value.eval::<f32>(&feeds).unwrap().sum();
+        assert!((found - expected).abs() <= 1e-4 * f32::abs(expected), "{found}");
+        let slope = gradients(value, &[x]).unwrap()[0].eval::<f32>(&feeds).unwrap();
+        assert!(slope.iter().all(|found| (found - slopes).abs() <= 1e-5 * slopes), "{slope}");
     }
 }
 
