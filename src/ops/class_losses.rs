@@ -113,7 +113,7 @@ impl<'g> CrossEntropy<'g> {
     fn cut_off(&self, logits: Var<'g>, labels: Var<'g>) -> Var<'g> {
         match self.ignored {
             Some(label) => {
-                logits.gate(counted(logits, labels, label).unsqueeze(1).broadcast_to(&logits.shape()))
+                logits.gate(counted(logits, labels, label).unsqueeze(1).broadcast_to(logits.shape()))
             }
             None => logits,
         }
