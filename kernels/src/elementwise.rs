@@ -25,6 +25,8 @@ pub enum Function {
     Subtract,
     /// a · b
     Multiply,
+    /// a · b, where 0 · ∞ is 0: for weights a, as what does not happen costs nothing; NaN stays NaN
+    Weigh,
     /// a / b
     Divide,
     /// the larger of a and b; NaN if one of them is
@@ -89,6 +91,7 @@ impl Function {
             Self::Add => ("add", 2, false, false),
             Self::Subtract => ("sub", 2, false, false),
             Self::Multiply => ("mul", 2, false, true),
+            Self::Weigh => ("weigh", 2, false, true),
             Self::Divide => ("div", 2, true, true),
             Self::Maximum => ("maximum", 2, false, false),
             Self::Minimum => ("minimum", 2, false, false),

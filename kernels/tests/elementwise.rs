@@ -58,13 +58,14 @@ fn pairs_with_nan_infinities_and_zeros_of_both_signs() {
         f64::from(u8::from(is))
     }
     type Truth = fn(f64, f64) -> f64;
-    let functions: [(Function, Truth); 6] = [
+    let functions: [(Function, Truth); 7] = [
         (Function::Greater, |a, b| truth(a > b)),
         (Function::GreaterEqual, |a, b| truth(a >= b)),
         (Function::Equal, |a, b| truth(a == b)),
         (Function::Maximum, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }),
         (Function::Minimum, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }),
         (Function::Pow, f64::powf),
+        (Function::Weigh, |a, b| if a == 0.0 && b.is_infinite() { 0.0 } else { a * b }),
     ];
     for (function, f) in functions {
         check_pairs::<f32>(function, f);
@@ -191,6 +192,8 @@ fn every_source_of_arguments_is_read() {
     check_function::<f64>(Function::GreaterEqual, &|a, b| if a >= b { 1.0 } else { 0.0 });
     check_function::<f64>(Function::Pow, &|a, b| a.powf(b));
     check_function::<f32>(Function::Divide, &|a, b| a / b);
+    check_function::<f32>(Function::Weigh, &|a, b| if a == 0.0 && b.is_infinite() { 0.0 } else { a * b });
+    check_function::<f64>(Function::Weigh, &|a, b| if a == 0.0 && b.is_infinite() { 0.0 } else { a * b });
     check_function::<f32>(Function::Sqrt, &|a, _| a.sqrt());
     check_function::<f64>(Function::Gate, &|a, b| if b <= 0.0 { 0.0 } else { a });
     check_function::<f64>(Function::Divide, &|a, b| a / b);

@@ -1,4 +1,7 @@
 //! Settings are checked where they are given. A value outside its range, as NaN is of every range, is named with the range.
+//!
+//! They are given before the precision is chosen. So each is a number in `f32`, too: one that would become infinite there, or 0,
+//! is outside every range.
 
 use std::fmt::Display;
 use std::ops::{Bound, RangeBounds};
@@ -6,15 +9,24 @@ use std::ops::{Bound, RangeBounds};
 use super::recorder::Graph;
 use crate::error::{Error, Problem, Result};
 
-/// A number that a setting may be. It prints as it was given.
+/// A number that a setting may be.
 pub(crate) trait Number: Copy + Display {
     /// The nearest number of this type, to be compared.
     fn nearest(self) -> f64;
+
+    /// As it was given.
+    fn text(self) -> String {
+        self.to_string()
+    }
 }
 
 impl Number for f64 {
     fn nearest(self) -> f64 {
         self
+    }
+
+    fn text(self) -> String {
+        short(self)
     }
 }
 
@@ -32,21 +44,42 @@ impl Number for usize {
 
 /// Says what is wrong with a setting outside its range.
 pub(crate) fn check(name: &str, value: impl Number, range: impl RangeBounds<f64>) -> Result<(), Problem> {
-    let outside = || Problem::new(format!("{name} is {value}")).hint(format!("it is {}", words(&range)));
-    if range.contains(&value.nearest()) { Ok(()) } else { Err(outside()) }
+    if holds(&range, value.nearest()) {
+        return Ok(());
+    }
+    Err(Problem::new(format!("{name} is {}", value.text()))
+        .hint(format!("it is {}", words(&range, value.nearest()))))
 }
 
 /// The same for what is no operation of a graph: an error at the caller's line.
 #[track_caller]
 pub(crate) fn require(name: &str, value: impl Number, range: impl RangeBounds<f64>) -> Result<()> {
-    if range.contains(&value.nearest()) {
+    if holds(&range, value.nearest()) {
         return Ok(());
     }
-    Err(Error::setting(name, format!("{value} is given, but it is {}", words(&range))))
+    Err(Error::setting(
+        name,
+        format!("{} is given, but it is {}", value.text(), words(&range, value.nearest())),
+    ))
 }
 
-/// A range in words. One without an end has infinity in it.
-fn words(range: &impl RangeBounds<f64>) -> String {
+fn holds(range: &impl RangeBounds<f64>, value: f64) -> bool {
+    range.contains(&value) && is_single(value)
+}
+
+/// Whether `f32` has the number: as an infinite one, as 0, or neither. What is subnormal there, products take for 0.
+fn is_single(value: f64) -> bool {
+    let [least, most] = [f32::MIN_POSITIVE, f32::MAX].map(f64::from);
+    value == 0.0 || value.is_infinite() || (least..=most).contains(&value.abs())
+}
+
+/// A number in few digits.
+fn short(value: f64) -> String {
+    if value == 0.0 || (1e-9..1e16).contains(&value.abs()) { value.to_string() } else { format!("{value:e}") }
+}
+
+/// The range in words that a value is not in. One without an end has infinity in it.
+fn words(range: &impl RangeBounds<f64>, value: f64) -> String {
     let least = match range.start_bound() {
         Bound::Included(&(f64::MIN | f64::NEG_INFINITY)) => "a number".to_owned(),
         Bound::Included(least) => format!("{least} or more"),
@@ -60,7 +93,11 @@ fn words(range: &impl RangeBounds<f64>) -> String {
         Bound::Excluded(most) => format!(", and less than {most}"),
         Bound::Unbounded => String::new(),
     };
-    format!("{least}{most}")
+    let single = match range.contains(&value) {
+        true => ", and what `f32` has too: 0, or in size from 1.2e-38 to 3.4e38",
+        false => "",
+    };
+    format!("{least}{most}{single}")
 }
 
 /// Any number without the infinite ones.

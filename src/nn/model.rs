@@ -166,7 +166,8 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         Ok(loss)
     }
 
-    /// The fraction of images whose largest logit is at their label, in evaluation mode.
+    /// The fraction of images whose largest logit is at their label, in evaluation mode. With a NaN among its logits an image is
+    /// wrong.
     ///
     /// # Errors
     /// Images or labels that do not fit, beyond the classes for example; no images.

@@ -17,7 +17,7 @@ use dagrad_kernels::real::Real;
 pub struct Binary(pub Function);
 
 use Function::{
-    Add as Plus, Divide, Equal, Gate, Greater, GreaterEqual, Maximum, Minimum, Multiply, Pow, Subtract,
+    Add as Plus, Divide, Equal, Gate, Greater, GreaterEqual, Maximum, Minimum, Multiply, Pow, Subtract, Weigh,
 };
 
 impl Op for Binary {
@@ -45,6 +45,8 @@ impl Op for Binary {
             (Plus, _) | (Subtract, 0) => upstream,
             (Subtract, _) => -upstream,
             (Multiply, _) => upstream * inputs.operands[1 - argument],
+            (Weigh, 0) => upstream.weigh(b),
+            (Weigh, _) => a.weigh(upstream),
             (Divide, 0) => upstream / b,
             (Divide, _) => -(upstream * inputs.output / b),
             (Maximum, 0) | (Minimum, 1) => share(b.greater(a)),
@@ -76,9 +78,9 @@ impl Op for Binary {
             Pow => rules::power_of_constant(node),
             Gate => rules::gate_of_put(node),
             Plus | Subtract if is(1, 0.0) => Some(Rewrite::Node(node.operand(0).id)),
-            Multiply | Divide if is(1, 1.0) => Some(Rewrite::Node(node.operand(0).id)),
+            Multiply | Weigh | Divide if is(1, 1.0) => Some(Rewrite::Node(node.operand(0).id)),
             Plus if is(0, 0.0) => Some(Rewrite::Node(node.operand(1).id)),
-            Multiply if is(0, 1.0) => Some(Rewrite::Node(node.operand(1).id)),
+            Multiply | Weigh if is(0, 1.0) => Some(Rewrite::Node(node.operand(1).id)),
             _ => None,
         }
     }
@@ -217,6 +219,13 @@ impl<'g> Var<'g> {
         self.graph().record(Binary(Gate), &[self, by])
     }
 
+    /// The product with an array of the same shape of which this is the share, where 0 · ∞ counts as 0: what does not happen
+    /// costs nothing, and pulls at nothing.
+    #[track_caller]
+    pub(super) fn weigh(self, cost: Var<'g>) -> Var<'g> {
+        self.arithmetic(Weigh, cost)
+    }
+
     /// Where this mask is positive `a`, elsewhere `b` (`torch.where`); all are broadcast. A NaN or an infinity that is not
     /// chosen does not reach the value, and its gradient is 0. There is none in the mask.
     ///
@@ -290,6 +299,7 @@ pub fn examples() -> Vec<Example> {
         linear("a + b", [normal([2, 3]), normal([2, 3])], |v| v[0] + v[1]),
         linear("a - b broadcast both ways", [normal([2, 1, 4]), normal([3, 1])], |v| v[0] - v[1]),
         linear("a * b, a scalar", [normal([2, 3]), normal([])], |v| v[0] * v[1]),
+        linear("a share of b", [normal([2, 3]), normal([3])], |v| v[0].weigh(v[1])),
         smooth("a / b", [normal([3, 2]), positive([2])], |v| v[0] / v[1]),
         smooth("the same array twice", [normal([5])], |v| v[0] * v[0] + v[0]),
         Example::new("a over its own square", [positive([3])], |v| v[0] / (v[0] * v[0])),

@@ -97,7 +97,7 @@ impl<'g> CrossEntropy<'g> {
         Self { weights: Some(weights), ..self }
     }
 
-    /// A label, perhaps beyond the classes, that does not count. The mean over no labels at all is NaN, as in PyTorch.
+    /// A label, perhaps beyond the classes, that does not count, and whose logits may be anything. The mean over no labels at all is NaN, as in PyTorch.
     pub fn ignore(self, label: u32) -> Self {
         Self { ignored: Some(label), ..self }
     }
@@ -105,6 +105,18 @@ impl<'g> CrossEntropy<'g> {
     /// What becomes of the labels' losses.
     pub fn reduction(self, reduction: Reduction) -> Self {
         Self { reduction, ..self }
+    }
+
+    /// Rows of logits, with 0 for those that do not count: they may hold anything, of which a product with 0 or the gradient of a
+    /// softmax would be NaN.
+    #[track_caller]
+    fn cut_off(&self, logits: Var<'g>, labels: Var<'g>) -> Var<'g> {
+        match self.ignored {
+            Some(label) => {
+                logits.gate(counted(logits, labels, label).unsqueeze(1).broadcast_to(logits.shape()))
+            }
+            None => logits,
+        }
     }
 
     fn attributes(&self) -> Attributes {
@@ -135,7 +147,7 @@ impl<'g> Var<'g> {
             let each = self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
             return options.reduction.of(each.lacking(&[1]));
         }
-        self.log_softmax(1).nll_loss(labels, options)
+        options.cut_off(self, labels).log_softmax(1).costs(labels, options)
     }
 
     /// [`cross_entropy`](Self::cross_entropy) of logarithms of probabilities: without the softmax.
@@ -145,11 +157,18 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn nll_loss(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
         let _composite = self.graph().composed("nll_loss", options.attributes());
-        let (graph, shape) = (self.graph(), self.shape());
         if let Err(problem) = fit(self, labels, &options) {
-            let each = graph.refuse("nll_loss", &["log_probabilities", "labels"], &[self, labels], problem);
+            let roles = ["log_probabilities", "labels"];
+            let each = self.graph().refuse("nll_loss", &roles, &[self, labels], problem);
             return options.reduction.of(each.lacking(&[1]));
         }
+        options.cut_off(self, labels).costs(labels, options)
+    }
+
+    /// The loss of logarithms of probabilities, finite ones in rows that do not count.
+    #[track_caller]
+    fn costs(self, labels: Var<'g>, options: CrossEntropy<'g>) -> Var<'g> {
+        let (graph, shape) = (self.graph(), self.shape());
         let (classes, each, share) = (shape[1], labels.shape(), options.label_smoothing);
         let mut sides = vec![1; shape.len() - 1];
         sides[0] = classes;
@@ -158,24 +177,22 @@ impl<'g> Var<'g> {
             None => self,
         };
         if labels.ty().dtype == Dtype::Real {
-            let smoothed = labels * (1.0 - share) + share / classes as f64;
+            let smoothed = graph.fill(&each, 1.0 - share).weigh(labels) + share / classes as f64;
             return options.reduction.of(-smoothed.weigh(weighted).sum(&[1]));
         }
         let (mut at, mut counts) = (labels, graph.fill(&each, 1.0));
         if let Some(label) = options.ignored {
             at = graph.record(Ignore { label, classes, mask: false }, &[labels]);
-            counts = graph.record(Ignore { label, classes, mask: true }, &[labels]);
+            counts = counted(self, labels, label);
         }
         let weight = match options.weights {
             Some(weights) => weights.index_select(0, at.reshape([each.count()])).reshape(&each).gate(counts),
             None => counts,
         };
-        // What does not count is cut off, not multiplied by 0: it may be infinite.
-        let picked = self.gather(1, at.unsqueeze(1)).reshape(&each);
-        let mut loss = -weight.weigh(picked.gate(counts));
+        let mut loss = -weight.weigh(self.gather(1, at.unsqueeze(1)).reshape(&each));
         if share > 0.0 {
             let spread = weighted.sum(&[1]).gate(counts);
-            loss = loss * (1.0 - share) - spread * (share / classes as f64);
+            loss = graph.fill(&each, 1.0 - share).weigh(loss) - spread * (share / classes as f64);
         }
         match options.reduction {
             Reduction::Mean => loss.sum_all() / weight.sum_all(),
@@ -203,6 +220,12 @@ impl<'g> Var<'g> {
         let excess = (self - own.reshape([count, 1]) + margin).relu().gate(1.0 - is_own);
         reduction.of(excess.sum(&[1]) / classes as f64)
     }
+}
+
+/// 1 for each label that counts, and 0 for those that are ignored.
+#[track_caller]
+fn counted<'g>(logits: Var<'g>, labels: Var<'g>, label: u32) -> Var<'g> {
+    logits.graph().record(Ignore { label, classes: logits.shape()[1], mask: true }, &[labels])
 }
 
 /// Whether logits, labels and options go together.

@@ -25,8 +25,8 @@ impl<'g> Var<'g> {
     ///
     /// Logits are `[N, C]`; labels are either classes `[N]` from [`Graph::labels`](crate::Graph::labels),
     /// or a weight for each class `[N, C]` (one-hot or probabilities; then the row's loss is
-    /// −Σ weight · ln softmax, differentiable in the weights too; 0 · ∞ counts as 0). Which one it is follows from the labels'
-    /// type, never from their shape. The gradient in the logits is (softmax − one-hot) / N times the
+    /// −Σ weight · ln softmax, differentiable in the weights too; 0 · ∞ counts as 0, but the derivative in such a weight is
+    /// infinite). Which one it is follows from the labels' type, never from their shape. The gradient in the logits is (softmax − one-hot) / N times the
     /// upstream gradient.
     ///
     /// An empty batch has no mean and is an error. A class out of range is an error when it is given.

@@ -71,7 +71,7 @@ impl<'g> Var<'g> {
         reduction.of((self - self.target("l1_loss", target)).abs())
     }
 
-    /// Huber's loss: ½ (x − t)² for errors up to δ, and δ (|x − t| − δ/2) for larger ones.
+    /// Huber's loss: ½ (x − t)² for errors up to δ, which may be infinite, and δ (|x − t| − δ/2) for larger ones.
     ///
     /// # Errors
     /// Recorded on the graph: shapes that differ, a δ that is not positive.
@@ -80,6 +80,9 @@ impl<'g> Var<'g> {
         let _composite = self.loss("huber_loss", Attributes::new().with("delta", delta), reduction);
         self.graph().require("huber_loss", "delta", delta, (Bound::Excluded(0.0), Bound::Unbounded));
         let gap = (self - self.target("huber_loss", target)).abs();
+        if delta == f64::INFINITY {
+            return reduction.of(gap.powi(2) * 0.5);
+        }
         // With m = min(|x − t|, δ): m · (|x − t| − m/2) is both branches.
         let near = gap.minimum(delta);
         reduction.of(near * (gap - near * 0.5))
@@ -103,7 +106,8 @@ impl<'g> Var<'g> {
     }
 
     /// The cross entropy of logits x and targets t, probabilities from 0 to 1, of one yes-or-no question for each element:
-    /// −t ln σ(x) − (1 − t) ln(1 − σ(x)). Nothing overflows, and all digits of a small loss are right.
+    /// −t ln σ(x) − (1 − t) ln(1 − σ(x)). Nothing overflows, and all digits of a small loss are right. What has probability 0
+    /// costs nothing beside an infinite logit. The derivative in t is −x, also where x is infinite, as in PyTorch.
     #[track_caller]
     pub fn binary_cross_entropy_with_logits(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         let _called = self.graph().called("binary_cross_entropy_with_logits");
@@ -134,8 +138,8 @@ impl<'g> Var<'g> {
             return reduction.of(self.graph().refuse(NAME, &["logits", "weights"], &[self, weight], problem));
         }
         // −ln σ(x) = softplus(−x). The shorter softplus(x) − x t would be a small difference of large numbers.
-        let (yes, no) = (target * weight, 1.0 - target);
-        reduction.of(yes.weigh((-self).softplus()) + no.weigh(self.softplus()))
+        let (yes, no) = (weight.weigh((-self).softplus()), self.softplus());
+        reduction.of(target.weigh(yes) + (1.0 - target).weigh(no))
     }
 
     /// The divergence of Kullback and Leibler from targets t to probabilities whose logarithms these are: t (ln t − x),
@@ -163,11 +167,11 @@ impl<'g> Var<'g> {
         self.graph().require("cosine_similarity", "epsilon", epsilon, FINITE);
         let (x, y) = match self.shape().broadcast(&other.shape()) {
             Some(shape) => (self.broadcast_to(&shape), other.broadcast_to(&shape)),
-            None => (self, other), // the product says what is wrong
+            None => return self * other, // which says what is wrong
         };
-        let product = (x * y).sum(&[axis]);
-        // One after the other: the product of two short lengths may be 0.
-        product / x.norm(&[axis]).at_least(epsilon) / y.norm(&[axis]).at_least(epsilon)
+        // Each by its own length: the product of two large vectors may be infinite, that of two small ones 0.
+        let [x, y] = [(x, x.norm_keep(&[axis])), (y, y.norm_keep(&[axis]))];
+        (x.0 / x.1.at_least(epsilon) * (y.0 / y.1.at_least(epsilon))).sum(&[axis])
     }
 
     /// For vectors along the last axis that should be alike (target 1) or not (target −1): 1 − cos, or max(0, cos − margin).
@@ -196,14 +200,7 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn hinge_loss(self, target: Var<'g>, reduction: Reduction) -> Var<'g> {
         let _composite = self.loss("hinge_loss", Attributes::new(), reduction);
-        reduction.of((1.0 - self * self.target("hinge_loss", target)).relu())
-    }
-
-    /// The product with a loss of which this is the share, where 0 · ∞ counts as 0: what does not happen costs nothing.
-    #[track_caller]
-    pub(super) fn weigh(self, loss: Var<'g>) -> Var<'g> {
-        let never = self.equal(0.0) * loss.abs().equal(f64::INFINITY);
-        self * never.choose(0.0, loss)
+        reduction.of((1.0 - self.target("hinge_loss", target).weigh(self)).relu())
     }
 
     /// Begins the composition of a loss.

@@ -65,8 +65,8 @@ impl Op for Unary {
             // The output is positive exactly where the input is. Asking the output leaves the input free to be forgotten (or
             // never to exist, where relu is computed together with what comes before).
             Relu => upstream.gate(y),
-            Add | Subtract | Multiply | Divide | Maximum | Minimum | Pow | Greater | GreaterEqual | Equal
-            | Gate => {
+            Add | Subtract | Multiply | Weigh | Divide | Maximum | Minimum | Pow | Greater | GreaterEqual
+            | Equal | Gate => {
                 unreachable!("the shape rule refuses functions of two numbers")
             }
         })

@@ -35,7 +35,8 @@ impl Op for Softmax {
         Gradient::Of(if self.logarithm {
             upstream - y.exp() * upstream.sum_keep(axis)
         } else {
-            y * (upstream - (upstream * y).sum_keep(axis))
+            // Weighed: what has probability 0 pulls at nothing, whatever it costs.
+            y.weigh(upstream - y.weigh(upstream).sum_keep(axis))
         })
     }
 

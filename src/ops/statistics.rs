@@ -23,16 +23,22 @@ impl<'g> Var<'g> {
     #[track_caller]
     pub fn variance(self, axes: &[isize], correction: usize) -> Var<'g> {
         let _called = self.graph().called("variance");
+        match self.freedom(axes, correction) {
+            Ok(freedom) => (self - self.mean_keep(axes)).powi(2).sum(axes) / freedom,
+            Err(problem) => self.graph().refuse("variance", &["x"], &[self], problem).lacking(axes),
+        }
+    }
+
+    /// How many elements there are over `axes`, without the correction.
+    fn freedom(self, axes: &[isize], correction: usize) -> Result<f64, Problem> {
         let shape = self.shape();
         let count = shape.axes(axes).map(|found| found.iter().map(|&axis| shape[axis]).product::<usize>());
         let count = count.unwrap_or(usize::MAX); // `mean` says what is wrong
-        if count <= correction {
-            let text =
-                format!("a variance of {count} elements with a correction of {correction} has no value");
-            let problem = Problem::new(text).hint("there are more elements than the correction");
-            return self.graph().refuse("variance", &["x"], &[self], problem).lacking(axes);
+        if count > correction {
+            return Ok((count - correction) as f64);
         }
-        (self - self.mean_keep(axes)).powi(2).sum(axes) / (count - correction) as f64
+        let text = format!("a variance of {count} elements with a correction of {correction} has no value");
+        Err(Problem::new(text).hint("there are more elements than the correction"))
     }
 
     /// [`variance`](Self::variance) over `axes`, which stay with size 1.
@@ -42,14 +48,18 @@ impl<'g> Var<'g> {
         self.variance(axes, correction).kept(self, axes)
     }
 
-    /// The square root of the [`variance`](Self::variance). Its derivative is 0 where all elements are equal, as in PyTorch.
+    /// The square root of the [`variance`](Self::variance), also where the variance itself is too large or too small for a
+    /// number. Its derivative is 0 where all elements are equal, as in PyTorch.
     ///
     /// # Errors
     /// As [`variance`](Self::variance).
     #[track_caller]
     pub fn std_dev(self, axes: &[isize], correction: usize) -> Var<'g> {
         let _called = self.graph().called("std_dev");
-        self.variance(axes, correction).root()
+        match self.freedom(axes, correction) {
+            Ok(freedom) => (self - self.mean_keep(axes)).norm(axes) / freedom.sqrt(),
+            Err(problem) => self.graph().refuse("std_dev", &["x"], &[self], problem).lacking(axes),
+        }
     }
 
     /// [`std_dev`](Self::std_dev) over `axes`, which stay with size 1.
@@ -72,7 +82,8 @@ impl<'g> Var<'g> {
         }
         // Relative to the largest number no square overflows, and the scale takes no part in the derivative.
         let largest = self.abs().max_keep(axes).stop_gradient();
-        let is_scale = largest.greater(0.0) * largest.less(f64::INFINITY);
+        // An infinite one is no scale, and neither is what is subnormal, whose inverse is infinite.
+        let is_scale = (4.0 / largest).less(f64::INFINITY) * largest.less(f64::INFINITY);
         let scale = is_scale.choose(largest, 1.0);
         let root = (self / scale).powi(2).sum(axes).root();
         root * scale.reshape(root.shape())

@@ -146,7 +146,8 @@ pub fn fit_observed<N: Network>(
     Ok(epochs)
 }
 
-/// The accuracy of a model: the fraction of samples whose prediction is correct, in evaluation mode.
+/// The accuracy of a model: the fraction of samples whose prediction is correct, in evaluation mode. One with a
+/// NaN among its logits is wrong.
 ///
 /// Samples are predicted up to 500 at a time, fewer of large images. Another number may round differently.
 ///

@@ -178,7 +178,7 @@ LOSSES = mutants(
      "a detour through f32 in f64", GOLDEN),
     ("ops/softmax.rs", "upstream - y.exp() * upstream.sum_keep(axis)", "upstream - y.exp()",
      "the gradient takes the upstream for ones", SOFTMAX),
-    ("ops/softmax.rs", "y * (upstream - (upstream * y).sum_keep(axis))", "y * (1.0 - y) * upstream",
+    ("ops/softmax.rs", "y.weigh(upstream - y.weigh(upstream).sum_keep(axis))", "y * (1.0 - y) * upstream",
      "only the diagonal of softmax's derivative", SOFTMAX),
     ("ops/cross_entropy.rs", "self.log_softmax(-1);", "self.log_softmax(0);",
      "softmax over the batch", "--test train nn::layers", GOLDEN),
@@ -361,8 +361,8 @@ SHAPES = mutants(
 NORM = "--test ops examples::normalise"
 NORMS = mutants(
     "",
-    ("ops/statistics.rs", "(self - self.mean_keep(axes)).powi(2).sum(axes) / (count - correction) as f64",
-     "(self.powi(2).sum(axes) - self.sum(axes).powi(2) / count as f64) / (count - correction) as f64",
+    ("ops/statistics.rs", "(self - self.mean_keep(axes)).powi(2).sum(axes) / freedom",
+     "(self.powi(2).sum(axes) - self.sum(axes) * self.mean(axes)) / freedom",
      "the variance in one pass, in which digits cancel", GOLDEN, "--test ops conventions"),
     ("ops/normalise.rs", "(self.variance + epsilon).sqrt()", "self.variance.sqrt() + epsilon",
      "the epsilon outside the root", GOLDEN),

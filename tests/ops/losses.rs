@@ -64,7 +64,7 @@ fn binary_cross_entropy() {
         1e4,
         1e4,
         0.0,
-        // PyTorch's are NaN: what is certain and right costs nothing, and pulls at no target.
+        // PyTorch's are NaN: what is certain and right costs nothing. What another target would cost is infinite.
         0.0,
         0.0,
         INF,
@@ -74,7 +74,7 @@ fn binary_cross_entropy() {
     ];
     let derivatives =
         [0.5, -0.5, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, 1.0, NAN, 0.5807970779778824, -0.7025741268224333];
-    let in_targets = [-0.0, -0.0, -1e4, 1e4, -1e4, 1e4, 0.0, 0.0, -INF, NAN, -2.0, 3.0];
+    let in_targets = [-0.0, -0.0, -1e4, 1e4, -1e4, 1e4, -INF, INF, -INF, NAN, -2.0, 3.0];
     let plain: crate::common::Pair = |x, t| x.binary_cross_entropy_with_logits(t, NONE);
     assert_pair("plain", plain, &[12], [&LOGITS, &TARGETS], [&values, &derivatives, &in_targets]);
 
@@ -101,8 +101,8 @@ fn binary_cross_entropy() {
         3e4,
         -1e4,
         3e4,
-        0.0,
-        0.0,
+        -INF,
+        INF,
         -INF,
         NAN,
         -1.746143977914055,
@@ -133,8 +133,8 @@ fn divergence() {
     let target = [0.0, 0.5, 0.0, 0.5, -1.0, 0.5, NAN, 1.0];
     let values = [0.0, 0.6534264097200273, 0.0, INF, NAN, NAN, NAN, 0.5];
     let derivatives = [-0.0, -0.5, -0.0, -0.5, 1.0, -0.5, NAN, -1.0];
-    // PyTorch's are NaN where the target is 0; here they are −x, or 0 where that is infinite.
-    let in_targets = [1.0, 2.3068528194400546, 0.0, INF, NAN, NAN, NAN, 1.5];
+    // PyTorch's are NaN where the target is 0; here they are −x.
+    let in_targets = [1.0, 2.3068528194400546, INF, INF, NAN, NAN, NAN, 1.5];
     let loss: crate::common::Pair = |x, t| x.kl_divergence(t, NONE);
     assert_pair("divergence", loss, &[8], [&x, &target], [&values, &derivatives, &in_targets]);
 }
@@ -145,7 +145,7 @@ fn hinge() {
     let target = [1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, -1.0];
     let values = [1.0, 0.0, 0.0, 0.0, 3.0, 0.0, NAN, 1.25];
     let derivatives = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, -1.0, 1.0];
-    let in_targets = [0.0, 0.0, 0.0, 0.0, 2.0, NAN, NAN, -0.25];
+    let in_targets = [0.0, 0.0, 0.0, 0.0, 2.0, 0.0, NAN, -0.25];
     assert_pair(
         "hinge",
         |x, t| x.hinge_loss(t, NONE),

@@ -38,10 +38,13 @@ type Setting = (&'static str, &'static [f64], &'static [f64], &'static str, fn(f
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
 /// What ε, standard deviations and rates are not.
-const NEGATIVE: &[f64] = &[-1e-9, -1.0, -INF, INF, NAN];
+const NEGATIVE: &[f64] = &[-1e-9, -1.0, -INF, INF, NAN, LARGE, SMALL];
 /// What shares are not.
-const NO_SHARE: &[f64] = &[-1e-9, 1.1, INF, -INF, NAN];
-const NOT_FINITE: &[f64] = &[INF, -INF, NAN];
+const NO_SHARE: &[f64] = &[-1e-9, 1.1, INF, -INF, NAN, SMALL];
+const NOT_FINITE: &[f64] = &[INF, -INF, NAN, LARGE, -LARGE];
+/// What `f32` takes for infinite, and for 0.
+const LARGE: f64 = 1e39;
+const SMALL: f64 = 1e-60;
 
 /// Settings of what is recorded.
 fn on(record: impl FnOnce(&Graph)) -> Result<()> {
@@ -117,7 +120,7 @@ const SETTINGS: &[Setting] = &[
     ("data::Dataset::new.image_shape", &[1.0], &[0.0], "image_shape", |x| Dataset::new(vec![], [1, 1, x as usize], vec![], 1).map(drop)),
     ("data::idx::load_with_classes.classes", &[], &[0.0], "classes", |x| idx::load_with_classes("none", x as usize).map(drop)),
     ("data::idx::read.classes", &[], &[0.0], "classes", |x| idx::read("none", "none", x as usize).map(drop)),
-    ("graph::Init::Constant.0", &[-1.0, INF, -INF], &[NAN], "the start is NaN", |x| on(|g| _ = g.param("w", [2], Init::Constant(x)))),
+    ("graph::Init::Constant.0", &[-1.0, INF, -INF], &[NAN, LARGE, SMALL], "the start is ", |x| on(|g| _ = g.param("w", [2], Init::Constant(x)))),
     ("graph::Init::Normal.std", &[0.0, 1.0], NEGATIVE, "std", |x| on(|g| _ = g.param("w", [2], Init::Normal { std: x }))),
     ("graph::Init::Uniform.limit", &[0.0, 1.0], NEGATIVE, "limit", |x| on(|g| _ = g.state("w", [2], Init::Uniform { limit: x }))),
     ("graph::Var::adaptive_avg_pool2d.output", &[1.0], &[0.0], "no 0×0 parts", |x| on(|g| _ = image(g).adaptive_avg_pool2d(x as usize))),
@@ -134,7 +137,7 @@ const SETTINGS: &[Setting] = &[
     ("graph::Var::elu.alpha", &[-1.0, 1.0], NOT_FINITE, "alpha", |x| on(|g| _ = rows(g).elu(x))),
     ("graph::Var::group_norm.epsilon", &[0.0, 1.0], NEGATIVE, "epsilon", |x| on(|g| _ = image(g).group_norm(2, x))),
     ("graph::Var::group_norm.groups", &[1.0, 4.0], &[0.0, 3.0, 8.0], "groups", |x| on(|g| _ = image(g).group_norm(x as usize, 1e-5))),
-    ("graph::Var::huber_loss.delta", &[1.0, INF], &[0.0, -1.0, NAN], "delta", |x| on(|g| _ = rows(g).huber_loss(target(g), x, Reduction::Mean))),
+    ("graph::Var::huber_loss.delta", &[1.0, INF], &[0.0, -1.0, NAN, LARGE, SMALL], "delta", |x| on(|g| _ = rows(g).huber_loss(target(g), x, Reduction::Mean))),
     ("graph::Var::layer_norm.axes", &[1.0, 2.0], &[0.0, 3.0], "ax", |x| on(|g| _ = rows(g).layer_norm(x as usize, 1e-5))),
     ("graph::Var::layer_norm.epsilon", &[0.0, 1.0], NEGATIVE, "epsilon", |x| on(|g| _ = rows(g).layer_norm(1, x))),
     ("graph::Var::leaky_relu.slope", &[-1.0, 1.0], NOT_FINITE, "slope", |x| on(|g| _ = rows(g).leaky_relu(x))),
@@ -229,8 +232,8 @@ const SETTINGS: &[Setting] = &[
         image(g).max_pool2d(Pool2dOptions::new(2).stride(x as usize));
     })),
     ("optim::AdaGrad.epsilon", &[0.0], NEGATIVE, "epsilon", |x| by(&optim::AdaGrad { epsilon: x, ..optim::AdaGrad::new(0.1) })),
-    ("optim::Adam.betas", &[0.0], &[-0.1, 1.0, 2.0, NAN], "betas", |x| by(&optim::Adam { betas: [x, 0.9], ..optim::Adam::new(0.1) })),
-    ("optim::Adam.betas", &[0.0], &[-0.1, 1.0, 2.0, NAN], "betas", |x| by(&optim::Adam { betas: [0.9, x], ..optim::Adam::new(0.1) })),
+    ("optim::Adam.betas", &[0.0], &[-0.1, 1.0, 2.0, NAN, SMALL], "betas", |x| by(&optim::Adam { betas: [x, 0.9], ..optim::Adam::new(0.1) })),
+    ("optim::Adam.betas", &[0.0], &[-0.1, 1.0, 2.0, NAN, SMALL], "betas", |x| by(&optim::Adam { betas: [0.9, x], ..optim::Adam::new(0.1) })),
     ("optim::Adam.epsilon", &[0.0], NEGATIVE, "epsilon", |x| by(&optim::Adam { epsilon: x, ..optim::Adam::new(0.1) })),
     ("optim::AdamW.weight_decay", &[0.0], NEGATIVE, "weight_decay", |x| by(&optim::AdamW { weight_decay: x, ..optim::AdamW::new(0.1) })),
     ("optim::LearningRate::cosine.peak", &[0.1], NEGATIVE, "rate", |x| by(&Sgd::new(LearningRate::cosine(x, 10)))),
@@ -242,9 +245,9 @@ const SETTINGS: &[Setting] = &[
     ("optim::LearningRate::staircase.first", &[0.1], NEGATIVE, "rate", |x| by(&Sgd::new(LearningRate::staircase(x, 2, 0.9)))),
     ("optim::Momentum.momentum", &[0.0], NEGATIVE, "momentum", |x| by(&optim::Momentum { momentum: x, ..optim::Momentum::new(0.1) })),
     ("optim::Nesterov.momentum", &[0.0], NEGATIVE, "momentum", |x| by(&optim::Nesterov { momentum: x, ..optim::Nesterov::new(0.1) })),
-    ("optim::Optimizer::clip_norm.most", &[0.0, INF], &[-1.0, NAN], "bound", |x| by(&Sgd::new(0.1).clip_norm(x))),
-    ("optim::Optimizer::clip_value.most", &[0.0, INF], &[-1.0, NAN], "bound", |x| by(&Sgd::new(0.1).clip_value(x))),
-    ("optim::Optimizer::weight_decay.factor", &[0.0], &[-1.0, INF, NAN], "weight_decay", |x| by(&Sgd::new(0.1).weight_decay(x))),
+    ("optim::Optimizer::clip_norm.most", &[0.0, INF], &[-1.0, NAN, LARGE, SMALL], "bound", |x| by(&Sgd::new(0.1).clip_norm(x))),
+    ("optim::Optimizer::clip_value.most", &[0.0, INF], &[-1.0, NAN, LARGE, SMALL], "bound", |x| by(&Sgd::new(0.1).clip_value(x))),
+    ("optim::Optimizer::weight_decay.factor", &[0.0], &[-1.0, INF, NAN, LARGE, SMALL], "weight_decay", |x| by(&Sgd::new(0.1).weight_decay(x))),
     ("optim::RmsProp.decay", &[0.0, 1.0], NO_SHARE, "decay", |x| by(&optim::RmsProp { decay: x, ..optim::RmsProp::new(0.1) })),
     ("optim::RmsProp.epsilon", &[0.0], NEGATIVE, "epsilon", |x| by(&optim::RmsProp { epsilon: x, ..optim::RmsProp::new(0.1) })),
     ("train::FitOptions.batch", &[2.0, 1e15], &[0.0], "batch", |x| {
@@ -323,4 +326,13 @@ fn a_setting_out_of_range_is_refused_by_name_at_the_users_line() {
         }
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn a_setting_that_single_precision_cannot_hold_says_so() {
+    for (value, text) in [(LARGE, "1e39"), (SMALL, "1e-60")] {
+        let error = by(&Sgd::new(value)).unwrap_err().to_string();
+        assert!(error.contains(&format!("the rate is {text}")), "{error}");
+        assert!(error.contains("it is 0 or more and finite, and what `f32` has too"), "{error}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The confusion matrix and the worst samples of a report: a network whose probabilities are known, for three images of one pixel each.
 
+use dagrad::Var;
 use dagrad::data::Dataset;
 use dagrad::nn::{self, Model};
 use dagrad::optim::Sgd;
@@ -8,9 +9,14 @@ use ndarray::ArrayD;
 
 /// The report of a network with these logits for an image of class 0, of class 1 and of class 2.
 fn page(logits: [[f32; 3]; 3]) -> String {
+    page_of(logits, |logits| logits)
+}
+
+/// The same, of which something is made.
+fn page_of(logits: [[f32; 3]; 3], make: fn(Var<'_>) -> Var<'_>) -> String {
     let pixels = vec![255, 0, 0, 0, 255, 0, 0, 0, 255];
     let data = Dataset::new(pixels, [1, 1, 3], vec![0, 1, 2], 3).unwrap();
-    let network = nn::network(|images| nn::linear(images.flatten(), "fc", 3));
+    let network = nn::network(move |images| make(nn::linear(images.flatten(), "fc", 3)));
     let mut model = Model::new(network, [1, 1, 3], 0).unwrap();
     let weight = ArrayD::from_shape_vec(vec![3, 3], logits.concat()).unwrap();
     model.store_mut().set("fc.weight", &weight).unwrap();
@@ -41,6 +47,22 @@ fn the_worst_come_first() {
     let worst: Vec<&str> = page.split("alt=\"test image ").skip(1).map(|rest| &rest[..1]).collect();
     assert_eq!(worst[..3], ["1", "2", "0"]);
     assert!(page.contains("(30.0 %)") && page.contains("predicted 2 (60.0 %)"), "{page}");
+}
+
+#[test]
+fn a_prediction_that_is_no_number_is_wrong_and_of_no_class() {
+    let page = page_of([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 0.0]], |logits| logits.sqrt());
+    assert!(page.contains("1 of 3 are correct. 2 have a NaN among their logits"), "{page}");
+    for (label, count) in [(0, 0), (1, 1), (2, 0)] {
+        for predicted in 0..3 {
+            let count = if label == predicted { count } else { 0 };
+            let note = format!("title=\"{label} predicted as {predicted}: {count}\"");
+            assert!(page.contains(&note), "{note} in {page}");
+        }
+    }
+    let worst: Vec<&str> = page.split("alt=\"test image ").skip(1).map(|rest| &rest[..1]).collect();
+    assert_eq!(worst[..3], ["0", "2", "1"]);
+    assert!(page.contains("predicted none (NaN %)"), "{page}");
 }
 
 #[test]

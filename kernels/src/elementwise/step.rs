@@ -189,6 +189,15 @@ unsafe fn compute<T: Real, V: Vector<T>, const COUNT: usize>(
             Function::Add => each!(|a, b| a.add(b)),
             Function::Subtract => each!(|a, b| a.subtract(b)),
             Function::Multiply => each!(|a, b| a.multiply(b)),
+            Function::Weigh => {
+                let [zero, one, infinity] =
+                    [T::zero(), T::one(), T::infinity()].map(|number| V::splat(number));
+                each!(|a, b| {
+                    let is_zero = a.greater_equal(zero).multiply(zero.greater_equal(a));
+                    let is_infinite = b.at_least(b.multiply(minus)).greater_equal(infinity);
+                    a.multiply(b).gate(one.subtract(is_zero.multiply(is_infinite)))
+                });
+            }
             Function::Divide => each!(|a, b| a.divide(b)),
             Function::Maximum => each!(|a, b| a.larger(b, [a, b])[0]),
             // The one whose negative is larger.

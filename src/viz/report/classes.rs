@@ -26,13 +26,16 @@ pub struct Predictions {
     classes: usize,
 }
 
+/// How many samples have a label and a prediction.
+type Counts = BTreeMap<(usize, Option<usize>), usize>;
+
 /// What a network predicts for a sample.
 struct Prediction {
     label: usize,
     /// The probability of the label.
     own: f64,
-    /// The most probable class,
-    predicted: usize,
+    /// The most probable class, if no logit is NaN,
+    predicted: Option<usize>,
     /// and its probability.
     probability: f64,
 }
@@ -49,22 +52,25 @@ impl Predictions {
             for (row, &label) in logits.outer_iter().zip(&labels) {
                 let probabilities = softmax(row.iter().copied().map(f64::from));
                 let of = |class: usize| probabilities.get(class).copied().unwrap_or(0.0);
-                let (label, predicted) = (label as usize, argmax(probabilities.iter()).unwrap_or(0));
-                samples.push(Prediction { label, own: of(label), predicted, probability: of(predicted) });
+                let (label, predicted) = (label as usize, argmax(row.iter()));
+                let probability = predicted.map_or(f64::NAN, of);
+                samples.push(Prediction { label, own: of(label), predicted, probability });
             }
         }
         Ok(Self { samples, classes })
     }
 
-    /// The most probable class.
+    /// The most probable class, or the label where there is none.
     pub fn predicted(&self, sample: usize) -> usize {
-        self.samples[sample].predicted
+        let Prediction { label, predicted, .. } = self.samples[sample];
+        predicted.unwrap_or(label)
     }
 
-    /// The samples whose label is least probable, worst first.
+    /// The samples whose label is least probable, worst first: those whose probabilities are NaN.
     pub fn worst(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.samples.len()).collect();
-        order.sort_by(|&a, &b| self.samples[a].own.total_cmp(&self.samples[b].own));
+        let own = |sample: usize| Some(self.samples[sample].own).filter(|own| !own.is_nan()).unwrap_or(-1.0);
+        order.sort_by(|&a, &b| own(a).total_cmp(&own(b)));
         order.truncate(WORST);
         order
     }
@@ -72,22 +78,33 @@ impl Predictions {
     /// How often each class (row) was predicted as each (column). Of many classes neighbours share rows and columns, and the
     /// pairs and classes with the most errors are listed.
     pub fn confusion_part(&self) -> Markup {
-        let mut counts: BTreeMap<[usize; 2], usize> = BTreeMap::new();
+        let mut counts = Counts::new();
         for sample in &self.samples {
-            *counts.entry([sample.label, sample.predicted]).or_default() += 1;
+            *counts.entry((sample.label, sample.predicted)).or_default() += 1;
         }
-        let right = |(pair, count): (&[usize; 2], &usize)| if pair[0] == pair[1] { *count } else { 0 };
-        let correct: usize = counts.iter().map(right).sum();
+        let sum = |is: fn(usize, Option<usize>) -> bool| -> usize {
+            counts
+                .iter()
+                .filter(|((label, predicted), _)| is(*label, *predicted))
+                .map(|(_, count)| count)
+                .sum()
+        };
+        let correct = sum(|label, predicted| predicted == Some(label));
+        let no_number = match sum(|_, predicted| predicted.is_none()) {
+            0 => String::new(),
+            samples => format!(" {samples} have a NaN among their logits: they are wrong, and in no column."),
+        };
         let together = self.classes.div_ceil(ROWS).max(1);
         let shared = match together {
             1 => String::new(),
             _ => format!(" Each row and column is of {together} classes and named by the first."),
         };
         let all = self.samples.len();
-        let about = format!("Rows: labels; columns: predictions. {correct} of {all} are correct.{shared}");
+        let about =
+            format!("Rows: labels; columns: predictions. {correct} of {all} are correct.{no_number}{shared}");
         let mut matrix = vec![vec![0; self.classes.div_ceil(together)]; self.classes.div_ceil(together)];
-        for ([label, predicted], count) in &counts {
-            matrix[label / together][predicted / together] += count;
+        for ((label, predicted), count) in &counts {
+            predicted.iter().for_each(|predicted| matrix[label / together][predicted / together] += count);
         }
         let content = html! {
             (matrix_table(&matrix, together))
@@ -99,23 +116,24 @@ impl Predictions {
     }
 
     /// The pairs of label and prediction with the most errors.
-    fn most_confused(&self, counts: &BTreeMap<[usize; 2], usize>) -> Markup {
-        let mut pairs: Vec<_> = counts.iter().filter(|(pair, _)| pair[0] != pair[1]).collect();
+    fn most_confused(&self, counts: &Counts) -> Markup {
+        let wrong = counts.iter().filter(|((label, predicted), _)| *predicted != Some(*label));
+        let mut pairs: Vec<_> = wrong.collect();
         pairs.sort_by_key(|(_, count)| Reverse(**count));
         let rows = html! {
-            @for ([label, predicted], count) in pairs.iter().take(LISTED) {
-                tr { td { (label) } td { (predicted) } td { (grouped(**count)) } }
+            @for ((label, predicted), count) in pairs.iter().take(LISTED) {
+                tr { td { (label) } td { (class(*predicted)) } td { (grouped(**count)) } }
             }
         };
         html! { h4 { "Most often confused" } (table("", &["label", "predicted", "samples"], &rows)) }
     }
 
     /// The classes of which the least part is correct.
-    fn least_correct(&self, counts: &BTreeMap<[usize; 2], usize>) -> Markup {
+    fn least_correct(&self, counts: &Counts) -> Markup {
         let mut classes: BTreeMap<usize, [usize; 2]> = BTreeMap::new();
-        for (&[label, predicted], count) in counts {
+        for (&(label, predicted), count) in counts {
             let [correct, all] = classes.entry(label).or_default();
-            (*correct, *all) = (*correct + if label == predicted { *count } else { 0 }, *all + count);
+            (*correct, *all) = (*correct + if predicted == Some(label) { *count } else { 0 }, *all + count);
         }
         let share = |[correct, all]: [usize; 2]| correct as f64 / all as f64; // a class is there if a sample is
         let mut classes: Vec<_> = classes.into_iter().collect();
@@ -137,7 +155,7 @@ impl Predictions {
                         (image(number)?)
                         figcaption {
                             "label " b { (sample.label) } " (" (percent(sample.own)) ")" br;
-                            "predicted " (sample.predicted) " (" (percent(sample.probability)) ")"
+                            "predicted " (class(sample.predicted)) " (" (percent(sample.probability)) ")"
                         }
                     }
                 }
@@ -172,6 +190,11 @@ fn matrix_table(matrix: &[Vec<usize>], together: usize) -> Markup {
             }
         }
     }
+}
+
+/// A predicted class.
+fn class(predicted: Option<usize>) -> String {
+    predicted.map_or_else(|| "none".to_owned(), |class| class.to_string())
 }
 
 fn percent(probability: f64) -> String {

@@ -211,6 +211,19 @@ fn prediction_loss_and_accuracy_agree() {
 }
 
 #[test]
+fn a_prediction_of_nan_is_wrong_whatever_the_label() {
+    let network = nn::network(|images| nn::linear(images.flatten(), "fc", 2).sqrt());
+    let mut model =
+        Model::<_, f64>::with_workspace(network, [1, 1, 1], 0, Workspace::new(1).unwrap()).unwrap();
+    model.store_mut().set("fc.weight", &ArrayD::from_elem(vec![1, 2], 1.0)).unwrap();
+    let images = Array4::from_shape_fn([3, 1, 1, 1], |(image, ..)| image as f64 - 1.0);
+    for label in [0, 1] {
+        let right = if label == 0 { 2.0 / 3.0 } else { 0.0 };
+        assert_eq!(model.accuracy(&images, &Array1::from_elem(3, label)).unwrap(), right);
+    }
+}
+
+#[test]
 fn every_image_is_predicted_alone() {
     let mut model = model(SimpleConvNet { weight_init_std: 0.3, ..SMALL }, [1, 10, 10], 2);
     let images = images([5, 1, 10, 10], 3);
