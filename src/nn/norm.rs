@@ -124,8 +124,8 @@ pub fn group_norm<'g>(x: Var<'g>, name: &str, groups: usize, epsilon: f64) -> Va
 #[track_caller]
 fn scale_and_shift<'g>(graph: &'g Graph, name: &str, sizes: impl Into<Shape>) -> [Var<'g>; 2] {
     let sizes = sizes.into();
-    let parameter = |role: &str, init| graph.param(&format!("{name}.{role}"), &sizes, init);
-    [parameter("weight", Init::ONES), parameter("bias", Init::ZEROS)]
+    let scale = graph.param(&format!("{name}.weight"), &sizes, Init::ONES);
+    [scale, graph.param(&format!("{name}.bias"), &sizes, Init::ZEROS)]
 }
 
 /// γ x + β, where γ and β are broadcast from another shape of as many elements.

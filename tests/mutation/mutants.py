@@ -383,8 +383,7 @@ NORMS = mutants(
 
 USE = mutants(
     "",
-    ("run/feed.rs", "let Some((_, ty)) = inputs.iter().find(|(name, _)| **name == *feed.name()) else {",
-     "let Some((_, ty)) = inputs.iter().find(|(name, _)| **name == *feed.name()) else {\n            continue;\n        };\n        let Some((_, ty)) = inputs.iter().find(|(_, other)| other == ty) else {",
+    ("run/feed.rs", "return feed.refused(feed.no_input(plan));", "continue;",
      "a value for something that is no input is ignored", "--test run feed"),
     ("run/store.rs", "let may_start = trains && (is_empty || !parameter.trainable);",
      "let may_start = trains;",
