@@ -146,7 +146,9 @@ impl<'g> Var<'g> {
         if let Err(problem) = fit(self, labels, &options) {
             return self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
         }
-        options.cut_off(self, labels).log_softmax(1).costs(labels, options)
+        let logarithms = options.cut_off(self, labels).log_softmax(1);
+        let _part = self.graph().composed("nll_loss", options.attributes());
+        logarithms.costs(labels, options)
     }
 
     /// [`cross_entropy`](Self::cross_entropy) of logarithms of probabilities: without the softmax.
