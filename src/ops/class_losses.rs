@@ -147,7 +147,9 @@ impl<'g> Var<'g> {
             let each = self.graph().refuse("cross_entropy", &["logits", "labels"], &[self, labels], problem);
             return options.reduction.of(each.lacking(&[1]));
         }
-        options.cut_off(self, labels).log_softmax(1).costs(labels, options)
+        let logarithms = options.cut_off(self, labels).log_softmax(1);
+        let _part = self.graph().composed("nll_loss", options.attributes());
+        logarithms.costs(labels, options)
     }
 
     /// [`cross_entropy`](Self::cross_entropy) of logarithms of probabilities: without the softmax.
