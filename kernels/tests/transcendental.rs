@@ -4,8 +4,11 @@ use crate::common::pools;
 use dagrad_kernels::elementwise::{Function, apply};
 use dagrad_kernels::workers::Workers;
 
-/// Each function, and the same in double precision. All of them rise.
-const FUNCTIONS: [(Function, fn(f64) -> f64); 8] = [
+/// A function, and the same in double precision.
+type Pair = (Function, fn(f64) -> f64);
+
+/// All of them rise.
+const FUNCTIONS: [Pair; 8] = [
     (Function::Exp, f64::exp),
     (Function::ExpM1, f64::exp_m1),
     (Function::Ln, f64::ln),
@@ -37,7 +40,7 @@ fn error(found: f32, expected: f64) -> f64 {
 }
 
 /// The largest error of a function at every `step`-th number. Fails where it does not rise, or is NaN and should not be.
-fn largest_error((function, f): (Function, fn(f64) -> f64), step: usize, workers: &Workers) -> (f64, f32) {
+fn largest_error((function, f): Pair, step: usize, workers: &Workers) -> (f64, f32) {
     let mut numbers = all_numbers(step).peekable();
     let (mut largest, mut last) = ((0.0, 0.0), f32::NEG_INFINITY);
     while numbers.peek().is_some() {
