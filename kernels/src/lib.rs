@@ -27,6 +27,7 @@ pub mod real;
 pub mod reduce;
 pub mod simd;
 pub mod softmax;
+mod transcendental;
 pub mod tuning;
 pub mod walk;
 pub mod window;

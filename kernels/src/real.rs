@@ -5,7 +5,9 @@ use std::iter::Sum;
 
 use num_traits::{Float, NumAssign};
 
-use super::simd::Vector;
+use super::elementwise::Function;
+use super::simd::{Isa, MAX_LANES, Vector};
+use super::transcendental;
 
 /// A floating-point number: `f32` or `f64`.
 ///
@@ -40,6 +42,10 @@ pub trait Real:
     /// The error function 2/√π ∫₀ˣ e^(−t²) dt.
     fn erf(self) -> Self;
 
+    /// Replaces each number by an exponential, a logarithm or the like; see `transcendental.rs`.
+    #[doc(hidden)]
+    fn transcendental(function: Function, numbers: &mut [[Self; MAX_LANES]], isa: Isa);
+
     /// A number whose low bits are an index, so that registers of numbers can hold indices.
     fn from_index(index: u32) -> Self;
 
@@ -66,7 +72,7 @@ pub mod sealed {
 }
 
 macro_rules! real {
-    ($number:ident, neon: $neon:ident, avx512: $avx512:ident, avx2: $avx2:ident) => {
+    ($number:ident, erf: $erf:path, transcendental: $transcendental:path, neon: $neon:ident, avx512: $avx512:ident, avx2: $avx2:ident) => {
         impl Real for $number {
             const NAME: &'static str = stringify!($number);
             #[cfg(target_arch = "aarch64")]
@@ -87,7 +93,11 @@ macro_rules! real {
             }
 
             fn erf(self) -> Self {
-                Self::of(crate::erf::erf(self.into()))
+                Self::of($erf(self.into()))
+            }
+
+            fn transcendental(function: Function, numbers: &mut [[Self; MAX_LANES]], isa: Isa) {
+                $transcendental(function, numbers, isa);
             }
 
             #[inline(always)]
@@ -103,5 +113,19 @@ macro_rules! real {
     };
 }
 
-real!(f32, neon: float32x4_t, avx512: __m512, avx2: __m256);
-real!(f64, neon: float64x2_t, avx512: __m256d, avx2: __m256d);
+real!(
+    f32,
+    erf: transcendental::erf,
+    transcendental: transcendental::apply_single,
+    neon: float32x4_t,
+    avx512: __m512,
+    avx2: __m256
+);
+real!(
+    f64,
+    erf: crate::erf::erf,
+    transcendental: transcendental::apply_double,
+    neon: float64x2_t,
+    avx512: __m256d,
+    avx2: __m256d
+);

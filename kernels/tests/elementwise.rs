@@ -198,7 +198,8 @@ fn every_source_of_arguments_is_read() {
     check_function::<f64>(Function::Gate, &|a, b| if b <= 0.0 { 0.0 } else { a });
     check_function::<f64>(Function::Divide, &|a, b| a / b);
     check_function::<f64>(Function::Sqrt, &|a, _| a.sqrt());
-    check_function::<f32>(Function::Exp, &|a, _| a.exp());
+    check_function::<f32>(Function::Sin, &|a, _| a.sin());
+    check_function::<f64>(Function::Exp, &|a, _| a.exp());
     check_function::<f64>(Function::Power(-3), &|a, _| a.powi(-3));
     check_function::<f32>(Function::Power(2), &|a, _| a * a);
     check_function::<f64>(Function::Negate, &|a, _| -a);

@@ -13,6 +13,7 @@ mod pool_nhwc;
 mod real;
 mod reduce;
 mod simd;
+mod transcendental;
 mod walk;
 mod winograd;
 mod workers;

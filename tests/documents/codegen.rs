@@ -4,7 +4,8 @@
 //! behind it that reads the sums, can make the compiler keep sums in memory instead: every result is still right, but
 //! the loop takes up to three times as long. So this reads the loops of a release build, as `objdump` prints them.
 //! Elementwise programs are loops over functions, with a choice in each, and their registers must not be an array that
-//! the loop counts through.
+//! the loop counts through. Exponentials and the like are plain loops over numbers, and every product in them must be one of
+//! whole registers.
 //! An operation on registers that is a function of its own is a fault, too: a closure somewhere between it and the
 //! kernel was not inlined, and every use of it costs a call and two ways through memory.
 //!
@@ -66,6 +67,9 @@ const FEW: usize = 4;
 
 /// Elementwise programs, which hand on registers from function to function.
 const PROGRAMS: &str = "elementwise::chunk::ProgramTile<";
+
+/// Exponentials and the like, loops over numbers that the compiler makes loops over registers.
+const TRANSCENDENTAL: &str = "transcendental::Single";
 
 /// Each instruction set and type of number as the names of functions have them, and its registers.
 /// (Double precision has those of AVX2 on every machine.)
@@ -139,6 +143,15 @@ fn faults(listing: &str) -> (usize, Vec<String>) {
         for program in programs {
             read += 1;
             faults.extend(program.check_array().err());
+        }
+    }
+    for (set, register) in SETS.into_iter().filter(|(set, _)| set.contains("f32")) {
+        match functions.iter().find(|f| f.name.contains(set) && f.name.contains(TRANSCENDENTAL)) {
+            Some(function) => {
+                read += 1;
+                faults.extend(function.check_width(register).err());
+            }
+            None => faults.push(format!("{set} {TRANSCENDENTAL}: there is none")),
         }
     }
     for kernel in &KERNELS {
@@ -276,6 +289,17 @@ impl Function<'_> {
         }
     }
 
+    /// Fails if it multiplies and adds nothing, or anything but full registers.
+    fn check_width(&self, register: &str) -> Result<(), String> {
+        let fused = |text: &&str| text.starts_with("vfmadd") || text.starts_with("vfmsub");
+        let products = self.code.iter().map(|instruction| instruction.text).filter(fused);
+        let (wide, narrow): (Vec<&str>, Vec<&str>) = products.partition(|text| text.contains(register));
+        match narrow.first() {
+            None if !wide.is_empty() => Ok(()),
+            found => Err(format!("{} computes number by number: {found:?}", self.name)),
+        }
+    }
+
     /// All loops, as the addresses of their first and last instructions: a loop ends with a jump back.
     fn loops(&self) -> Vec<(u64, u64)> {
         let start = self.code.first().map_or(0, |instruction| instruction.address);
@@ -360,6 +384,15 @@ mod reader {
     }
 
     #[test]
+    fn numbers_that_are_computed_one_by_one_are_a_fault() {
+        let check = |inner: &str| functions(&listing(inner, "nop", "nop"))[0].check_width("%zmm");
+        assert_eq!(check("vmulsd %xmm1,%xmm2,%xmm3"), Ok(()));
+        assert!(check("vfmadd213sd %xmm1,%xmm2,%xmm3").unwrap_err().contains("number by number"));
+        let nothing = listing("nop", "nop", "nop").replace("vfmadd", "vadd");
+        assert!(functions(&nothing)[0].check_width("%zmm").unwrap_err().contains("None"));
+    }
+
+    #[test]
     fn other_products_than_expected_are_a_fault() {
         assert!(check(&listing("nop", "nop", "nop"), 4, true).unwrap_err().contains("2 products"));
         assert!(check(&listing("nop", "nop", "nop"), 1, true).unwrap_err().contains("2 products"));
@@ -383,8 +416,9 @@ mod reader {
         let (read, faults) = faults("");
         let expected =
             KERNELS.iter().flat_map(|kernel| kernel.largest).filter(|&largest| largest > 0).count();
-        assert_eq!((read, faults.len()), (0, SETS.len() + expected));
+        // Programs for each set, transcendental functions for those of single precision, and all other kernels.
+        assert_eq!((read, faults.len()), (0, SETS.len() + 2 + expected));
         assert!(faults[0].contains("Tile<: there is none"), "{}", faults[0]);
-        assert!(faults[3].contains("0 registers in the largest tile, not 16"), "{}", faults[3]);
+        assert!(faults[5].contains("0 registers in the largest tile, not 16"), "{}", faults[5]);
     }
 }

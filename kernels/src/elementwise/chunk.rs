@@ -40,6 +40,7 @@ struct ProgramTile<'a, T> {
     elements: Range<usize>,
     steps: &'a [ProgramStep<T>],
     streams: &'a [*const T],
+    isa: Isa,
 }
 
 impl<T: Real> Chunk<'_, T> {
@@ -51,7 +52,7 @@ impl<T: Real> Chunk<'_, T> {
         for start in (0..len).step_by(tile) {
             let elements = start..len.min(start + tile);
             self.fetch(&elements, tile);
-            isa.dispatch(ProgramTile { elements, steps: &steps, streams: &streams });
+            isa.dispatch(ProgramTile { elements, steps: &steps, streams: &streams, isa });
         }
     }
 
@@ -176,8 +177,8 @@ impl<T: Real> Kernel<T> for ProgramTile<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T>>(self) {
-        let (Self { steps, streams, .. }, Range { start, end }) = (&self, self.elements.clone());
-        let mut block = Block { tile: start, first: 0, count: 0 };
+        let (Self { steps, streams, isa, .. }, Range { start, end }) = (&self, self.elements.clone());
+        let mut block = Block { tile: start, first: 0, count: 0, isa: *isa };
         while start + block.first < end {
             let left = end - start - block.first;
             // SAFETY: `Chunk::steps` says so; `dispatch` vouches for the instruction set.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Function;
 use crate::real::Real;
-use crate::simd::{MAX_LANES, Vector, prefetch_line};
+use crate::simd::{Isa, MAX_LANES, Vector, prefetch_line};
 use crate::tuning::ELEMENTWISE_PREFETCH;
 
 /// The most registers of the machine in a block: twice as many, for two arguments, are half of what AVX-512 has.
@@ -51,6 +51,8 @@ pub struct Block {
     pub first: usize,
     /// How many.
     pub count: usize,
+    /// What they are computed with.
+    pub isa: Isa,
 }
 
 /// Where a step finds an argument.
@@ -226,15 +228,14 @@ unsafe fn compute<T: Real, V: Vector<T>, const COUNT: usize>(
             _ => {
                 let (mut numbers, mut others) =
                     ([[T::zero(); MAX_LANES]; COUNT], [[T::zero(); MAX_LANES]; COUNT]);
+                // One register's numbers follow the other's, however long the registers are.
                 for register in 0..COUNT {
-                    a[register].store(numbers[register].as_mut_ptr());
-                    b[register].store(others[register].as_mut_ptr());
+                    a[register].store(numbers.as_flattened_mut()[register * V::LANES..].as_mut_ptr());
+                    b[register].store(others.as_flattened_mut()[register * V::LANES..].as_mut_ptr());
                 }
-                for (numbers, others) in numbers.iter_mut().zip(&others) {
-                    one_by_one(*function, &mut numbers[..block.count.min(V::LANES)], others);
-                }
+                in_memory(*function, &mut numbers, others.as_flattened(), block);
                 for register in 0..COUNT {
-                    a[register] = V::load(numbers[register].as_ptr());
+                    a[register] = V::load(numbers.as_flattened()[register * V::LANES..].as_ptr());
                 }
             }
         }
@@ -242,43 +243,17 @@ unsafe fn compute<T: Real, V: Vector<T>, const COUNT: usize>(
     }
 }
 
-/// Replaces each number by what the function makes of it, or of it and of the other.
-fn one_by_one<T: Real>(function: Function, numbers: &mut [T], others: &[T]) {
-    let numbers = numbers.iter_mut();
-    let f: fn(T) -> T = match function {
-        Function::Exp => T::exp,
-        Function::ExpM1 => T::exp_m1,
-        Function::Ln => T::ln,
-        Function::Ln1p => T::ln_1p,
-        Function::Sigmoid => sigmoid,
-        Function::Softplus => softplus,
-        Function::Tanh => T::tanh,
-        Function::Sin => T::sin,
-        Function::Cos => T::cos,
-        Function::Erf => T::erf,
-        Function::Sign => sign,
-        Function::Power(exponent) => return numbers.for_each(|number| *number = number.powi(exponent)),
-        Function::Pow => {
-            return numbers.zip(others).for_each(|(number, other)| *number = number.powf(*other));
-        }
-        _ => unreachable!("{function:?} is computed in registers"),
-    };
-    numbers.for_each(|number| *number = f(*number));
-}
-
-/// 1 / (1 + e⁻ᵃ), in the form whose exponential cannot overflow.
-pub fn sigmoid<T: Real>(a: T) -> T {
-    if a >= T::zero() {
-        T::one() / (T::one() + (-a).exp())
-    } else {
-        let e = a.exp();
-        e / (T::one() + e)
+/// Replaces each number of a block by what the function makes of it, or of it and of the other.
+fn in_memory<T: Real>(function: Function, numbers: &mut [[T; MAX_LANES]], others: &[T], block: &Block) {
+    let pairs = numbers.as_flattened_mut()[..block.count].iter_mut().zip(others);
+    match function {
+        Function::Sin => pairs.for_each(|(number, _)| *number = number.sin()),
+        Function::Cos => pairs.for_each(|(number, _)| *number = number.cos()),
+        Function::Sign => pairs.for_each(|(number, _)| *number = sign(*number)),
+        Function::Power(exponent) => pairs.for_each(|(number, _)| *number = number.powi(exponent)),
+        Function::Pow => pairs.for_each(|(number, other)| *number = number.powf(*other)),
+        _ => T::transcendental(function, &mut numbers[..block.count.div_ceil(MAX_LANES)], block.isa),
     }
-}
-
-/// ln(1 + eᵃ), with an exponential that cannot overflow.
-fn softplus<T: Real>(a: T) -> T {
-    a.max(T::zero()) + (-a.abs()).exp().ln_1p()
 }
 
 /// −1, 0 or 1. A zero and NaN stay as they are.
