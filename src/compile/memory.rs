@@ -120,7 +120,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
             return None;
         }
         let operand =
-            self.overwritable(step, result, parameter).filter(|_| self.is_read_by_samples(id, parameter))?;
+            self.overwritable(id, result, parameter).filter(|_| self.is_read_by_samples(id, parameter))?;
         self.location[id.index()] = self.location[parameter];
         Some(operand)
     }
@@ -138,7 +138,7 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
                 Location::Arena(_) => !is_local && self.is_read_by_samples(id, value),
                 Location::Parameter(_) | Location::Prepared(_) => false,
             };
-            let operand = self.overwritable(step, result, value)??;
+            let operand = self.overwritable(id, result, value)??;
             is_free.then_some((value, operand))
         })?;
         self.location[id.index()] = self.location[value];
@@ -147,17 +147,18 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
         Some(operand)
     }
 
-    /// Whether the step at `id` may write its output over `value`: `Some(None)` if it does not read it,
+    /// Whether the step that makes `id` may write it over `value`: `Some(None)` if the step does not read `value`,
     /// `Some(Some(position))` if it reads it at one position where its kernel runs in place.
     fn overwritable(&self, id: NodeId, result: usize, value: usize) -> Option<Option<usize>> {
         let dag = &self.program.dag;
-        let operands = dag.operands(id);
+        let step = dag.maker(id);
+        let operands = dag.operands(step);
         let mut reading = (0..operands.len()).filter(|&i| self.liveness.value(operands[i]) == value);
         match (reading.next(), reading.next()) {
             (None, _) => Some(None),
             (Some(position), None) => {
                 let same_size = self.bytes(value) == self.bytes(id.index());
-                let works = dag.kernel(id).is_some_and(|kernel| kernel.runs_in_place(position, result));
+                let works = dag.kernel(step).is_some_and(|kernel| kernel.runs_in_place(position, result));
                 (same_size && works).then_some(Some(position))
             }
             _ => None,
