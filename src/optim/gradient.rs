@@ -41,22 +41,21 @@ impl<O: Optimizer> Optimizer for Adjusted<O> {
             let error = OpError { op: op.to_owned(), site: self.site, problem, operands: Vec::new() };
             return graph.fail(Box::new(error).into());
         }
-        let factor = match self.adjustment {
+        let adjusted: Vec<_> = match self.adjustment {
+            Decay(factor) => parameters.iter().map(|&(p, gradient)| (p, gradient + p * factor)).collect(),
+            ClipValue(most) => {
+                parameters.iter().map(|&(p, gradient)| (p, gradient.clamp(-most, most))).collect()
+            }
             ClipNorm(most) => {
                 let flat = |gradient: Var<'g>| gradient.reshape([gradient.shape().count()]);
                 let mut norms = vec![graph.fill([], 0.0)]; // there may be no parameters
                 norms.extend(parameters.iter().map(|&(_, gradient)| flat(gradient).norm(&[0])));
                 let norm = graph.stack(&norms, 0).norm(&[0]);
-                (graph.fill([], most) / (norm + 1e-6)).at_most(1.0)
+                let factor = (graph.fill([], most) / (norm + 1e-6)).at_most(1.0);
+                parameters.iter().map(|&(p, gradient)| (p, gradient * factor)).collect()
             }
-            _ => graph.fill([], 1.0),
         };
-        let adjusted = |&(parameter, gradient): &(Var<'g>, Var<'g>)| match self.adjustment {
-            Decay(factor) => (parameter, gradient + parameter * factor),
-            ClipValue(most) => (parameter, gradient.clamp(-most, most)),
-            ClipNorm(_) => (parameter, gradient * factor),
-        };
-        self.optimizer.step(graph, &parameters.iter().map(adjusted).collect::<Vec<_>>());
+        self.optimizer.step(graph, &adjusted);
     }
 
     fn moves(&self, name: &str) -> bool {

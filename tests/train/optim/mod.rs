@@ -315,6 +315,27 @@ fn gradients_are_decayed_and_clipped() {
 }
 
 #[test]
+fn what_is_recorded_for_a_changed_gradient_is_read() {
+    fn unread(optimizer: impl Optimizer) -> String {
+        let graph = Graph::new();
+        let p = graph.param("p", [3], Init::ONES);
+        minimize((p * p).sum_all(), &optimizer).unwrap();
+        let read: Vec<_> = graph.values().into_iter().flat_map(|value| value.operands()).collect();
+        let unread =
+            graph.values().into_iter().filter(|value| read.iter().all(|other| other.id() != value.id()));
+        unread.filter_map(|value| value.op()).map(|op| format!("{} ", op.name())).collect()
+    }
+    let plain = unread(Sgd::new(0.1));
+    for found in [
+        unread(Sgd::new(0.1).weight_decay(0.1)),
+        unread(Sgd::new(0.1).clip_value(0.1)),
+        unread(Sgd::new(0.1).clip_norm(0.1)),
+    ] {
+        assert_eq!(found, plain);
+    }
+}
+
+#[test]
 fn the_length_of_all_gradients_together_is_clipped() {
     for (most, length) in [(2.0, 2.0 * 6.5 / (6.5 + 1e-6)), (7.0, 6.5), (0.0, 0.0)] {
         let graph = Graph::new();
