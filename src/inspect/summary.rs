@@ -163,7 +163,9 @@ impl<'a> Listing<'a> {
         let new = parameters.iter().filter(|id| self.counted.insert(**id));
         layer.parameters += new.map(|id| self.dag.node(*id).ty.shape.count()).sum::<usize>();
         layer.kept += if self.kept.contains(&id) { node.ty.shape.count() * size_of::<f32>() } else { 0 };
-        layer.receptive_field = self.fields.get(id.index()).cloned().unwrap_or(Err(NoField::Independent));
+        // A layer that is used for another input, too, keeps the field in this one.
+        let field = self.fields.get(id.index()).filter(|field| **field != Err(NoField::Independent));
+        layer.receptive_field = field.cloned().unwrap_or(layer.receptive_field.clone());
         for operand in self.dag.operands(id) {
             let node = self.dag.node(operand);
             let origin = match &node.kind {

@@ -101,6 +101,20 @@ fn each_layer_of_a_network_is_one_row_and_shared_weights_count_once() {
 }
 
 #[test]
+fn a_layer_for_two_images_keeps_its_field_in_the_first() {
+    for swapped in [false, true] {
+        let graph = Graph::new();
+        let images = ["first", "second"].map(|name| graph.input(name, [1, 1, 8, 8]));
+        let [one, other] = if swapped { [images[1], images[0]] } else { images };
+        let codes = [one, other].map(|image| nn::conv2d(image, "code", Filters::new(2, 3)));
+        let summary = Summary::of((codes[0] - codes[1]).abs().sum_all());
+        let code = &summary.layers[0];
+        assert_eq!((code.name.as_str(), code.parameters), ("code", 2 * 9 + 2));
+        assert_eq!(code.receptive_field.as_ref().map(|field| field.size), Ok([3, 3]), "swapped: {swapped}");
+    }
+}
+
+#[test]
 fn a_summary_knows_what_each_layer_reads() {
     let graph = Graph::new();
     let x = graph.input("x", [2, 3]);
