@@ -14,6 +14,12 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder above that of the tests")
 }
 
+/// The list of the public interface, a line for each item.
+pub fn public() -> String {
+    let list = root().join("tests/documents/public.txt");
+    std::fs::read_to_string(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display()))
+}
+
 /// This program again, to run one test in a process of its own. The test is marked `#[ignore]`.
 pub fn alone(test: &str) -> Command {
     let mut program = Command::new(std::env::current_exe().expect("the path of this program"));

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::root;
+use crate::common::{public, root};
 use dagrad::data::{Dataset, idx};
 use dagrad::inspect::diagnose;
 use dagrad::nn::{self, Filters, Model};
@@ -276,10 +276,6 @@ fn fallible(list: &str) -> BTreeSet<String> {
         Some(format!("{owner}::{}", declaration.split(['(', '<']).next()?))
     };
     list.lines().filter_map(of).collect()
-}
-
-fn public() -> String {
-    std::fs::read_to_string(root().join("tests/documents/public.txt")).unwrap()
 }
 
 #[test]

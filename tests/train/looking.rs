@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::root;
+use crate::common::public;
 use dagrad::data::Dataset;
 use dagrad::inspect::diagnose;
 use dagrad::nn::{self, BatchNorm, Filters, Model};
@@ -195,10 +195,9 @@ fn takers(list: &str) -> BTreeSet<String> {
 
 #[test]
 fn whoever_takes_a_store_is_known_to_look_or_to_change() {
-    let list = std::fs::read_to_string(root().join("tests/documents/public.txt")).unwrap();
     let known = LOOKING.iter().map(|(name, _)| *name).chain(CHANGING.split_whitespace());
     let known: BTreeSet<String> = known.map(str::to_string).collect();
-    assert_eq!(takers(&list), known);
+    assert_eq!(takers(&public()), known);
 }
 
 #[test]
