@@ -57,7 +57,8 @@ impl ReceptiveField {
     /// of a whole column.)
     ///
     /// A pixel is named by its positions along the two axes of the value on which the image lies: the last two of
-    /// `[N, C, H, W]`, the middle ones of `[N, H, W, C]`.
+    /// `[N, C, H, W]`, the middle ones of `[N, H, W, C]`. None for a position beyond its axis. Along an axis of
+    /// [`axes`](Self::axes) that is None, any position will do.
     ///
     /// ```
     /// use dagrad::Graph;
@@ -68,18 +69,24 @@ impl ReceptiveField {
     /// let image = graph.input("image", [1, 1, 28, 28]);
     /// let h = nn::conv2d(image, "conv", Filters::new(16, 3).padding(1)).max_pool2d(2);
     /// let field = receptive_field(h, image).unwrap();
-    /// assert_eq!(field.of_pixel([0, 5]), [-1..3, 9..13]);
+    /// assert_eq!(field.of_pixel([0, 5]), Some([-1..3, 9..13]));
+    /// assert_eq!(field.of_pixel([0, 14]), None); // beyond the 14 columns
     /// ```
-    pub fn of_pixel(&self, pixel: [usize; 2]) -> [Range<isize>; 2] {
-        let is_turned = matches!(self.axes, [Some(rows), Some(columns)] if rows > columns);
-        let [row, column] = if is_turned { [pixel[1], pixel[0]] } else { pixel };
-        [self.profiles[0].at(row, self.image[0]), self.profiles[1].at(column, self.image[1])]
+    pub fn of_pixel(&self, mut pixel: [usize; 2]) -> Option<[Range<isize>; 2]> {
+        if matches!(self.axes, [Some(rows), Some(columns)] if rows > columns) {
+            pixel.reverse();
+        }
+        self.at([0, 1].map(|axis| self.axes[axis].map_or(0, |_| pixel[axis])))
     }
 
     /// The field of the pixel in the middle.
     #[cfg(feature = "viz")]
-    pub(crate) fn of_middle(&self) -> [Range<isize>; 2] {
-        [0, 1].map(|axis| self.profiles[axis].at(self.profiles[axis].count() / 2, self.image[axis]))
+    pub(crate) fn of_middle(&self) -> Option<[Range<isize>; 2]> {
+        self.at(self.profiles.each_ref().map(|profile| profile.count() / 2))
+    }
+
+    fn at(&self, [row, column]: [usize; 2]) -> Option<[Range<isize>; 2]> {
+        Some([self.profiles[0].at(row, self.image[0])?, self.profiles[1].at(column, self.image[1])?])
     }
 }
 

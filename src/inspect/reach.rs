@@ -359,25 +359,16 @@ impl Profile {
         self.seen.iter().map(|seen| seen.reach).find(|reach| !reach.is_empty()).map_or(0, |reach| reach.start)
     }
 
-    /// What a position sees of an image of `size` pixels, and how far into its padding.
-    pub fn at(&self, position: usize, size: usize) -> Range<isize> {
-        let last = self.seen.len().saturating_sub(1);
-        let Some(Seen { inside, reach }) = self.seen.get(position.min(last)) else { return 0..0 };
-        if reach.is_empty() {
-            return 0..0;
-        }
+    /// What a position, if there is one, sees of an image of `size` pixels, and how far into its padding.
+    pub fn at(&self, position: usize, size: usize) -> Option<Range<isize>> {
+        let Seen { inside, reach } = *self.seen.get(position)?;
         let size = isize::try_from(size).unwrap_or(isize::MAX);
-        match (isize::try_from(position - position.min(last)).unwrap_or(isize::MAX), inside.is_empty()) {
-            (0, true) if reach.start < size && reach.end > 0 => 0..0,
-            (0, false) => {
-                let start = if inside.start > 0 { inside.start } else { reach.start };
-                start..if inside.end < size { inside.end } else { reach.end }
-            }
-            (away, _) => {
-                let reach = reach.moved(self.step.after(away));
-                reach.start..reach.end
-            }
+        if inside.is_empty() {
+            let is_beside = !reach.is_empty() && (reach.start >= size || reach.end <= 0);
+            return Some(if is_beside { reach.start..reach.end } else { 0..0 });
         }
+        let start = if inside.start > 0 { inside.start } else { reach.start };
+        Some(start..if inside.end < size { inside.end } else { reach.end })
     }
 }
 

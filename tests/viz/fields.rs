@@ -55,7 +55,8 @@ fn compare(value: Var<'_>, image: Var<'_>, field: &ReceptiveField, exact: bool) 
                     pixel = pixel.slice(axis as isize, at as isize..at as isize + 1);
                 }
             }
-            let (found, expected) = (field.of_pixel([row.1, column.1]), truth(pixel.sum_all(), image));
+            let found = field.of_pixel([row.1, column.1]).expect("a pixel of the value");
+            let expected = truth(pixel.sum_all(), image);
             let cut = in_image(found.clone(), image);
             // What sees all of the image counts as a number for the whole plane.
             let whole = in_image([0..isize::MAX, 0..isize::MAX], image);

@@ -205,7 +205,7 @@ impl Node {
     fn field(&self) -> String {
         match &self.field {
             Ok(field) => {
-                let [rows, columns] = field.of_middle();
+                let [rows, columns] = field.of_middle().unwrap_or([0..0, 0..0]); // there may be no pixels
                 format!("{} {} {} {}", columns.start, rows.start, columns.len(), rows.len())
             }
             Err(reason) => reason.to_string(),

@@ -242,7 +242,7 @@ fn dilation_widens_a_field_and_padding_moves_it() {
         assert_eq!((field.size, field.stride, field.start), ([5, 7], [2, 2], [-2, 0]));
         let field = receptive_field(h.max_pool2d(2), image).unwrap();
         assert_eq!((field.size, field.stride, field.start), ([7, 9], [4, 4], [-2, 0]));
-        assert_eq!(field.of_pixel([1, 2]), [2..9, 8..17]);
+        assert_eq!(field.of_pixel([1, 2]), Some([2..9, 8..17]));
         assert_eq!(field.to_string(), "7×9");
     });
 }
@@ -256,7 +256,25 @@ fn borders_and_every_other_pixel_are_followed() {
         let field = receptive_field(padded.slice_step(2, .., 2).slice(1, 1..), image).unwrap();
         assert_eq!((field.size, field.stride, field.start), ([1, 1], [2, 1], [-2, -3]));
         assert_eq!(receptive_field(image.slice(3, 1..), image).unwrap().start, [0, 1]);
-        assert_eq!(receptive_field(image.flip(&[2]), image).unwrap().of_pixel([1, 2]), [7..8, 2..3]);
+        assert_eq!(receptive_field(image.flip(&[2]), image).unwrap().of_pixel([1, 2]), Some([7..8, 2..3]));
+    });
+}
+
+#[test]
+fn a_pixel_beyond_the_plane_has_no_field() {
+    graph_of(|graph| {
+        let image = graph.input("image", [1, 1, 6, 9]);
+        let field = |value| receptive_field(value, image).unwrap();
+        let (plain, turned) = (field(image), field(image.permute(&[0, 1, 3, 2])));
+        assert_eq!(plain.of_pixel([5, 8]), Some([5..6, 8..9]));
+        assert_eq!((plain.of_pixel([6, 0]), plain.of_pixel([0, 9])), (None, None));
+        assert_eq!(turned.of_pixel([8, 5]), Some([5..6, 8..9]));
+        assert_eq!((turned.of_pixel([9, 0]), turned.of_pixel([0, 6])), (None, None));
+        assert_eq!(turned.of_pixel([usize::MAX; 2]), None);
+        // A value without rows has no row that could be a wrong one.
+        let columns = field(image.sum(&[2]));
+        assert_eq!(columns.of_pixel([100, 8]), Some([0..6, 8..9]));
+        assert_eq!(columns.of_pixel([0, 9]), None);
     });
 }
 
