@@ -1,12 +1,12 @@
 //! Well-known networks, with widths to choose.
 
-use super::layers::{Filters, conv2d, images_of, linear};
+use super::layers::{Filters, conv_transpose2d, conv2d, images_of, linear};
 use super::model::Network;
 use super::norm::{BatchNorm, batch_norm};
 use crate::error::Problem;
+use crate::graph::Var;
 use crate::graph::setting::COUNT;
-use crate::graph::{Init, Var};
-use crate::ops::{Conv2dOptions, Pool2dOptions};
+use crate::ops::Pool2dOptions;
 
 /// LeNet-5 (LeCun and others, *Gradient-Based Learning Applied to Document Recognition*, 1998) on 28×28 or 32×32 images:
 /// two 5×5 convolutions, each followed by a mean over 2×2 and tanh, then three affine layers.
@@ -209,17 +209,6 @@ pub fn autoencoder<'g>(images: Var<'g>, width: usize) -> Var<'g> {
     let half = |filters: usize| Filters::new(filters, 3).stride(2).padding(1);
     let h = conv2d(images, "encoder1", half(width)).relu();
     let code = conv2d(h, "encoder2", half(width.saturating_mul(2))).relu();
-    let h = double(code, "decoder1", width).relu();
-    double(h, "decoder2", channels)
-}
-
-/// A transposed convolution that doubles height and width.
-#[track_caller]
-fn double<'g>(x: Var<'g>, name: &str, filters: usize) -> Var<'g> {
-    let (graph, channels) = (x.graph(), x.shape()[1]);
-    let _layer = graph.layer(name);
-    let start = Init::he(channels.saturating_mul(9));
-    let weight = graph.param(&format!("{name}.weight"), [channels, filters, 3, 3], start);
-    let bias = graph.param(&format!("{name}.bias"), [filters], Init::ZEROS);
-    x.conv_transpose2d(weight, Conv2dOptions::new().stride(2).padding(1), 1) + bias.reshape([filters, 1, 1])
+    let h = conv_transpose2d(code, "decoder1", half(width), 1).relu();
+    conv_transpose2d(h, "decoder2", half(channels), 1)
 }

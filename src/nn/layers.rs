@@ -58,6 +58,35 @@ impl Filters {
     pub fn without_bias(self) -> Self {
         Self { bias: false, ..self }
     }
+
+    /// The weights. Their first two sizes follow from the image's channels and the number of groups.
+    #[track_caller]
+    fn weight<'g>(
+        self,
+        layer: &'static str,
+        image: Var<'g>,
+        name: &str,
+        sizes: impl FnOnce(usize, usize) -> [usize; 2],
+    ) -> Var<'g> {
+        let (graph, channels) = (image.graph(), image.shape()[1]);
+        graph.require(layer, "the number of filters", self.count, COUNT);
+        graph.require(layer, "the number of channels", channels, COUNT);
+        let groups = self.options.groups.max(1); // no groups are refused by the convolution
+        let ([first, second], [height, width]) = (sizes(channels, groups), self.kernel);
+        let read = (channels / groups).saturating_mul(height).saturating_mul(width);
+        let init = self.init.unwrap_or_else(|| Init::he(read));
+        graph.param(&format!("{name}.weight"), [first, second, height, width], init)
+    }
+
+    /// A convolved image with the bias added to each channel, if there is one.
+    #[track_caller]
+    fn add_bias<'g>(self, y: Var<'g>, name: &str) -> Var<'g> {
+        if !self.bias {
+            return y;
+        }
+        let bias = y.graph().param(&format!("{name}.bias"), [self.count], Init::ZEROS);
+        y + bias.reshape([self.count, 1, 1])
+    }
 }
 
 /// The units of a fully connected layer. A number alone converts.
@@ -119,20 +148,46 @@ pub(super) fn images_of<'g>(name: &'static str, images: Var<'g>) -> (Called<'g>,
 /// Recorded on the graph: no filters, no channels; otherwise as [`Var::conv2d`].
 #[track_caller]
 pub fn conv2d<'g>(image: Var<'g>, name: &str, filters: Filters) -> Var<'g> {
+    let (_layer, (_called, image)) = (image.graph().layer(name), images_of("conv2d", image));
+    // Groups that do not divide are refused by the convolution.
+    let weight = filters.weight("conv2d", image, name, |channels, groups| [filters.count, channels / groups]);
+    filters.add_bias(image.conv2d(weight, filters.options), name)
+}
+
+/// A transposed convolution with parameters `{name}.weight` `[C, O/G, kh, kw]` and `{name}.bias` `[O]`. It enlarges images
+/// by its stride: a kernel of 3, a stride of 2, a padding of 1 and an `output_padding` of 1 double height and width.
+///
+/// ```
+/// use dagrad::{Graph, nn};
+///
+/// let graph = Graph::new();
+/// let code = graph.input("code", [100, 16, 7, 7]);
+/// let filters = nn::Filters::new(8, 3).stride(2).padding(1);
+/// let h = nn::conv_transpose2d(code, "up1", filters, 1).relu();
+/// assert_eq!(h.shape(), [100, 8, 14, 14].into());
+/// ```
+///
+/// # Errors
+/// Recorded on the graph: no filters, no channels, groups that do not divide the filters; otherwise as
+/// [`Var::conv_transpose2d`].
+#[track_caller]
+pub fn conv_transpose2d<'g>(
+    image: Var<'g>,
+    name: &str,
+    filters: Filters,
+    output_padding: impl Into<Pair>,
+) -> Var<'g> {
     let graph = image.graph();
-    let (_layer, (_called, image)) = (graph.layer(name), images_of("conv2d", image));
-    let channels = image.shape()[1];
-    let Filters { count, kernel: [height, width], options, init, bias } = filters;
-    graph.require("conv2d", "the number of filters", count, COUNT);
-    graph.require("conv2d", "the number of channels", channels, COUNT);
-    let channels = channels / options.groups.max(1); // what does not divide is refused by the convolution
-    let init = init.unwrap_or_else(|| Init::he(channels.saturating_mul(height).saturating_mul(width)));
-    let weight = graph.param(&format!("{name}.weight"), [count, channels, height, width], init);
-    let y = image.conv2d(weight, options);
-    if !bias {
-        return y;
+    let (_layer, (_called, image)) = (graph.layer(name), images_of("conv_transpose2d", image));
+    let (count, groups) = (filters.count, filters.options.groups);
+    if groups > 0 && !count.is_multiple_of(groups) {
+        let problem = Problem::new(format!("{groups} groups do not divide {count} filters"))
+            .hint("each group makes as many filters as the others");
+        return graph.refuse("conv_transpose2d", &["image"], &[image], problem).or_rank(4);
     }
-    y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS).reshape([count, 1, 1])
+    let weight =
+        filters.weight("conv_transpose2d", image, name, |channels, groups| [channels, count / groups]);
+    filters.add_bias(image.conv_transpose2d(weight, filters.options, output_padding), name)
 }
 
 /// A fully connected layer x · W + b with parameters `{name}.weight` `[inputs, units]` and `{name}.bias`

@@ -10,7 +10,7 @@ mod networks;
 mod norm;
 
 pub use classics::{AlexNet, LeNet5, ResNet, Vgg, autoencoder, residual_block};
-pub use layers::{Filters, Units, conv2d, linear};
+pub use layers::{Filters, Units, conv_transpose2d, conv2d, linear};
 pub(crate) use model::{IMAGES, LABELS, argmax};
 pub use model::{Model, Network, network};
 pub use networks::{DeepConvNet, SimpleConvNet};

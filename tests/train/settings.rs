@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::root;
+use crate::common::public;
 use dagrad::data::{Dataset, idx};
 use dagrad::nn::{self, BatchNorm, Filters, Model, Units};
 use dagrad::optim::{self, LearningRate, Optimizer, Sgd};
@@ -29,6 +29,7 @@ const ANY: &str = "data::Dataset::pixels.sample data::Dataset::take.samples grap
     graph::Var::conv_transpose2d.output_padding graph::Var::pad.value graph::Var::repeat_interleave.times \
     graph::Var::scatter_add.size graph::Var::std_dev.correction graph::Var::std_dev_keep.correction \
     graph::Var::variance.correction graph::Var::variance_keep.correction nn::Model::record.batch nn::SimpleConvNet.padding \
+    nn::conv_transpose2d.output_padding \
     ops::Conv2dOptions::window.image optim::LearningRate::warmup.steps ops::CrossEntropy::ignore.label ops::Conv2dOptions::window.kernel ops::Pool2dOptions::padding.padding \
     train::FitOptions.epochs viz::TensorBoard::scalar.value viz::Tiles::first.count viz::Tiles::fitted.width viz::Tiles::fitted.height";
 
@@ -294,9 +295,8 @@ fn numbers(list: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_number_is_known_as_a_setting_or_not() {
-    let list = std::fs::read_to_string(root().join("tests/documents/public.txt")).unwrap();
     let is_result = |path: &String| RESULTS.split_whitespace().any(|start| path.starts_with(start));
-    let found: BTreeSet<String> = numbers(&list).into_iter().filter(|path| !is_result(path)).collect();
+    let found: BTreeSet<String> = numbers(&public()).into_iter().filter(|path| !is_result(path)).collect();
     let known = SETTINGS.iter().map(|(path, ..)| *path).chain(ANY.split_whitespace());
     let known: BTreeSet<String> = known.map(str::to_string).collect();
     let missing: Vec<_> = found.difference(&known).collect();

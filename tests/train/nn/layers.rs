@@ -2,9 +2,11 @@
 
 use crate::common::{array, assert_close, assert_mentions, message, numbers, run_plan};
 use dagrad::inspect::{Summary, receptive_field};
-use dagrad::nn::{self, BatchNorm, DeepConvNet, Filters, Network, SimpleConvNet, Units, conv2d, linear};
+use dagrad::nn::{
+    self, BatchNorm, DeepConvNet, Filters, Network, SimpleConvNet, Units, conv_transpose2d, conv2d, linear,
+};
 use dagrad::optim::Sgd;
-use dagrad::{Conv2dOptions, Graph, Init, Mode, Plan, Pool2dOptions, Store, Trainer, Var, Workspace};
+use dagrad::{Conv2dOptions, Graph, Init, Mode, Plan, Pool2dOptions, Store, Trainer, Var, Workspace, check};
 use ndarray::Axis;
 
 fn graph_of<R>(record: impl for<'g> FnOnce(&'g Graph) -> R) -> R {
@@ -47,6 +49,29 @@ fn a_convolution_layer_convolves_and_adds_a_bias_to_each_channel() {
 }
 
 #[test]
+fn a_transposed_layer_spreads_pixels_and_adds_a_bias_to_each_channel() {
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 4, 3, 5]);
+    let filters = Filters::new(6, [3, 2]).stride([2, 3]).padding([1, 0]).groups(2);
+    let y = conv_transpose2d(x, "up", filters, [1, 2]);
+    // Four channels, and three of the six filters in each group.
+    let weight = graph.param("up.weight", [4, 3, 3, 2], Init::he(2 * 3 * 2));
+    let options = Conv2dOptions::new().stride([2, 3]).padding([1, 0]).groups(2);
+    let plain = x.conv_transpose2d(weight, options, [1, 2]);
+    let mut store = Store::new(0);
+    store.set("up.bias", &numbers(&[6], 9)).unwrap();
+    let image = numbers(&[2, 4, 3, 5], 1);
+    let found = values(&[y, plain], &mut store, (x, &image));
+    let bias = numbers(&[6], 9).into_shape_with_order([6, 1, 1]).unwrap();
+    assert_eq!(found[0].shape(), [2, 6, 6, 16]);
+    assert_close(&found[0], &(&found[1] + &bias), 1e-14);
+
+    check::network(y.powi(2).mean_all(), &mut store, &[x.feed(&image)], 1000).unwrap();
+    let names: Vec<String> = graph.parameters().iter().map(|parameter| parameter.name()).collect();
+    assert_eq!(names, ["up.weight", "up.bias"]);
+}
+
+#[test]
 fn a_linear_layer_is_a_product_and_a_bias_for_each_unit() {
     let graph = Graph::new();
     let x = graph.input("x", [3, 4]);
@@ -69,9 +94,10 @@ fn layers_do_without_a_bias_and_start_as_they_are_told() {
     let graph = Graph::new();
     let x = graph.input("x", [1, 2, 4, 4]);
     let h = conv2d(x, "conv", Filters::new(3, 3).without_bias().init(Init::ONES));
+    conv_transpose2d(h, "up", Filters::new(3, 3).without_bias(), 0);
     let y = linear(h.flatten(), "fc", Units::new(5).without_bias().init(Init::Constant(0.5)));
     let names: Vec<String> = graph.parameters().iter().map(|parameter| parameter.name()).collect();
-    assert_eq!(names, ["conv.weight", "fc.weight"]);
+    assert_eq!(names, ["conv.weight", "up.weight", "fc.weight"]);
     let found = values(&[y], &mut Store::new(0), (x, &numbers(&[1, 2, 4, 4], 1).mapv(|_| 1.0)));
     // 18 ones under a filter; 3 channels of 2×2 pixels for each unit, at half weight.
     assert!(found[0].iter().all(|&y| y == 0.5 * 12.0 * 18.0), "{}", found[0]);
@@ -90,6 +116,23 @@ fn misused_layers_say_what_is_wrong_and_where() {
     assert_mentions(&text, &[here, "stride", "is 0"]);
     let text = refusal(|graph| conv2d(graph.input("x", [1, 1, 4, 4]), "conv", Filters::new(usize::MAX, 3)));
     assert_mentions(&text, &[here, "beyond any memory", "conv.weight"]);
+    let up = |shape: [usize; 4], filters, more: usize| {
+        refusal(move |graph| conv_transpose2d(graph.input("code", shape), "up", filters, more))
+    };
+    let text = refusal(|graph| conv_transpose2d(graph.input("rows", [2, 3]), "up", Filters::new(4, 3), 0));
+    assert_mentions(&text, &[here, "conv_transpose2d at", "[batch, channels, height, width]", "\"rows\""]);
+    for (text, expected) in [
+        (up([1, 4, 5, 5], Filters::new(0, 3), 0), "the number of filters is 0"),
+        (up([1, 0, 5, 5], Filters::new(4, 3), 0), "the number of channels is 0"),
+        (up([1, 4, 5, 5], Filters::new(6, 3).groups(4), 0), "4 groups do not divide 6 filters"),
+        (up([1, 3, 5, 5], Filters::new(4, 3).groups(2), 0), "groups"),
+        (up([1, 4, 5, 5], Filters::new(4, 3).groups(0), 0), "groups"),
+        (up([1, 4, 5, 5], Filters::new(4, 3), 1), "an output padding of 1"),
+        (up([1, 4, 5, 5], Filters::new(4, 0), 0), "the window's height"),
+        (up([1, 4, 5, 5], Filters::new(usize::MAX, 3), 0), "beyond any memory"),
+    ] {
+        assert_mentions(&text, &[here, "conv_transpose2d at", expected]);
+    }
     let text = refusal(|graph| linear(graph.input("image", [2, 3, 4, 4]), "fc", 10));
     assert_mentions(&text, &[here, "linear", "[2, 3, 4, 4]", "[batch, inputs]", "flatten", "\"image\""]);
     let text = refusal(|graph| linear(graph.input("x", [2, 3]).sum(&[5]), "fc", 10));
