@@ -12,7 +12,7 @@ use super::program::{IndexLimit, Program};
 use crate::error::Result;
 use crate::graph::dag::{Kind, NodeId};
 use crate::graph::kernel::BatchSplit;
-use crate::graph::{Init, Precision, TensorType};
+use crate::graph::{Init, ParameterKind, Precision, TensorType};
 use crate::shape::Shape;
 
 /// Lays out `program`. Unless `options` let memory be reused, no two values ever share memory but aliases.
@@ -26,7 +26,9 @@ pub(super) fn lay_out<T: Precision>(program: &Program, options: &Options) -> Res
         builder.enter(id);
         match &program.dag.node(id).kind {
             Kind::Input => {}
-            Kind::Parameter { init, trainable } => builder.add_parameter(id, *init, *trainable),
+            Kind::Parameter { init, kind, transposed } => {
+                builder.add_parameter(id, *init, *kind, *transposed);
+            }
             Kind::Kernel(kernel) if kernel.is_alias() => {}
             Kind::Output(_) => {} // placed with the kernel that makes it
             Kind::Kernel(_) => builder.add_step(id)?,
@@ -101,11 +103,12 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         Ok(())
     }
 
-    fn add_parameter(&mut self, id: NodeId, init: Init, trainable: bool) {
+    fn add_parameter(&mut self, id: NodeId, init: Init, kind: ParameterKind, transposed: bool) {
         let node = self.program.dag.node(id);
         let name = node.label.clone().unwrap_or_default();
         self.memory.location[id.index()] = Some(Location::Parameter(self.plan.parameters.len()));
-        self.plan.parameters.push(Parameter { name, ty: node.ty.clone(), init, trainable });
+        let ty = node.ty.clone();
+        self.plan.parameters.push(Parameter { name, ty, init, kind, transposed });
     }
 
     fn add_step(&mut self, id: NodeId) -> Result<()> {

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::init::Init;
 use super::kernel::{AnyKernel, BatchSplit};
 use super::op::{AnyOp, TensorType};
+use super::parameter::ParameterKind;
 use super::scope::Composite;
 use crate::error::SourceLine;
 
@@ -59,8 +60,10 @@ pub enum Kind {
     Parameter {
         /// How it starts.
         init: Init,
-        /// Whether optimizers move it.
-        trainable: bool,
+        /// What it is for.
+        kind: ParameterKind,
+        /// Whether files of weights hold it transposed.
+        transposed: bool,
     },
     /// It is computed.
     Op(Arc<dyn AnyOp>),
@@ -96,6 +99,17 @@ impl Dag {
     /// Gives the node a name.
     pub fn set_label(&mut self, id: NodeId, label: Arc<str>) {
         self.nodes[id.0].label = Some(label);
+    }
+
+    /// Says that files hold the parameter transposed. It returns whether the node is one.
+    pub fn set_transposed(&mut self, id: NodeId) -> bool {
+        match &mut self.nodes[id.0].kind {
+            Kind::Parameter { transposed, .. } => {
+                *transposed = true;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The node's operation, if it is computed.

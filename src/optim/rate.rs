@@ -129,6 +129,7 @@ impl LearningRate {
         if let Schedule::Exponential(factor) | Schedule::Staircase { factor, .. } = self.schedule {
             graph.require("learning_rate", "the factor", factor, FINITE);
         }
+        let _optimizing = graph.optimizing();
         let factor = self.adjustable.then(|| graph.state(Self::FACTOR, [], Init::ONES));
         if self.schedule == Schedule::Constant && self.warmup == 0 {
             let rate = graph.fill([], self.peak);
