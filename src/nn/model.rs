@@ -134,7 +134,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         model.plans.push(first);
         // What only training has: the weights of an auxiliary head, or what no path leads to.
         let graph = Graph::with_mode(Mode::Train);
-        model.record(&graph, 1);
+        model.record(&graph, 2); // of a single sample, batch normalisation of rows has no variance
         let lasting = graph.lasting();
         if graph.check().is_ok() && lasting.iter().any(|own| model.store.get(&own.name()).is_none()) {
             let all = Options::new().without_assignments().compile(&graph, &lasting)?;

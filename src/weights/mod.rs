@@ -52,7 +52,7 @@ use tensor::Tensor;
 ///     nn::linear(h, "fc", 10)
 /// });
 /// let trained = Model::new(network, [1, 4, 4], 0)?;
-/// Weights::of(trained.store()).save(&path)?;
+/// Weights::of(trained.store())?.save(&path)?;
 ///
 /// let weights = Weights::read(&path)?;
 /// assert_eq!(weights.shape("fc.weight"), Some(&[10, 16][..]));

@@ -9,3 +9,4 @@ mod failure;
 mod feed;
 mod memory;
 mod store;
+mod weights;
