@@ -104,7 +104,8 @@ fn directory(file: &[u8]) -> Result<(Range<usize>, u64), String> {
     let end = (earliest..(file.len() + 1).saturating_sub(22)).rev().find(is_end).ok_or_else(no_end)?;
     let mut record = Reader { file, at: end + 4 };
     let disks = [record.u16()?, record.u16()?];
-    let [mut count, _] = [u64::from(record.u16()?), u64::from(record.u16()?)];
+    let counts = [record.u16()?, record.u16()?];
+    let mut count = u64::from(counts[1]);
     let [mut size, mut start] = [u64::from(record.u32()?), u64::from(record.u32()?)];
     let mut stop = end;
     if let Some(locator) = end.checked_sub(20).filter(|&at| file[at..].starts_with(LOCATOR64)) {
@@ -118,7 +119,9 @@ fn directory(file: &[u8]) -> Result<(Range<usize>, u64), String> {
     }
     let range = usize::try_from(start).ok().zip(usize::try_from(start.saturating_add(size)).ok());
     match range {
-        Some((start, end)) if end == stop && start <= end && disks == [0, 0] => Ok((start..end, count)),
+        Some((start, end)) if end == stop && start <= end && disks == [0, 0] && counts[0] == counts[1] => {
+            Ok((start..end, count))
+        }
         _ => Err(format!("is damaged: its directory of {size} bytes is not at byte {start}")),
     }
 }

@@ -99,6 +99,13 @@ def numpy_types():
     numpy.savez_compressed(HERE / "types-compressed.npz", **every)
 
 
+def numpy_small():
+    """Files of which every bit is tried."""
+    arrays = {"a": numpy.array([[1, 2, 3], [4, 5, 6]], dtype="<f4"), "b": numpy.asfortranarray([[1.5, 2], [3, 4]]).astype(">f8")}
+    numpy.savez(HERE / "small.npz", **arrays)
+    numpy.savez_compressed(HERE / "small-compressed.npz", **arrays)
+
+
 def surroundings():
     """Names in a whole training's file, and one array under two names."""
     torch.manual_seed(2)
@@ -116,4 +123,5 @@ def surroundings():
 layers()
 pytorch_types()
 numpy_types()
+numpy_small()
 surroundings()

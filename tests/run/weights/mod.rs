@@ -2,6 +2,7 @@
 
 mod durable;
 mod formats;
+mod fuzz;
 mod hostile;
 mod kinds;
 mod layers;

@@ -51,7 +51,7 @@ print("safetensors", safetensors.__version__, "reads", len(a), "arrays")
 const TORCH: &str = r#"
 import sys, pathlib, types, torch, safetensors.torch
 own, golden = map(pathlib.Path, sys.argv[1:])
-source = (golden / "make.py").read_text().replace("\nlayers()\npytorch_types()\nnumpy_types()\nsurroundings()\n", "")
+source = (golden / "make.py").read_text().replace("\nlayers()\npytorch_types()\nnumpy_types()\nnumpy_small()\nsurroundings()\n", "")
 make = types.ModuleType("make"); make.__file__ = str(golden / "make.py"); exec(source, make.__dict__)
 net = make.Layers()
 net.load_state_dict(safetensors.torch.load_file(own / "net.safetensors"), strict=True)
