@@ -17,7 +17,7 @@ const MAX_HEADER: usize = 100_000_000;
 const METADATA: &str = "__metadata__";
 
 /// What a file holds: arrays by name, and names that stand for another one's array.
-pub(super) type Contents = (BTreeMap<String, Tensor>, BTreeMap<String, String>);
+pub(super) type Contents<A = Tensor> = (BTreeMap<String, A>, BTreeMap<String, String>);
 
 /// Reads a file, given as a whole.
 pub(super) fn read(file: &Arc<Vec<u8>>) -> Result<Contents, String> {
@@ -124,7 +124,7 @@ struct Header<'a> {
 }
 
 impl Header<'_> {
-    fn contents(&mut self) -> Result<(BTreeMap<String, Array>, BTreeMap<String, String>), String> {
+    fn contents(&mut self) -> Result<Contents<Array>, String> {
         let (mut arrays, mut metadata, mut has_metadata) = (BTreeMap::new(), BTreeMap::new(), false);
         self.object(|header, name| {
             let is_first = if name == METADATA {

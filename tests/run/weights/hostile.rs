@@ -221,9 +221,9 @@ fn archives_are_not_trusted() {
     let good = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", 8);
     let [stored, deflated] = [false, true].map(|deflate| member("w.npy", &good, deflate));
     for whole in [&stored, &deflated] {
-        let file = archive(&[whole.clone()], &[0]);
+        let file = archive(std::slice::from_ref(whole), &[0]);
         assert_eq!(Weights::from_bytes(file).unwrap().get::<f32>("w").unwrap().len(), 2);
-        refuses(archive(&[whole.clone()], &[0, 0]), &["\"w.npy\" is there twice"]);
+        refuses(archive(std::slice::from_ref(whole), &[0, 0]), &["\"w.npy\" is there twice"]);
         refuses(archive(&[Member { flags: 1, ..whole.clone() }], &[0]), &["encrypted"]);
         refuses(archive(&[Member { method: 12, ..whole.clone() }], &[0]), &["deflate"]);
         for size in [0, 1, 81, u32::MAX - 1, u32::MAX] {
