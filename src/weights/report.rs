@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{SourceLine, nearest};
+use crate::error::{Error, SourceLine, nearest};
 
 /// What a store took from weights, and what it did not. Printed, it lists everything that does not fit.
 ///
@@ -52,11 +52,11 @@ impl Loaded {
     }
 
     /// The error of a store that takes all or nothing.
-    pub(super) fn error(&self, source: &str, site: SourceLine) -> crate::Error {
+    pub(super) fn error(&self, source: &str, site: SourceLine) -> Error {
         let unfit = self.missing.len() + self.extra.len() + self.misshapen.len();
         let hint = self.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
         let message = format!("{source} do not fit the store: {unfit} names{self}{hint}");
-        crate::Error::Weights { message, site }
+        Error::Weights { message, site }
     }
 
     /// What would make more of it fit.
