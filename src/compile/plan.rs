@@ -13,7 +13,7 @@ use crate::error::SourceLine;
 use crate::graph::dag::NodeId;
 use crate::graph::kernel::AnyKernel;
 use crate::graph::show::in_brackets;
-use crate::graph::{Init, TensorType};
+use crate::graph::{Init, ParameterKind, TensorType};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -264,8 +264,10 @@ pub struct Parameter {
     pub ty: TensorType,
     /// How it starts if the store does not have it yet.
     pub init: Init,
-    /// Whether optimizers move it.
-    pub trainable: bool,
+    /// What it is for.
+    pub kind: ParameterKind,
+    /// Whether files of weights hold it transposed.
+    pub transposed: bool,
 }
 
 /// A value that a run hands out.

@@ -1,6 +1,7 @@
 //! A network with its parameters, ready to predict.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use ndarray::{Array1, Array2, Array4, ArrayD};
 
@@ -12,6 +13,7 @@ use crate::graph::setting::{self, COUNT};
 use crate::graph::{Dtype, Graph, Mode, Precision, TensorType, Var};
 use crate::inspect::{Diagnosis, diagnose};
 use crate::run::{Element, Feed, Store, Workspace};
+use crate::weights::{Loaded, Weights};
 
 /// A network: from a batch of images `[N, C, H, W]` to logits `[N, classes]`. Functions are networks;
 /// closures become one through [`network`].
@@ -132,10 +134,10 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         model.plans.push(first);
         // What only training has: the weights of an auxiliary head, or what no path leads to.
         let graph = Graph::with_mode(Mode::Train);
-        model.record(&graph, 1);
-        let parameters = graph.parameters();
-        if graph.check().is_ok() && parameters.iter().any(|own| model.store.get(&own.name()).is_none()) {
-            let all = Options::new().without_assignments().compile(&graph, &parameters)?;
+        model.record(&graph, 2); // of a single sample, batch normalisation of rows has no variance
+        let lasting = graph.lasting();
+        if graph.check().is_ok() && lasting.iter().any(|own| model.store.get(&own.name()).is_none()) {
+            let all = Options::new().without_assignments().compile(&graph, &lasting)?;
             model.store.prepare(&all)?;
         }
         Ok(model)
@@ -247,6 +249,25 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         let (.., loss) = self.record_loss(&graph, images.dim().0);
         let feeds = [Feed::new(IMAGES, images), Feed::new(LABELS, labels)];
         diagnose(loss, &mut self.store, &mut self.workspace, &feeds)
+    }
+
+    /// Writes parameters and state to a file, in the format that its name ends in: `.safetensors` or `.npz`; see
+    /// [`Weights::save`].
+    ///
+    /// # Errors
+    /// Another ending; a file that cannot be written.
+    #[track_caller]
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        Weights::of(&self.store)?.save(path)
+    }
+
+    /// Takes all parameters and state from a file of weights; see [`Weights::read`] and [`Weights::load`].
+    ///
+    /// # Errors
+    /// A file that cannot be read; names or shapes that do not fit, all of them. The model is then as it was.
+    #[track_caller]
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Loaded> {
+        Weights::read(path)?.load(&mut self.store)
     }
 
     /// The parameters.

@@ -11,6 +11,7 @@ const LOW: u64 = 1 << 24;
 /// The count of this name in the store before the present step, and after it. Whoever asks for it in one step gets the same
 /// one: a step counts once.
 pub(super) fn count<'g>(graph: &'g Graph, name: &str) -> [Var<'g>; 2] {
+    let _optimizing = graph.optimizing();
     let before = graph.state(name, [2], Init::ZEROS);
     let after = before.next_update().map(|update| graph.var(update.value)).unwrap_or_else(|| {
         let after = graph.record(CountOn, &[before]);

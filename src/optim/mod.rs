@@ -25,7 +25,8 @@ use crate::graph::{Graph, Init, Update, Var};
 /// A rule that moves parameters along their gradients.
 pub trait Optimizer {
     /// Records what each parameter, given with its gradient, becomes at the end of a step
-    /// ([`Var::assign`]), and its state likewise ([`Graph::state`]).
+    /// ([`Var::assign`]), and its state likewise ([`Graph::state`]). State that [`minimize`] has it record is known as the
+    /// optimizer's, and is no part of the network's [weights](crate::weights).
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]);
 
     /// Whether it moves the parameter of this name. [`minimize`] takes no gradient in the others; see [`Groups::frozen`].
@@ -108,7 +109,7 @@ pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
     let before = graph.updates().len();
     let gradients = gradients(loss, &parameters)?;
     let pairs: Vec<_> = parameters.into_iter().zip(gradients).collect();
-    let (_layer, _at) = (graph.layer("update"), graph.at_caller());
+    let (_layer, _at, _optimizing) = (graph.layer("update"), graph.at_caller(), graph.optimizing());
     optimizer.step(graph, &pairs);
     graph.updates.borrow_mut().iter_mut().skip(before).for_each(|update| update.by = MINIMIZE);
     graph.check()
@@ -117,5 +118,7 @@ pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
 /// State of the parameter's shape that starts at 0, under a name that follows from the parameter's.
 fn state<'g>(parameter: Var<'g>, name: &str) -> Var<'g> {
     let name = format!("{}.{name}", parameter.name());
-    parameter.graph().state(&name, parameter.shape(), Init::ZEROS)
+    let graph = parameter.graph();
+    let _optimizing = graph.optimizing();
+    graph.state(&name, parameter.shape(), Init::ZEROS)
 }

@@ -132,6 +132,7 @@ impl LearningRate {
         if let Schedule::Cosine(steps) | Schedule::Staircase { every: steps, .. } = self.schedule {
             graph.require("learning_rate", "the number of steps", steps, COUNT);
         }
+        let _optimizing = graph.optimizing();
         let factor = self.adjustable.then(|| graph.state(Self::FACTOR, [], Init::ONES));
         if self.schedule == Schedule::Constant && self.warmup == 0 {
             let rate = graph.fill([], self.peak);

@@ -10,7 +10,7 @@ use super::buffer;
 use super::prepared::PreparedValues;
 use crate::compile::{Parameter, Plan};
 use crate::error::{Error, Result, nearest};
-use crate::graph::{Init, Mode};
+use crate::graph::{Init, Mode, ParameterKind};
 use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::random;
@@ -56,11 +56,14 @@ pub(crate) struct EpochPosition {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry<T: Real> {
-    name: String,
-    shape: Shape,
-    trainable: bool,
-    pub(super) data: Buffer<T>,
+pub(crate) struct Entry<T: Real> {
+    pub name: String,
+    pub shape: Shape,
+    /// What it is for, once a plan has said so.
+    pub kind: Option<ParameterKind>,
+    /// Whether files of weights hold it transposed.
+    pub transposed: bool,
+    pub data: Buffer<T>,
 }
 
 impl<T: Real> Store<T> {
@@ -108,15 +111,25 @@ impl<T: Real> Store<T> {
     #[track_caller]
     pub(crate) fn bind(&mut self, plan: &Plan<T>, found: &mut Vec<usize>) -> Result<()> {
         let trains = plan.trains() || plan.recorded.mode == Mode::Train;
+        self.learn_kinds(plan);
         let is_empty = self.trainable().next().is_none();
         for parameter in plan.parameters() {
-            let may_start = trains && (is_empty || !parameter.trainable);
+            let may_start = trains && (is_empty || parameter.kind != ParameterKind::Learned);
             if !may_start && !self.names.contains_key(&*parameter.name) {
                 return Err(self.missing(&parameter.name, plan));
             }
             found.push(self.find_or_start(parameter)?);
         }
         Ok(())
+    }
+
+    /// Notes what the plan's parameters are for: [`set`](Self::set) could not know.
+    fn learn_kinds(&mut self, plan: &Plan<T>) {
+        for parameter in plan.parameters() {
+            if let Some(&index) = self.names.get(&*parameter.name) {
+                self.entries[index].kind = Some(parameter.kind);
+            }
+        }
     }
 
     /// The error for a parameter that is not here, with the nearest name among those that the plan does not know.
@@ -149,7 +162,7 @@ impl<T: Real> Store<T> {
     #[track_caller]
     pub fn set(&mut self, name: &str, values: &ArrayD<T>) -> Result<()> {
         self.prepared.expire();
-        let index = self.find_or_add(name, &values.shape().into(), true)?.0;
+        let index = self.find_or_add(name, &values.shape().into())?.0;
         let target = self.entries[index].data.iter_mut();
         target.zip(values).for_each(|(to, from)| *to = *from);
         Ok(())
@@ -160,9 +173,28 @@ impl<T: Real> Store<T> {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
-    /// The names of the parameters that are learned.
+    /// The names of the parameters that are learned. What was [set](Self::set) counts as one until a plan says otherwise.
     pub fn trainable(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().filter(|entry| entry.trainable).map(|entry| entry.name.as_str())
+        let is_learned = |entry: &&Entry<T>| entry.kind.is_none_or(|kind| kind == ParameterKind::Learned);
+        self.entries.iter().filter(is_learned).map(|entry| entry.name.as_str())
+    }
+
+    /// What the value of this name is for; none if no plan has said so.
+    ///
+    /// ```
+    /// use dagrad::optim::Momentum;
+    /// use dagrad::graph::ParameterKind;
+    /// use dagrad::{Graph, Init, Trainer};
+    ///
+    /// let graph = Graph::new();
+    /// let loss = graph.param("w", [3], Init::ONES).powi(2).sum_all();
+    /// let trainer = Trainer::new(loss, &Momentum::new(0.1))?;
+    /// assert_eq!(trainer.store().kind("w"), Some(ParameterKind::Learned));
+    /// assert_eq!(trainer.store().kind("w.momentum"), Some(ParameterKind::Optimizer));
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn kind(&self, name: &str) -> Option<ParameterKind> {
+        self.entries[*self.names.get(name)?].kind
     }
 
     /// The seed of all randomness.
@@ -208,6 +240,15 @@ impl<T: Real> Store<T> {
         self.step += 1;
     }
 
+    pub(crate) fn entries(&self) -> &[Entry<T>] {
+        &self.entries
+    }
+
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry<T>] {
+        self.prepared.expire();
+        &mut self.entries
+    }
+
     pub(super) fn entry(&self, index: usize) -> &Entry<T> {
         &self.entries[index]
     }
@@ -215,8 +256,9 @@ impl<T: Real> Store<T> {
     /// Where a plan's parameter is; it is started if it is new.
     #[track_caller]
     fn find_or_start(&mut self, parameter: &Parameter) -> Result<usize> {
-        let (index, is_new) = self.find_or_add(&parameter.name, &parameter.ty.shape, parameter.trainable)?;
-        self.entries[index].trainable = parameter.trainable; // `set` could not know
+        let (index, is_new) = self.find_or_add(&parameter.name, &parameter.ty.shape)?;
+        self.entries[index].kind = Some(parameter.kind);
+        self.entries[index].transposed |= parameter.transposed;
         if is_new {
             start(parameter.init, self.seed, &parameter.name, &mut self.entries[index].data);
         }
@@ -224,7 +266,7 @@ impl<T: Real> Store<T> {
     }
 
     #[track_caller]
-    fn find_or_add(&mut self, name: &str, shape: &Shape, trainable: bool) -> Result<(usize, bool)> {
+    fn find_or_add(&mut self, name: &str, shape: &Shape) -> Result<(usize, bool)> {
         if let Some(&index) = self.names.get(name) {
             let known = &self.entries[index].shape;
             if known != shape {
@@ -235,7 +277,8 @@ impl<T: Real> Store<T> {
         }
         let data = buffer(shape.count(), "a parameter")?;
         self.names.insert(name.to_string(), self.entries.len());
-        self.entries.push(Entry { name: name.to_string(), shape: shape.clone(), trainable, data });
+        let (name, shape) = (name.to_string(), shape.clone());
+        self.entries.push(Entry { name, shape, kind: None, transposed: false, data });
         Ok((self.entries.len() - 1, true))
     }
 }

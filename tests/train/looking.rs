@@ -13,6 +13,7 @@ use dagrad::nn::{self, BatchNorm, Filters, Model};
 use dagrad::optim::{Adam, Momentum, Optimizer};
 use dagrad::train::{FitOptions, Progress, evaluate, fit};
 use dagrad::viz::{self, Occlusion, Report, Start};
+use dagrad::weights::Weights;
 use dagrad::{Feed, Graph, Mode, Precision, Store, Trainer, Var, Workspace, check};
 use ndarray::{Array1, Array4};
 
@@ -20,7 +21,7 @@ use ndarray::{Array1, Array4};
 const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::set Store::set_step compile::Plan::run nn::Model::new \
     nn::Model::with_workspace nn::Model::parts nn::Model::store_mut train::Trainer::new train::Trainer::with \
     train::Trainer::parts train::Trainer::step train::Trainer::into_store train::fit \
-    train::fit_observed";
+    train::fit_observed nn::Model::load weights::Weights::load weights::Weights::load_lenient";
 
 /// What is looked at.
 struct World {
@@ -104,6 +105,7 @@ const LOOKING: &[Look] = &[
     ("Store::copy", |w| drop(w.model.store().copy().unwrap())),
     ("Store::epochs", |w| assert!(w.model.store().epochs() > 0)),
     ("Store::get", |w| drop(w.model.store().get("conv.weight").unwrap().to_owned())),
+    ("Store::kind", |w| assert!(w.model.store().kind("conv.weight").is_some())),
     ("Store::names", |w| assert!(w.model.store().names().count() > 4)),
     ("Store::seed", |w| assert_eq!(w.model.store().seed(), 5)),
     ("Store::step", |w| assert!(w.model.store().step() > 0)),
@@ -152,11 +154,17 @@ const LOOKING: &[Look] = &[
     }),
     ("nn::Model::predict", |w| drop(w.model.predict(&w.images).unwrap())),
     ("nn::Model::record", |w| drop(w.model.record(&Graph::new(), 7).1.shape())),
+    ("nn::Model::save", |w| {
+        let path = std::env::temp_dir().join(format!("dagrad-looking-{}.npz", std::process::id()));
+        w.model.save(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+    }),
     ("nn::Model::store", |w| _ = w.model.store()),
     ("train::Trainer::plan", |w| assert!(w.trainer.plan().trains())),
     ("train::Trainer::profile", |w| drop(w.trainer.profile(&feeds(&w.images, &w.labels)).unwrap())),
     ("train::Trainer::store", |w| _ = w.trainer.store()),
     ("train::evaluate", |w| _ = evaluate(&mut w.model, &w.data).unwrap()),
+    ("weights::Weights::of", |w| drop(Weights::of(w.trainer.store()).unwrap())),
     ("viz::Report::network", |w| {
         let (start, optimizer): (_, &dyn Optimizer) = (Start::of(&w.model), &Adam::new(0.1));
         Report::new("").network("", &start, &mut w.model, optimizer, &w.data).unwrap();
