@@ -22,7 +22,7 @@ pub(super) fn count<'g>(graph: &'g Graph, name: &str) -> [Var<'g>; 2] {
 }
 
 /// The number that a count stands for.
-fn steps<T: Real>(count: &[T]) -> u64 {
+pub(super) fn steps<T: Real>(count: &[T]) -> u64 {
     let [low, high] = [0, 1].map(|part| count[part].into_f64() as u64); // NaN and what is negative count as 0
     high.saturating_mul(LOW).saturating_add(low)
 }

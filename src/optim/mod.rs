@@ -1,7 +1,7 @@
-//! Optimizers: rules that say, in graph operations, what each parameter becomes.
+//! Optimizers: the update rule of each parameter, in graph operations.
 //!
-//! An update is graph code like everything else. It is compiled with the network, fused, and carried out in
-//! the same run as forward and backward.
+//! An update is recorded on the graph like the network. It is compiled and fused with the network, and runs in the same plan
+//! as forward and backward.
 
 mod adaptive;
 mod count;
@@ -34,8 +34,14 @@ pub trait Optimizer {
         true
     }
 
-    /// Adds λ p to the gradient of each parameter p: the gradient of λ/2 Σ p², which draws parameters towards 0.
-    /// ([`AdamW`] draws them there beside the gradient.)
+    /// The learning rate, for logs: of [`Groups`], that of the parameters in no group. Optimizers without one have none.
+    fn learning_rate(&self) -> Option<LearningRate> {
+        None
+    }
+
+    /// Adds λ p to the gradient of each parameter p: the gradient of λ/2 Σ p², which draws parameters towards 0 (L2
+    /// regularisation). On [`AdamW`] this is done besides its own, decoupled decay, which is the field
+    /// [`AdamW::weight_decay`].
     ///
     /// The last call acts first: `sgd.weight_decay(1e-4).clip_norm(1.0)` clips the gradient of the loss, and then
     /// adds the decay.
@@ -75,6 +81,10 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
 
     fn moves(&self, name: &str) -> bool {
         (**self).moves(name)
+    }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        (**self).learning_rate()
     }
 }
 

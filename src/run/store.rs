@@ -10,7 +10,7 @@ use super::buffer;
 use super::prepared::PreparedValues;
 use crate::compile::{Parameter, Plan};
 use crate::error::{Error, Result, nearest};
-use crate::graph::{Init, Mode, ParameterKind};
+use crate::graph::{Init, ParameterKind};
 use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::random;
@@ -19,8 +19,10 @@ use dagrad_kernels::real::Real;
 /// Parameters and optimizer state by name.
 ///
 /// A plan finds its parameters here by name. So the same store serves the plan that trains and the one that evaluates, for
-/// any batch size. The first plan to train over an empty store starts all of its parameters. Later ones must find theirs,
-/// so that a misspelt name is an error, not a fresh start; [`prepare`](Self::prepare) adds new ones.
+/// any batch size. The first plan that runs over an empty store starts all of its parameters, unless it only looks: it is of a
+/// graph for evaluation, or compiled [without assignments](crate::Options::without_assignments). Later plans must find their
+/// parameters, so that a misspelt name is an error, not a fresh start; [`prepare`](Self::prepare) adds new ones. A run that
+/// fails adds nothing.
 ///
 /// ```
 /// use dagrad::{Graph, Init, Plan, Store};
@@ -100,21 +102,65 @@ impl<T: Real> Store<T> {
     /// A parameter that the store has under another shape, or memory that the machine refuses.
     #[track_caller]
     pub fn prepare(&mut self, plan: &Plan<T>) -> Result<()> {
+        let known = self.entries.len();
         for parameter in plan.parameters() {
-            self.find_or_start(parameter)?;
+            let outcome = self.find_or_start(parameter).map(drop);
+            self.keep_if(outcome, known)?;
         }
         Ok(())
     }
 
-    /// Finds the plan's parameters for a run. It starts what may be new: state while training, and whatever the first plan
-    /// to train needs.
+    /// Forgets the state of optimizers: averages, momenta, and counts of steps. So the next optimizer or schedule begins at
+    /// step 0, as PyTorch's does when it is made. Otherwise it goes on from the state of the same names, as after a pause.
+    /// Parameters, running statistics, [`step`](Self::step) and [`epochs`](Self::epochs) stay.
+    ///
+    /// ```
+    /// use dagrad::optim::{LearningRate, Sgd};
+    /// use dagrad::{Graph, Init, Store, Trainer, Workspace};
+    ///
+    /// let rule = Sgd::new(LearningRate::cosine(0.5, 10));
+    /// let train = |store: Store<f32>| -> dagrad::Result<Store<f32>> {
+    ///     let graph = Graph::new();
+    ///     let loss = graph.param("w", [], Init::ZEROS) * 1.0; // its gradient is 1
+    ///     let mut trainer = Trainer::with(loss, &rule, store, Workspace::new(1)?)?;
+    ///     trainer.step(&[])?;
+    ///     Ok(trainer.into_store())
+    /// };
+    /// let mut store = train(Store::new(0))?; // at the rate of step 0
+    /// store.reset_optimizer();
+    /// let store = train(store)?; // at the same rate again
+    /// assert_eq!(store.get("w").unwrap()[[]], -1.0);
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn reset_optimizer(&mut self) {
+        self.prepared.expire();
+        self.entries.retain(|entry| entry.kind != Some(ParameterKind::Optimizer));
+        self.names = self.names().map(str::to_string).zip(0..).collect();
+    }
+
+    /// How many parameters and states there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Forgets all but the first `known` entries if what added the others has failed.
+    pub(super) fn keep_if(&mut self, outcome: Result<()>, known: usize) -> Result<()> {
+        if outcome.is_err() {
+            self.prepared.expire();
+            self.entries.truncate(known);
+            self.names.retain(|_, index| *index < known);
+        }
+        outcome
+    }
+
+    /// Finds the plan's parameters for a run. Unless the plan only looks, it starts what may be new: state, and all that the
+    /// first plan over an empty store needs.
     #[track_caller]
     pub(crate) fn bind(&mut self, plan: &Plan<T>, found: &mut Vec<usize>) -> Result<()> {
-        let trains = plan.trains() || plan.recorded.mode == Mode::Train;
         self.learn_kinds(plan);
         let is_empty = self.trainable().next().is_none();
         for parameter in plan.parameters() {
-            let may_start = trains && (is_empty || parameter.kind != ParameterKind::Learned);
+            let may_start = plan.may_start() && (is_empty || parameter.kind != ParameterKind::Learned);
             if !may_start && !self.names.contains_key(&*parameter.name) {
                 return Err(self.missing(&parameter.name, plan));
             }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::root;
+use crate::common::{assert_mentions, message, root};
 use dagrad::data::Dataset;
 use dagrad::inspect::diagnose;
 use dagrad::nn::{self, BatchNorm, Filters, Model};
@@ -18,7 +18,7 @@ use dagrad::{Feed, Graph, Mode, Precision, Store, Trainer, Var, Workspace, check
 use ndarray::{Array1, Array4};
 
 /// Functions that are there to change something, or to make it, or to hand it over.
-const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::set Store::set_step compile::Plan::run nn::Model::new \
+const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::reset_optimizer Store::set Store::set_step compile::Plan::run nn::Model::new \
     nn::Model::with_workspace nn::Model::parts nn::Model::store_mut train::Trainer::new train::Trainer::with \
     train::Trainer::parts train::Trainer::step train::Trainer::into_store train::fit \
     train::fit_observed nn::Model::load weights::Weights::load weights::Weights::load_lenient";
@@ -117,6 +117,7 @@ const LOOKING: &[Look] = &[
         let feeds = [Feed::new("images", &images), Feed::new("labels", &labels)];
         let mut store = Store::new(3);
         check::network(loss(&graph, 4), &mut store, &feeds, 2).unwrap();
+        assert_eq!(store.names().count(), 0);
         let before = (all(&store), store.step());
         let graph = Graph::with_mode(Mode::Train);
         check::network(loss(&graph, 4), &mut store, &feeds, 2).unwrap();
@@ -222,4 +223,39 @@ fn looking_changes_nothing() {
     twin.train();
     assert!(world.state() == twin.state(), "training goes on differently after looking");
     assert!(world.state() != before, "training changes something");
+}
+
+/// A question, which a store without parameters cannot answer.
+type Ask = fn(&mut World) -> dagrad::Result<()>;
+
+#[test]
+fn looking_at_an_empty_store_is_an_error_and_starts_nothing() {
+    let asks: [Ask; 9] = [
+        |w| w.model.predict(&w.images).map(drop),
+        |w| w.model.loss(&w.images, &w.labels).map(drop),
+        |w| w.model.gradient(&w.images, &w.labels).map(drop),
+        |w| w.model.numerical_gradient(&w.images, &w.labels).map(drop),
+        |w| w.model.accuracy(&w.images, &w.labels).map(drop),
+        |w| evaluate(&mut w.model, &w.data).map(drop),
+        |w| viz::feature_maps(&mut w.model, &w.images).map(drop),
+        |w| viz::input_gradient(&mut w.model, &w.images, &w.labels).map(drop),
+        |w| viz::occlusion(&mut w.model, &w.images, &w.labels, Occlusion::default()).map(drop),
+    ];
+    let mut world = World::new();
+    *world.model.store_mut() = Store::new(5);
+    for ask in asks {
+        assert_mentions(&message(ask(&mut world)), &["parameter ", "does not have it", "Store::prepare"]);
+        assert_eq!(world.model.store().names().count(), 0);
+    }
+    world.train();
+    asks.into_iter().for_each(|ask| ask(&mut world).unwrap());
+}
+
+#[test]
+fn numerical_gradients_have_the_names_of_gradients() {
+    let mut world = World::new();
+    world.model.store_mut().set("of another network", &ndarray::ArrayD::zeros(vec![2])).unwrap();
+    let names = world.model.gradient(&world.images, &world.labels).unwrap().into_keys();
+    let numerical = world.model.numerical_gradient(&world.images, &world.labels).unwrap();
+    assert!(names.eq(numerical.into_keys()));
 }
