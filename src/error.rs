@@ -49,6 +49,14 @@ pub enum Error {
         site: SourceLine,
     },
 
+    /// Weights do not fit a store; see [`weights`](crate::weights).
+    Weights {
+        /// All names that do not fit, with their shapes.
+        message: String,
+        /// The line that asked.
+        site: SourceLine,
+    },
+
     /// A data file is damaged or does not hold what was asked for.
     Data {
         /// The file (or folder).
@@ -113,6 +121,7 @@ impl fmt::Display for Error {
             ),
             Self::Feed { input, message, site } => write!(f, "input {input} at {site}: {message}"),
             Self::Parameter { name, message, site } => write!(f, "parameter {name} at {site}: {message}"),
+            Self::Weights { message, site } => write!(f, "weights at {site}: {message}"),
             Self::Data { path, message } => write!(f, "{}: {message}", path.display()),
             Self::Setting { setting, message, site } => write!(f, "{setting} at {site}: {message}"),
             Self::Memory { bytes, what, site } => {
@@ -289,6 +298,7 @@ impl Error {
             | Self::Parameter { site, .. }
             | Self::Memory { site, .. }
             | Self::Diverged { site, .. }
+            | Self::Weights { site, .. }
             | Self::Setting { site, .. } => vec![site],
             Self::Data { .. } | Self::Check(_) => Vec::new(),
         };

@@ -80,6 +80,7 @@
 //! | `autodiff` | the reverse pass |
 //! | [`compile`] | passes from a graph to a [`Plan`] |
 //! | `run` | [`Store`], [`Workspace`], and the loop over a plan's steps |
+//! | [`weights`] | parameters in files, with PyTorch's names and layouts |
 //! | [`optim`], [`data`] | optimizers in graph operations; digits and batches |
 //! | [`inspect`] | layers of a network, the time of its steps, and what is wrong with it |
 //! | [`check`] | are these gradients right? For your own operations, losses and networks too |
@@ -108,6 +109,7 @@ mod shape;
 pub mod train;
 #[cfg(feature = "viz")]
 pub mod viz;
+pub mod weights;
 
 pub use autodiff::{gradients, hessian, hvp, jacobian, jvp, vjp};
 pub use compile::{Options, Plan};

@@ -43,7 +43,8 @@ def names(text):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workloads", type=names, default=list(peer.WORKLOADS), help="such as A,A1")
+    parser.add_argument("--workloads", type=names, default=peer.USUAL,
+                        help="such as A,A1; by default the small ones")
     parser.add_argument("--modes", type=names, default=["train", "infer"], help="train, infer or both")
     parser.add_argument("--threads", type=names, default=["2", "1"], help="such as 2,1")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side has its turn")

@@ -34,7 +34,20 @@ WORKLOADS = {
     "B333": (100, (1, 28, 28), stack(3, 3, 3)),
     "C": (100, (1, 28, 28), DEEP),
     "D": (64, (3, 32, 32), WIDE + [("linear", 10)]),
+    # These are in modern.py, for PyTorch.
+    "R20": (128, (3, 32, 32), None),
+    "R18": (8, (3, 224, 224), None),
+    "R50": (8, (3, 224, 224), None),
+    "V2": (16, (3, 96, 96), None),
+    "U": (8, (3, 128, 128), None),
+    "N": (64, (3, 32, 32), None),
+    "X": (16, (3, 96, 96), None),
+    "S": (32, (4, 1, 4096), None),
+    "P": (128, (1, 1, 1024), None),
+    "E": (64, (3, 64, 64), None),
 }
+# What is compared where nothing is asked for.
+USUAL = [name for name, (_, _, layers) in WORKLOADS.items() if layers]
 
 
 def shaped(image, layers):
@@ -60,6 +73,7 @@ def arguments(settings):
     parser.add_argument("--threads", required=True, type=int)
     parser.add_argument("--setting", required=True, choices=settings)
     parser.add_argument("--blocks", type=int, default=7)
+    parser.add_argument("--batch", type=int, help="by default the workload's own")
     given = parser.parse_args()
     keep_to_cores(given.threads)
     return given
@@ -96,7 +110,7 @@ def measure(given, step, finish=lambda: None, warm_up=1.0, block=0.4):
     while time.perf_counter() < warm_until or len(once) < 5:
         once.append(seconds(1))
     steps = max(1, round(block / statistics.median(once[len(once) // 2:]) + 0.5))
-    batch = WORKLOADS[given.workload][0]
+    batch = given.batch or WORKLOADS[given.workload][0]
     rates = [batch * steps / seconds(steps) for _ in range(given.blocks)]
     peak = peak_memory()
     print(json.dumps({

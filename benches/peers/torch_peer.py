@@ -12,6 +12,8 @@ given = peer.arguments(SETTINGS)
 import torch
 from torch import nn
 
+import modern
+
 
 def network(image, layers):
     parts = []
@@ -43,9 +45,10 @@ def compiled(function):
     return torch.compile(function)
 
 
-def train(model, images, labels):
+def train(model, images):
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    loss = compiled(lambda: nn.functional.cross_entropy(model(images), labels))
+    measure, target = modern.loss(given.workload, images)
+    loss = compiled(lambda: measure(model(images), target))
 
     def step():
         optimizer.zero_grad(set_to_none=True)
@@ -66,11 +69,13 @@ torch.manual_seed(0)
 torch.set_num_threads(given.threads)
 torch.set_flush_denormal(True)
 batch, image, layers = peer.WORKLOADS[given.workload]
-model, images = network(image, layers), torch.randn(batch, *image)
+batch = given.batch or batch
+model = network(image, layers) if layers else modern.NETWORKS[given.workload]()
+images = torch.randn(batch, *image)
 if given.setting.endswith("_cl"):
     model = model.to(memory_format=torch.channels_last)
     images = images.contiguous(memory_format=torch.channels_last)
 if given.mode == "train":
-    train(model, images, torch.randint(0, 10, (batch,)))
+    train(model, images)
 else:
     infer(model, images)

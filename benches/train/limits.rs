@@ -8,6 +8,7 @@
 //! - After that the update: a division by a root for each trained number, or, if that takes longer, reading and
 //!   writing all numbers that outlast the step, which are the weights and Adam's averages.
 
+use dagrad::graph::ParameterKind;
 use dagrad_kernels::limits;
 use dagrad_kernels::workers::Workers;
 
@@ -26,7 +27,10 @@ impl Work {
     fn of(runner: &Runner) -> Self {
         let count = |trained: bool| {
             let parameters = runner.plan().parameters().iter();
-            parameters.filter(|p| p.trainable || !trained).map(|p| p.ty.shape.count()).sum()
+            parameters
+                .filter(|p| p.kind == ParameterKind::Learned || !trained)
+                .map(|p| p.ty.shape.count())
+                .sum()
         };
         let products = runner.plan().steps().iter().map(|step| step.macs() as f64).sum();
         Self { products, trained: count(true), lasting: count(false) }

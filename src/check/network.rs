@@ -21,8 +21,8 @@ pub struct NetworkCheck {
     pub worst: f64,
 }
 
-/// Checks the derivatives of `loss` in every trainable parameter, at the parameters' values in `store` (new
-/// ones are started), for given inputs, to first and second order.
+/// Checks the derivatives of `loss` in every trainable parameter, at the parameters' values in `store` (those
+/// that it lacks as they start), for given inputs, to first and second order. The store stays as it is.
 ///
 /// Of each parameter up to `elements` evenly spread elements are checked. The network is the very one that
 /// trains: the same graph, compiled in `f64`. An error of 10⁻⁶ of the derivative is tolerated (of a hundredth
@@ -47,6 +47,7 @@ pub fn network(
     let parameters = graph.parameters();
     let first = gradients(loss, &parameters)?;
     let workspace = Workspace::for_this_machine()?;
+    let store = &mut store.copy()?; // looking starts nothing
     let mut checker = Checker { store, feeds, elements, workspace, compared: 0, worst: None };
     let here = SourceLine::caller();
     checker.check(1, loss, &parameters, &first).map_err(|error| error.at(here))?;

@@ -99,7 +99,8 @@ impl Options {
         self
     }
 
-    /// Leaves out the graph's assignments: a run computes its results and changes nothing.
+    /// Leaves out the graph's assignments: a run computes its results and changes nothing. Over an empty store it is an error,
+    /// for there is nothing to compute them from; [`Store::prepare`](crate::Store::prepare) starts parameters.
     pub fn without_assignments(self) -> Self {
         Self { assign: false, ..self }
     }

@@ -13,7 +13,7 @@ use crate::error::SourceLine;
 use crate::graph::dag::NodeId;
 use crate::graph::kernel::AnyKernel;
 use crate::graph::show::in_brackets;
-use crate::graph::{Init, TensorType};
+use crate::graph::{Init, Mode, ParameterKind, TensorType};
 use crate::shape::Shape;
 use dagrad_kernels::real::Real;
 
@@ -92,6 +92,11 @@ impl<T> Plan<T> {
     /// Whether a run changes parameters.
     pub fn trains(&self) -> bool {
         self.trains
+    }
+
+    /// Whether a run may start parameters in an empty store, and state. A plan that only looks starts nothing.
+    pub(crate) fn may_start(&self) -> bool {
+        self.trains() || (self.options.assign && self.recorded.mode == Mode::Train)
     }
 
     /// Size of the arena in bytes, scratch memory included.
@@ -264,8 +269,10 @@ pub struct Parameter {
     pub ty: TensorType,
     /// How it starts if the store does not have it yet.
     pub init: Init,
-    /// Whether optimizers move it.
-    pub trainable: bool,
+    /// What it is for.
+    pub kind: ParameterKind,
+    /// Whether files of weights hold it transposed.
+    pub transposed: bool,
 }
 
 /// A value that a run hands out.

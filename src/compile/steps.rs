@@ -14,7 +14,7 @@ use super::program::{IndexLimit, Program};
 use crate::error::Result;
 use crate::graph::dag::{Kind, NodeId};
 use crate::graph::kernel::BatchSplit;
-use crate::graph::{Init, Precision, TensorType};
+use crate::graph::{Init, ParameterKind, Precision, TensorType};
 use crate::shape::Shape;
 
 /// What is prepared for one plan is told from that of others by a number. 0: nothing is.
@@ -84,7 +84,9 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
             self.enter(id);
             match &dag.node(id).kind {
                 Kind::Input => {}
-                Kind::Parameter { init, trainable } => self.add_parameter(id, *init, *trainable),
+                Kind::Parameter { init, kind, transposed } => {
+                    self.add_parameter(id, *init, *kind, *transposed);
+                }
                 Kind::Prepared(number) => {
                     self.memory.location[id.index()] = Some(Location::Prepared(*number));
                 }
@@ -130,11 +132,12 @@ impl<'a, T: Precision> PlanBuilder<'a, T> {
         Ok(())
     }
 
-    fn add_parameter(&mut self, id: NodeId, init: Init, trainable: bool) {
+    fn add_parameter(&mut self, id: NodeId, init: Init, kind: ParameterKind, transposed: bool) {
         let node = self.program.dag.node(id);
         let name = node.label.clone().unwrap_or_default();
         self.memory.location[id.index()] = Some(Location::Parameter(self.plan.parameters.len()));
-        self.plan.parameters.push(Parameter { name, ty: node.ty.clone(), init, trainable });
+        let ty = node.ty.clone();
+        self.plan.parameters.push(Parameter { name, ty, init, kind, transposed });
     }
 
     fn add_step(&mut self, id: NodeId) -> Result<()> {

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::init::Init;
 use super::kernel::{AnyKernel, BatchSplit};
 use super::op::{AnyOp, TensorType};
+use super::parameter::ParameterKind;
 use super::scope::Composite;
 use crate::error::SourceLine;
 use crate::shape::Shape;
@@ -72,8 +73,10 @@ pub enum Kind {
     Parameter {
         /// How it starts.
         init: Init,
-        /// Whether optimizers move it.
-        trainable: bool,
+        /// What it is for.
+        kind: ParameterKind,
+        /// Whether files of weights hold it transposed.
+        transposed: bool,
     },
     /// It is computed from its operands, which are parameters, once and until they change: the result of this number of a
     /// program's preparation.
@@ -117,6 +120,17 @@ impl Dag {
     /// Gives the node another shape: to one that stands for a misuse, a likelier one.
     pub(super) fn set_shape(&mut self, id: NodeId, shape: Shape) {
         self.nodes[id.0].ty.shape = shape;
+    }
+
+    /// Says that files hold the parameter transposed. It returns whether the node is one.
+    pub fn set_transposed(&mut self, id: NodeId) -> bool {
+        match &mut self.nodes[id.0].kind {
+            Kind::Parameter { transposed, .. } => {
+                *transposed = true;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The node's operation, if it is computed.

@@ -13,6 +13,7 @@ use super::dag::{Dag, Kind, Node, NodeId};
 use super::indices;
 use super::init::Init;
 use super::op::{AnyOp, Op, TensorType};
+use super::parameter::ParameterKind;
 use super::scope::Composite;
 use super::setting::{FINITE, NOT_NAN};
 use super::var::Var;
@@ -64,6 +65,8 @@ pub struct Graph {
     pub(super) method: Cell<Option<&'static str>>,
     /// The user's line behind what the crate's own lines record now.
     pub(super) caller: Cell<Option<SourceLine>>,
+    /// Whether an optimizer's step is being recorded.
+    pub(super) optimizes: Cell<bool>,
     mode: Mode,
     /// What is recorded now; see [`in_mode`](Self::in_mode).
     pub(super) mode_here: Cell<Mode>,
@@ -121,6 +124,7 @@ impl Graph {
             composites: RefCell::default(),
             method: Cell::new(None),
             caller: Cell::new(None),
+            optimizes: Cell::new(false),
             mode,
             mode_here: Cell::new(mode),
             identity: GRAPHS.fetch_add(1, Ordering::Relaxed),
@@ -159,14 +163,21 @@ impl Graph {
     /// Asking again with another shape or another start is an error: two layers share a name by mistake.
     #[track_caller]
     pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Var<'_> {
-        self.leaf("param", name, TensorType::real(shape), Kind::Parameter { init, trainable: true })
+        self.leaf(
+            "param",
+            name,
+            TensorType::real(shape),
+            Kind::Parameter { init, kind: ParameterKind::Learned, transposed: false },
+        )
     }
 
-    /// Like [`param`](Self::param), for values that are kept between runs but are not learned, such as an
-    /// optimizer's momentum.
+    /// Like [`param`](Self::param), for values that are kept between runs but are not learned, such as running statistics.
+    /// What an [`Optimizer`](crate::optim::Optimizer) records in its step, such as momentum, is known as the optimizer's, and
+    /// is no part of the network's [weights](crate::weights).
     #[track_caller]
     pub fn state(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Var<'_> {
-        self.leaf("state", name, TensorType::real(shape), Kind::Parameter { init, trainable: false })
+        let kind = Kind::Parameter { init, kind: self.state_kind(), transposed: false };
+        self.leaf("state", name, TensorType::real(shape), kind)
     }
 
     /// All values, in the order in which they were recorded: operands come before what reads them.
@@ -176,18 +187,7 @@ impl Graph {
 
     /// The trainable parameters, in the order in which they were recorded.
     pub fn parameters(&self) -> Vec<Var<'_>> {
-        self.stored(true)
-    }
-
-    /// The state that is kept between runs and not learned.
-    pub(crate) fn states(&self) -> Vec<Var<'_>> {
-        self.stored(false)
-    }
-
-    fn stored(&self, learned: bool) -> Vec<Var<'_>> {
-        let dag = self.dag.borrow();
-        let is_asked = |id: &NodeId| matches!(dag.node(*id).kind, Kind::Parameter { trainable, .. } if trainable == learned);
-        dag.ids().filter(is_asked).map(|id| self.var(id)).collect()
+        self.parameters_where(|kind| kind == ParameterKind::Learned)
     }
 
     /// Appends an operation on `operands`. This is what every method on [`Var`] does, and the door for
@@ -319,8 +319,10 @@ impl Graph {
         let found = self.names.borrow().get(name).map(|&id| self.var(id));
         if let Some(known) = found {
             let is_same = match (&self.dag().node(known.id()).kind, &kind) {
-                (Kind::Parameter { init: a, trainable: s }, Kind::Parameter { init: b, trainable: t }) => {
-                    a == b && s == t && known.ty() == ty
+                // An optimizer that reads state of the network finds it.
+                (Kind::Parameter { init: a, kind: s, .. }, Kind::Parameter { init: b, kind: t, .. }) => {
+                    let is_learned = [s, t].map(|kind| *kind == ParameterKind::Learned);
+                    a == b && is_learned[0] == is_learned[1] && known.ty() == ty
                 }
                 _ => false,
             };

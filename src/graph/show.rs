@@ -7,6 +7,7 @@ use petgraph::dot::{Config, Dot};
 use petgraph::graph::NodeIndex;
 
 use super::dag::{Dag, Kind, Node, NodeId};
+use super::parameter::ParameterKind;
 use super::recorder::Graph;
 
 impl Node {
@@ -15,8 +16,8 @@ impl Node {
         let label = self.label.as_deref().unwrap_or_default();
         match &self.kind {
             Kind::Input => format!("input {label:?}"),
-            Kind::Parameter { trainable: true, .. } => format!("param {label:?}"),
-            Kind::Parameter { trainable: false, .. } => format!("state {label:?}"),
+            Kind::Parameter { kind: ParameterKind::Learned, .. } => format!("param {label:?}"),
+            Kind::Parameter { .. } => format!("state {label:?}"),
             Kind::Prepared(number) => format!("prepared {number}"),
             Kind::Op(op) => op.name().to_string(),
             Kind::Kernel(kernel) => kernel.name().to_string(),

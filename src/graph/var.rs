@@ -174,6 +174,30 @@ impl<'g> Var<'g> {
     /// # Ok::<(), dagrad::Error>(())
     /// ```
     ///
+    /// The whole of such a step: two optimizers on one graph, of which a `Trainer` records the second.
+    ///
+    /// ```
+    /// use dagrad::optim::{Groups, RmsProp, minimize};
+    /// use dagrad::{Graph, Trainer, nn};
+    /// use ndarray::Array2;
+    ///
+    /// let graph = Graph::new();
+    /// let (noise, real) = (graph.input("noise", [6, 2]), graph.input("real", [6, 3]));
+    /// let made = nn::linear(noise, "generator", 3);
+    /// let critic = |x| nn::linear(nn::linear(x, "critic.1", 4).relu(), "critic.2", 1).mean_all();
+    /// let (on_real, on_made) = (critic(real), critic(made));
+    ///
+    /// minimize(on_made - on_real, &Groups::new(RmsProp::new(5e-5)).frozen("generator.*"))?;
+    /// for weight in graph.parameters().into_iter().filter(|weight| weight.name().starts_with("critic.")) {
+    ///     weight.update(|w| w.clamp(-0.01, 0.01));
+    /// }
+    /// let mut trainer = Trainer::new(-on_made, &Groups::new(RmsProp::new(5e-5)).frozen("critic.*"))?;
+    /// let (noises, reals) = (Array2::<f32>::ones((6, 2)), Array2::<f32>::ones((6, 3)));
+    /// trainer.step(&[noise.feed(&noises), real.feed(&reals)])?;
+    /// assert!(trainer.store().get("critic.1.weight").unwrap().iter().all(|w| w.abs() <= 0.01));
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Recorded on the graph: as for [`assign`](Self::assign), but for the second time.
     #[track_caller]

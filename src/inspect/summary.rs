@@ -8,7 +8,7 @@ use super::table::{Table, count, shortened};
 use crate::autodiff::vjp;
 use crate::error::Error;
 use crate::graph::dag::{Dag, Kind, NodeId};
-use crate::graph::{Dtype, Graph, TensorType, Var};
+use crate::graph::{Dtype, Graph, ParameterKind, TensorType, Var};
 
 /// The layers of a network, and their totals. It prints as a table.
 ///
@@ -258,7 +258,8 @@ fn forward_nodes(dag: &Dag) -> HashSet<NodeId> {
 /// The trainable parameters that a node reads, itself or through what only shapes them.
 fn own_parameters(dag: &Dag, id: NodeId, forward: &HashSet<NodeId>) -> Vec<NodeId> {
     let beside = |id: NodeId| dag.operands(id).into_iter().filter(|operand| !forward.contains(operand));
-    let is_trainable = |id: &NodeId| matches!(dag.node(*id).kind, Kind::Parameter { trainable: true, .. });
+    let is_trainable =
+        |id: &NodeId| matches!(dag.node(*id).kind, Kind::Parameter { kind: ParameterKind::Learned, .. });
     let mut open: Vec<NodeId> = beside(id).collect();
     let mut seen: BTreeSet<NodeId> = open.iter().copied().collect(); // paths may be many more than nodes
     while let Some(id) = open.pop() {

@@ -219,6 +219,7 @@ pub fn linear<'g>(rows: Var<'g>, name: &str, units: impl Into<Units>) -> Var<'g>
     graph.require("linear", "the number of units", count, COUNT);
     graph.require("linear", "the number of inputs", inputs, COUNT);
     let init = init.unwrap_or_else(|| Init::he(inputs));
-    let y = rows.matmul(graph.param(&format!("{name}.weight"), [inputs, count], init));
+    let weight = graph.param(&format!("{name}.weight"), [inputs, count], init).transposed_in_files();
+    let y = rows.matmul(weight);
     if bias { y + graph.param(&format!("{name}.bias"), [count], Init::ZEROS) } else { y }
 }

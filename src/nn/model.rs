@@ -1,6 +1,7 @@
 //! A network with its parameters, ready to predict.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use ndarray::{Array1, Array2, Array4, ArrayD};
 
@@ -12,6 +13,7 @@ use crate::graph::setting::{self, COUNT};
 use crate::graph::{Dtype, Graph, Mode, Precision, TensorType, Var};
 use crate::inspect::{Diagnosis, diagnose};
 use crate::run::{Element, Feed, Store, Workspace};
+use crate::weights::{Loaded, Weights};
 
 /// A network: from a batch of images `[N, C, H, W]` to logits `[N, classes]`. Functions are networks;
 /// closures become one through [`network`].
@@ -132,17 +134,18 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         model.plans.push(first);
         // What only training has: the weights of an auxiliary head, or what no path leads to.
         let graph = Graph::with_mode(Mode::Train);
-        model.record(&graph, 1);
-        let parameters = graph.parameters();
-        if graph.check().is_ok() && parameters.iter().any(|own| model.store.get(&own.name()).is_none()) {
-            let all = Options::new().without_assignments().compile(&graph, &parameters)?;
+        model.record(&graph, 2); // of a single sample, batch normalisation of rows has no variance
+        let lasting = graph.lasting();
+        if graph.check().is_ok() && lasting.iter().any(|own| model.store.get(&own.name()).is_none()) {
+            let all = Options::new().without_assignments().compile(&graph, &lasting)?;
             model.store.prepare(&all)?;
         }
         Ok(model)
     }
 
     /// The logits of each image, `[N, classes]`, in evaluation mode. Softmax makes probabilities of them;
-    /// the largest is the prediction.
+    /// the largest is the prediction. Dropout drops nothing, unless the network records it in
+    /// [`Graph::in_mode`] for training (Monte Carlo dropout; [`Store::set_step`] has an example).
     ///
     /// # Errors
     /// Images of another shape.
@@ -201,26 +204,24 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         Ok(names.iter().cloned().zip(outputs).collect())
     }
 
-    /// The same by central differences of step 10⁻⁴, two evaluations of the loss for each parameter. It is
-    /// slow, and in `f32` rough: it is here to be compared with [`gradient`](Self::gradient).
+    /// The same by central differences of step 10⁻⁴, two evaluations of the loss for each element, under the same names. It
+    /// is slow, and in `f32` rough: it is here to be compared with [`gradient`](Self::gradient).
     ///
     /// # Errors
-    /// Images or labels that do not fit.
+    /// As [`gradient`](Self::gradient).
     #[track_caller]
     pub fn numerical_gradient(
         &mut self,
         images: &Array4<T>,
         labels: &Array1<u32>,
     ) -> Result<BTreeMap<String, ArrayD<T>>> {
-        let names: Vec<String> = self.store.trainable().map(str::to_string).collect();
-        let mut found = BTreeMap::new();
-        for name in names {
-            let Some(mut gradient) = self.store.get(&name).map(|values| values.to_owned()) else { continue };
+        let mut found = self.gradient(images, labels)?; // its names and shapes
+        for (name, gradient) in &mut found {
             let step = T::of(1e-4);
             for (element, derivative) in gradient.indexed_iter_mut() {
-                let original = *derivative; // still the parameter's copy
+                let Some(original) = self.store.get(name).map(|values| values[&element]) else { continue };
                 let set = |model: &mut Self, value: T| {
-                    if let Some(mut values) = model.store.get_mut(&name) {
+                    if let Some(mut values) = model.store.get_mut(name) {
                         values[&element] = value;
                     }
                 };
@@ -231,7 +232,6 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
                 set(self, original);
                 *derivative = (above? - below?) / (step + step);
             }
-            found.insert(name, gradient);
         }
         Ok(found)
     }
@@ -247,6 +247,25 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         let (.., loss) = self.record_loss(&graph, images.dim().0);
         let feeds = [Feed::new(IMAGES, images), Feed::new(LABELS, labels)];
         diagnose(loss, &mut self.store, &mut self.workspace, &feeds)
+    }
+
+    /// Writes parameters and state to a file, in the format that its name ends in: `.safetensors` or `.npz`; see
+    /// [`Weights::save`].
+    ///
+    /// # Errors
+    /// Another ending; a file that cannot be written.
+    #[track_caller]
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        Weights::of(&self.store)?.save(path)
+    }
+
+    /// Takes all parameters and state from a file of weights; see [`Weights::read`] and [`Weights::load`].
+    ///
+    /// # Errors
+    /// A file that cannot be read; names or shapes that do not fit, all of them. The model is then as it was.
+    #[track_caller]
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Loaded> {
+        Weights::read(path)?.load(&mut self.store)
     }
 
     /// The parameters.
@@ -327,7 +346,23 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         images: &Array4<T>,
         labels: Option<&Array1<u32>>,
     ) -> Result<Vec<ArrayD<T>>> {
-        let batch = images.dim().0;
+        self.plan(purpose, images.dim().0)?;
+        let Some(Kept { plan, .. }) = self.plans.last() else { unreachable!("one has just been added") };
+        let mut feeds = vec![Feed::new(IMAGES, images)];
+        feeds.extend(labels.map(|labels| Feed::new(LABELS, labels)));
+        let outputs = plan.run(&mut self.store, &mut self.workspace, &feeds)?;
+        Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect())
+    }
+
+    /// Makes sure that batches of this size can be predicted.
+    #[track_caller]
+    pub(crate) fn check_batch(&mut self, batch: usize) -> Result<()> {
+        self.plan(Purpose::Logits, batch)
+    }
+
+    /// Puts the plan for this purpose and batch last, compiled if it is new.
+    #[track_caller]
+    fn plan(&mut self, purpose: Purpose, batch: usize) -> Result<()> {
         let known = self.plans.iter().position(|kept| (kept.purpose, kept.batch) == (purpose, batch));
         let used = match known {
             Some(position) => self.plans.remove(position),
@@ -335,11 +370,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         };
         self.plans.push(used);
         self.plans.drain(..self.plans.len().saturating_sub(KEPT));
-        let Some(Kept { plan, .. }) = self.plans.last() else { unreachable!("one has just been added") };
-        let mut feeds = vec![Feed::new(IMAGES, images)];
-        feeds.extend(labels.map(|labels| Feed::new(LABELS, labels)));
-        let outputs = plan.run(&mut self.store, &mut self.workspace, &feeds)?;
-        Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect())
+        Ok(())
     }
 
     #[track_caller]

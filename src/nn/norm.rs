@@ -10,7 +10,7 @@ use crate::shape::Shape;
 pub struct BatchNorm {
     /// ε, added to the variance.
     pub epsilon: f64,
-    /// How much of the batch's statistics enters the running ones at each step.
+    /// The weight of the batch: running ← (1 − momentum) · running + momentum · batch at each step.
     pub momentum: f64,
     /// Whether a scale and a shift are learned.
     pub affine: bool,

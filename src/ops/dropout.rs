@@ -72,7 +72,8 @@ impl<'g> Var<'g> {
     /// 1 / (1 − drop), which keeps the mean (Srivastava et al. 2014). On a graph for evaluation, the
     /// identity.
     ///
-    /// The mask is a function of the store's seed and step alone. A probability outside [0, 1] is an error.
+    /// The mask is a function of the store's seed and step alone. A probability outside [0, 1] is an error. For Monte Carlo
+    /// dropout, in which predictions drop elements too, see [`Store::set_step`](crate::Store::set_step).
     #[track_caller]
     pub fn dropout(self, drop: f64) -> Var<'g> {
         self.drop_parts("dropout", self.shape(), drop)

@@ -32,6 +32,10 @@ impl Optimizer for AdaGrad {
             p.assign(p - g * rate / (next.sqrt() + self.epsilon));
         }
     }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        Some(self.learning_rate)
+    }
 }
 
 /// RMSprop: h ← α h + (1 − α) g²; p ← p − η g / (√h + ε) (Tieleman and Hinton 2012).
@@ -64,6 +68,10 @@ impl Optimizer for RmsProp {
             p.assign(p - g * rate / (next.sqrt() + self.epsilon));
         }
     }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        Some(self.learning_rate)
+    }
 }
 
 /// Adam (Kingma and Ba 2015):
@@ -93,14 +101,27 @@ impl Optimizer for Adam {
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
         AdamW { adam: *self, weight_decay: 0.0 }.step(graph, parameters);
     }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        Some(self.learning_rate)
+    }
 }
 
 /// Adam with decoupled weight decay: p ← (1 − η λ) p before Adam's step (Loshchilov and Hutter 2019).
+///
+/// The decay is the field [`weight_decay`](Self::weight_decay). The method of that name, which every optimizer has, adds L2
+/// regularisation to the gradient as well. To set the decay:
+///
+/// ```
+/// use dagrad::optim::AdamW;
+///
+/// let rule = AdamW { weight_decay: 0.1, ..AdamW::new(1e-3) };
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW {
     /// Adam's own settings.
     pub adam: Adam,
-    /// Weight decay λ.
+    /// Decoupled weight decay λ.
     pub weight_decay: f64,
 }
 
@@ -133,5 +154,9 @@ impl Optimizer for AdamW {
             let kept = if self.weight_decay == 0.0 { p } else { p * (1.0 - rate * self.weight_decay) };
             p.assign(kept - step);
         }
+    }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        Some(self.adam.learning_rate)
     }
 }

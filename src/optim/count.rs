@@ -11,6 +11,7 @@ const LOW: u64 = 1 << 24;
 /// The count of this name in the store before the present step, and after it. Whoever asks for it in one step gets the same
 /// one: a step counts once.
 pub(super) fn count<'g>(graph: &'g Graph, name: &str) -> [Var<'g>; 2] {
+    let _optimizing = graph.optimizing();
     let before = graph.state(name, [2], Init::ZEROS);
     let after = before.next_update().map(|update| graph.var(update.value)).unwrap_or_else(|| {
         let after = graph.record(CountOn, &[before]);
@@ -21,7 +22,7 @@ pub(super) fn count<'g>(graph: &'g Graph, name: &str) -> [Var<'g>; 2] {
 }
 
 /// The number that a count stands for.
-fn steps<T: Real>(count: &[T]) -> u64 {
+pub(super) fn steps<T: Real>(count: &[T]) -> u64 {
     let [low, high] = [0, 1].map(|part| count[part].into_f64() as u64); // NaN and what is negative count as 0
     high.saturating_mul(LOW).saturating_add(low)
 }

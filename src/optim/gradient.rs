@@ -1,6 +1,6 @@
 //! Changes to gradients before an optimizer reads them: decay and clipping.
 
-use super::Optimizer;
+use super::{LearningRate, Optimizer};
 use crate::error::{OpError, SourceLine};
 use crate::graph::setting;
 use crate::graph::{Graph, Var};
@@ -60,5 +60,9 @@ impl<O: Optimizer> Optimizer for Adjusted<O> {
 
     fn moves(&self, name: &str) -> bool {
         self.optimizer.moves(name)
+    }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        self.optimizer.learning_rate()
     }
 }

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use super::Optimizer;
+use super::{LearningRate, Optimizer};
 use crate::error::{OpError, Problem, SourceLine, nearest};
 use crate::graph::{Graph, Var};
 
 /// Groups of parameters by their names, each moved by an optimizer with its own rate and decay (PyTorch's `param_groups`). It
-/// is an optimizer itself: what is said of it, such as [`clip_norm`](Optimizer::clip_norm), holds for all groups together.
+/// is an optimizer itself: [`clip_norm`](Optimizer::clip_norm), for example, clips the norm over all groups together.
 ///
-/// In a pattern `*` stands for any letters, none among them: `backbone.*`, `*.bias`, `*norm*`. The first pattern that matches
-/// counts; a parameter that none matches belongs to the optimizer given to [`new`](Self::new).
+/// In a pattern `*` matches any characters, including none: `backbone.*`, `*.bias`, `*norm*`. A parameter belongs to the first
+/// group whose pattern matches its name. One that no pattern matches belongs to the optimizer given to [`new`](Self::new).
 ///
 /// ```
 /// use dagrad::optim::{Adam, AdamW, Groups, Optimizer, minimize};
@@ -51,7 +51,7 @@ struct Group {
 }
 
 impl Groups {
-    /// All parameters in the care of one optimizer, but for those of the groups that are added.
+    /// One optimizer moves all parameters, but for those of the groups that are added.
     pub fn new(rest: impl Optimizer + Send + Sync + 'static) -> Self {
         Self { groups: Vec::new(), rest: Box::new(rest) }
     }
@@ -73,6 +73,30 @@ impl Groups {
     fn with(mut self, pattern: &str, rule: Option<Rule>, site: SourceLine) -> Self {
         self.groups.push(Group { pattern: pattern.to_owned(), rule, site });
         self
+    }
+
+    /// Which of these parameters is in which group: a line for each group, with its pattern and the names.
+    ///
+    /// ```
+    /// use dagrad::nn::{Model, SimpleConvNet};
+    /// use dagrad::optim::{Groups, Sgd};
+    ///
+    /// let model = Model::new(SimpleConvNet::default(), [1, 28, 28], 0)?;
+    /// let rule = Groups::new(Sgd::new(0.1)).frozen("W1").group("b*", Sgd::new(0.2));
+    /// let listing = "W1 (frozen): W1\nb*: b1, b2, b3\nthe others: W2, W3\n";
+    /// assert_eq!(rule.listing(model.store().trainable()), listing);
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn listing<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> String {
+        let mut members = vec![Vec::new(); self.groups.len() + 1];
+        for name in names {
+            members[self.group_of(name).unwrap_or(self.groups.len())].push(name);
+        }
+        let heading = |group: &Group| {
+            format!("{}{}", group.pattern, if group.rule.is_some() { "" } else { " (frozen)" })
+        };
+        let headings = self.groups.iter().map(heading).chain(["the others".to_string()]);
+        headings.zip(members).map(|(heading, names)| format!("{heading}: {}\n", names.join(", "))).collect()
     }
 
     /// The group that a parameter belongs to, by its number; none for the rest.
@@ -130,6 +154,10 @@ impl Optimizer for Groups {
     fn moves(&self, name: &str) -> bool {
         self.rule_of(self.group_of(name)).is_some_and(|rule| rule.moves(name))
     }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        self.rest.learning_rate()
+    }
 }
 
 impl fmt::Debug for Groups {
@@ -138,7 +166,7 @@ impl fmt::Debug for Groups {
     }
 }
 
-/// Whether a name matches a pattern, in which `*` stands for any letters.
+/// Whether a name matches a pattern, in which `*` matches any characters, including none.
 fn matches(pattern: &str, name: &str) -> bool {
     let Some((first, others)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut rest) = name.strip_prefix(first) else { return false };

@@ -1,7 +1,7 @@
-//! Optimizers: rules that say, in graph operations, what each parameter becomes.
+//! Optimizers: the update rule of each parameter, in graph operations.
 //!
-//! An update is graph code like everything else. It is compiled with the network, fused, and carried out in
-//! the same run as forward and backward.
+//! An update is recorded on the graph like the network. It is compiled and fused with the network, and runs in the same plan
+//! as forward and backward.
 
 mod adaptive;
 mod count;
@@ -25,7 +25,8 @@ use crate::graph::{Graph, Init, Update, Var};
 /// A rule that moves parameters along their gradients.
 pub trait Optimizer {
     /// Records what each parameter, given with its gradient, becomes at the end of a step
-    /// ([`Var::assign`]), and its state likewise ([`Graph::state`]).
+    /// ([`Var::assign`]), and its state likewise ([`Graph::state`]). State that [`minimize`] has it record is known as the
+    /// optimizer's, and is no part of the network's [weights](crate::weights).
     fn step<'g>(&self, graph: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]);
 
     /// Whether it moves the parameter of this name. [`minimize`] takes no gradient in the others; see [`Groups::frozen`].
@@ -33,8 +34,14 @@ pub trait Optimizer {
         true
     }
 
-    /// Adds λ p to the gradient of each parameter p: the gradient of λ/2 Σ p², which draws parameters towards 0.
-    /// ([`AdamW`] draws them there beside the gradient.)
+    /// The learning rate, for logs: of [`Groups`], that of the parameters in no group. Optimizers without one have none.
+    fn learning_rate(&self) -> Option<LearningRate> {
+        None
+    }
+
+    /// Adds λ p to the gradient of each parameter p: the gradient of λ/2 Σ p², which draws parameters towards 0 (L2
+    /// regularisation). On [`AdamW`] this is done besides its own, decoupled decay, which is the field
+    /// [`AdamW::weight_decay`].
     ///
     /// The last call acts first: `sgd.weight_decay(1e-4).clip_norm(1.0)` clips the gradient of the loss, and then
     /// adds the decay.
@@ -75,6 +82,10 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
     fn moves(&self, name: &str) -> bool {
         (**self).moves(name)
     }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        (**self).learning_rate()
+    }
 }
 
 /// What moves parameters if an optimizer does.
@@ -108,7 +119,7 @@ pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
     let before = graph.updates().len();
     let gradients = gradients(loss, &parameters)?;
     let pairs: Vec<_> = parameters.into_iter().zip(gradients).collect();
-    let (_layer, _at) = (graph.layer("update"), graph.at_caller());
+    let (_layer, _at, _optimizing) = (graph.layer("update"), graph.at_caller(), graph.optimizing());
     optimizer.step(graph, &pairs);
     graph.updates.borrow_mut().iter_mut().skip(before).for_each(|update| update.by = MINIMIZE);
     graph.check()
@@ -117,5 +128,7 @@ pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
 /// State of the parameter's shape that starts at 0, under a name that follows from the parameter's.
 fn state<'g>(parameter: Var<'g>, name: &str) -> Var<'g> {
     let name = format!("{}.{name}", parameter.name());
-    parameter.graph().state(&name, parameter.shape(), Init::ZEROS)
+    let graph = parameter.graph();
+    let _optimizing = graph.optimizing();
+    graph.state(&name, parameter.shape(), Init::ZEROS)
 }

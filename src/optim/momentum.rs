@@ -25,6 +25,10 @@ impl Optimizer for Sgd {
             p.assign(p - g * rate);
         }
     }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        Some(self.learning_rate)
+    }
 }
 
 /// Momentum: v ← μ v − η g; p ← p + v.
@@ -53,6 +57,10 @@ impl Optimizer for Momentum {
             v.assign(next);
             p.assign(p + next);
         }
+    }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        Some(self.learning_rate)
     }
 }
 
@@ -83,5 +91,9 @@ impl Optimizer for Nesterov {
             b.assign(next);
             p.assign(p - (g + next * self.momentum) * rate);
         }
+    }
+
+    fn learning_rate(&self) -> Option<LearningRate> {
+        Some(self.learning_rate)
     }
 }

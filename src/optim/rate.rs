@@ -2,15 +2,20 @@
 
 use std::f64::consts::PI;
 
-use super::count::{OfCount, count};
+use super::count::{OfCount, count, steps};
+use crate::compile::Plan;
+use crate::error::{Error, Result};
 use crate::graph::setting::{COUNT, FINITE};
 use crate::graph::{Attributes, Graph, Init, Var};
+use crate::run::Store;
+use dagrad_kernels::real::Real;
 
 /// The learning rate of an optimizer. A number is a constant rate: `Sgd::new(0.1)`.
 ///
 /// A schedule follows the count of steps in the store, and is computed in `f64`, whatever the plan's precision. All schedules
 /// over one store share that count: a step counts once, however many optimizers or groups it has, and the steps of two plans
-/// that take turns are counted together. The count t is the state `learning_rate.step`, `[t mod 2²⁴, ⌊t / 2²⁴⌋]`, which is
+/// that take turns are counted together. A new schedule over a used store goes on at its count;
+/// [`Store::reset_optimizer`] lets it begin at 0. The count t is the state `learning_rate.step`, `[t mod 2²⁴, ⌊t / 2²⁴⌋]`, which is
 /// exact in either precision for t < 2⁴⁸; whoever sets it goes on from there.
 ///
 /// ```
@@ -27,6 +32,9 @@ pub struct LearningRate {
     warmup: u32,
     adjustable: bool,
 }
+
+/// The name of the count of steps in the store.
+const STEP: &str = "learning_rate.step";
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Schedule {
@@ -75,7 +83,8 @@ impl LearningRate {
 
     /// Times a number in the store, [`FACTOR`](Self::FACTOR), which is 1 until it is set: to change the rate while training,
     /// such as when a loss no longer falls. One factor serves all rates over a store. An observer of a training finds it by
-    /// `training.store_mut().get_mut(LearningRate::FACTOR)`, which is `None` if no rate is adjustable.
+    /// `training.store_mut().get_mut(LearningRate::FACTOR)`, which is `None` if no rate is adjustable. A training step is an
+    /// error if the factor is set to another number than 1 and none of its rates is adjustable.
     ///
     /// ```
     /// use dagrad::optim::{LearningRate, Sgd};
@@ -132,14 +141,34 @@ impl LearningRate {
         if let Schedule::Cosine(steps) | Schedule::Staircase { every: steps, .. } = self.schedule {
             graph.require("learning_rate", "the number of steps", steps, COUNT);
         }
+        let _optimizing = graph.optimizing();
         let factor = self.adjustable.then(|| graph.state(Self::FACTOR, [], Init::ONES));
         if self.schedule == Schedule::Constant && self.warmup == 0 {
             let rate = graph.fill([], self.peak);
             return factor.map_or(rate, |factor| rate * factor);
         }
-        let [step, _] = count(graph, "learning_rate.step");
+        let [step, _] = count(graph, STEP);
         let operands: Vec<_> = [step].into_iter().chain(factor).collect();
         graph.record(OfCount::Rate(self), &operands)
+    }
+
+    /// The rate of the next step over a store, with the factor of an adjustable one.
+    pub(crate) fn now<T: Real>(self, store: &Store<T>) -> f64 {
+        let count = store.get(STEP);
+        let step = count.as_ref().and_then(|count| count.as_slice()).map_or(0, steps);
+        self.at(step) * if self.adjustable { factor(store) } else { 1.0 }
+    }
+
+    /// Refuses a factor in the store that the plan does not read, for nothing would follow from it.
+    #[track_caller]
+    pub(crate) fn check_factor<T: Real>(store: &Store<T>, plan: &Plan<T>) -> Result<()> {
+        let is_read = || plan.parameters().iter().any(|parameter| &*parameter.name == Self::FACTOR);
+        if factor(store) == 1.0 || is_read() {
+            return Ok(());
+        }
+        let hint = "`LearningRate::adjustable` makes a rate follow it; `Store::reset_optimizer` forgets it";
+        let message = format!("it is set, but no learning rate of this training reads it\n  hint: {hint}");
+        Err(Error::parameter(Self::FACTOR, message))
     }
 
     /// What tells it from others.
@@ -153,4 +182,10 @@ impl LearningRate {
         };
         scheduled.unless("warmup", self.warmup, 0u32)
     }
+}
+
+/// The factor in a store.
+fn factor<T: Real>(store: &Store<T>) -> f64 {
+    let factor = store.get(LearningRate::FACTOR);
+    factor.and_then(|factor| factor.first().map(|factor| factor.into_f64())).unwrap_or(1.0)
 }

@@ -21,9 +21,9 @@ impl<T: Precision> Plan<T> {
     ///
     /// # Errors
     /// An input without a value, with two, or with one that does not fit; a value for something else; a class out of range;
-    /// a parameter that the store has under another shape, or does not have: a store with parameters, or any store on a graph
-    /// for evaluation, must have them all, which [`Store::prepare`] is for; memory that the machine refuses; a kernel that fails; with
-    /// [`check_values`](Workspace::check_values), the first NaN or infinity.
+    /// a parameter that the store has under another shape, or does not have and this plan may not start (see [`Store`]);
+    /// memory that the machine refuses; a kernel that fails; with [`check_values`](Workspace::check_values), the first NaN or
+    /// infinity.
     #[track_caller]
     pub fn run<'w>(
         &'w self,
@@ -75,9 +75,23 @@ impl<T: Precision> Plan<T> {
         Ok(std::mem::take(&mut lock(&clock.noted).0))
     }
 
-    /// The loop over steps and groups.
+    /// A run. One that fails leaves no parameter in the store that it has started.
     #[track_caller]
     fn run_steps(
+        &self,
+        store: &mut Store<T>,
+        workspace: &mut Workspace,
+        feeds: &[Feed<'_>],
+        clock: Option<&Clock>,
+    ) -> Result<()> {
+        let known = store.len();
+        let outcome = self.try_steps(store, workspace, feeds, clock);
+        store.keep_if(outcome, known)
+    }
+
+    /// The loop over steps and groups.
+    #[track_caller]
+    fn try_steps(
         &self,
         store: &mut Store<T>,
         workspace: &mut Workspace,

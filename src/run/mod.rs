@@ -11,8 +11,8 @@ mod workspace;
 pub use execute::KernelCall;
 pub use feed::{Element, Feed, Value};
 pub use outputs::Outputs;
-pub(crate) use store::EpochPosition;
 pub use store::Store;
+pub(crate) use store::{Entry, EpochPosition};
 pub use workspace::Workspace;
 
 use crate::error::{Error, Result};

@@ -10,7 +10,7 @@ use super::buffer;
 use super::prepared::PreparedValues;
 use crate::compile::{Parameter, Plan};
 use crate::error::{Error, Result, nearest};
-use crate::graph::{Init, Mode};
+use crate::graph::{Init, ParameterKind};
 use crate::shape::Shape;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::random;
@@ -19,8 +19,10 @@ use dagrad_kernels::real::Real;
 /// Parameters and optimizer state by name.
 ///
 /// A plan finds its parameters here by name. So the same store serves the plan that trains and the one that evaluates, for
-/// any batch size. The first plan to train over an empty store starts all of its parameters. Later ones must find theirs,
-/// so that a misspelt name is an error, not a fresh start; [`prepare`](Self::prepare) adds new ones.
+/// any batch size. The first plan that runs over an empty store starts all of its parameters, unless it only looks: it is of a
+/// graph for evaluation, or compiled [without assignments](crate::Options::without_assignments). Later plans must find their
+/// parameters, so that a misspelt name is an error, not a fresh start; [`prepare`](Self::prepare) adds new ones. A run that
+/// fails adds nothing.
 ///
 /// ```
 /// use dagrad::{Graph, Init, Plan, Store};
@@ -56,11 +58,14 @@ pub(crate) struct EpochPosition {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry<T: Real> {
-    name: String,
-    shape: Shape,
-    trainable: bool,
-    pub(super) data: Buffer<T>,
+pub(crate) struct Entry<T: Real> {
+    pub name: String,
+    pub shape: Shape,
+    /// What it is for, once a plan has said so.
+    pub kind: Option<ParameterKind>,
+    /// Whether files of weights hold it transposed.
+    pub transposed: bool,
+    pub data: Buffer<T>,
 }
 
 impl<T: Real> Store<T> {
@@ -97,26 +102,80 @@ impl<T: Real> Store<T> {
     /// A parameter that the store has under another shape, or memory that the machine refuses.
     #[track_caller]
     pub fn prepare(&mut self, plan: &Plan<T>) -> Result<()> {
+        let known = self.entries.len();
         for parameter in plan.parameters() {
-            self.find_or_start(parameter)?;
+            let outcome = self.find_or_start(parameter).map(drop);
+            self.keep_if(outcome, known)?;
         }
         Ok(())
     }
 
-    /// Finds the plan's parameters for a run. It starts what may be new: state while training, and whatever the first plan
-    /// to train needs.
+    /// Forgets the state of optimizers: averages, momenta, and counts of steps. So the next optimizer or schedule begins at
+    /// step 0, as PyTorch's does when it is made. Otherwise it goes on from the state of the same names, as after a pause.
+    /// Parameters, running statistics, [`step`](Self::step) and [`epochs`](Self::epochs) stay.
+    ///
+    /// ```
+    /// use dagrad::optim::{LearningRate, Sgd};
+    /// use dagrad::{Graph, Init, Store, Trainer, Workspace};
+    ///
+    /// let rule = Sgd::new(LearningRate::cosine(0.5, 10));
+    /// let train = |store: Store<f32>| -> dagrad::Result<Store<f32>> {
+    ///     let graph = Graph::new();
+    ///     let loss = graph.param("w", [], Init::ZEROS) * 1.0; // its gradient is 1
+    ///     let mut trainer = Trainer::with(loss, &rule, store, Workspace::new(1)?)?;
+    ///     trainer.step(&[])?;
+    ///     Ok(trainer.into_store())
+    /// };
+    /// let mut store = train(Store::new(0))?; // at the rate of step 0
+    /// store.reset_optimizer();
+    /// let store = train(store)?; // at the same rate again
+    /// assert_eq!(store.get("w").unwrap()[[]], -1.0);
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn reset_optimizer(&mut self) {
+        self.prepared.expire();
+        self.entries.retain(|entry| entry.kind != Some(ParameterKind::Optimizer));
+        self.names = self.names().map(str::to_string).zip(0..).collect();
+    }
+
+    /// How many parameters and states there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Forgets all but the first `known` entries if what added the others has failed.
+    pub(super) fn keep_if(&mut self, outcome: Result<()>, known: usize) -> Result<()> {
+        if outcome.is_err() {
+            self.prepared.expire();
+            self.entries.truncate(known);
+            self.names.retain(|_, index| *index < known);
+        }
+        outcome
+    }
+
+    /// Finds the plan's parameters for a run. Unless the plan only looks, it starts what may be new: state, and all that the
+    /// first plan over an empty store needs.
     #[track_caller]
     pub(crate) fn bind(&mut self, plan: &Plan<T>, found: &mut Vec<usize>) -> Result<()> {
-        let trains = plan.trains() || plan.recorded.mode == Mode::Train;
+        self.learn_kinds(plan);
         let is_empty = self.trainable().next().is_none();
         for parameter in plan.parameters() {
-            let may_start = trains && (is_empty || !parameter.trainable);
+            let may_start = plan.may_start() && (is_empty || parameter.kind != ParameterKind::Learned);
             if !may_start && !self.names.contains_key(&*parameter.name) {
                 return Err(self.missing(&parameter.name, plan));
             }
             found.push(self.find_or_start(parameter)?);
         }
         Ok(())
+    }
+
+    /// Notes what the plan's parameters are for: [`set`](Self::set) could not know.
+    fn learn_kinds(&mut self, plan: &Plan<T>) {
+        for parameter in plan.parameters() {
+            if let Some(&index) = self.names.get(&*parameter.name) {
+                self.entries[index].kind = Some(parameter.kind);
+            }
+        }
     }
 
     /// The error for a parameter that is not here, with the nearest name among those that the plan does not know.
@@ -149,7 +208,7 @@ impl<T: Real> Store<T> {
     #[track_caller]
     pub fn set(&mut self, name: &str, values: &ArrayD<T>) -> Result<()> {
         self.prepared.expire();
-        let index = self.find_or_add(name, &values.shape().into(), true)?.0;
+        let index = self.find_or_add(name, &values.shape().into())?.0;
         let target = self.entries[index].data.iter_mut();
         target.zip(values).for_each(|(to, from)| *to = *from);
         Ok(())
@@ -160,9 +219,28 @@ impl<T: Real> Store<T> {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
-    /// The names of the parameters that are learned.
+    /// The names of the parameters that are learned. What was [set](Self::set) counts as one until a plan says otherwise.
     pub fn trainable(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().filter(|entry| entry.trainable).map(|entry| entry.name.as_str())
+        let is_learned = |entry: &&Entry<T>| entry.kind.is_none_or(|kind| kind == ParameterKind::Learned);
+        self.entries.iter().filter(is_learned).map(|entry| entry.name.as_str())
+    }
+
+    /// What the value of this name is for; none if no plan has said so.
+    ///
+    /// ```
+    /// use dagrad::optim::Momentum;
+    /// use dagrad::graph::ParameterKind;
+    /// use dagrad::{Graph, Init, Trainer};
+    ///
+    /// let graph = Graph::new();
+    /// let loss = graph.param("w", [3], Init::ONES).powi(2).sum_all();
+    /// let trainer = Trainer::new(loss, &Momentum::new(0.1))?;
+    /// assert_eq!(trainer.store().kind("w"), Some(ParameterKind::Learned));
+    /// assert_eq!(trainer.store().kind("w.momentum"), Some(ParameterKind::Optimizer));
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    pub fn kind(&self, name: &str) -> Option<ParameterKind> {
+        self.entries[*self.names.get(name)?].kind
     }
 
     /// The seed of all randomness.
@@ -208,6 +286,15 @@ impl<T: Real> Store<T> {
         self.step += 1;
     }
 
+    pub(crate) fn entries(&self) -> &[Entry<T>] {
+        &self.entries
+    }
+
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry<T>] {
+        self.prepared.expire();
+        &mut self.entries
+    }
+
     pub(super) fn entry(&self, index: usize) -> &Entry<T> {
         &self.entries[index]
     }
@@ -215,8 +302,9 @@ impl<T: Real> Store<T> {
     /// Where a plan's parameter is; it is started if it is new.
     #[track_caller]
     fn find_or_start(&mut self, parameter: &Parameter) -> Result<usize> {
-        let (index, is_new) = self.find_or_add(&parameter.name, &parameter.ty.shape, parameter.trainable)?;
-        self.entries[index].trainable = parameter.trainable; // `set` could not know
+        let (index, is_new) = self.find_or_add(&parameter.name, &parameter.ty.shape)?;
+        self.entries[index].kind = Some(parameter.kind);
+        self.entries[index].transposed |= parameter.transposed;
         if is_new {
             start(parameter.init, self.seed, &parameter.name, &mut self.entries[index].data);
         }
@@ -224,7 +312,7 @@ impl<T: Real> Store<T> {
     }
 
     #[track_caller]
-    fn find_or_add(&mut self, name: &str, shape: &Shape, trainable: bool) -> Result<(usize, bool)> {
+    fn find_or_add(&mut self, name: &str, shape: &Shape) -> Result<(usize, bool)> {
         if let Some(&index) = self.names.get(name) {
             let known = &self.entries[index].shape;
             if known != shape {
@@ -235,7 +323,8 @@ impl<T: Real> Store<T> {
         }
         let data = buffer(shape.count(), "a parameter")?;
         self.names.insert(name.to_string(), self.entries.len());
-        self.entries.push(Entry { name: name.to_string(), shape: shape.clone(), trainable, data });
+        let (name, shape) = (name.to_string(), shape.clone());
+        self.entries.push(Entry { name, shape, kind: None, transposed: false, data });
         Ok((self.entries.len() - 1, true))
     }
 }

@@ -14,7 +14,7 @@ use crate::data::{Dataset, reserved};
 use crate::error::{Error, Result, SourceLine};
 use crate::graph::{Graph, Mode};
 use crate::nn::{IMAGES, LABELS, Model, Network, argmax};
-use crate::optim::{Optimizer, minimize};
+use crate::optim::{LearningRate, Optimizer, minimize};
 use crate::run::{EpochPosition, Feed};
 
 /// How to train.
@@ -78,9 +78,11 @@ const EVALUATED: [usize; 2] = [1 << 21, 500];
 ///
 /// Training goes on from where the model's [store](Model::store) is, in the middle of an epoch, too: two calls of one epoch
 /// are one call of two, to the last bit. An epoch that was begun with another seed, or over another number of samples, begins
-/// anew.
+/// anew. The batch size may change: the rest of the epoch is divided into batches of the new size. If the rest makes no batch,
+/// because [`drop_last`](FitOptions::drop_last) leaves out smaller ones, the epoch is over and the next one begins.
 ///
-/// What cannot be trained, such as a last batch of one sample with batch normalisation, is found before the first step.
+/// What cannot be trained or evaluated, such as a last batch of one sample with batch normalisation, is an error before the
+/// first step.
 ///
 /// # Errors
 /// A batch size of 0; no samples, or with [`drop_last`](FitOptions::drop_last) no whole batch; images or labels that do not
@@ -159,6 +161,12 @@ pub fn evaluate<N: Network>(model: &mut Model<N>, data: &Dataset) -> Result<f64>
     Ok(examine(model, data, data.len(), usize::MAX)?.0)
 }
 
+/// How many samples are evaluated at once.
+fn evaluated(data: &Dataset, batch: usize) -> usize {
+    let [numbers, images] = EVALUATED;
+    (numbers / data.image_len()).clamp(1, images).min(batch)
+}
+
 /// Accuracy and mean loss on the first samples, so many at a time at most, in evaluation mode.
 #[track_caller]
 fn examine<N: Network>(
@@ -170,8 +178,7 @@ fn examine<N: Network>(
     let count = data.len().min(most);
     let order: Vec<usize> = (0..count).collect();
     let (mut correct, mut loss) = (0, 0.0);
-    let [numbers, images] = EVALUATED;
-    for samples in order.chunks((numbers / data.image_len()).clamp(1, images).min(batch)) {
+    for samples in order.chunks(evaluated(data, batch)) {
         let (images, labels) = data.batch(samples)?;
         let logits = model.predict(&images)?;
         for (row, &label) in logits.outer_iter().zip(&labels) {
@@ -209,6 +216,7 @@ struct Run<'a, N> {
     test: &'a Dataset,
     options: FitOptions,
     plans: HashMap<usize, Plan<f32>>,
+    rate: Option<LearningRate>,
     order: Vec<usize>,
     images: Vec<f32>,
     labels: Vec<u32>,
@@ -239,7 +247,8 @@ impl<'a, N: Network> Run<'a, N> {
             );
             return Err(Error::setting("drop_last", message));
         };
-        let rest = || options.batches(begun(model, train, options), train.len());
+        let position = position(model, train, options);
+        let rest = || options.batches(position.samples, train.len());
         let sizes: BTreeSet<usize> = whole().chain(rest()).map(|samples| samples.len()).collect();
         let mut plans = HashMap::new();
         for &size in sizes.iter().rev() {
@@ -247,8 +256,16 @@ impl<'a, N: Network> Run<'a, N> {
             let plan = if size < largest { plan.map_err(|error| of_last_batch(error, size)) } else { plan };
             plans.insert(size, plan?);
         }
+        let at_once = evaluated(test, options.batch);
+        for count in [test.len(), test.len().min(train.len())] {
+            for size in [at_once.min(count), count % at_once] {
+                if size > 0 {
+                    model.check_batch(size)?;
+                }
+            }
+        }
         let steps = whole().count().saturating_mul(options.epochs.saturating_sub(1));
-        let last_epoch = number_after(model).saturating_add(options.epochs.saturating_sub(1));
+        let last_epoch = number(position).saturating_add(options.epochs.saturating_sub(1));
         let reporter = Reporter::new(options.progress, last_epoch, steps.saturating_add(rest().count()));
         let mut images = reserved(largest * train.image_len(), "a batch")?;
         images.resize(largest * train.image_len(), 0.0);
@@ -260,6 +277,7 @@ impl<'a, N: Network> Run<'a, N> {
             test,
             options,
             plans,
+            rate: optimizer.learning_rate(),
             order,
             images,
             labels,
@@ -273,25 +291,25 @@ impl<'a, N: Network> Run<'a, N> {
     #[track_caller]
     fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
         let (train, options, start) = (self.train, self.options, Instant::now());
-        let (epochs, number) = (self.model.store().epochs(), number_after(self.model));
-        let next = epochs.saturating_add(1);
+        let position = position(self.model, train, options);
+        let (next, number) = (position.epochs.saturating_add(1), number(position));
         train.epoch_order(options.seed, next, &mut self.order);
         let (mut total, mut correct, mut seen) = (0.0, 0, 0);
-        let mut batches = options.batches(begun(self.model, train, options), train.len()).peekable();
+        let mut batches = options.batches(position.samples, train.len()).peekable();
         while let Some(samples) = batches.next() {
             let count = samples.len();
+            let learning_rate = self.rate.map(|rate| rate.now(self.model.store()));
             let (loss, batch_correct) = self.step(samples)?;
             self.model.store_mut().epoch_position = match batches.peek() {
-                Some(rest) => {
-                    EpochPosition { epochs, samples: rest.start, order: (options.seed, train.len()) }
-                }
+                Some(rest) => EpochPosition { samples: rest.start, ..position },
                 None => EpochPosition { epochs: next, ..EpochPosition::default() },
             };
             (total, correct, seen) = (total + loss * count as f64, correct + batch_correct, seen + count);
             let accuracy = correct as f64 / seen as f64;
             let images_per_second = seen as f64 / start.elapsed().as_secs_f64();
             let step = self.model.store().step();
-            let step = TrainStep { epoch: number, number: step, loss, accuracy, images_per_second };
+            let step =
+                TrainStep { epoch: number, number: step, loss, learning_rate, accuracy, images_per_second };
             self.reporter.step(&step);
             self.watch(|training| observer.step(&step, training));
             self.check_loss("loss", loss, number)?;
@@ -352,6 +370,7 @@ impl<'a, N: Network> Run<'a, N> {
         let classes = ArrayView1::from(&*labels);
         let feeds = [Feed::new(IMAGES, &images), Feed::new(LABELS, &classes)];
         let (store, workspace) = self.model.parts();
+        LearningRate::check_factor(store, &self.plans[&batch])?;
         let outputs = self.plans[&batch].run(store, workspace, &feeds)?;
         let logits = outputs.at(1).and_then(|logits| logits.into_dimensionality::<Ix2>().ok());
         let predictions = logits.iter().flat_map(|logits| logits.outer_iter().map(|row| argmax(row.iter())));
@@ -361,16 +380,19 @@ impl<'a, N: Network> Run<'a, N> {
     }
 }
 
-/// The number of the epoch that comes next, or has begun.
-fn number_after<N: Network>(model: &Model<N>) -> usize {
-    usize::try_from(model.store().epochs()).unwrap_or(usize::MAX).saturating_add(1)
+/// The number of the epoch at a position.
+fn number(position: EpochPosition) -> usize {
+    usize::try_from(position.epochs).unwrap_or(usize::MAX).saturating_add(1)
 }
 
-/// How many samples of the next epoch have been used by an earlier run, in the same order and with whole batches left.
-fn begun<N: Network>(model: &Model<N>, data: &Dataset, options: FitOptions) -> usize {
-    let EpochPosition { samples, order, .. } = model.store().epoch_position;
-    let is_same = order == (options.seed, data.len());
-    if is_same && options.batches(samples, data.len()).next().is_some() { samples } else { 0 }
+/// Where a run goes on. An epoch in another order begins anew; one whose rest makes no batch is over.
+fn position<N: Network>(model: &Model<N>, data: &Dataset, options: FitOptions) -> EpochPosition {
+    let (known, order) = (model.store().epoch_position, (options.seed, data.len()));
+    let samples = if known.order == order { known.samples } else { 0 };
+    if options.batches(samples, data.len()).next().is_some() {
+        return EpochPosition { samples, order, ..known };
+    }
+    EpochPosition { epochs: known.epochs.saturating_add(1), samples: 0, order }
 }
 
 /// The network's loss on a batch and the optimizer's step, compiled.

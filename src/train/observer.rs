@@ -1,15 +1,14 @@
-//! Callbacks of training.
+//! Observers: callbacks of training.
 
 use super::fit::Epoch;
 use super::progress::Reporter;
 use crate::error::{Error, Result};
 use crate::run::Store;
 
-/// Is called after each step and epoch of [`fit_observed`](super::fit_observed), to look on, to stop the training, or to
-/// change what it works on.
+/// A callback: [`fit_observed`](super::fit_observed) calls it after each step and epoch. It can watch, stop the training, or
+/// change the store.
 ///
-/// What only watches cannot end a training: an error, of a full disk for example, is printed as a warning, once, and the
-/// training goes on. [`Training::stop`] ends it.
+/// An error of an observer does not end the training: it is printed as a warning, once. [`Training::stop`] ends the training.
 ///
 /// A pair `(a, b)` of observers is an observer, and so are `&mut a` and `Some(a)`. A `Vec<Epoch>` keeps the results of the
 /// epochs, also of a training that ends with an error.
@@ -164,6 +163,9 @@ pub struct TrainStep {
     pub number: u64,
     /// The mean loss of the batch before the step.
     pub loss: f64,
+    /// The learning rate of the step: [`Optimizer::learning_rate`](crate::optim::Optimizer::learning_rate), times
+    /// [`LearningRate::FACTOR`](crate::optim::LearningRate::FACTOR) if it is adjustable.
+    pub learning_rate: Option<f64>,
     /// The accuracy on this epoch's samples so far, each judged just before the step that used it.
     pub accuracy: f64,
     /// Images per second in this epoch so far.

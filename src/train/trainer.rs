@@ -4,7 +4,7 @@ use crate::compile::Plan;
 use crate::error::{Error, Result};
 use crate::graph::{Precision, Var};
 use crate::inspect::Profile;
-use crate::optim::{Optimizer, minimize};
+use crate::optim::{LearningRate, Optimizer, minimize};
 use crate::run::{Feed, Store, Workspace};
 
 /// A loss, the parameters that it moves, and the plan that moves them.
@@ -49,7 +49,8 @@ impl Trainer {
 
 impl<T: Precision> Trainer<T> {
     /// A trainer over given parameters, in their precision, in a given workspace. An empty store starts them; one that has
-    /// some must have them all ([`Store::prepare`]).
+    /// some must have them all ([`Store::prepare`]). Over a used store the optimizer and its schedule go on from their state in
+    /// it; after [`Store::reset_optimizer`] they begin at step 0.
     ///
     /// # Errors
     /// A misuse recorded on the loss's graph; parameters that the loss does not reach, that the store does not have, or has
@@ -70,9 +71,10 @@ impl<T: Precision> Trainer<T> {
     /// Runs one step on a batch and returns the loss before it.
     ///
     /// # Errors
-    /// A value that does not fit its input.
+    /// A value that does not fit its input; a [factor](LearningRate::FACTOR) of learning rates, none of which is adjustable.
     #[track_caller]
     pub fn step(&mut self, feeds: &[Feed<'_>]) -> Result<T> {
+        LearningRate::check_factor(&self.store, &self.plan)?;
         let outputs = self.plan.run(&mut self.store, &mut self.workspace, feeds)?;
         let Some(loss) = outputs.scalar(0) else {
             return Err(Error::setting("loss", "it holds indices, not real numbers"));

@@ -20,7 +20,7 @@ const SIZE: usize = 512;
 
 /// Writes scalars and images to a file in a folder, for `tensorboard --logdir`.
 ///
-/// As an [`Observer`] it writes the loss, accuracy and speed of each step (`step/…`), loss and accuracy of each epoch
+/// As an [`Observer`] it writes the loss, accuracy, learning rate and speed of each step (`step/…`), loss and accuracy of each epoch
 /// (`train/…`, `test/…`, by number of the epoch), and after each epoch the first layer's filters as an image of at most 512×512
 /// pixels ([`Tiles::fitted`]).
 ///
@@ -136,6 +136,9 @@ impl Observer for TensorBoard {
     fn step(&mut self, step: &TrainStep, _: &mut Training<'_>) -> Result<()> {
         self.scalar("step/loss", step.number, step.loss)?;
         self.scalar("step/accuracy", step.number, step.accuracy)?;
+        if let Some(rate) = step.learning_rate {
+            self.scalar("step/learning_rate", step.number, rate)?;
+        }
         self.scalar("step/images_per_second", step.number, step.images_per_second)
     }
 

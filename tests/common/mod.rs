@@ -52,7 +52,9 @@ pub fn array(shape: &[usize], values: &[f64]) -> ArrayD<f64> {
 /// The values of `outputs`, each an array of real numbers. Parameters start from seed 0.
 pub fn try_run<T: Precision>(outputs: &[Var<'_>], feeds: &[Feed<'_>]) -> Result<Vec<ArrayD<T>>> {
     let plan = Options::new().without_assignments().compile(outputs[0].graph(), outputs)?;
-    run_plan(&plan, &mut Store::new(0), feeds)
+    let mut store = Store::new(0);
+    store.prepare(&plan)?;
+    run_plan(&plan, &mut store, feeds)
 }
 
 /// As [`try_run`] in `f64`, for computations that are right.

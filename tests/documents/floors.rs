@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 10] = [
     &["autodiff"],
     &["compile"],
     &["run"],
-    &["optim", "data", "inspect", "check"],
+    &["optim", "data", "inspect", "check", "weights"],
     &["nn"],
     &["train"],
     &["viz"],

@@ -3,7 +3,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 
 use crate::common::network::{batch, network};
 use crate::common::run_alone;
@@ -20,6 +20,8 @@ struct Counting;
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
 /// The bytes that were asked for and not yet given back.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// The most of these since [`peak_of`] began.
+static PEAK: AtomicIsize = AtomicIsize::new(0);
 /// The most bytes that were asked for at once.
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
@@ -37,7 +39,9 @@ fn taken(bytes: usize) {
     }
     if !WAITS.get() {
         REQUESTS.fetch_add(1, Ordering::SeqCst);
-        LIVE.fetch_add(bytes, Ordering::SeqCst);
+        // Below 0 where a thread gives back what the waiting one took.
+        let live = LIVE.fetch_add(bytes, Ordering::SeqCst).wrapping_add(bytes);
+        PEAK.fetch_max(live as isize, Ordering::SeqCst);
         LARGEST.fetch_max(bytes, Ordering::SeqCst);
     }
 }
@@ -51,6 +55,14 @@ fn returned(bytes: usize) {
 /// The bytes of the heap that this process holds.
 pub fn live() -> usize {
     LIVE.load(Ordering::SeqCst)
+}
+
+/// What a function returns, and the most bytes that this process held beside those that it held before.
+pub fn peak_of<R>(function: impl FnOnce() -> R) -> (R, usize) {
+    let before = live() as isize;
+    PEAK.store(before, Ordering::SeqCst);
+    let result = function();
+    (result, (PEAK.load(Ordering::SeqCst) - before) as usize)
 }
 
 // SAFETY: every call goes to the system's allocator as it came.

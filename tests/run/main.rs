@@ -10,3 +10,4 @@ mod feed;
 mod memory;
 mod prepared;
 mod store;
+mod weights;

@@ -2,7 +2,7 @@
 
 use crate::common::network::{batch, network};
 use crate::common::{array, assert_mentions, message, numbers, run_plan, try_run};
-use dagrad::optim::Momentum;
+use dagrad::optim::{Adam, Momentum, minimize};
 use dagrad::{Graph, Init, Mode, Options, Plan, Store, Trainer, Workspace};
 use ndarray::{ArrayD, array, s};
 
@@ -166,6 +166,7 @@ fn one_store_serves_plans_of_different_batches() {
     let plan = Plan::<f64>::compile(&large, &[train.loss]).unwrap();
     let evaluate = Options::new().without_assignments().compile::<f64>(&small, &[test.loss]).unwrap();
     let (mut store, mut workspace) = (Store::new(1), Workspace::new(2).unwrap());
+    store.prepare(&evaluate).unwrap();
     let ((images, labels), (few, classes)) = (batch(8), batch(2));
     let mut loss = || {
         let feeds = [test.image.feed(&few), test.classes.feed(&classes)];
@@ -242,4 +243,69 @@ fn a_plan_is_shared_between_threads() {
         let threads = [(); 3].map(|()| scope.spawn(run));
         threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), expected));
     });
+}
+
+#[test]
+fn a_run_that_fails_starts_nothing() {
+    let graph = Graph::new();
+    let net = network(&graph, 3);
+    let plan = Plan::<f64>::compile(&graph, &[net.loss]).unwrap();
+    let (images, labels) = batch(3);
+    let (few, strange, holes) = (batch(2).0, labels.mapv(|_| 1000), images.mapv(|_| f64::NAN));
+    let (mut store, mut workspace) = (Store::new(1), Workspace::new(1).unwrap());
+    workspace.check_values(true);
+    for feeds in [
+        &[net.image.feed(&images)][..],
+        &[net.image.feed(&few), net.classes.feed(&labels)],
+        &[net.image.feed(&images), net.classes.feed(&strange)],
+        &[net.image.feed(&holes), net.classes.feed(&labels)],
+    ] {
+        assert!(plan.run(&mut store, &mut workspace, feeds).is_err());
+        assert_eq!((store.names().count(), store.step()), (0, 0));
+    }
+    // The last parameter has another shape.
+    let last = plan.parameters().last().unwrap().name.to_string();
+    store.set(&last, &numbers(&[7, 7, 7], 1)).unwrap();
+    assert!(store.prepare(&plan).is_err());
+    assert_eq!(store.names().collect::<Vec<_>>(), [last]);
+    let mut store = Store::new(1);
+    plan.run(&mut store, &mut workspace, &[net.image.feed(&images), net.classes.feed(&labels)]).unwrap();
+    assert_eq!((store.names().count(), store.step()), (plan.parameters().len(), 1));
+}
+
+#[test]
+fn a_plan_that_only_looks_starts_nothing() {
+    let graph = Graph::new();
+    let w = graph.param("w", [2], Init::ONES);
+    let plan = Options::new().without_assignments().compile::<f64>(&graph, &[w]).unwrap();
+    let mut store = Store::new(0);
+    let text = message(run_plan(&plan, &mut store, &[]));
+    assert_mentions(&text, &["parameter w", "does not have it", "Store::prepare"]);
+    assert_eq!(store.names().count(), 0);
+}
+
+#[test]
+fn an_optimizer_that_is_reset_begins_anew_and_all_else_stays() {
+    let run = |store: &mut Store<f64>| {
+        let graph = Graph::new();
+        let w = graph.param("layer.w", [2], Init::ONES);
+        let mean = graph.state("layer.running_mean", [2], Init::ZEROS);
+        mean.assign(mean + 1.0);
+        minimize(w.powi(2).sum_all(), &Adam::new(0.1)).unwrap();
+        run_plan(&Plan::compile(&graph, &[]).unwrap(), store, &[]).unwrap();
+    };
+    let mut store = Store::new(0);
+    (0..3).for_each(|_| run(&mut store));
+    let before = store.get("layer.w").unwrap().to_owned();
+    store.reset_optimizer();
+    assert_eq!(
+        store.names().collect::<std::collections::BTreeSet<_>>(),
+        ["layer.running_mean", "layer.w"].into()
+    );
+    assert_eq!((store.step(), store.get("layer.running_mean").unwrap().sum()), (3, 6.0));
+    assert_eq!(store.get("layer.w").unwrap(), before);
+    run(&mut store); // a first step of Adam has the size of the rate
+    let moved = &before - &store.get("layer.w").unwrap();
+    assert!(moved.iter().all(|moved| (moved - 0.1).abs() < 1e-6), "{moved}");
+    assert_eq!((store.get("layer.w.adam.step").unwrap()[[0]], store.step()), (1.0, 4));
 }

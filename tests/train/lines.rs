@@ -13,6 +13,7 @@ use dagrad::ops::example::{Example, normal};
 use dagrad::optim::{self, LearningRate, Optimizer, Sgd, minimize};
 use dagrad::train::{FitOptions, Progress, evaluate, fit, fit_observed};
 use dagrad::viz::{self, Occlusion, Report, Start, TensorBoard, Tiles};
+use dagrad::weights::Weights;
 use dagrad::{
     Feed, Graph, Init, Mode, Options, Plan, Pool2dOptions, Result, Store, Trainer, Var, Workspace, check,
     col2im, gradients, hessian, hvp, im2col, jacobian, jvp, vjp,
@@ -22,7 +23,8 @@ use ndarray::{Array1, Array2, Array3, Array4, ArrayD};
 /// Functions that no misuse makes fail, or whose errors name a file or an earlier line.
 const OTHERWISE: &str = "Store::copy Workspace::for_this_machine data::idx::load data::idx::read_images \
     data::idx::read_labels data::mnist_5k graph::Graph::check inspect::receptive_field train::Observer::epoch train::Observer::step \
-    viz::Report::to_html viz::Report::write viz::TensorBoard::create viz::TensorBoard::flush viz::TensorBoard::scalar";
+    viz::Report::to_html viz::Report::write viz::TensorBoard::create viz::TensorBoard::flush viz::TensorBoard::scalar \
+    weights::Weights::from_bytes weights::Weights::load_lenient weights::Weights::of weights::Weights::read";
 
 /// What is misused.
 struct World {
@@ -258,9 +260,26 @@ const MISUSES: &[Misuse] = &[
         viz::overlay(Array3::zeros((1, 2, 2)).view(), Array2::zeros((3, 3)).view()).map(drop)
     }),
     ("viz::read_image", line!(), |_| viz::read_image("none.png", 2).map(drop)),
+    ("nn::Model::load", line!(), |w| w.model.load(root().join(TIED)).map(drop)),
+    ("nn::Model::save", line!(), |w| w.model.save("net.pkl")),
+    ("weights::Weights::get", line!(), |_| tied().get::<f32>("none").map(drop)),
+    ("weights::Weights::load", line!(), |_| tied().load(&mut other_store::<f32>()).map(drop)),
+    ("weights::Weights::rename", line!(), |_| tied().rename("none", "").map(drop)),
+    ("weights::Weights::save", line!(), |_| tied().save("net.pkl")),
+    ("weights::Weights::strip_prefix", line!(), |_| {
+        tied().rename("0.bias", "x.1.bias")?.strip_prefix("x.").map(drop)
+    }),
+    ("weights::Weights::under", line!(), |_| tied().under("none").map(drop)),
     ("vjp", line!(), |_| vjp(&[(loss(&Graph::new()), loss(&Graph::new()))], &[]).map(drop)),
     ("", line!(), |_| Ok(())),
 ];
+
+/// A file with the arrays `0.bias`, `0.weight` and `1.bias`.
+const TIED: &str = "tests/golden/weights/tied.safetensors";
+
+fn tied() -> Weights {
+    Weights::read(root().join(TIED)).unwrap()
+}
 
 /// The public functions that return an error of the crate, by their paths.
 fn fallible(list: &str) -> BTreeSet<String> {

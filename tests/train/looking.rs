@@ -6,21 +6,22 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::public;
+use crate::common::{assert_mentions, message, public};
 use dagrad::data::Dataset;
 use dagrad::inspect::diagnose;
 use dagrad::nn::{self, BatchNorm, Filters, Model};
 use dagrad::optim::{Adam, Momentum, Optimizer};
 use dagrad::train::{FitOptions, Progress, evaluate, fit};
 use dagrad::viz::{self, Occlusion, Report, Start};
+use dagrad::weights::Weights;
 use dagrad::{Feed, Graph, Mode, Precision, Store, Trainer, Var, Workspace, check};
 use ndarray::{Array1, Array4};
 
 /// Functions that are there to change something, or to make it, or to hand it over.
-const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::set Store::set_step compile::Plan::run nn::Model::new \
+const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::reset_optimizer Store::set Store::set_step compile::Plan::run nn::Model::new \
     nn::Model::with_workspace nn::Model::parts nn::Model::store_mut train::Trainer::new train::Trainer::with \
     train::Trainer::parts train::Trainer::step train::Trainer::into_store train::fit \
-    train::fit_observed";
+    train::fit_observed nn::Model::load weights::Weights::load weights::Weights::load_lenient";
 
 /// What is looked at.
 struct World {
@@ -104,6 +105,7 @@ const LOOKING: &[Look] = &[
     ("Store::copy", |w| drop(w.model.store().copy().unwrap())),
     ("Store::epochs", |w| assert!(w.model.store().epochs() > 0)),
     ("Store::get", |w| drop(w.model.store().get("conv.weight").unwrap().to_owned())),
+    ("Store::kind", |w| assert!(w.model.store().kind("conv.weight").is_some())),
     ("Store::names", |w| assert!(w.model.store().names().count() > 4)),
     ("Store::seed", |w| assert_eq!(w.model.store().seed(), 5)),
     ("Store::step", |w| assert!(w.model.store().step() > 0)),
@@ -115,6 +117,7 @@ const LOOKING: &[Look] = &[
         let feeds = [Feed::new("images", &images), Feed::new("labels", &labels)];
         let mut store = Store::new(3);
         check::network(loss(&graph, 4), &mut store, &feeds, 2).unwrap();
+        assert_eq!(store.names().count(), 0);
         let before = (all(&store), store.step());
         let graph = Graph::with_mode(Mode::Train);
         check::network(loss(&graph, 4), &mut store, &feeds, 2).unwrap();
@@ -152,11 +155,17 @@ const LOOKING: &[Look] = &[
     }),
     ("nn::Model::predict", |w| drop(w.model.predict(&w.images).unwrap())),
     ("nn::Model::record", |w| drop(w.model.record(&Graph::new(), 7).1.shape())),
+    ("nn::Model::save", |w| {
+        let path = std::env::temp_dir().join(format!("dagrad-looking-{}.npz", std::process::id()));
+        w.model.save(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+    }),
     ("nn::Model::store", |w| _ = w.model.store()),
     ("train::Trainer::plan", |w| assert!(w.trainer.plan().trains())),
     ("train::Trainer::profile", |w| drop(w.trainer.profile(&feeds(&w.images, &w.labels)).unwrap())),
     ("train::Trainer::store", |w| _ = w.trainer.store()),
     ("train::evaluate", |w| _ = evaluate(&mut w.model, &w.data).unwrap()),
+    ("weights::Weights::of", |w| drop(Weights::of(w.trainer.store()).unwrap())),
     ("viz::Report::network", |w| {
         let (start, optimizer): (_, &dyn Optimizer) = (Start::of(&w.model), &Adam::new(0.1));
         Report::new("").network("", &start, &mut w.model, optimizer, &w.data).unwrap();
@@ -213,4 +222,39 @@ fn looking_changes_nothing() {
     twin.train();
     assert!(world.state() == twin.state(), "training goes on differently after looking");
     assert!(world.state() != before, "training changes something");
+}
+
+/// A question, which a store without parameters cannot answer.
+type Ask = fn(&mut World) -> dagrad::Result<()>;
+
+#[test]
+fn looking_at_an_empty_store_is_an_error_and_starts_nothing() {
+    let asks: [Ask; 9] = [
+        |w| w.model.predict(&w.images).map(drop),
+        |w| w.model.loss(&w.images, &w.labels).map(drop),
+        |w| w.model.gradient(&w.images, &w.labels).map(drop),
+        |w| w.model.numerical_gradient(&w.images, &w.labels).map(drop),
+        |w| w.model.accuracy(&w.images, &w.labels).map(drop),
+        |w| evaluate(&mut w.model, &w.data).map(drop),
+        |w| viz::feature_maps(&mut w.model, &w.images).map(drop),
+        |w| viz::input_gradient(&mut w.model, &w.images, &w.labels).map(drop),
+        |w| viz::occlusion(&mut w.model, &w.images, &w.labels, Occlusion::default()).map(drop),
+    ];
+    let mut world = World::new();
+    *world.model.store_mut() = Store::new(5);
+    for ask in asks {
+        assert_mentions(&message(ask(&mut world)), &["parameter ", "does not have it", "Store::prepare"]);
+        assert_eq!(world.model.store().names().count(), 0);
+    }
+    world.train();
+    asks.into_iter().for_each(|ask| ask(&mut world).unwrap());
+}
+
+#[test]
+fn numerical_gradients_have_the_names_of_gradients() {
+    let mut world = World::new();
+    world.model.store_mut().set("of another network", &ndarray::ArrayD::zeros(vec![2])).unwrap();
+    let names = world.model.gradient(&world.images, &world.labels).unwrap().into_keys();
+    let numerical = world.model.numerical_gradient(&world.images, &world.labels).unwrap();
+    assert!(names.eq(numerical.into_keys()));
 }

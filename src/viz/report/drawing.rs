@@ -5,7 +5,7 @@ use rust_sugiyama::configure::Config;
 
 use super::{NAME, count, grouped};
 use crate::graph::dag::{Dag, Kind, NodeId};
-use crate::graph::{Dtype, Graph, TensorType, Var};
+use crate::graph::{Dtype, Graph, ParameterKind, TensorType, Var};
 use crate::inspect::{Layer, NoField, Origin, ReceptiveField, Summary, receptive_fields, shortened};
 
 /// Width and height of a node's box.
@@ -222,8 +222,8 @@ fn facts(dag: &Dag, id: NodeId) -> Vec<(&'static str, String)> {
             ("attributes", op.attributes().to_string()),
             ("MACs", count(op.macs(&dag.operand_types(id), &node.ty))),
         ],
-        Kind::Parameter { trainable, init } => vec![
-            ("parameters", count(if *trainable { node.ty.shape.count() } else { 0 })),
+        Kind::Parameter { kind, init, .. } => vec![
+            ("parameters", count(if *kind == ParameterKind::Learned { node.ty.shape.count() } else { 0 })),
             ("starts from", init.to_string()),
         ],
         Kind::Input | Kind::Prepared(_) | Kind::Kernel(_) | Kind::Output(_) | Kind::Poison => vec![],

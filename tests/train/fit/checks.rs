@@ -8,7 +8,7 @@ use dagrad::data::{Dataset, Split};
 use dagrad::nn::{self, BatchNorm, Filters, Model, SimpleConvNet};
 use dagrad::optim::{Adam, Sgd};
 use dagrad::train::{Epoch, FitOptions, evaluate, fit, fit_observed};
-use dagrad::{Error, Store, Var, Workspace};
+use dagrad::{Error, Mode, Store, Var, Workspace};
 
 /// Statistics over the rows of a batch, of which one alone has none.
 fn normalised(images: Var<'_>) -> Var<'_> {
@@ -181,4 +181,22 @@ fn evaluating_large_images_takes_little_memory() {
 #[cfg(target_os = "linux")]
 fn evaluations_follow_the_size_of_an_image() {
     crate::common::run_alone("fit::checks::evaluating_large_images_takes_little_memory");
+}
+
+/// Cannot evaluate four images.
+fn not_four(images: Var<'_>) -> Var<'_> {
+    let four = images.graph().mode() == Mode::Evaluate && images.shape()[0] == 4;
+    nn::linear(if four { images.reshape([7]) } else { images.flatten() }, "fc", 10)
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_found_before_the_first_step() {
+    for (train, test) in [(20, 14), (4, 20)] {
+        let Split { train, test } = digits(train, test);
+        let mut model = model(not_four as fn(Var<'_>) -> Var<'_>, 0, 1);
+        let before = numbers(model.store());
+        let text = message(fit(&mut model, &Adam::new(0.01), &train, &test, options(1, 10, 0)));
+        assert_mentions(&text, &["reshape", "checks.rs"]);
+        assert_eq!((model.store().step(), numbers(model.store())), (0, before));
+    }
 }

@@ -5,10 +5,10 @@ use std::io::Read;
 use std::process::Stdio;
 
 use super::{NETWORK, digits, model, options};
-use crate::common::{alone, assert_mentions};
+use crate::common::{alone, assert_mentions, message};
 use dagrad::data::Split;
 use dagrad::error::SourceLine;
-use dagrad::optim::Sgd;
+use dagrad::optim::{Adam, Groups, LearningRate, Optimizer, Sgd};
 use dagrad::train::{Epoch, FitOptions, Observer, Progress, TrainStep, Training, fit, fit_observed};
 use dagrad::{Error, Result};
 
@@ -128,4 +128,44 @@ fn a_full_or_closed_standard_error_ends_no_training() {
         assert!(child.wait().unwrap().success(), "{text}");
         assert_mentions(&text, &["1 passed"]);
     }
+}
+
+/// Notes the rate of each step, and halves it after the second.
+struct Rates(Vec<f64>);
+
+impl Observer for Rates {
+    fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
+        self.0.extend(step.learning_rate);
+        if step.number == 2 {
+            training.store_mut().set(LearningRate::FACTOR, &ndarray::arr0(0.5).into_dyn())?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn observers_see_the_rate_that_a_step_used() {
+    let Split { train, test } = digits(40, 10);
+    let rate = LearningRate::cosine(0.1, 4).warmup(3);
+    let run = |rule: &dyn Optimizer| {
+        let mut rates = Rates(Vec::new());
+        let found =
+            fit_observed(&mut model(NETWORK, 0, 1), rule, &train, &test, options(1, 10, 0), &mut rates);
+        (rates.0, found)
+    };
+    let adjustable = rate.adjustable();
+    let rules: [&dyn Optimizer; 3] = [
+        &Sgd::new(adjustable),
+        &Adam::new(adjustable).clip_norm(1.0),
+        &Groups::new(Adam::new(adjustable)).group("b*", Sgd::new(0.3)),
+    ];
+    for rule in rules {
+        let (rates, found) = run(rule);
+        assert_eq!(rates, [rate.at(0), rate.at(1), 0.5 * rate.at(2), 0.5 * rate.at(3)]);
+        found.unwrap();
+    }
+    // A factor that no rate reads is no factor.
+    let (rates, found) = run(&Sgd::new(rate));
+    assert_eq!(rates.len(), 2);
+    assert_mentions(&message(found), &["parameter learning_rate.factor", "no learning rate", "adjustable"]);
 }

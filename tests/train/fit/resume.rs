@@ -142,8 +142,10 @@ fn the_rest_of_an_epoch_may_have_another_batch_size() {
     assert_eq!(go(&mut started(), options(2, 5, 0), 0), [1, 1, 2, 2]);
     assert_eq!(go(&mut started(), options(1, 100, 0), 0), [1]);
     assert_eq!(go(&mut started(), FitOptions { drop_last: true, ..options(2, 5, 0) }, 0), [1, 2, 2]);
-    // Of which none is a whole batch: the epoch begins anew.
-    assert_eq!(go(&mut started(), FitOptions { drop_last: true, ..options(1, 7, 0) }, 0), [1]);
+    // Of which none is a whole batch: the epoch is over.
+    let mut model = started();
+    assert_eq!(go(&mut model, FitOptions { drop_last: true, ..options(2, 7, 0) }, 0), [2, 3]);
+    assert_eq!((model.store().epochs(), model.store().step()), (3, 3));
     // Another order has no position to go on from.
     assert_eq!(go(&mut started(), options(1, 4, 1), 0), [1, 1, 1]);
     let other = digits(11, 10);
