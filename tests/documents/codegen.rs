@@ -23,7 +23,7 @@ struct Kernel {
     sizes: usize,
     /// Whether the sums stay in registers through two loops, one within the other.
     is_nested: bool,
-    /// For how many output positions, or terms, at once a loop may add products; each has its own for every register of sums.
+    /// For how many output positions at once a loop may add products; each has its own for every register of sums.
     positions: usize,
     /// The registers of sums in the largest tile, for each of [`SETS`].
     largest: [usize; 3],
@@ -43,7 +43,7 @@ const KERNELS: [Kernel; 5] = [
         name: "winograd::multiply::ForwardTiles<",
         sizes: 2,
         is_nested: true,
-        positions: 2,
+        positions: 1,
         largest: [16, 12, 0],
     },
     Kernel {
@@ -230,7 +230,7 @@ impl Function<'_> {
         self.code.iter().any(|instruction| instruction.text.starts_with("vfmadd"))
     }
 
-    /// Finds out whether its loops have one product for each register of sums, or as many for each of some positions or terms, and
+    /// Finds out whether its loops have one product for each register of sums, or as many for each of some output positions, and
     /// whether the loop, and if it is nested the one around it, leave vectors where they are.
     fn check(&self, register: &str, sums: usize, positions: usize, is_nested: bool) -> Result<(), String> {
         let loops = self.loops();

@@ -86,17 +86,23 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES,
         let ForwardProducts { buffer, mut channels, .. } = self.0;
         // SAFETY: the caller vouches for the instruction set and the operands.
         unsafe {
-            let mut sums = [[V::splat(T::zero()); REGISTERS]; TILES];
+            let zero = V::splat(T::zero());
+            let mut sums = [[zero; REGISTERS]; TILES];
             while channels > 0 {
                 let steps = channels.min(V::LANES);
-                // Two at a time: so short a loop is up to a tenth slower where it happens to straddle a cache line.
-                for pair in 0..steps / 2 {
-                    self.add::<V>(&mut sums, left, 2 * pair, right);
-                    self.add::<V>(&mut sums, left, 2 * pair + 1, right.add(REGISTERS * V::LANES));
-                    right = right.add(2 * REGISTERS * V::LANES);
-                }
-                if steps % 2 == 1 {
-                    self.add::<V>(&mut sums, left, steps - 1, right);
+                for step in 0..steps {
+                    prefetch_line(left.wrapping_add(buffer.register + step * V::LANES));
+                    let mut weights = [zero; REGISTERS];
+                    for i in 0..REGISTERS {
+                        prefetch_line(right.wrapping_add((WINOGRAD_PREFETCH * REGISTERS + i) * V::LANES));
+                        weights[i] = V::load(right.add(i * V::LANES));
+                    }
+                    for tile in 0..TILES {
+                        let number = V::splat(*left.add(tile * V::LANES + step));
+                        for i in 0..REGISTERS {
+                            sums[tile][i] = number.mul_add(weights[i], sums[tile][i]);
+                        }
+                    }
                     right = right.add(REGISTERS * V::LANES);
                 }
                 left = left.wrapping_add(buffer.register);
@@ -105,34 +111,6 @@ impl<T: Real, const TILES: usize, const REGISTERS: usize> ForwardTiles<T, TILES,
             for tile in 0..TILES {
                 for i in 0..REGISTERS {
                     sums[tile][i].store(out.add(i * buffer.register + tile * V::LANES));
-                }
-            }
-        }
-    }
-
-    /// Adds the products of one channel, which is lane `channel` of `left`.
-    ///
-    /// # Safety
-    /// As for [`sum`](Self::sum).
-    #[inline(always)]
-    unsafe fn add<V: Vector<T>>(
-        &self,
-        sums: &mut [[V; REGISTERS]; TILES],
-        left: *const T,
-        channel: usize,
-        right: *const T,
-    ) {
-        prefetch_line(left.wrapping_add(self.0.buffer.register + channel * V::LANES));
-        for i in 0..REGISTERS {
-            prefetch_line(right.wrapping_add((WINOGRAD_PREFETCH * REGISTERS + i) * V::LANES));
-        }
-        // SAFETY: the caller vouches for the instruction set and the operands.
-        unsafe {
-            let weights: [V; REGISTERS] = std::array::from_fn(|i| V::load(right.add(i * V::LANES)));
-            for tile in 0..TILES {
-                let number = V::splat(*left.add(tile * V::LANES + channel));
-                for i in 0..REGISTERS {
-                    sums[tile][i] = number.mul_add(weights[i], sums[tile][i]);
                 }
             }
         }
