@@ -86,8 +86,10 @@ impl Weights {
     pub fn of<T: Real>(store: &Store<T>) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         for entry in store.entries().iter().filter(|entry| is_weight(entry.kind)) {
-            let place = place_in_store(entry);
-            let bytes = NumberType::write((0..entry.data.len()).map(|position| entry.data[place(position)]))?;
+            let position_in_store = transposition(entry);
+            let bytes = NumberType::write(
+                (0..entry.data.len()).map(|position| entry.data[position_in_store(position)]),
+            )?;
             tensors.insert(entry.name.clone(), whole(NumberType::of::<T>(), file_shape(entry), bytes));
             let is_state = entry.kind == Some(ParameterKind::State);
             let layer = entry.name.strip_suffix(MEAN).filter(|_| is_state);
@@ -288,10 +290,10 @@ impl Weights {
         self.fill(store, report, matches)
     }
 
-    /// What fits a store, and the places of its entries with their arrays.
+    /// What fits a store, and the indices of its entries with their arrays.
     fn compare<T: Real>(&self, store: &Store<T>) -> (Loaded, Vec<(usize, &Tensor)>) {
         let (mut report, mut matches, mut known) = (Loaded::default(), Vec::new(), BTreeSet::new());
-        for (place, entry) in store.entries().iter().enumerate().filter(|(_, entry)| is_weight(entry.kind)) {
+        for (index, entry) in store.entries().iter().enumerate().filter(|(_, entry)| is_weight(entry.kind)) {
             let (name, expected) = (entry.name.clone(), file_shape(entry));
             let own = if self.tensors.contains_key(&name) { Some(&name) } else { self.aliases.get(&name) };
             let Some((own, tensor)) = own.and_then(|own| self.tensors.get_key_value(own)) else {
@@ -301,7 +303,7 @@ impl Weights {
             known.insert(own);
             if tensor.shape == expected {
                 report.loaded.push(name);
-                matches.push((place, tensor));
+                matches.push((index, tensor));
             } else {
                 report.misshapen.push(Misshapen { name, found: tensor.shape.clone(), expected });
             }
@@ -330,10 +332,10 @@ impl Weights {
             let damaged = |problem| format!("{}: {name:?}: {problem}", self.source);
             all.push(tensor.bytes().map_err(|problem| Error::Weights { message: damaged(problem), site })?);
         }
-        for ((place, tensor), bytes) in matches.iter().zip(all) {
-            let entry = &mut store.entries_mut()[*place];
-            let place = place_in_store(entry);
-            if !tensor.number_type.read(&bytes, &mut entry.data, place) {
+        for ((index, tensor), bytes) in matches.iter().zip(all) {
+            let entry = &mut store.entries_mut()[*index];
+            let position_in_store = transposition(entry);
+            if !tensor.number_type.read(&bytes, &mut entry.data, position_in_store) {
                 report.not_finite.push(entry.name.clone());
             }
         }
@@ -362,7 +364,7 @@ fn file_shape<T: Real>(entry: &Entry<T>) -> Vec<usize> {
 }
 
 /// Where what is at a position of the file's array is in an entry of a store.
-fn place_in_store<T: Real>(entry: &Entry<T>) -> impl Fn(usize) -> usize + use<T> {
+fn transposition<T: Real>(entry: &Entry<T>) -> impl Fn(usize) -> usize + use<T> {
     let [columns, rows] = [1, 0].map(|axis| entry.shape.get(axis).copied().unwrap_or(1));
     let transposed = entry.transposed;
     move |position| if transposed { position % rows * columns + position / rows } else { position }

@@ -87,16 +87,16 @@ impl NumberType {
         Some(if shape.contains(&0) { 0 } else { bytes })
     }
 
-    /// Writes the numbers of little-endian `bytes` to `to`, the number at position i to position `place(i)`. It returns whether
+    /// Writes the numbers of little-endian `bytes` to `to`, the number at position i to position `target(i)`. It returns whether
     /// all are finite.
-    pub(super) fn read<T: Real>(self, bytes: &[u8], to: &mut [T], place: impl Fn(usize) -> usize) -> bool {
+    pub(super) fn read<T: Real>(self, bytes: &[u8], to: &mut [T], target: impl Fn(usize) -> usize) -> bool {
         macro_rules! read {
             ($bytes:pat => $value:expr) => {{
                 let mut finite = true;
                 for (position, &$bytes) in bytes.as_chunks().0.iter().enumerate() {
                     let value = T::of($value);
                     finite &= value.is_finite();
-                    to[place(position)] = value;
+                    to[target(position)] = value;
                 }
                 finite
             }};

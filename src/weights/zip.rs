@@ -212,7 +212,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A number that is a place in the file.
+    /// A number that is an offset in the file.
     fn size(&mut self) -> Result<usize, String> {
         let size = self.u64()?;
         usize::try_from(size).map_err(|_| format!("is damaged: byte {size} is not there"))
