@@ -4,6 +4,8 @@ use std::fmt;
 
 use ndarray::{Array1, Array4};
 
+use super::samples::{Draw, Field, Samples, Slot};
+use super::{IMAGES, LABELS};
 use crate::error::{Error, Result};
 use crate::graph::setting::{self, COUNT};
 use dagrad_kernels::simd::vectorize;
@@ -197,16 +199,7 @@ impl Dataset {
         let targets = images.chunks_exact_mut(image_len).zip(labels);
         for (&sample, (image, label)) in samples.iter().zip(targets) {
             *label = self.labels[sample];
-            let source = &self.images[sample * image_len..][..image_len];
-            vectorize(
-                #[inline(always)]
-                || {
-                    image
-                        .iter_mut()
-                        .zip(source)
-                        .for_each(|(scaled, &pixel)| *scaled = f32::from(pixel) / 255.0)
-                },
-            );
+            scale(&self.images[sample * image_len..][..image_len], image);
         }
     }
 
@@ -217,6 +210,34 @@ impl Dataset {
         let message = format!("position {position} asks for sample {sample}, but there are {}", self.len());
         Err(Error::setting("samples", message))
     }
+}
+
+/// The fields `images`, of `[channels, height, width]` and between 0 and 1, and `labels`.
+impl Samples for Dataset {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::real(IMAGES, self.image_shape), Field::index(LABELS, [])]
+    }
+
+    fn write(&self, sample: usize, _: usize, _: Option<Draw>, out: Slot<'_>) -> Result<()> {
+        self.check_samples(&[sample])?;
+        match out {
+            Slot::Real(image) => scale(&self.images[sample * self.image_len()..][..self.image_len()], image),
+            Slot::Index(label) => label.fill(self.labels[sample]),
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as numbers between 0 and 1.
+pub(super) fn scale(pixels: &[u8], numbers: &mut [f32]) {
+    vectorize(
+        #[inline(always)]
+        || numbers.iter_mut().zip(pixels).for_each(|(number, &pixel)| *number = f32::from(pixel) / 255.0),
+    );
 }
 
 /// Says what the dataset holds; printing millions of pixels would help nobody.

@@ -15,6 +15,7 @@
 
 mod dataset;
 pub mod idx;
+mod samples;
 mod shuffle;
 mod stream;
 
@@ -22,10 +23,16 @@ use std::path::Path;
 
 pub use self::dataset::Dataset;
 pub(crate) use self::dataset::{reserved, stray_label};
+pub use self::samples::{Draw, Field, Samples, Slot};
 pub use self::shuffle::{Batches, shuffle};
 
 use self::stream::Stream;
 use crate::error::Result;
+
+/// The name of a dataset's field of images, and of the input it is fed to.
+pub(crate) const IMAGES: &str = "images";
+/// The name of its field of labels.
+pub(crate) const LABELS: &str = "labels";
 
 /// A dataset in two parts: one to learn from, one to judge by.
 #[derive(Debug, Clone, PartialEq, Eq)]

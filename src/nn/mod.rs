@@ -9,9 +9,10 @@ mod model;
 mod networks;
 mod norm;
 
+pub(crate) use crate::data::{IMAGES, LABELS};
 pub use classics::{AlexNet, LeNet5, ResNet, Vgg, autoencoder, residual_block};
 pub use layers::{Filters, Units, conv_transpose2d, conv2d, linear};
-pub(crate) use model::{IMAGES, LABELS, argmax};
+pub(crate) use model::argmax;
 pub use model::{Model, Network, network};
 pub use networks::{DeepConvNet, SimpleConvNet};
 pub use norm::{BatchNorm, batch_norm, group_norm, layer_norm, rms_norm};

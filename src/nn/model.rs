@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, Array4, ArrayD};
 
 use crate::autodiff::gradients;
 use crate::compile::{Options, Plan};
-use crate::data::stray_label;
+use crate::data::{IMAGES, LABELS, stray_label};
 use crate::error::{Error, Problem, Result};
 use crate::graph::setting::{self, COUNT};
 use crate::graph::{Dtype, Graph, Mode, Precision, TensorType, Var};
@@ -93,11 +93,6 @@ enum Purpose {
     Loss,
     Gradient,
 }
-
-/// The name of the input of images in the graphs of this module.
-pub(crate) const IMAGES: &str = "images";
-/// The name of the input of labels.
-pub(crate) const LABELS: &str = "labels";
 
 impl<N: Network> Model<N> {
     /// A network in `f32` for images of shape `[channels, height, width]` with freshly started parameters, on
