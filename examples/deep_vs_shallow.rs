@@ -194,7 +194,7 @@ fn compare(stack: Stack, split: &Split, arguments: &Arguments, report: &mut Repo
         if seed + 1 == u64::from(arguments.seeds) {
             report.network(&name, &start, &mut model, &optimizer, &split.test)?;
         }
-        accuracies.extend(epochs.last().map(|epoch| 100.0 * epoch.test_accuracy));
+        accuracies.extend(epochs.last().map(|epoch| 100.0 * epoch.test.accuracy()));
         seconds += epochs.iter().map(|epoch| epoch.time.as_secs_f64()).sum::<f64>();
     }
     let seconds_per_epoch = seconds / (f64::from(arguments.seeds) * f64::from(arguments.epochs));

@@ -129,7 +129,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let options = FitOptions { epochs, batch, seed, progress, ..FitOptions::default() };
     let mut log = arguments.log.as_ref().map(TensorBoard::create).transpose()?;
     let epochs = fit_observed(&mut model, &*optimizer, &train, &test, options, &mut log)?;
-    say!("test accuracy: {:.2} %", 100.0 * evaluate(&mut model, &test)?);
+    say!("test accuracy: {:.2} %", 100.0 * evaluate(&mut model, &test)?.accuracy());
     if let Some(file) = &arguments.report {
         report.run("SimpleConvNet", &epochs);
         report.network("SimpleConvNet", &start, &mut model, &*optimizer, &test)?;

@@ -48,7 +48,7 @@
 //! let mut model = Model::new(network, train.image_shape(), 0)?;
 //! let options = FitOptions { epochs: 1, ..FitOptions::default() };
 //! let epochs = fit(&mut model, &Adam::new(1e-3), &train, &test, options)?;
-//! assert!(epochs[0].test_accuracy > 0.7);
+//! assert!(epochs[0].test.accuracy() > 0.7);
 //! # Ok::<(), dagrad::Error>(())
 //! ```
 //!

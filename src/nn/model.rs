@@ -316,15 +316,22 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         let [channels, height, width] = self.image_shape;
         let _at = graph.at_caller();
         let images = graph.input(IMAGES, [batch, channels, height, width]);
-        let logits = self.network.logits(images);
+        (images, self.logits(images))
+    }
+
+    /// Records the network on images.
+    #[track_caller]
+    pub(crate) fn logits<'g>(&self, images: Var<'g>) -> Var<'g> {
+        let _at = images.graph().at_caller();
+        let (logits, batch) = (self.network.logits(images), images.shape()[0]);
         let TensorType { shape, dtype } = logits.ty();
         if dtype == Dtype::Real && matches!(shape[..], [rows, classes] if rows == batch && classes > 0) {
-            return (images, logits);
+            return logits;
         }
         let problem =
             Problem::new(format!("its result {shape} is not logits [batch, classes] = [{batch}, ..]"))
                 .hint("a network ends with a number for each class, as `flatten` and `linear` make them");
-        (images, graph.refuse("network", &["result"], &[logits], problem).or_rank(2))
+        images.graph().refuse("network", &["result"], &[logits], problem).or_rank(2)
     }
 
     /// Records the network for a batch, and its mean softmax cross-entropy: images, logits and loss.
@@ -347,12 +354,6 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         feeds.extend(labels.map(|labels| Feed::new(LABELS, labels)));
         let outputs = plan.run(&mut self.store, &mut self.workspace, &feeds)?;
         Ok((0..outputs.len()).filter_map(|i| outputs.at(i)).map(|view| view.to_owned()).collect())
-    }
-
-    /// Makes sure that batches of this size can be predicted.
-    #[track_caller]
-    pub(crate) fn check_batch(&mut self, batch: usize) -> Result<()> {
-        self.plan(Purpose::Logits, batch)
     }
 
     /// Puts the plan for this purpose and batch last, compiled if it is new.

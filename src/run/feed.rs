@@ -54,6 +54,13 @@ impl<'a> Feed<'a> {
     }
 }
 
+impl Feed<'_> {
+    /// The value's sizes.
+    pub(crate) fn shape(&self) -> &[usize] {
+        self.value.shape()
+    }
+}
+
 impl<'g> Var<'g> {
     /// A value for this input at a run.
     pub fn feed<'a>(self, value: impl Into<Value<'a>>) -> Feed<'a> {

@@ -47,7 +47,7 @@ pub struct Store<T: Real> {
 }
 
 /// How far training over a dataset has come. It lives in the store, so that a copy goes on from the same sample.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct EpochPosition {
     /// Whole epochs.
     pub epochs: u64,
@@ -55,6 +55,8 @@ pub(crate) struct EpochPosition {
     pub samples: usize,
     /// What their order follows from: a seed, and how many samples there are.
     pub order: (u64, usize),
+    /// Sums over these samples, of which the figures of the epoch are made.
+    pub sums: Vec<f64>,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,13 @@ impl<T: Real> Store<T> {
             data.copy_from_slice(&entry.data);
             entries.push(Entry { name: entry.name.clone(), shape: entry.shape.clone(), data, ..*entry });
         }
-        Ok(Self { entries, names: self.names.clone(), prepared: PreparedValues::default(), ..*self })
+        Ok(Self {
+            entries,
+            names: self.names.clone(),
+            epoch_position: self.epoch_position.clone(),
+            prepared: PreparedValues::default(),
+            ..*self
+        })
     }
 
     /// Adds the plan's parameters that the store does not have, with the values they start from.

@@ -1,11 +1,21 @@
 //! Training: single steps on any graph, and whole runs over a dataset.
 
+mod batch;
+mod evaluate;
 mod fit;
+mod learner;
+mod metric;
+mod objective;
 mod observer;
 mod progress;
+mod run;
 mod trainer;
 
-pub use fit::{Epoch, FitOptions, evaluate, fit, fit_observed};
+pub use evaluate::evaluate;
+pub use fit::{Epoch, FitOptions, fit, fit_observed};
+pub use learner::{Learner, Trainable};
+pub use metric::{Figures, Metric};
+pub use objective::{Goal, Inputs, Objective, objective};
 pub use observer::{Observer, TrainStep, Training};
 pub use progress::Progress;
 pub use trainer::Trainer;

@@ -1,6 +1,7 @@
 //! Observers: callbacks of training.
 
 use super::fit::Epoch;
+use super::metric::Figures;
 use super::progress::Reporter;
 use crate::error::{Error, Result};
 use crate::run::Store;
@@ -28,8 +29,8 @@ use crate::run::Store;
 ///
 /// impl Observer for Patience {
 ///     fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
-///         self.since = if epoch.test_loss < self.best { 0 } else { self.since + 1 };
-///         self.best = self.best.min(epoch.test_loss);
+///         self.since = if epoch.test.loss < self.best { 0 } else { self.since + 1 };
+///         self.best = self.best.min(epoch.test.loss);
 ///         if self.since >= self.epochs {
 ///             training.stop();
 ///         }
@@ -149,25 +150,25 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 /// Keeps the results of each epoch.
 impl Observer for Vec<Epoch> {
     fn epoch(&mut self, epoch: &Epoch, _: &mut Training<'_>) -> Result<()> {
-        self.push(*epoch);
+        self.push(epoch.clone());
         Ok(())
     }
 }
 
 /// The results of a training step.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TrainStep {
     /// The epoch, from 1; [`Epoch::number`].
     pub epoch: usize,
-    /// How many steps the model has been trained for in all.
+    /// How many steps have been trained in all.
     pub number: u64,
     /// The mean loss of the batch before the step.
     pub loss: f64,
     /// The learning rate of the step: [`Optimizer::learning_rate`](crate::optim::Optimizer::learning_rate), times
     /// [`LearningRate::FACTOR`](crate::optim::LearningRate::FACTOR) if it is adjustable.
     pub learning_rate: Option<f64>,
-    /// The accuracy on this epoch's samples so far, each judged just before the step that used it.
-    pub accuracy: f64,
-    /// Images per second in this epoch so far.
-    pub images_per_second: f64,
+    /// Loss and metrics of this epoch's samples so far, each judged just before the step that used it.
+    pub so_far: Figures,
+    /// Samples per second in this epoch so far.
+    pub samples_per_second: f64,
 }

@@ -55,30 +55,26 @@ impl Reporter {
 
     pub(super) fn step(&mut self, step: &TrainStep) {
         if let Some(bar) = &self.bar {
-            let TrainStep { epoch, loss, accuracy, images_per_second, .. } = step;
-            bar.set_message(format!(
-                "epoch {epoch}/{}  loss {loss:.4}  accuracy {:.1} %  {images_per_second:.0} images/s",
-                self.last_epoch,
-                100.0 * accuracy,
-            ));
+            let TrainStep { epoch, so_far, samples_per_second, .. } = step;
+            let last = self.last_epoch;
+            bar.set_message(format!("epoch {epoch}/{last}  {so_far}  {samples_per_second:.0} samples/s"));
             bar.inc(1);
         }
     }
 
-    /// `images`: how many the epoch's steps have used.
-    pub(super) fn epoch(&mut self, epoch: &Epoch, images: usize) {
-        let Epoch { number, loss, test_loss, train_accuracy, test_accuracy, time } = epoch;
-        let line = format!(
-            "epoch {number:>2}/{}  loss {loss:.4} (test {test_loss:.4})  train {:.2} %  test {:.2} %  {:.1} s  {:.0} images/s",
-            self.last_epoch,
-            100.0 * train_accuracy,
-            100.0 * test_accuracy,
-            time.as_secs_f64(),
-            images as f64 / time.as_secs_f64(),
-        );
-        if self.lines {
-            self.print(&line);
+    /// `samples`: how many the epoch's steps have used.
+    pub(super) fn epoch(&mut self, epoch: &Epoch, samples: f64) {
+        if !self.lines {
+            return;
         }
+        let Epoch { number, loss, train, test, time } = epoch;
+        let mut line =
+            format!("epoch {number:>2}/{}  loss {loss:.4} (test {:.4})", self.last_epoch, test.loss);
+        for ((name, value), (_, of_test)) in train.metrics().zip(test.metrics()) {
+            line.push_str(&format!("  {name} {value:.4} (test {of_test:.4})"));
+        }
+        let seconds = time.as_secs_f64();
+        self.print(&format!("{line}  {seconds:.1} s  {:.0} samples/s", samples / seconds));
     }
 }
 

@@ -20,7 +20,7 @@ const SIZE: usize = 512;
 
 /// Writes scalars and images to a file in a folder, for `tensorboard --logdir`.
 ///
-/// As an [`Observer`] it writes the loss, accuracy, learning rate and speed of each step (`step/…`), loss and accuracy of each epoch
+/// As an [`Observer`] it writes the loss, metrics, learning rate and speed of each step (`step/…`), loss and metrics of each epoch
 /// (`train/…`, `test/…`, by number of the epoch), and after each epoch the first layer's filters as an image of at most 512×512
 /// pixels ([`Tiles::fitted`]).
 ///
@@ -135,22 +135,24 @@ impl TensorBoard {
 impl Observer for TensorBoard {
     fn step(&mut self, step: &TrainStep, _: &mut Training<'_>) -> Result<()> {
         self.scalar("step/loss", step.number, step.loss)?;
-        self.scalar("step/accuracy", step.number, step.accuracy)?;
+        for (name, value) in step.so_far.metrics() {
+            self.scalar(&format!("step/{name}"), step.number, value)?;
+        }
         if let Some(rate) = step.learning_rate {
             self.scalar("step/learning_rate", step.number, rate)?;
         }
-        self.scalar("step/images_per_second", step.number, step.images_per_second)
+        self.scalar("step/samples_per_second", step.number, step.samples_per_second)
     }
 
     fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
         let (number, store) = (epoch.number as u64, training.store());
-        for (tag, value) in [
-            ("train/loss", epoch.loss),
-            ("train/accuracy", epoch.train_accuracy),
-            ("test/loss", epoch.test_loss),
-            ("test/accuracy", epoch.test_accuracy),
-        ] {
-            self.scalar(tag, number, value)?;
+        for (part, loss, figures) in
+            [("train", epoch.loss, &epoch.train), ("test", epoch.test.loss, &epoch.test)]
+        {
+            self.scalar(&format!("{part}/loss"), number, loss)?;
+            for (name, value) in figures.metrics() {
+                self.scalar(&format!("{part}/{name}"), number, value)?;
+            }
         }
         if let Some(name) = filter_names(store).first() {
             self.image(&format!("filters/{name}"), number, &filters(store, name)?.fitted(SIZE, SIZE))?;

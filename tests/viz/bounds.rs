@@ -6,7 +6,7 @@ use std::time::Duration;
 use dagrad::data::Dataset;
 use dagrad::nn::{self, BatchNorm, Filters, Model, Network};
 use dagrad::optim::Sgd;
-use dagrad::train::Epoch;
+use dagrad::train::{Epoch, Figures};
 use dagrad::viz::{Report, Start, filters};
 use dagrad::{Result, Var};
 
@@ -127,7 +127,9 @@ fn curves_of_long_and_many_trainings_are_short() -> Result<()> {
             let epoch = |number| {
                 let values: [f64; 4] = std::array::from_fn(|_| noise.next().unwrap_or_default());
                 let [loss, test_loss, train_accuracy, test_accuracy] = values;
-                Epoch { number, loss, test_loss, train_accuracy, test_accuracy, time: Duration::ZERO }
+                let figures = |loss, accuracy| Figures::new(loss).with("accuracy", accuracy);
+                let (train, test) = (figures(loss, train_accuracy), figures(test_loss, test_accuracy));
+                Epoch { number, loss, train, test, time: Duration::ZERO }
             };
             report.run(&format!("net{name}"), &(1..=epochs).map(epoch).collect::<Vec<_>>());
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dagrad::train::Epoch;
+use dagrad::train::{Epoch, Figures};
 use dagrad::viz::Report;
 
 /// A page about runs of one network with these losses. (The losses on test samples are twice as large.)
@@ -12,9 +12,8 @@ fn page(runs: &[&[f64]]) -> String {
         let epoch = |(before, &loss)| Epoch {
             number: before + 1,
             loss,
-            test_loss: 2.0 * loss,
-            train_accuracy: 0.5,
-            test_accuracy: 0.25,
+            train: Figures::new(loss).with("accuracy", 0.5),
+            test: Figures::new(2.0 * loss).with("accuracy", 0.25),
             time: Duration::ZERO,
         };
         report.run("net", &losses.iter().enumerate().map(epoch).collect::<Vec<_>>());
@@ -74,9 +73,8 @@ fn a_run_that_went_on_is_one_line() {
     let epoch = |number: usize| Epoch {
         number,
         loss: number as f64,
-        test_loss: 0.0,
-        train_accuracy: 0.5,
-        test_accuracy: 0.25,
+        train: Figures::new(0.0).with("accuracy", 0.5),
+        test: Figures::new(0.0).with("accuracy", 0.25),
         time: Duration::ZERO,
     };
     let page = |parts: &[&[Epoch]]| {

@@ -43,14 +43,14 @@ fn tensorboard_reads_what_was_written() -> Result<()> {
     let steps: Vec<u64> =
         rows(&found["scalars"]["step/loss"]).iter().map(|row| row[0].as_u64().unwrap()).collect();
     assert_eq!(steps, [1, 2, 3, 4, 5, 6]);
-    for tag in ["step/accuracy", "step/images_per_second"] {
+    for tag in ["step/accuracy", "step/samples_per_second"] {
         assert_eq!(rows(&found["scalars"][tag]).len(), 6, "{tag}");
     }
     for (tag, value) in [
         ("train/loss", epochs[1].loss),
-        ("train/accuracy", epochs[1].train_accuracy),
-        ("test/loss", epochs[1].test_loss),
-        ("test/accuracy", epochs[1].test_accuracy),
+        ("train/accuracy", epochs[1].train.accuracy()),
+        ("test/loss", epochs[1].test.loss),
+        ("test/accuracy", epochs[1].test.accuracy()),
     ] {
         assert_eq!(rows(&found["scalars"][tag])[1], json!([2, f64::from(value as f32)]), "{tag}");
     }

@@ -1,4 +1,4 @@
-//! Loss and accuracy against epochs: a line for each network, in a band over its runs.
+//! Loss and metrics against epochs: a line for each network, in a band over its runs.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -27,13 +27,32 @@ const LINES: usize = 40;
 const POINTS: usize = 240;
 const ALL_POINTS: usize = 2400;
 
-/// What a chart shows of an epoch: on training samples, and on test samples.
-type Values = [fn(&Epoch) -> f64; 2];
+/// The most charts.
+const CHARTS: usize = 8;
 
-const CHARTS: [(&str, Values); 2] = [
-    ("Loss", [|epoch| epoch.loss, |epoch| epoch.test_loss]),
-    ("Accuracy, %", [|epoch| 100.0 * epoch.train_accuracy, |epoch| 100.0 * epoch.test_accuracy]),
-];
+/// What a chart shows: the loss, or a metric.
+type Shown<'a> = Option<&'a str>;
+
+/// The value on training samples, or on test samples.
+fn value(epoch: &Epoch, shown: Shown<'_>, is_test: bool) -> f64 {
+    match (shown, is_test) {
+        (None, false) => epoch.loss,
+        (None, true) => epoch.test.loss,
+        (Some(metric), false) => epoch.train.get(metric).unwrap_or(f64::NAN),
+        (Some(metric), true) => epoch.test.get(metric).unwrap_or(f64::NAN),
+    }
+}
+
+/// The loss, and the metrics of all runs.
+fn charts(runs: &[Run]) -> Vec<Shown<'_>> {
+    let mut shown = vec![None];
+    for (name, _) in runs.iter().filter_map(|run| run.epochs.first()).flat_map(|epoch| epoch.test.metrics()) {
+        if !shown.contains(&Some(name)) && shown.len() < CHARTS {
+            shown.push(Some(name));
+        }
+    }
+    shown
+}
 
 /// For some epochs of several runs: the last one's number, and the least, the mean and the most.
 struct Point {
@@ -66,18 +85,22 @@ pub fn section(runs: &[Run]) -> Result<Markup> {
                 "."
             }
             div.columns {
-                @for (caption, values) in CHARTS { (draw(caption, values, runs, &names)?) }
+                @for shown in charts(runs) { (draw(shown, runs, &names)?) }
             }
         }
     })
 }
 
 /// A chart. Its caption says if there is nothing to draw, as when training diverged from the start.
-fn draw(caption: &str, values: Values, runs: &[Run], names: &[&str]) -> Result<Markup> {
-    let lines: Vec<[Vec<Point>; 2]> = names
-        .iter()
-        .map(|name| values.map(|value| points(runs, name, value, points_of(names.len()))))
-        .collect();
+fn draw(shown: Shown<'_>, runs: &[Run], names: &[&str]) -> Result<Markup> {
+    let mut caption = shown.unwrap_or("loss").to_owned();
+    if let Some(first) = caption.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    let most = points_of(names.len());
+    let line = |name, is_test| points(runs, name, |epoch| value(epoch, shown, is_test), most);
+    let lines: Vec<[Vec<Point>; 2]> =
+        names.iter().map(|name| [false, true].map(|is_test| line(name, is_test))).collect();
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
     let dashed =
@@ -97,7 +120,7 @@ fn points_of(lines: usize) -> usize {
 }
 
 /// The values of all runs of a name, by number of the epoch, in at most so many points. What is no finite number is left out.
-fn points(runs: &[Run], name: &str, value: fn(&Epoch) -> f64, most: usize) -> Vec<Point> {
+fn points(runs: &[Run], name: &str, value: impl Fn(&Epoch) -> f64, most: usize) -> Vec<Point> {
     let epochs = || runs.iter().filter(|run| run.name == name).flat_map(|run| &run.epochs);
     let first = epochs().map(|epoch| epoch.number).min().unwrap_or(0);
     let last = epochs().map(|epoch| epoch.number).max().unwrap_or(0);

@@ -78,7 +78,7 @@ fn labels_beyond_the_classes_are_found_before_the_first_step() {
     }
     assert_setting_error(evaluate(&mut few, &test), "evaluation data", &["sample 4 has label 4"]);
     assert_eq!(few.store().step(), 0);
-    assert!(fit(&mut few, &rule, &fine, &fine, options(1, 2, 0)).unwrap()[0].test_loss.is_finite());
+    assert!(fit(&mut few, &rule, &fine, &fine, options(1, 2, 0)).unwrap()[0].test.loss.is_finite());
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_loss_that_is_no_number_ends_the_training() {
         matches!(outcome, Err(Error::Diverged { what: "test loss", step: 1, epoch: 1, .. })),
         "{outcome:?}"
     );
-    assert!(history.len() == 1 && history[0].loss.is_finite() && !history[0].test_loss.is_finite());
+    assert!(history.len() == 1 && history[0].loss.is_finite() && !history[0].test.loss.is_finite());
 
     let (outcome, history, steps) = run(1e38, true);
     assert_eq!((outcome.unwrap().len(), history.len(), steps), (2, 2, 8), "it goes on if it is told to");
@@ -139,16 +139,16 @@ fn the_batches_of_an_evaluation_are_no_matter_of_the_result() {
     let by = |batch| {
         let mut model = model(SimpleConvNet { weight_init_std: 0.3, ..NETWORK }, 0, 2);
         let with = options(1, batch, 0);
-        let epoch = fit(&mut model, &Sgd::new(0.0), &split.train, &split.test, with).unwrap()[0];
-        assert_eq!(epoch.test_accuracy, evaluate(&mut model, &split.test).unwrap());
+        let epoch = fit(&mut model, &Sgd::new(0.0), &split.train, &split.test, with).unwrap().remove(0);
+        assert_eq!(epoch.test.accuracy(), evaluate(&mut model, &split.test).unwrap().accuracy());
         epoch
     };
     let expected = by(60);
     for batch in [1, 7, 44] {
         let found = by(batch);
-        assert!((found.test_loss - expected.test_loss).abs() < 1e-5 * expected.test_loss, "{found:?}");
-        assert_eq!(found.test_accuracy, expected.test_accuracy);
-        assert_eq!(found.train_accuracy, expected.train_accuracy);
+        assert!((found.test.loss - expected.test.loss).abs() < 1e-5 * expected.test.loss, "{found:?}");
+        assert_eq!(found.test.accuracy(), expected.test.accuracy());
+        assert_eq!(found.train.accuracy(), expected.train.accuracy());
     }
 }
 

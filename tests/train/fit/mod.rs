@@ -55,7 +55,8 @@ fn train<N: Network>(
     options: FitOptions,
 ) -> Run {
     let epochs = fit(&mut model, optimizer, &split.train, &split.test, options).unwrap();
-    let figures = |epoch: &Epoch| [epoch.loss, epoch.train_accuracy, epoch.test_accuracy].map(f64::to_bits);
+    let figures =
+        |epoch: &Epoch| [epoch.loss, epoch.train.accuracy(), epoch.test.accuracy()].map(f64::to_bits);
     let store = model.store();
     let bits = |name: &str| store.get(name).unwrap().iter().map(|x| x.to_bits()).collect();
     let values = store.names().map(|name| (name.to_string(), bits(name))).collect();
@@ -70,14 +71,14 @@ fn all_of(data: &Dataset) -> (Array4<f32>, Array1<u32>) {
 fn a_few_epochs_on_a_few_digits_learn_to_tell_others_apart() {
     let split = digits(500, 200);
     let mut model = model(NETWORK, 0, 2);
-    let before = evaluate(&mut model, &split.test).unwrap();
+    let before = evaluate(&mut model, &split.test).unwrap().accuracy();
     let epochs = fit(&mut model, &Adam::new(3e-3), &split.train, &split.test, options(5, 25, 0)).unwrap();
     assert_eq!(epochs.iter().map(|epoch| epoch.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-    let (first, last) = (epochs[0], epochs[4]);
+    let (first, last) = (&epochs[0], &epochs[4]);
     assert!(before < 0.3, "an untrained network guesses, but its accuracy is {before}");
     assert!(last.loss < 0.5 * first.loss, "{} after {}", last.loss, first.loss);
-    assert!(last.test_accuracy > 0.75 && last.train_accuracy > 0.85, "{last:?}");
-    assert_eq!(last.test_accuracy, evaluate(&mut model, &split.test).unwrap());
+    assert!(last.test.accuracy() > 0.75 && last.train.accuracy() > 0.85, "{last:?}");
+    assert_eq!(last.test.accuracy(), evaluate(&mut model, &split.test).unwrap().accuracy());
     assert!(epochs.iter().all(|epoch| !epoch.time.is_zero()));
 }
 
@@ -182,9 +183,9 @@ fn evaluating_counts_correct_predictions_over_several_batches() {
         (0..count).filter(tells).count() as f64 / count as f64
     };
     let expected = accuracy(&mut model, &split.test, 1000);
-    assert!((evaluate(&mut model, &split.test).unwrap() - expected).abs() < 1e-12);
-    assert!((epochs[1].test_accuracy - expected).abs() < 1e-12);
-    assert!((epochs[1].train_accuracy - accuracy(&mut model, &split.train, 300)).abs() < 1e-12);
+    assert!((evaluate(&mut model, &split.test).unwrap().accuracy() - expected).abs() < 1e-12);
+    assert!((epochs[1].test.accuracy() - expected).abs() < 1e-12);
+    assert!((epochs[1].train.accuracy() - accuracy(&mut model, &split.train, 300)).abs() < 1e-12);
     assert!(expected > 0.2, "{expected}");
 }
 
@@ -194,7 +195,7 @@ fn training_accuracy_is_measured_on_as_many_samples_as_there_are_to_test() {
     let mut model = model(NETWORK, 1, 2);
     let epochs = fit(&mut model, &Adam::new(3e-3), &split.train, &split.test, options(2, 20, 0)).unwrap();
     let first = split.train.clone().take(30);
-    assert_eq!(epochs[1].train_accuracy, evaluate(&mut model, &first).unwrap());
+    assert_eq!(epochs[1].train.accuracy(), evaluate(&mut model, &first).unwrap().accuracy());
 }
 
 #[test]
@@ -204,7 +205,7 @@ fn evaluation_does_not_drop() {
     let (mut all, mut none) = (net(1.0), net(0.0));
     let fitted = fit(&mut all, &Sgd::new(0.0), &split.train, &split.test, options(1, 20, 0)).unwrap();
     assert!((fitted[0].loss - 10f64.ln()).abs() < 1e-6, "everything is dropped while training");
-    assert_eq!(fitted[0].test_accuracy, evaluate(&mut none, &split.test).unwrap());
+    assert_eq!(fitted[0].test.accuracy(), evaluate(&mut none, &split.test).unwrap().accuracy());
     assert_eq!(all.predict(&all_of(&split.test).0).unwrap(), none.predict(&all_of(&split.test).0).unwrap());
 }
 
@@ -336,7 +337,7 @@ fn a_quiet_run_prints_nothing_and_others_a_line_for_each_epoch() {
         let text = printed(progress);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
-        assert_mentions(lines[0], &["epoch  1/2", "loss 2.", "train", "test", "%"]);
+        assert_mentions(lines[0], &["epoch  1/2", "loss 2.", "accuracy", "test", "samples/s"]);
         assert_mentions(lines[1], &["epoch  2/2"]);
     }
 }
@@ -351,7 +352,7 @@ struct Listener {
 
 impl Observer for Listener {
     fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
-        self.steps.push(*step);
+        self.steps.push(step.clone());
         if self.steps.len() >= self.enough {
             training.stop();
         }
@@ -359,7 +360,7 @@ impl Observer for Listener {
     }
 
     fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
-        self.epochs.push(*epoch);
+        self.epochs.push(epoch.clone());
         self.weights.extend(training.store().get("W3").and_then(|values| values.first().copied()));
         Ok(())
     }
@@ -386,11 +387,13 @@ fn an_observer_is_told_of_every_step_and_epoch_and_may_stop_the_training() {
         let mean = (100.0 * (steps[0].loss + steps[1].loss) + 50.0 * steps[2].loss) / 250.0;
         assert!((mean - epoch.loss).abs() < 1e-12);
         assert!(
-            steps.iter().all(|step| (0.0..=1.0).contains(&step.accuracy) && step.images_per_second > 0.0)
+            steps
+                .iter()
+                .all(|step| (0.0..=1.0).contains(&step.so_far.accuracy()) && step.samples_per_second > 0.0)
         );
     }
     // The accuracy is one of whole samples.
-    let correct = listener.steps[2].accuracy * 250.0;
+    let correct = listener.steps[2].so_far.accuracy() * 250.0;
     assert!((correct - correct.round()).abs() < 1e-9 && correct > 0.0);
     assert!(listener.weights.len() == 2 && listener.weights[0] != listener.weights[1]);
 

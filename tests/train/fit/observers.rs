@@ -85,7 +85,7 @@ fn an_observer_may_change_the_store() {
     let mut model = model(NETWORK, 0, 1);
     let found =
         fit_observed(&mut model, &Sgd::new(0.1), &train, &test, options(1, 10, 0), &mut Eraser).unwrap();
-    assert!((found[0].test_loss - 10f64.ln()).abs() < 1e-6, "{found:?}");
+    assert!((found[0].test.loss - 10f64.ln()).abs() < 1e-6, "{found:?}");
 }
 
 #[test]
