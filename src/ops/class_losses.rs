@@ -224,6 +224,13 @@ impl<'g> Var<'g> {
     }
 }
 
+/// The labels, with class 0 for those that are ignored, and which count: 1 for those, and 0 for the ignored ones.
+#[track_caller]
+pub(crate) fn without<'g>(logits: Var<'g>, labels: Var<'g>, label: u32) -> [Var<'g>; 2] {
+    let kept = Ignore { label, classes: logits.shape()[1], mask: false };
+    [logits.graph().record(kept, &[labels]), counted(logits, labels, label)]
+}
+
 /// 1 for each label that counts, and 0 for those that are ignored.
 #[track_caller]
 fn counted<'g>(logits: Var<'g>, labels: Var<'g>, label: u32) -> Var<'g> {

@@ -41,6 +41,7 @@ mod upsample;
 pub use arithmetic::{Binary, Other, same_shape};
 pub use attributes::{Conv2dOptions, Padding, Pool2dOptions};
 pub use class_losses::CrossEntropy;
+pub(crate) use class_losses::without;
 pub use example::Example;
 pub use im2col::{col2im, im2col};
 pub use losses::Reduction;

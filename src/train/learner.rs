@@ -234,9 +234,9 @@ impl<O: Objective> Trainable for Learner<O> {
             match fields.iter().find(|own| own.name == field.name) {
                 Some(own) if own.ty == field.ty => {}
                 Some(own) => {
-                    let (name, given, taken) = (&field.name, &own.ty, &field.ty);
+                    let (field, given, taken) = (&field.name, &own.ty, &field.ty);
                     let message =
-                        format!("field \"{name}\" is {given}, but the learner was made for {taken}");
+                        format!("field \"{field}\" is {given}, but the learner was made for {taken}");
                     return Err(Error::setting(name, message));
                 }
                 None => {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::rc::Rc;
 
+use crate::graph::setting::COUNT;
 use crate::graph::{Dtype, Var};
+use crate::ops::without;
 use crate::run::Outputs;
 
 /// A figure that is measured over the samples of an epoch, such as an accuracy.
@@ -49,7 +51,8 @@ impl<'g> Metric<'g> {
 
     /// The mean over all elements of all samples.
     pub fn mean(name: impl Into<String>, values: Var<'g>) -> Self {
-        Self::ratio(name, values, values.graph().fill(values.shape(), 1.0))
+        let count = values.graph().fill(values.shape(), 1.0);
+        Self::ratio(name, values, count)
     }
 
     /// The sum of one array over that of another.
@@ -61,17 +64,20 @@ impl<'g> Metric<'g> {
 
     /// `accuracy`: the fraction of labels that have the largest logit, the first of equal ones.
     #[track_caller]
-    pub fn accuracy(logits: Var<'g>, labels: Var<'g>) -> Self {
-        let truth = of_classes(logits, labels);
-        Self::mean("accuracy", (of_best(logits) * truth).sum(&[1]))
+    pub fn accuracy(logits: Var<'g>, labels: impl Into<Labels<'g>>) -> Self {
+        let [truth, counted] = labels.into().beside(logits);
+        Self::ratio("accuracy", of_best(logits) * truth, counted)
     }
 
     /// `top-k accuracy`: the fraction of labels whose logit is among the `k` largest. Of equal logits the label's comes last.
     #[track_caller]
-    pub fn top_k(k: usize, logits: Var<'g>, labels: Var<'g>) -> Self {
-        let own = logits.gather(1, classes(labels).unsqueeze(1));
+    pub fn top_k(k: usize, logits: Var<'g>, labels: impl Into<Labels<'g>>) -> Self {
+        logits.graph().require("top_k", "k", k, COUNT);
+        let [truth, counted] = labels.into().beside(logits);
+        let own = logits.gather(1, truth.argmax(1).unsqueeze(1));
         let rank = logits.greater_equal(own).sum_keep(&[1]);
-        Self::mean(format!("top-{k} accuracy"), rank.less_equal(k as f64) * is_number(logits))
+        let hits = rank.less_equal(k as f64) * is_number(logits) * counted;
+        Self::ratio(format!("top-{k} accuracy"), hits, counted)
     }
 
     /// `binary accuracy`: the fraction of targets, each 0 or 1, whose logit is on the right side of 0. For two classes, and for
@@ -86,26 +92,26 @@ impl<'g> Metric<'g> {
     /// `precision`: of the samples that are taken for a class the fraction that belongs to it, as a mean over the classes that
     /// occur, in labels or predictions. What is divided by 0 counts as 0.
     #[track_caller]
-    pub fn precision(logits: Var<'g>, labels: Var<'g>) -> Self {
-        Self::by_class("precision", logits, labels, |[hits, taken, _]| hits / taken)
+    pub fn precision(logits: Var<'g>, labels: impl Into<Labels<'g>>) -> Self {
+        Self::by_class("precision", logits, labels.into(), |[hits, taken, _]| hits / taken)
     }
 
     /// `recall`: of the samples that belong to a class the fraction that is taken for it, as a mean over the classes that occur.
     #[track_caller]
-    pub fn recall(logits: Var<'g>, labels: Var<'g>) -> Self {
-        Self::by_class("recall", logits, labels, |[hits, _, own]| hits / own)
+    pub fn recall(logits: Var<'g>, labels: impl Into<Labels<'g>>) -> Self {
+        Self::by_class("recall", logits, labels.into(), |[hits, _, own]| hits / own)
     }
 
     /// `F1`: the harmonic mean of precision and recall of a class, as a mean over the classes that occur.
     #[track_caller]
-    pub fn f1(logits: Var<'g>, labels: Var<'g>) -> Self {
-        Self::by_class("F1", logits, labels, |[hits, taken, own]| 2.0 * hits / (taken + own))
+    pub fn f1(logits: Var<'g>, labels: impl Into<Labels<'g>>) -> Self {
+        Self::by_class("F1", logits, labels.into(), |[hits, taken, own]| 2.0 * hits / (taken + own))
     }
 
     /// `mean IoU`: intersection over union of the labels and predictions of a class, as a mean over the classes that occur.
     #[track_caller]
-    pub fn mean_iou(logits: Var<'g>, labels: Var<'g>) -> Self {
-        Self::by_class("mean IoU", logits, labels, |[hits, taken, own]| hits / (taken + own - hits))
+    pub fn mean_iou(logits: Var<'g>, labels: impl Into<Labels<'g>>) -> Self {
+        Self::by_class("mean IoU", logits, labels.into(), |[hits, taken, own]| hits / (taken + own - hits))
     }
 
     /// `mean absolute error`: of all elements.
@@ -122,8 +128,10 @@ impl<'g> Metric<'g> {
 
     /// A mean over classes of a function of three counts: samples of the class that are taken for it, samples that are taken for
     /// it, and samples of the class.
-    fn by_class(name: &str, logits: Var<'g>, labels: Var<'g>, of_class: fn([f64; 3]) -> f64) -> Self {
-        let (best, truth) = (of_best(logits), of_classes(logits, labels));
+    #[track_caller]
+    fn by_class(name: &str, logits: Var<'g>, labels: Labels<'g>, of_class: fn([f64; 3]) -> f64) -> Self {
+        let [truth, counted] = labels.beside(logits);
+        let best = of_best(logits) * counted;
         let axes: Vec<isize> = (0..logits.shape().len() as isize).filter(|&axis| axis != 1).collect();
         let counts = [best * truth, best, truth].map(|values| values.sum(&axes));
         let counts = logits.graph().concat(&counts, 0);
@@ -138,6 +146,45 @@ impl<'g> Metric<'g> {
     }
 }
 
+/// The labels that a [`Metric`] compares logits with. Values become labels by [`Into`].
+#[derive(Debug, Clone, Copy)]
+pub struct Labels<'g> {
+    labels: Var<'g>,
+    ignored: Option<u32>,
+}
+
+impl<'g> From<Var<'g>> for Labels<'g> {
+    fn from(labels: Var<'g>) -> Self {
+        Self { labels, ignored: None }
+    }
+}
+
+impl<'g> Labels<'g> {
+    /// All labels but those of one class, such as 255 for pixels of none; [`CrossEntropy::ignore`](crate::CrossEntropy::ignore)
+    /// does the same for the loss.
+    pub fn ignoring(labels: Var<'g>, label: u32) -> Self {
+        Self { labels, ignored: Some(label) }
+    }
+
+    /// 1 where a class, along axis 1, is the label that counts, or the most probable one; and 1 for each label that counts.
+    #[track_caller]
+    fn beside(self, logits: Var<'g>) -> [Var<'g>; 2] {
+        let is_index = self.labels.ty().dtype == Dtype::Index;
+        match self.ignored {
+            Some(label) if is_index => {
+                let [labels, counted] = without(logits, self.labels, label);
+                let counted = counted.unsqueeze(1);
+                [in_axis_1(labels, logits) * counted, counted]
+            }
+            _ => {
+                let labels = if is_index { self.labels } else { self.labels.argmax(1) };
+                let truth = in_axis_1(labels, logits);
+                [truth, truth.sum_keep(&[1])]
+            }
+        }
+    }
+}
+
 /// 1 where a class has the largest logit, the first of equal ones, else 0: also where a logit is NaN.
 fn of_best(logits: Var<'_>) -> Var<'_> {
     in_axis_1(logits.argmax(1), logits) * is_number(logits)
@@ -147,18 +194,6 @@ fn of_best(logits: Var<'_>) -> Var<'_> {
 fn is_number(logits: Var<'_>) -> Var<'_> {
     let largest = logits.max_keep(&[1]);
     largest.equal(largest)
-}
-
-/// 1 where a class is the label, or the most probable one if the labels are probabilities.
-#[track_caller]
-fn of_classes<'g>(logits: Var<'g>, labels: Var<'g>) -> Var<'g> {
-    in_axis_1(classes(labels), logits)
-}
-
-/// The labels, or the most probable ones.
-#[track_caller]
-fn classes(labels: Var<'_>) -> Var<'_> {
-    if labels.ty().dtype == Dtype::Index { labels } else { labels.argmax(1) }
 }
 
 /// Classes as numbers, 1 at the class and 0 elsewhere, along axis 1.

@@ -14,7 +14,7 @@ mod trainer;
 pub use evaluate::evaluate;
 pub use fit::{Epoch, FitOptions, fit, fit_observed};
 pub use learner::{Learner, Trainable};
-pub use metric::{Figures, Metric};
+pub use metric::{Figures, Labels, Metric};
 pub use objective::{Goal, Inputs, Objective, objective};
 pub use observer::{Observer, TrainStep, Training};
 pub use progress::Progress;

@@ -61,7 +61,7 @@ pub struct Inputs<'g> {
 impl<'g> Inputs<'g> {
     /// Records the inputs for a batch.
     #[track_caller]
-    pub fn record(graph: &'g Graph, fields: &[Field], batch: usize) -> Self {
+    pub(super) fn record(graph: &'g Graph, fields: &[Field], batch: usize) -> Self {
         let mut recorded = Vec::with_capacity(fields.len());
         for Field { name, ty } in fields {
             let shape: Vec<usize> = [batch].into_iter().chain(ty.shape.iter().copied()).collect();

@@ -11,7 +11,7 @@ use dagrad::inspect::diagnose;
 use dagrad::nn::{self, Filters, Model};
 use dagrad::ops::example::{Example, normal};
 use dagrad::optim::{self, LearningRate, Optimizer, Sgd, minimize};
-use dagrad::train::{FitOptions, Progress, evaluate, fit, fit_observed};
+use dagrad::train::{self, FitOptions, Goal, Inputs, Learner, Progress, evaluate, fit, fit_observed};
 use dagrad::viz::{self, Occlusion, Report, Start, TensorBoard, Tiles};
 use dagrad::weights::Weights;
 use dagrad::{
@@ -22,7 +22,7 @@ use ndarray::{Array1, Array2, Array3, Array4, ArrayD};
 
 /// Functions that no misuse makes fail, or whose errors name a file or an earlier line.
 const OTHERWISE: &str = "Store::copy Workspace::for_this_machine data::idx::load data::idx::read_images \
-    data::idx::read_labels data::mnist_5k graph::Graph::check inspect::receptive_field train::Observer::epoch train::Observer::step \
+    data::idx::read_labels data::Samples::write data::mnist_5k graph::Graph::check inspect::receptive_field train::Observer::epoch train::Observer::step train::Trainable::check \
     viz::Report::to_html viz::Report::write viz::TensorBoard::create viz::TensorBoard::flush viz::TensorBoard::scalar \
     weights::Weights::from_bytes weights::Weights::load_lenient weights::Weights::of weights::Weights::read";
 
@@ -30,6 +30,7 @@ const OTHERWISE: &str = "Store::copy Workspace::for_this_machine data::idx::load
 struct World {
     model: Model<fn(Var<'_>) -> Var<'_>>,
     trainer: Trainer,
+    learner: Learner<for<'a, 'g> fn(&'a Inputs<'g>) -> Goal<'g>>,
     data: Dataset,
     images: Array4<f32>,
     labels: Array1<u32>,
@@ -42,6 +43,11 @@ struct World {
 fn network(images: Var<'_>) -> Var<'_> {
     let h = nn::conv2d(images, "conv", Filters::new(3, 3)).relu();
     nn::linear(h.max_pool2d(2).flatten(), "classes", 3)
+}
+
+fn objective<'g>(inputs: &Inputs<'g>) -> Goal<'g> {
+    let logits = network(inputs.get("images"));
+    Goal::new(logits.softmax_cross_entropy(inputs.get("labels"))).output("logits", logits)
 }
 
 /// A step that needs the input `x` and the parameter `w`.
@@ -67,7 +73,9 @@ impl World {
         let model = Model::with_workspace(network, [1, 8, 8], 5, workspace()).unwrap();
         let graph = Graph::new();
         let trainer = Trainer::with(loss(&graph), &Sgd::new(0.1), Store::new(0), workspace()).unwrap();
-        Self { model, trainer, data, images, labels, wide, wide_data }
+        let objective: for<'a, 'g> fn(&'a Inputs<'g>) -> Goal<'g> = objective;
+        let learner = Learner::with_workspace(objective, &data, 5, workspace()).unwrap();
+        Self { model, trainer, learner, data, images, labels, wide, wide_data }
     }
 }
 
@@ -205,6 +213,18 @@ const MISUSES: &[Misuse] = &[
         graph.param("aside", [], Init::ONES);
         Trainer::new(loss(&graph), &Sgd::new(0.1)).map(drop)
     }),
+    ("train::Learner::load", line!(), |w| w.learner.load(root().join(TIED)).map(drop)),
+    ("train::Learner::new", line!(), |w| {
+        let misspelt = train::objective(|inputs| Goal::new(inputs.get("pictures").mean_all()));
+        Learner::new(misspelt, &w.data, 0).map(drop)
+    }),
+    ("train::Learner::predict", line!(), |w| w.learner.predict(&[]).map(drop)),
+    ("train::Learner::predict", line!(), |w| w.learner.predict(&[Feed::new("images", &w.wide)]).map(drop)),
+    ("train::Learner::save", line!(), |w| w.learner.save("net.pkl")),
+    ("train::Learner::with_workspace", line!(), |w| {
+        let none = train::objective(|inputs| Goal::new(inputs.get("images").argmax(7)));
+        Learner::with_workspace(none, &w.data, 0, workspace()).map(drop)
+    }),
     ("train::Trainer::profile", line!(), |w| w.trainer.profile(&[]).map(drop)),
     ("train::Trainer::step", line!(), |w| w.trainer.step(&[]).map(drop)),
     ("train::Trainer::step", line!(), |w| {
@@ -214,6 +234,7 @@ const MISUSES: &[Misuse] = &[
         Trainer::with(loss(&Graph::new()), &Sgd::new(0.1), other_store::<f64>(), workspace()).map(drop)
     }),
     ("train::evaluate", line!(), |w| evaluate(&mut w.model, &w.wide_data).map(drop)),
+    ("train::evaluate", line!(), |w| evaluate(&mut w.learner, &w.wide_data).map(drop)),
     ("train::fit", line!(), |w| {
         fit(&mut w.model, &Sgd::new(0.1), &w.data, &w.wide_data, options()).map(drop)
     }),

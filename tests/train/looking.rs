@@ -11,7 +11,7 @@ use dagrad::data::Dataset;
 use dagrad::inspect::diagnose;
 use dagrad::nn::{self, BatchNorm, Filters, Model};
 use dagrad::optim::{Adam, Momentum, Optimizer};
-use dagrad::train::{FitOptions, Progress, evaluate, fit};
+use dagrad::train::{FitOptions, Goal, Inputs, Learner, Progress, Trainable, evaluate, fit};
 use dagrad::viz::{self, Occlusion, Report, Start};
 use dagrad::weights::Weights;
 use dagrad::{Feed, Graph, Mode, Precision, Store, Trainer, Var, Workspace, check};
@@ -21,25 +21,33 @@ use ndarray::{Array1, Array4};
 const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::reset_optimizer Store::set Store::set_step compile::Plan::run nn::Model::new \
     nn::Model::with_workspace nn::Model::parts nn::Model::store_mut train::Trainer::new train::Trainer::with \
     train::Trainer::parts train::Trainer::step train::Trainer::into_store train::fit \
-    train::fit_observed nn::Model::load weights::Weights::load weights::Weights::load_lenient";
+    train::fit_observed train::Learner::load train::Learner::new train::Learner::parts train::Learner::store_mut \
+    train::Learner::with_workspace train::Trainable::parts nn::Model::load weights::Weights::load weights::Weights::load_lenient";
 
 /// What is looked at.
 struct World {
     model: Model<fn(Var<'_>) -> Var<'_>>,
     trainer: Trainer,
+    learner: Learner<for<'a, 'g> fn(&'a Inputs<'g>) -> Goal<'g>>,
     data: Dataset,
     images: Array4<f32>,
     labels: Array1<u32>,
 }
 
-/// What may not change: every name with its numbers to the bit, and the step, of both stores; the epochs; and what the model predicts.
-type State = (Vec<(String, Vec<u32>)>, [u64; 3], Vec<u32>);
+/// What may not change: every name with its numbers to the bit, and the step, of all stores; the epochs; and what the model predicts.
+type State = (Vec<(String, Vec<u32>)>, [u64; 4], Vec<u32>);
 
 /// A network whose running statistics move and whose masks are drawn anew with every training step.
 fn network(images: Var<'_>) -> Var<'_> {
     let h = nn::conv2d(images, "conv", Filters::new(3, 3));
     let h = nn::batch_norm(h, "norm", BatchNorm::default()).tanh().avg_pool2d(2).flatten();
     nn::linear(h.dropout(0.5), "classes", 3)
+}
+
+/// The network as an objective.
+fn objective<'g>(inputs: &Inputs<'g>) -> Goal<'g> {
+    let logits = network(inputs.get("images"));
+    Goal::new(logits.softmax_cross_entropy(inputs.get("labels"))).output("logits", logits)
 }
 
 /// Its loss on a batch.
@@ -59,7 +67,9 @@ impl World {
         let graph = Graph::with_mode(Mode::Train);
         let trainer =
             Trainer::with(loss(&graph, 4), &Momentum::new(0.05), Store::new(3), workspace()).unwrap();
-        let mut world = Self { model, trainer, data, images, labels };
+        let objective: for<'a, 'g> fn(&'a Inputs<'g>) -> Goal<'g> = objective;
+        let learner = Learner::with_workspace(objective, &data, 8, workspace()).unwrap();
+        let mut world = Self { model, trainer, learner, data, images, labels };
         world.train(); // so that momentum, statistics and step are not what they start from
         world
     }
@@ -69,20 +79,21 @@ impl World {
         let progress = Progress::Quiet;
         let options = FitOptions { epochs: 1, batch: 4, seed: 1, progress, ..FitOptions::default() };
         fit(&mut self.model, &Adam::new(0.01), &self.data, &self.data, options).unwrap();
+        fit(&mut self.learner, &Adam::new(0.01), &self.data, &self.data, options).unwrap();
         for _ in 0..3 {
             self.trainer.step(&feeds(&self.images, &self.labels)).unwrap();
         }
     }
 
     fn state(&mut self) -> State {
-        let stores = [self.model.store(), self.trainer.store()];
+        let stores = [self.model.store(), self.trainer.store(), self.learner.store()];
         let mut numbers: Vec<(String, Vec<u32>)> = Vec::new();
         for store in stores {
             numbers.extend(all(store).into_iter().map(|(name, values)| {
                 (name, values.into_iter().map(|value| (value as f32).to_bits()).collect())
             }));
         }
-        let counts = [stores[0].step(), stores[1].step(), stores[0].epochs()];
+        let counts = [stores[0].step(), stores[1].step(), stores[2].step(), stores[0].epochs()];
         let predicted = self.model.predict(&self.images).unwrap();
         (numbers, counts, predicted.iter().map(|logit| logit.to_bits()).collect())
     }
@@ -161,10 +172,24 @@ const LOOKING: &[Look] = &[
         std::fs::remove_file(path).unwrap();
     }),
     ("nn::Model::store", |w| _ = w.model.store()),
+    ("train::Learner::objective", |w| _ = w.learner.objective()),
+    ("train::Learner::predict", |w| drop(w.learner.predict(&[Feed::new("images", &w.images)]).unwrap())),
+    ("train::Learner::save", |w| {
+        let path = std::env::temp_dir().join(format!("dagrad-looking-learner-{}.npz", std::process::id()));
+        w.learner.save(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+    }),
+    ("train::Learner::store", |w| _ = w.learner.store()),
+    ("train::Trainable::check", |w| w.learner.check("data", &w.data).unwrap()),
+    ("train::Trainable::record", |w| drop(evaluate(&mut w.learner, &w.data).unwrap())), // records
+    ("train::Trainable::store", |w| _ = Trainable::store(&w.model)),
     ("train::Trainer::plan", |w| assert!(w.trainer.plan().trains())),
     ("train::Trainer::profile", |w| drop(w.trainer.profile(&feeds(&w.images, &w.labels)).unwrap())),
     ("train::Trainer::store", |w| _ = w.trainer.store()),
-    ("train::evaluate", |w| _ = evaluate(&mut w.model, &w.data).unwrap()),
+    ("train::evaluate", |w| {
+        evaluate(&mut w.model, &w.data).unwrap();
+        evaluate(&mut w.learner, &w.data).unwrap();
+    }),
     ("weights::Weights::of", |w| drop(Weights::of(w.trainer.store()).unwrap())),
     ("viz::Report::network", |w| {
         let (start, optimizer): (_, &dyn Optimizer) = (Start::of(&w.model), &Adam::new(0.1));
@@ -190,8 +215,9 @@ fn takers(list: &str) -> BTreeSet<String> {
             .or_else(|| line.split_once("::fn "))?;
         let (name, _) = declaration.split_once(['(', '<'])?;
         let arguments = declaration.split(" -> ").next().unwrap_or(declaration);
-        let is_method = ["Store", "nn::Model", "train::Trainer"].contains(&owner);
-        let takes = ["Store<", "Model<", "Trainer<"].iter().any(|kind| arguments.contains(kind));
+        let is_method =
+            ["Store", "nn::Model", "train::Learner", "train::Trainable", "train::Trainer"].contains(&owner);
+        let takes = ["Store<", "Model<", "Trainer<", "Trainable"].iter().any(|kind| arguments.contains(kind));
         let path = if line.contains(&format!("{owner}: pub fn")) {
             owner.to_string()
         } else {

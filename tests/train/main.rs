@@ -7,5 +7,6 @@ mod fit;
 mod lines;
 mod looking;
 mod nn;
+mod objectives;
 mod optim;
 mod settings;

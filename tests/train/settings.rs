@@ -10,7 +10,7 @@ use crate::common::public;
 use dagrad::data::{Dataset, idx};
 use dagrad::nn::{self, BatchNorm, Filters, Model, Units};
 use dagrad::optim::{self, LearningRate, Optimizer, Sgd};
-use dagrad::train::{FitOptions, Progress, fit};
+use dagrad::train::{FitOptions, Metric, Progress, fit};
 use dagrad::viz::{self, Occlusion, Tiles};
 use dagrad::{
     Conv2dOptions, CrossEntropy, Graph, Init, Pool2dOptions, Reduction, Result, Store, Trainer, Var,
@@ -21,17 +21,17 @@ use ndarray::{Array1, Array3, Array4};
 /// Modules and types whose numbers are results, or positions and sizes of what is at hand.
 const RESULTS: &str = "Outputs Pair Real check::NetworkCheck compile:: error:: graph::AnyKernel graph::AnyOp graph::Attribute graph::Axis \
     graph::BatchSplit graph::Call graph::Kernel graph::Lowered graph::NodeRef graph::Op inspect:: kernels:: ops::example \
-    train::Epoch train::TrainStep";
+    train::Epoch train::Figures train::TrainStep";
 
 /// Numbers that may be anything, or whose ranges follow from shapes (the table of misuses has these).
-const ANY: &str = "data::Dataset::pixels.sample data::Dataset::take.samples graph::Graph::fill.value \
+const ANY: &str = "data::Dataset::pixels.sample data::Dataset::take.samples data::Samples::write.field data::Samples::write.sample graph::Graph::fill.value \
     graph::Init::he.fan_in graph::Init::xavier.fan_in graph::Init::xavier.fan_out \
     graph::Var::conv_transpose2d.output_padding graph::Var::pad.value graph::Var::repeat_interleave.times \
     graph::Var::scatter_add.size graph::Var::std_dev.correction graph::Var::std_dev_keep.correction \
     graph::Var::variance.correction graph::Var::variance_keep.correction nn::Model::record.batch nn::SimpleConvNet.padding \
     nn::conv_transpose2d.output_padding \
     ops::Conv2dOptions::window.image optim::LearningRate::warmup.steps ops::CrossEntropy::ignore.label ops::Conv2dOptions::window.kernel ops::Pool2dOptions::padding.padding \
-    train::FitOptions.epochs viz::TensorBoard::scalar.value viz::Tiles::first.count viz::Tiles::fitted.width viz::Tiles::fitted.height";
+    train::FitOptions.epochs train::Labels::ignoring.label viz::TensorBoard::scalar.value viz::Tiles::first.count viz::Tiles::fitted.width viz::Tiles::fitted.height";
 
 /// Settings, numbers that are in range and out of it, what the error says, and what uses the setting.
 type Setting = (&'static str, &'static [f64], &'static [f64], &'static str, fn(f64) -> Result<()>);
@@ -255,6 +255,7 @@ const SETTINGS: &[Setting] = &[
         let options = FitOptions { batch: x as usize, epochs: 1, progress: Progress::Quiet, ..FitOptions::default() };
         fit(&mut model(), &Sgd::new(0.1), &data(), &data(), options).map(drop)
     }),
+    ("train::Metric::top_k.k", &[1.0, 9.0], &[0.0], "k ", |x| on(|g| _ = Metric::top_k(x as usize, rows(g), g.labels("l", [4])))),
     ("viz::Occlusion.patch", &[1.0], &[0.0], "patch", |x| occlusion(Occlusion { patch: x as usize, ..Occlusion::default() })),
     ("viz::Occlusion.stride", &[1.0], &[0.0], "stride", |x| occlusion(Occlusion { stride: x as usize, ..Occlusion::default() })),
     ("viz::Occlusion.value", &[-1.0], NOT_FINITE, "value", |x| occlusion(Occlusion { value: x as f32, ..Occlusion::default() })),
