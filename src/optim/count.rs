@@ -70,6 +70,13 @@ pub(super) enum OfCount {
         /// The decay of the average.
         beta: f64,
     },
+    /// 1 at every step whose number is a multiple of this, else 0.
+    Every(u64),
+    /// The decay of an average that begins with the first value: 0 at step 0.
+    Decay {
+        /// The decay at all others.
+        decay: f64,
+    },
 }
 
 impl OfCount {
@@ -80,6 +87,14 @@ impl OfCount {
             Self::Rate(rate) => rate.at(step),
             Self::Debias { beta } => debias(beta),
             Self::RootDebias { beta } => debias(beta).sqrt(),
+            Self::Every(steps) => f64::from(u8::from(step.is_multiple_of(steps))),
+            Self::Decay { decay } => {
+                if step == 0 {
+                    0.0
+                } else {
+                    decay
+                }
+            }
         }
     }
 }
@@ -90,6 +105,8 @@ impl Op for OfCount {
             Self::Rate(_) => "learning_rate",
             Self::Debias { .. } => "debias",
             Self::RootDebias { .. } => "root_debias",
+            Self::Every(_) => "every",
+            Self::Decay { .. } => "decay",
         }
     }
 
@@ -110,6 +127,8 @@ impl Op for OfCount {
         match *self {
             Self::Rate(rate) => rate.attributes(),
             Self::Debias { beta } | Self::RootDebias { beta } => Attributes::new().with("beta", beta),
+            Self::Every(steps) => Attributes::new().with("steps", steps),
+            Self::Decay { decay } => Attributes::new().with("decay", decay),
         }
     }
 }

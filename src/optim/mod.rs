@@ -3,14 +3,18 @@
 //! An update is recorded on the graph like the network. It is compiled and fused with the network, and runs in the same plan
 //! as forward and backward.
 
+mod accumulate;
 mod adaptive;
+mod average;
 mod count;
 mod gradient;
 mod groups;
 mod momentum;
 mod rate;
 
+pub use accumulate::Accumulated;
 pub use adaptive::{AdaGrad, Adam, AdamW, RmsProp};
+pub use average::{Averaged, averages};
 pub use gradient::Adjusted;
 pub use groups::Groups;
 pub use momentum::{Momentum, Nesterov, Sgd};
@@ -70,6 +74,29 @@ pub trait Optimizer {
         Self: Sized,
     {
         Adjusted::new(self, Adjustment::ClipNorm(most))
+    }
+
+    /// Takes a step for every `batches` batches, with the mean of their gradients: that of one batch of all their samples, if
+    /// the loss is a mean and the batches have one size. It takes the memory of a small batch. Schedules count steps, not
+    /// batches. (Batch normalisation sees each batch by itself.)
+    ///
+    /// The last call acts first: `sgd.clip_norm(1.0).accumulate(4)` clips the mean.
+    #[track_caller]
+    fn accumulate(self, batches: usize) -> Accumulated<Self>
+    where
+        Self: Sized,
+    {
+        Accumulated::new(self, batches)
+    }
+
+    /// Keeps an exponential moving average of each parameter besides: a ← d a + (1 − d) p after each step, from p after the
+    /// first one. [`averages`] makes a store of them. Often they do better than the parameters do (Polyak and Juditsky 1992).
+    #[track_caller]
+    fn averaged(self, decay: f64) -> Averaged<Self>
+    where
+        Self: Sized,
+    {
+        Averaged::new(self, decay)
     }
 }
 

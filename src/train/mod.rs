@@ -9,6 +9,7 @@ mod objective;
 mod observer;
 mod progress;
 mod run;
+mod stopping;
 mod trainer;
 
 pub use evaluate::evaluate;
@@ -18,4 +19,5 @@ pub use metric::{Figures, Labels, Metric};
 pub use objective::{Goal, Inputs, Objective, objective};
 pub use observer::{Observer, TrainStep, Training};
 pub use progress::Progress;
+pub use stopping::EarlyStopping;
 pub use trainer::Trainer;

@@ -2,6 +2,7 @@
 
 mod counts;
 mod groups;
+mod several;
 
 use crate::common::{assert_mentions, message, numbers};
 use dagrad::optim::{
