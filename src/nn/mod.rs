@@ -8,6 +8,7 @@ mod layers;
 mod model;
 mod networks;
 mod norm;
+mod predictor;
 
 pub(crate) use crate::data::{IMAGES, LABELS};
 pub use classics::{AlexNet, LeNet5, ResNet, Vgg, autoencoder, residual_block};
@@ -16,3 +17,4 @@ pub(crate) use model::argmax;
 pub use model::{Model, Network, network};
 pub use networks::{DeepConvNet, SimpleConvNet};
 pub use norm::{BatchNorm, batch_norm, group_norm, layer_norm, rms_norm};
+pub use predictor::Predictor;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ndarray::{Array1, Array2, Array4, ArrayD};
 
+use super::predictor::Predictor;
 use crate::autodiff::gradients;
 use crate::compile::{Options, Plan};
 use crate::data::{IMAGES, LABELS, stray_label};
@@ -40,8 +41,7 @@ impl<F: for<'g> Fn(Var<'g>) -> Var<'g>> Network for F {
     }
 }
 
-/// A closure as a network. (Rust finds out that a closure takes values of every lifetime only where it is
-/// passed to a function that says so.)
+/// A closure as a network. (Only where it is passed to a function that says so, a closure takes values of every lifetime.)
 ///
 /// ```
 /// use dagrad::nn::{self, Model};
@@ -60,8 +60,7 @@ pub fn network<F: for<'g> Fn(Var<'g>) -> Var<'g>>(closure: F) -> F {
 
 /// A network together with its parameters, in precision `T`.
 ///
-/// Plans are compiled at the first use of a batch size. The eight that were used last are kept; an older one is compiled
-/// again when it is needed.
+/// Plans are compiled at the first use of a batch size. The eight that were used last are kept.
 #[derive(Debug)]
 pub struct Model<N, T: Precision = f32> {
     network: N,
@@ -138,9 +137,8 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         Ok(model)
     }
 
-    /// The logits of each image, `[N, classes]`, in evaluation mode. Softmax makes probabilities of them;
-    /// the largest is the prediction. Dropout drops nothing, unless the network records it in
-    /// [`Graph::in_mode`] for training (Monte Carlo dropout; [`Store::set_step`] has an example).
+    /// The logits of each image, `[N, classes]`, in evaluation mode. Softmax makes probabilities of them. Dropout drops nothing,
+    /// unless it is recorded in [`Graph::in_mode`] for training (Monte Carlo dropout; [`Store::set_step`] has an example).
     ///
     /// # Errors
     /// Images of another shape.
@@ -177,14 +175,12 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         }
         self.check_labels("accuracy", labels)?;
         let logits = self.predict(images)?;
-        let correct = logits
-            .outer_iter()
-            .zip(labels)
-            .filter(|(row, label)| argmax(row.iter()) == Some(**label as usize));
+        let rows = logits.outer_iter().zip(labels);
+        let correct = rows.filter(|(row, label)| argmax(row.iter()) == Some(**label as usize));
         Ok(correct.count() as f64 / labels.len() as f64)
     }
 
-    /// The gradient of the [loss](Self::loss) in each trainable parameter, by name. Nothing is changed.
+    /// The gradient of the [loss](Self::loss) in each trainable parameter, by name.
     ///
     /// # Errors
     /// Images or labels that do not fit; parameters that the loss does not reach.
@@ -244,8 +240,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
         diagnose(loss, &mut self.store, &mut self.workspace, &feeds)
     }
 
-    /// Writes parameters and state to a file, in the format that its name ends in: `.safetensors` or `.npz`; see
-    /// [`Weights::save`].
+    /// Writes parameters and state to a file, `.safetensors` or `.npz`; see [`Weights::save`].
     ///
     /// # Errors
     /// Another ending; a file that cannot be written.
@@ -261,6 +256,21 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
     #[track_caller]
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Loaded> {
         Weights::read(path)?.load(&mut self.store)
+    }
+
+    /// Answers several callers at once, in batches of these sizes, each on so many threads.
+    ///
+    /// # Errors
+    /// No size, a size of 0, or no threads.
+    #[track_caller]
+    pub fn into_predictor(self, batches: &[usize], threads: usize) -> Result<Predictor<T>> {
+        setting::require("the number of sizes of `batches`", batches.len(), COUNT)?;
+        let mut plans = BTreeMap::new();
+        for &batch in batches {
+            setting::require("batches", batch, COUNT)?;
+            plans.insert(batch, self.compile(Purpose::Logits, batch)?.plan);
+        }
+        Predictor::new(plans.into_iter().collect(), self.store, self.image_shape, self.classes, threads)
     }
 
     /// The parameters.
@@ -391,7 +401,7 @@ impl<N: Network, T: Precision + Element> Model<N, T> {
 
 /// The error about a network that makes something else.
 #[track_caller]
-fn not_logits() -> Error {
+pub(super) fn not_logits() -> Error {
     Error::setting("network", "its result is not logits [batch, classes]")
 }
 

@@ -89,7 +89,7 @@ impl<T: Precision> Plan<T> {
         store.keep_if(outcome, known)
     }
 
-    /// The loop over steps and groups.
+    /// What a run does besides its steps.
     #[track_caller]
     fn try_steps(
         &self,
@@ -99,6 +99,23 @@ impl<T: Precision> Plan<T> {
         clock: Option<&Clock>,
     ) -> Result<()> {
         feed::check(self, feeds)?;
+        self.make_ready(store, workspace)?;
+        if self.trains() {
+            store.prepared.expire();
+        }
+        self.steps_over(store, workspace, feeds, clock)?;
+        for (parameter, source) in self.copies() {
+            workspace.copy_to_parameter(self, *parameter, source, store);
+        }
+        if self.trains() {
+            store.advance();
+        }
+        Ok(())
+    }
+
+    /// Finds or starts the parameters, and computes what follows from them alone.
+    #[track_caller]
+    fn make_ready(&self, store: &mut Store<T>, workspace: &mut Workspace) -> Result<()> {
         workspace.prepare(self, store)?;
         if let Some(preparation) = self.preparation()
             && !store.prepared.is_valid(preparation)
@@ -108,6 +125,62 @@ impl<T: Precision> Plan<T> {
             store.prepared.validate(preparation);
             workspace.prepare(self, store)?;
         }
+        Ok(())
+    }
+
+    /// Makes a store ready for [`run_shared`](Self::run_shared) by plans that change nothing.
+    ///
+    /// # Errors
+    /// Parameters that the store does not have, or has under another shape; memory that the machine refuses.
+    #[track_caller]
+    pub(crate) fn share<'p>(
+        plans: impl ExactSizeIterator<Item = &'p Self>,
+        store: &mut Store<T>,
+        workspace: &mut Workspace,
+    ) -> Result<()>
+    where
+        T: 'p,
+    {
+        store.prepared.keep(plans.len());
+        for plan in plans {
+            plan.make_ready(store, workspace)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a plan that changes nothing over a store that was [made ready](Self::share) and has not changed since. Others may
+    /// do the same at the same time, each in a workspace of its own.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    #[track_caller]
+    pub(crate) fn run_shared<'w>(
+        &'w self,
+        store: &Store<T>,
+        workspace: &'w mut Workspace,
+        feeds: &[Feed<'_>],
+    ) -> Result<Outputs<'w, T>> {
+        if self.trains()
+            || self.preparation().is_some_and(|preparation| !store.prepared.is_valid(preparation))
+        {
+            unreachable!("a store is shared only by plans that it was made ready for");
+        }
+        feed::check(self, feeds)?;
+        workspace.prepare_shared(self, store)?;
+        self.steps_over(store, workspace, feeds, None)?;
+        Ok(Outputs::new(self, workspace))
+    }
+
+    /// Gives the inputs and performs the steps. The parameters are where they are looked for, and nobody else reads them if the
+    /// plan trains.
+    #[track_caller]
+    fn steps_over(
+        &self,
+        store: &Store<T>,
+        workspace: &mut Workspace,
+        feeds: &[Feed<'_>],
+        clock: Option<&Clock>,
+    ) -> Result<()> {
         for input in self.inputs() {
             feed::give::<T>(input, feeds, workspace)?;
         }
@@ -115,9 +188,6 @@ impl<T: Precision> Plan<T> {
             self.check_given(store, workspace)?;
         }
         let watch = Watch { clock, checks_values: workspace.checks_values, fault: Mutex::default() };
-        if self.trains() {
-            store.prepared.expire();
-        }
         let run = workspace.start(self, store, watch);
         let mut groups = self.groups().iter().peekable();
         let mut number = 0;
@@ -130,12 +200,6 @@ impl<T: Precision> Plan<T> {
                 number += 1;
             }
             run.watch.verdict(self)?;
-        }
-        for (parameter, source) in self.copies() {
-            workspace.copy_to_parameter(self, *parameter, source, store);
-        }
-        if self.trains() {
-            store.advance();
         }
         workspace.workers().equalize_scratch();
         workspace.workers().reverse_task_order();

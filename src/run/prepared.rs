@@ -8,13 +8,15 @@ use crate::error::Result;
 use dagrad_kernels::buffer::Buffer;
 use dagrad_kernels::real::Real;
 
-/// For how many plans values are kept: two sizes of a batch may take turns.
+/// For how many plans values are kept at least: two sizes of a batch may take turns.
 const KEPT: usize = 2;
 
 /// The results of preparations, those of the latest plan at the end.
 #[derive(Default)]
 pub(super) struct PreparedValues<T: Real> {
     kept: Vec<Kept<T>>,
+    /// For how many plans they are kept, if more were asked for.
+    most: usize,
     /// How often something that they follow from may have changed: a parameter, or the count of steps.
     changes: u64,
 }
@@ -33,6 +35,11 @@ impl<T: Real> PreparedValues<T> {
         self.changes += 1;
     }
 
+    /// Keeps the values of so many plans.
+    pub fn keep(&mut self, plans: usize) {
+        self.most = plans;
+    }
+
     /// Whether a preparation has run since the last change.
     pub fn is_valid(&self, preparation: &Plan<T>) -> bool {
         let mut kept = self.kept.iter().filter(|kept| kept.of == preparation.prepared());
@@ -49,7 +56,7 @@ impl<T: Real> PreparedValues<T> {
     pub fn make_room(&mut self, preparation: &Plan<T>) -> Result<()> {
         let of = preparation.prepared();
         let known = self.kept.iter().position(|kept| kept.of == of);
-        let oldest = (self.kept.len() == KEPT).then_some(0);
+        let oldest = (self.kept.len() >= self.most.max(KEPT)).then_some(0);
         let gone = known.or(oldest).map(|position| self.kept.remove(position));
         let values = match gone {
             Some(gone) if gone.of == of => gone.values,

@@ -177,6 +177,18 @@ impl<T: Real> Store<T> {
         Ok(())
     }
 
+    /// Finds the plan's parameters for a run that only reads the store.
+    #[track_caller]
+    pub(super) fn find(&self, plan: &Plan<T>, found: &mut Vec<usize>) -> Result<()> {
+        for parameter in plan.parameters() {
+            let Some(&index) = self.names.get(&*parameter.name) else {
+                return Err(self.missing(&parameter.name, plan));
+            };
+            found.push(index);
+        }
+        Ok(())
+    }
+
     /// Notes what the plan's parameters are for: [`set`](Self::set) could not know.
     fn learn_kinds(&mut self, plan: &Plan<T>) {
         for parameter in plan.parameters() {

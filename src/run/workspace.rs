@@ -75,27 +75,39 @@ impl Workspace {
     /// Makes room for a plan, and finds its parameters in the store.
     #[track_caller]
     pub(super) fn prepare<T: Real>(&mut self, plan: &Plan<T>, store: &mut Store<T>) -> Result<()> {
+        self.make_room(plan)?;
+        store.bind(plan, &mut self.binding)
+    }
+
+    /// The same over a store that others read, too.
+    #[track_caller]
+    pub(super) fn prepare_shared<T: Real>(&mut self, plan: &Plan<T>, store: &Store<T>) -> Result<()> {
+        self.make_room(plan)?;
+        store.find(plan, &mut self.binding)
+    }
+
+    #[track_caller]
+    fn make_room<T: Real>(&mut self, plan: &Plan<T>) -> Result<()> {
         if plan.arena_bytes() > self.arena.len() * size_of::<usize>() {
             self.arena = buffer(plan.arena_bytes().div_ceil(size_of::<usize>()), "the arena")?;
         }
         self.binding.clear();
-        store.bind(plan, &mut self.binding)
+        Ok(())
     }
 
-    /// What the steps of a plan share while it runs.
+    /// What the steps of a plan share while it runs. If the plan trains, the caller has borrowed the store for itself.
     pub(super) fn start<'a, T: Real>(
         &'a self,
         plan: &'a Plan<T>,
-        store: &'a mut Store<T>,
+        store: &'a Store<T>,
         watch: Watch<'a>,
     ) -> Run<'a, T> {
         let random = Random { seed: store.seed(), step: store.step() };
         Run { plan, memory: self.memory(plan, store), workers: &self.workers, random, watch }
     }
 
-    /// The memory that a running plan sees. It borrows the store, so that nobody else reads or writes parameters.
-    fn memory<'a, T: Real>(&'a self, plan: &Plan<T>, store: &'a mut Store<T>) -> Memory<'a, T> {
-        let store = &*store;
+    /// The memory that a running plan sees.
+    fn memory<'a, T: Real>(&'a self, plan: &Plan<T>, store: &'a Store<T>) -> Memory<'a, T> {
         let (arena, local) = (self.arena.start().cast(), NonNull::dangling());
         Memory { arena, store, binding: &self.binding, prepared: store.prepared.of(plan), local }
     }

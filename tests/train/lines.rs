@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::common::{public, root};
 use dagrad::data::{Dataset, idx};
 use dagrad::inspect::diagnose;
-use dagrad::nn::{self, Filters, Model};
+use dagrad::nn::{self, Filters, Model, Predictor};
 use dagrad::ops::example::{Example, normal};
 use dagrad::optim::{self, LearningRate, Optimizer, Sgd, minimize};
 use dagrad::train::{self, FitOptions, Goal, Inputs, Learner, Progress, evaluate, fit, fit_observed};
@@ -21,7 +21,7 @@ use dagrad::{
 use ndarray::{Array1, Array2, Array3, Array4, ArrayD};
 
 /// Functions that no misuse makes fail, or whose errors name a file or an earlier line.
-const OTHERWISE: &str = "Store::copy Workspace::for_this_machine data::idx::load data::idx::read_images \
+const OTHERWISE: &str = "Store::copy optim::averages Workspace::for_this_machine data::idx::load data::idx::read_images \
     data::idx::read_labels data::Samples::write data::mnist_5k graph::Graph::check inspect::receptive_field train::Observer::epoch train::Observer::step train::Trainable::check \
     viz::Report::to_html viz::Report::write viz::TensorBoard::create viz::TensorBoard::flush viz::TensorBoard::scalar \
     weights::Weights::from_bytes weights::Weights::load_lenient weights::Weights::of weights::Weights::read";
@@ -30,6 +30,7 @@ const OTHERWISE: &str = "Store::copy Workspace::for_this_machine data::idx::load
 struct World {
     model: Model<fn(Var<'_>) -> Var<'_>>,
     trainer: Trainer,
+    predictor: Predictor,
     learner: Learner<for<'a, 'g> fn(&'a Inputs<'g>) -> Goal<'g>>,
     data: Dataset,
     images: Array4<f32>,
@@ -74,8 +75,10 @@ impl World {
         let graph = Graph::new();
         let trainer = Trainer::with(loss(&graph), &Sgd::new(0.1), Store::new(0), workspace()).unwrap();
         let objective: for<'a, 'g> fn(&'a Inputs<'g>) -> Goal<'g> = objective;
+        let predictor = Model::with_workspace(network, [1, 8, 8], 5, workspace()).unwrap();
+        let predictor = predictor.into_predictor(&[1], 1).unwrap();
         let learner = Learner::with_workspace(objective, &data, 5, workspace()).unwrap();
-        Self { model, trainer, learner, data, images, labels, wide, wide_data }
+        Self { model, predictor, trainer, learner, data, images, labels, wide, wide_data }
     }
 }
 
@@ -213,6 +216,8 @@ const MISUSES: &[Misuse] = &[
         graph.param("aside", [], Init::ONES);
         Trainer::new(loss(&graph), &Sgd::new(0.1)).map(drop)
     }),
+    ("nn::Model::into_predictor", line!(), |_| World::new().model.into_predictor(&[0], 1).map(drop)),
+    ("nn::Predictor::predict", line!(), |w| w.predictor.predict(&w.wide).map(drop)),
     ("train::Learner::load", line!(), |w| w.learner.load(root().join(TIED)).map(drop)),
     ("train::Learner::new", line!(), |w| {
         let misspelt = train::objective(|inputs| Goal::new(inputs.get("pictures").mean_all()));

@@ -10,7 +10,7 @@ use crate::common::{assert_mentions, message, public};
 use dagrad::data::Dataset;
 use dagrad::inspect::diagnose;
 use dagrad::nn::{self, BatchNorm, Filters, Model};
-use dagrad::optim::{Adam, Momentum, Optimizer};
+use dagrad::optim::{Adam, Momentum, Optimizer, averages};
 use dagrad::train::{FitOptions, Goal, Inputs, Learner, Progress, Trainable, evaluate, fit};
 use dagrad::viz::{self, Occlusion, Report, Start};
 use dagrad::weights::Weights;
@@ -19,7 +19,7 @@ use ndarray::{Array1, Array4};
 
 /// Functions that are there to change something, or to make it, or to hand it over.
 const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::reset_optimizer Store::set Store::set_step compile::Plan::run nn::Model::new \
-    nn::Model::with_workspace nn::Model::parts nn::Model::store_mut train::Trainer::new train::Trainer::with \
+    nn::Model::with_workspace nn::Model::into_predictor nn::Model::parts nn::Model::store_mut train::Trainer::new train::Trainer::with \
     train::Trainer::parts train::Trainer::step train::Trainer::into_store train::fit \
     train::fit_observed train::Learner::load train::Learner::new train::Learner::parts train::Learner::store_mut \
     train::Learner::with_workspace train::Trainable::parts nn::Model::load weights::Weights::load weights::Weights::load_lenient";
@@ -172,6 +172,7 @@ const LOOKING: &[Look] = &[
         std::fs::remove_file(path).unwrap();
     }),
     ("nn::Model::store", |w| _ = w.model.store()),
+    ("optim::averages", |w| drop(averages(w.model.store()).unwrap())),
     ("train::Learner::objective", |w| _ = w.learner.objective()),
     ("train::Learner::predict", |w| drop(w.learner.predict(&[Feed::new("images", &w.images)]).unwrap())),
     ("train::Learner::save", |w| {

@@ -31,6 +31,7 @@ const ANY: &str = "data::Dataset::pixels.sample data::Dataset::take.samples data
     graph::Var::variance.correction graph::Var::variance_keep.correction nn::Model::record.batch nn::SimpleConvNet.padding \
     nn::conv_transpose2d.output_padding \
     ops::Conv2dOptions::window.image optim::LearningRate::warmup.steps ops::CrossEntropy::ignore.label ops::Conv2dOptions::window.kernel ops::Pool2dOptions::padding.padding \
+    train::EarlyStopping::least.patience train::EarlyStopping::least_loss.patience train::EarlyStopping::most.patience \
     train::FitOptions.epochs train::Labels::ignoring.label viz::TensorBoard::scalar.value viz::Tiles::first.count viz::Tiles::fitted.width viz::Tiles::fitted.height";
 
 /// Settings, numbers that are in range and out of it, what the error says, and what uses the setting.
@@ -255,6 +256,9 @@ const SETTINGS: &[Setting] = &[
         let options = FitOptions { batch: x as usize, epochs: 1, progress: Progress::Quiet, ..FitOptions::default() };
         fit(&mut model(), &Sgd::new(0.1), &data(), &data(), options).map(drop)
     }),
+    ("nn::Model::into_predictor.threads", &[1.0, 2.0], &[0.0, 1025.0], "threads", |x| model().into_predictor(&[1], x as usize).map(drop)),
+    ("optim::Optimizer::accumulate.batches", &[1.0, 1e15], &[0.0], "the number of batches", |x| by(&Sgd::new(0.1).accumulate(x as usize))),
+    ("optim::Optimizer::averaged.decay", &[0.0, 0.999, 1.0], NO_SHARE, "the decay", |x| by(&Sgd::new(0.1).averaged(x))),
     ("train::Metric::top_k.k", &[1.0, 9.0], &[0.0], "k ", |x| on(|g| _ = Metric::top_k(x as usize, rows(g), g.labels("l", [4])))),
     ("viz::Occlusion.patch", &[1.0], &[0.0], "patch", |x| occlusion(Occlusion { patch: x as usize, ..Occlusion::default() })),
     ("viz::Occlusion.stride", &[1.0], &[0.0], "stride", |x| occlusion(Occlusion { stride: x as usize, ..Occlusion::default() })),

@@ -4,4 +4,5 @@ mod classics;
 mod layers;
 mod modes;
 mod networks;
+mod serving;
 mod several;

@@ -25,7 +25,8 @@ fn gradients_of_several_batches_make_the_step_of_their_mean() {
                 assert_eq!(small.store().get("p").unwrap(), before, "it stays until batch 3, not {number}");
                 small.step(&[Feed::new("g", gradient)]).unwrap();
             }
-            let mean = batches.iter().fold(ArrayD::<f64>::zeros(&shape[..]), |sum, gradient| sum + gradient) / 3.0;
+            let mean =
+                batches.iter().fold(ArrayD::<f64>::zeros(&shape[..]), |sum, gradient| sum + gradient) / 3.0;
             large.step(&[Feed::new("g", &mean)]).unwrap();
             let [found, expected] = [&small, &large].map(|t| t.store().get("p").unwrap().to_owned());
             assert_close(&found, &expected, 1e-14);
