@@ -1,6 +1,7 @@
 //! Whole training runs, and single steps on graphs of one's own.
 
 mod checks;
+mod fine_tuning;
 mod observers;
 mod resume;
 

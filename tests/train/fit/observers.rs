@@ -9,7 +9,9 @@ use crate::common::{alone, assert_mentions, message};
 use dagrad::data::Split;
 use dagrad::error::SourceLine;
 use dagrad::optim::{Adam, Groups, LearningRate, Optimizer, Sgd};
-use dagrad::train::{Epoch, FitOptions, Observer, Progress, TrainStep, Training, fit, fit_observed};
+use dagrad::train::{
+    EarlyStopping, Epoch, FitOptions, Observer, Progress, TrainStep, Training, evaluate, fit, fit_observed,
+};
 use dagrad::{Error, Result};
 
 /// Stops after so many epochs.
@@ -168,4 +170,38 @@ fn observers_see_the_rate_that_a_step_used() {
     let (rates, found) = run(&Sgd::new(rate));
     assert_eq!(rates.len(), 2);
     assert_mentions(&message(found), &["parameter learning_rate.factor", "no learning rate", "adjustable"]);
+}
+
+#[test]
+fn training_stops_when_nothing_gets_better_and_the_best_is_kept() {
+    let split = digits(200, 60);
+    // So large a rate that the loss on others soon rises.
+    let mut stopped = model(NETWORK, 0, 1);
+    let mut stopping = EarlyStopping::least_loss(2);
+    let rule = Adam::new(0.02);
+    let epochs =
+        fit_observed(&mut stopped, &rule, &split.train, &split.test, options(40, 20, 0), &mut stopping)
+            .unwrap();
+    let losses: Vec<f64> = epochs.iter().map(|epoch| epoch.test.loss).collect();
+    let best = losses.iter().enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b)).unwrap().0;
+    assert!(epochs.len() < 40 && best + 3 == epochs.len(), "{losses:?}");
+    assert_eq!(stopping.best_epoch(), Some(best + 1));
+    let (number, store) = stopping.into_best().unwrap();
+    *stopped.store_mut() = store;
+    assert_eq!(number, best + 1);
+    let found = evaluate(&mut stopped, &split.test).unwrap(); // in other batches
+    assert!((found.loss - epochs[best].test.loss).abs() < 1e-5 * found.loss, "{found}");
+    assert_eq!(found.accuracy(), epochs[best].test.accuracy());
+    // From there training goes on as it did.
+    let again = fit(&mut stopped, &rule, &split.train, &split.test, options(1, 20, 0)).unwrap();
+    assert_eq!(again[0].test, epochs[best + 1].test);
+
+    let mut by_accuracy = EarlyStopping::most("accuracy", 1);
+    let mut other = model(NETWORK, 0, 1);
+    let epochs =
+        fit_observed(&mut other, &rule, &split.train, &split.test, options(40, 20, 0), &mut by_accuracy)
+            .unwrap();
+    let accuracies: Vec<f64> = epochs.iter().map(|epoch| epoch.test.accuracy()).collect();
+    assert!(accuracies.len() < 40, "{accuracies:?}");
+    assert_eq!(by_accuracy.best_epoch(), Some(epochs.len() - 1));
 }
