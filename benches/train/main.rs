@@ -3,7 +3,7 @@
 //! Without options every workload is measured, training and inference, with 1 and with 2 threads, and then one
 //! layer at a time. `-- --workload A --mode train --threads 2 --json` prints one measurement as a line of JSON;
 //! `-- --limits` adds how fast the machine could be at best, `-- --scale` prints how time grows with batch, image and
-//! depth, and compile time with the graph; `-- --plan` shows where the time of a step goes. `docs/speed.md` says how to
+//! depth, and compile time with the graph; `-- --serve` how long callers wait for single answers; `-- --plan` shows where the time of a step goes. `docs/speed.md` says how to
 //! compare.
 
 #[path = "../../examples/arguments/mod.rs"]
@@ -14,6 +14,7 @@ mod measure;
 mod modern;
 mod report;
 mod scale;
+mod serve;
 mod workloads;
 
 use std::process::{Command, ExitCode};
@@ -45,6 +46,7 @@ Usage: cargo bench --bench train -- [FLAGS]
   --plan              print the steps of the compiled plans, and the time of each, instead of measuring the whole
   --limits            print how fast a step could be at best on this machine, and how near it comes
   --scale             print how time grows with batch, image, depth and graph
+  --serve             print how long callers wait for the logits of a single image
   --passes            print the names of the passes, one a line";
 
 #[derive(Default)]
@@ -59,6 +61,7 @@ struct Arguments {
     plan: bool,
     limits: bool,
     scale: bool,
+    serve: bool,
     passes: bool,
     /// Leave out the names of a table's columns, as for all processes but the first.
     no_header: bool,
@@ -84,6 +87,7 @@ impl Arguments {
                 "--plan" => read.plan = true,
                 "--limits" => read.limits = true,
                 "--scale" => read.scale = true,
+                "--serve" => read.serve = true,
                 "--passes" => read.passes = true,
                 "--no-header" => read.no_header = true,
                 "--bench" => {} // `cargo bench` passes this; it changes nothing
@@ -106,7 +110,11 @@ impl Arguments {
 }
 
 /// Flags, and those that make no sense beside them.
-const CONFLICTS: [(&str, &[&str]); 3] = [
+const CONFLICTS: [(&str, &[&str]); 4] = [
+    (
+        "--serve",
+        &["--workload", "--mode", "--batch", "--threads", "--without", "--plan", "--limits", "--scale"],
+    ),
     ("--plan", &["--json"]),
     ("--limits", &["--plan"]),
     ("--scale", &["--workload", "--mode", "--batch", "--without", "--plan", "--limits"]),
@@ -135,6 +143,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let mut report = Report::new(arguments.json, !arguments.no_header);
     if arguments.scale {
         return Ok(scale::measure(&arguments.threads, &mut report)?);
+    }
+    if arguments.serve {
+        return Ok(serve::measure(&mut report)?);
     }
     let cases = cases(arguments)?;
     // `cargo bench` passes an argument of its own; without any this is `cargo test --all-targets`.

@@ -1,22 +1,25 @@
 //! Predictions from several threads at once.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use ndarray::{Array2, Array4, ArrayView4, Axis, Slice, s};
 
 use super::model::not_logits;
 use crate::compile::Plan;
 use crate::data::IMAGES;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SourceLine};
 use crate::graph::Precision;
 use crate::run::{Element, Feed, Store, Workspace};
 
-/// A trained network that answers from several threads at once: behind an [`Arc`](std::sync::Arc), for example. All of them read
-/// the same weights; each has memory for its own values.
+/// A trained network that answers several threads at once: behind an [`Arc`](std::sync::Arc), for example. All answers read the
+/// same weights; each has memory for its own values.
 ///
 /// Plans are compiled once, for a few sizes of a batch. Any number of images is predicted in batches of these sizes: the
 /// largest that fits, or the smallest that holds the rest, if it is at least half full; what is left empty is filled with
-/// zeros. So nothing is compiled while it serves, and memory is bounded by the number of threads that ask at the same time.
+/// zeros. So nothing is compiled while it serves.
+///
+/// As many answers are computed at the same time as the cores of the machine have threads for. Who asks meanwhile waits, in
+/// order. So memory is bounded, and no answer is put aside half done for another one, which would take it many times as long.
 ///
 /// ```
 /// use std::thread;
@@ -45,9 +48,18 @@ pub struct Predictor<T: Precision = f32> {
     store: Store<T>,
     image_shape: [usize; 3],
     classes: usize,
-    threads: usize,
-    /// Of callers that are done.
-    idle: Mutex<Vec<Workspace>>,
+    queue: Mutex<Queue>,
+    /// Told of each workspace that is given back.
+    given_back: Condvar,
+}
+
+/// Workspaces, and those who wait for one.
+#[derive(Debug)]
+struct Queue {
+    idle: Vec<Workspace>,
+    /// The number of the next who comes, and of the next who is served.
+    arriving: u64,
+    served: u64,
 }
 
 impl<T: Precision + Element> Predictor<T> {
@@ -60,9 +72,31 @@ impl<T: Precision + Element> Predictor<T> {
         classes: usize,
         threads: usize,
     ) -> Result<Self> {
-        let mut workspace = Workspace::new(threads)?;
-        Plan::share(plans.iter().map(|(_, plan)| plan), &mut store, &mut workspace)?;
-        Ok(Self { plans, store, image_shape, classes, threads, idle: Mutex::new(vec![workspace]) })
+        let mut idle = vec![Workspace::new(threads)?];
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        while (idle.len() + 1) * threads <= cores {
+            idle.push(Workspace::new(threads)?);
+        }
+        Plan::share(plans.iter().map(|(_, plan)| plan), &mut store, &mut idle[0])?;
+        let queue = Mutex::new(Queue { idle, arriving: 0, served: 0 });
+        Ok(Self { plans, store, image_shape, classes, queue, given_back: Condvar::new() })
+    }
+
+    /// A workspace, once it is the caller's turn.
+    fn turn(&self) -> Turn<'_> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = queue.arriving;
+        queue.arriving += 1;
+        loop {
+            if queue.served == ticket
+                && let Some(workspace) = queue.idle.pop()
+            {
+                queue.served += 1;
+                self.given_back.notify_all(); // there may be one for the next, too
+                return Turn { queue: &self.queue, given_back: &self.given_back, workspace: Some(workspace) };
+            }
+            queue = self.given_back.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// The logits of each image, `[N, classes]`; as [`Model::predict`](super::Model::predict) returns them.
@@ -71,30 +105,34 @@ impl<T: Precision + Element> Predictor<T> {
     /// Images of another shape; memory or threads that the machine refuses.
     #[track_caller]
     pub fn predict(&self, images: &Array4<T>) -> Result<Array2<T>> {
-        let (count, channels, height, width) = images.dim();
+        let (_, channels, height, width) = images.dim();
         if [channels, height, width] != self.image_shape {
             let message =
                 format!("images are {:?}, but the network takes {:?}", images.shape(), self.image_shape);
             return Err(Error::setting("images", message));
         }
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = idle().pop();
-        let mut workspace = match found {
-            Some(workspace) => workspace,
-            None => Workspace::new(self.threads)?,
+        let site = SourceLine::caller();
+        let mut turn = self.turn();
+        let Some(workspace) = &mut turn.workspace else {
+            unreachable!("a turn has a workspace until it ends")
         };
+        self.predict_in(images, workspace).map_err(|error| error.at(site))
+    }
+
+    /// The logits, computed in one workspace.
+    fn predict_in(&self, images: &Array4<T>, workspace: &mut Workspace) -> Result<Array2<T>> {
+        let count = images.dim().0;
         let mut logits = Array2::from_elem((count, self.classes), T::zero());
         let mut start = 0;
         while start < count {
             let (size, plan) = self.plan_for(count - start);
             let end = count.min(start + size);
             let some = images.slice(s![start..end, .., .., ..]);
-            let own = self.run(plan, *size, some, &mut workspace)?;
+            let own = self.run(plan, *size, some, workspace)?;
             let mut target = logits.slice_axis_mut(Axis(0), Slice::from(start..end));
             target.assign(&own.slice_axis(Axis(0), Slice::from(..end - start)));
             start = end;
         }
-        idle().push(workspace);
         Ok(logits)
     }
 
@@ -108,7 +146,6 @@ impl<T: Precision + Element> Predictor<T> {
         (size, plan)
     }
 
-    #[track_caller]
     fn run(
         &self,
         plan: &Plan<T>,
@@ -139,5 +176,19 @@ impl<T: Precision + Element> Predictor<T> {
     /// The sizes of batches, the smallest first.
     pub fn batches(&self) -> Vec<usize> {
         self.plans.iter().map(|(size, _)| *size).collect()
+    }
+}
+
+/// A workspace that is given back in the end, whatever happens.
+struct Turn<'a> {
+    queue: &'a Mutex<Queue>,
+    given_back: &'a Condvar,
+    workspace: Option<Workspace>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).idle.extend(self.workspace.take());
+        self.given_back.notify_all();
     }
 }
