@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use flate2::Crc;
 use ndarray::{Array1, Array4};
 
 use crate::error::{Error, Result};
@@ -118,6 +119,15 @@ impl Dataset {
         self.images.truncate(samples * self.image_len());
         self.images.shrink_to_fit();
         self
+    }
+
+    /// What it holds, in words, with a checksum over all of it.
+    pub(crate) fn describe(&self) -> String {
+        let (mut sum, [channels, height, width]) = (Crc::new(), self.image_shape);
+        sum.update(&self.images);
+        self.labels.iter().for_each(|label| sum.update(&label.to_le_bytes()));
+        let (samples, classes) = (self.len(), self.classes);
+        format!("{samples} images {channels}x{height}x{width}, {classes} classes, checksum {:08x}", sum.sum())
     }
 
     /// Writes a batch into memory that the caller keeps, without allocating.

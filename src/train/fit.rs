@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ndarray::{ArrayView1, ArrayView4, Ix2};
 
+use super::checkpoint::{begin, describe};
 use super::observer::{Observer, TrainStep, Training};
 use super::progress::{Progress, Reporter};
 use crate::compile::Plan;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result, SourceLine};
 use crate::graph::{Graph, Mode};
 use crate::nn::{IMAGES, LABELS, Model, Network, argmax};
 use crate::optim::{LearningRate, Optimizer, minimize};
-use crate::run::{EpochPosition, Feed};
+use crate::run::Feed;
 
 /// How to train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +56,7 @@ impl FitOptions {
 pub struct Epoch {
     /// Its number among all epochs that the store has been trained for, from 1.
     pub number: usize,
-    /// The mean loss over the samples that were used, each measured just before its step. (Of an epoch that an earlier call
-    /// began, over the others.)
+    /// The mean loss over the samples that were used, each measured just before its step.
     pub loss: f64,
     /// The mean loss over the test samples after it, in evaluation mode.
     pub test_loss: f64,
@@ -137,14 +137,14 @@ pub fn fit_observed<N: Network>(
     observer: &mut dyn Observer,
 ) -> Result<Vec<Epoch>> {
     let mut run = Run::new(model, optimizer, [train, test], options)?;
+    let description = describe(run.model, optimizer, [train, test], options)?;
+    begin(&description, observer, &mut run.training())?;
     let mut epochs = Vec::new();
-    for _ in 0..options.epochs {
+    while epochs.len() < options.epochs && !run.is_stopped {
         let Some(epoch) = run.epoch(observer)? else { break };
         epochs.push(epoch);
-        if run.is_stopped {
-            break;
-        }
     }
+    run.watch(|training| observer.end(training));
     Ok(epochs)
 }
 
@@ -247,8 +247,8 @@ impl<'a, N: Network> Run<'a, N> {
             );
             return Err(Error::setting("drop_last", message));
         };
-        let position = position(model, train, options);
-        let rest = || options.batches(position.samples, train.len());
+        let (begun, samples) = position(model, train, options);
+        let rest = || options.batches(samples, train.len());
         let sizes: BTreeSet<usize> = whole().chain(rest()).map(|samples| samples.len()).collect();
         let mut plans = HashMap::new();
         for &size in sizes.iter().rev() {
@@ -265,7 +265,7 @@ impl<'a, N: Network> Run<'a, N> {
             }
         }
         let steps = whole().count().saturating_mul(options.epochs.saturating_sub(1));
-        let last_epoch = number(position).saturating_add(options.epochs.saturating_sub(1));
+        let last_epoch = number(begun).saturating_add(options.epochs.saturating_sub(1));
         let reporter = Reporter::new(options.progress, last_epoch, steps.saturating_add(rest().count()));
         let mut images = reserved(largest * train.image_len(), "a batch")?;
         images.resize(largest * train.image_len(), 0.0);
@@ -291,39 +291,38 @@ impl<'a, N: Network> Run<'a, N> {
     #[track_caller]
     fn epoch(&mut self, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
         let (train, options, start) = (self.train, self.options, Instant::now());
-        let position = position(self.model, train, options);
-        let (next, number) = (position.epochs.saturating_add(1), number(position));
+        let (begun, first) = position(self.model, train, options);
+        let (next, number) = (begun.saturating_add(1), number(begun));
         train.epoch_order(options.seed, next, &mut self.order);
-        let (mut total, mut correct, mut seen) = (0.0, 0, 0);
-        let mut batches = options.batches(position.samples, train.len()).peekable();
+        // Of losses, samples and correct predictions.
+        let mut sums @ [_, earlier, _] = self.model.store_mut().epoch_position.go_on(begun, first);
+        let mut batches = options.batches(first, train.len()).peekable();
         while let Some(samples) = batches.next() {
             let count = samples.len();
             let learning_rate = self.rate.map(|rate| rate.now(self.model.store()));
             let (loss, batch_correct) = self.step(samples)?;
-            self.model.store_mut().epoch_position = match batches.peek() {
-                Some(rest) => EpochPosition { samples: rest.start, ..position },
-                None => EpochPosition { epochs: next, ..EpochPosition::default() },
-            };
-            (total, correct, seen) = (total + loss * count as f64, correct + batch_correct, seen + count);
-            let accuracy = correct as f64 / seen as f64;
-            let images_per_second = seen as f64 / start.elapsed().as_secs_f64();
-            let step = self.model.store().step();
-            let step =
-                TrainStep { epoch: number, number: step, loss, learning_rate, accuracy, images_per_second };
+            let sample = [loss * count as f64, count as f64, batch_correct as f64];
+            sums.iter_mut().zip(sample).for_each(|(sum, more)| *sum += more);
+            let done = batches.peek().map_or(train.len(), |rest| rest.start);
+            self.model.store_mut().epoch_position.move_to(done, (options.seed, train.len()), &sums);
+            let accuracy = sums[2] / sums[1];
+            let images_per_second = (sums[1] - earlier) / start.elapsed().as_secs_f64();
+            let (epoch, number) = (number, self.model.store().step());
+            let step = TrainStep { epoch, number, loss, learning_rate, accuracy, images_per_second };
             self.reporter.step(&step);
             self.watch(|training| observer.step(&step, training));
-            self.check_loss("loss", loss, number)?;
+            self.check_loss("loss", loss, epoch)?;
             if self.is_stopped && batches.peek().is_some() {
                 return Ok(None);
             }
         }
         let time = start.elapsed();
-        let most = self.test.len();
+        let (loss, most) = (sums[0] / sums[1], self.test.len());
         let (train_accuracy, _) = examine(self.model, train, most, options.batch)?;
         let (test_accuracy, test_loss) = examine(self.model, self.test, most, options.batch)?;
-        let loss = total / seen as f64;
         let epoch = Epoch { number, loss, test_loss, train_accuracy, test_accuracy, time };
-        self.reporter.epoch(&epoch, seen);
+        self.model.store_mut().epoch_position.finish(next);
+        self.reporter.epoch(&epoch, (sums[1] - earlier) as usize);
         self.watch(|training| observer.epoch(&epoch, training));
         self.check_loss("test loss", test_loss, number)?;
         Ok(Some(epoch))
@@ -331,9 +330,13 @@ impl<'a, N: Network> Run<'a, N> {
 
     /// Tells an observer of something. Its errors end nothing.
     fn watch(&mut self, tell: impl FnOnce(&mut Training<'_>) -> Result<()>) {
-        let (reporter, is_stopped) = (&mut self.reporter, &mut self.is_stopped);
-        let mut training = Training { store: self.model.store_mut(), reporter, is_stopped };
+        let mut training = self.training();
         tell(&mut training).unwrap_or_else(|error| training.warn(&error));
+    }
+
+    fn training(&mut self) -> Training<'_> {
+        let (reporter, is_stopped) = (&mut self.reporter, &mut self.is_stopped);
+        Training { store: self.model.store_mut(), reporter, is_stopped }
     }
 
     #[track_caller]
@@ -380,19 +383,20 @@ impl<'a, N: Network> Run<'a, N> {
     }
 }
 
-/// The number of the epoch at a position.
-fn number(position: EpochPosition) -> usize {
-    usize::try_from(position.epochs).unwrap_or(usize::MAX).saturating_add(1)
+/// The number of the epoch after so many.
+fn number(epochs: u64) -> usize {
+    usize::try_from(epochs).unwrap_or(usize::MAX).saturating_add(1)
 }
 
-/// Where a run goes on. An epoch in another order begins anew; one whose rest makes no batch is over.
-fn position<N: Network>(model: &Model<N>, data: &Dataset, options: FitOptions) -> EpochPosition {
-    let (known, order) = (model.store().epoch_position, (options.seed, data.len()));
+/// Where a run goes on: epochs, and samples of the next one. An epoch in another order begins anew; one whose rest makes no
+/// batch is over, unless only its evaluation is left.
+fn position<N: Network>(model: &Model<N>, data: &Dataset, options: FitOptions) -> (u64, usize) {
+    let (known, order) = (&model.store().epoch_position, (options.seed, data.len()));
     let samples = if known.order == order { known.samples } else { 0 };
-    if options.batches(samples, data.len()).next().is_some() {
-        return EpochPosition { samples, order, ..known };
+    if samples == data.len() || options.batches(samples, data.len()).next().is_some() {
+        return (known.epochs, samples);
     }
-    EpochPosition { epochs: known.epochs.saturating_add(1), samples: 0, order }
+    (known.epochs.saturating_add(1), 0)
 }
 
 /// The network's loss on a batch and the optimizer's step, compiled.
