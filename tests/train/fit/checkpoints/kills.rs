@@ -9,10 +9,13 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::{Figures, Folder, figures, fresh, name, rule, state, train};
+use super::{Figures, Folder, StopAfter, figures, fresh, name, rule, state, train};
 use crate::common::alone;
 use dagrad::train::{Checkpoints, Epoch, Observer, Training, read_checkpoint};
 use dagrad::{Result, Store};
+
+#[path = "../../../../examples/interrupt/mod.rs"]
+mod interrupt;
 
 const EPOCHS: usize = 8;
 
@@ -96,4 +99,40 @@ fn a_training_that_is_killed_at_random_ends_with_the_same_bits() {
         "{killed} kills in {rounds} trainings: {while_saving} while saving, {went_on} of processes that went on"
     );
     assert!(went_on > 0, "no process went on from a checkpoint");
+}
+
+#[test]
+#[ignore = "the next test presses Ctrl-C"]
+fn a_training_that_is_interrupted() {
+    let folder = PathBuf::from(std::env::var("DAGRAD_FOLDER").unwrap());
+    let checkpoints = Checkpoints::new(&folder).unwrap().every_epochs(0);
+    let mut interrupt = interrupt::Interrupt::listen();
+    fs::write(folder.join("started"), "").unwrap();
+    train(&mut fresh(), &rule(), 1_000_000, &mut (checkpoints, &mut interrupt)).unwrap();
+    assert!(interrupt.is_asked());
+}
+
+/// The signal that Ctrl-C sends. One that asks the program to end does the same.
+#[test]
+#[cfg(unix)]
+fn ctrl_c_saves_what_has_been_reached() {
+    for signal in ["-INT", "-TERM"] {
+        let folder = Folder::new(&format!("interrupted{signal}"));
+        let mut command = alone("fit::checkpoints::kills::a_training_that_is_interrupted");
+        let mut process = command.env("DAGRAD_FOLDER", &folder.0).stdout(Stdio::null()).spawn().unwrap();
+        while !folder.file("started").exists() {
+            assert!(process.try_wait().unwrap().is_none(), "it ends before it has begun");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        let pid = process.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert!(process.wait().unwrap().success());
+        fs::remove_file(folder.file("started")).unwrap();
+        assert_eq!(folder.names().len(), 1);
+        let saved: Store<f32> = read_checkpoint(folder.file(&folder.names()[0])).unwrap();
+        let mut model = fresh();
+        train(&mut model, &rule(), 1_000_000, &mut StopAfter(saved.step())).unwrap();
+        assert!(state(&saved) == state(model.store()), "after {} steps", saved.step());
+    }
 }
