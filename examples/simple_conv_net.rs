@@ -3,6 +3,7 @@
 //! `cargo run --release --example simple_conv_net -- --help`
 
 mod arguments;
+mod interrupt;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,9 +12,10 @@ use arguments::{Flags, say};
 use dagrad::data::{self, Split};
 use dagrad::nn::{Model, SimpleConvNet};
 use dagrad::optim::{AdaGrad, Adam, AdamW, LearningRate, Momentum, Nesterov, Optimizer, RmsProp, Sgd};
-use dagrad::train::{FitOptions, Progress, evaluate, fit_observed};
+use dagrad::train::{Checkpoints, FitOptions, Progress, evaluate, fit_observed};
 use dagrad::viz::{Report, Start, TensorBoard};
 use dagrad::{Result, Workspace};
+use interrupt::Interrupt;
 
 const HELP: &str = "\
 Trains conv – relu – pool – affine – relu – affine on handwritten digits.
@@ -31,6 +33,8 @@ Usage: cargo run --release --example simple_conv_net -- [FLAGS]
   --seed NUMBER            what all randomness follows from [0]
   --threads NUMBER         threads; by default all cores
   --quiet                  print nothing while training
+  --checkpoint DIR         keep the training in this folder, after each epoch and when Ctrl-C ends it
+  --resume                 go on from the newest checkpoint there; if there is none, begin
   --log DIR                write scalars and filters to a file in this folder, for
                            `tensorboard --logdir DIR`
   --report FILE.html       write a page about the run and the network to this file, for a browser";
@@ -45,6 +49,8 @@ struct Arguments {
     seed: u64,
     threads: Option<usize>,
     quiet: bool,
+    checkpoint: Option<PathBuf>,
+    resume: bool,
     log: Option<PathBuf>,
     report: Option<PathBuf>,
 }
@@ -61,6 +67,8 @@ impl Arguments {
             seed: 0,
             threads: None,
             quiet: false,
+            checkpoint: None,
+            resume: false,
             log: None,
             report: None,
         };
@@ -75,12 +83,17 @@ impl Arguments {
                 "--seed" => read.seed = flags.count()?,
                 "--threads" => read.threads = Some(flags.count()?),
                 "--quiet" => read.quiet = true,
+                "--checkpoint" => read.checkpoint = Some(flags.path()?),
+                "--resume" => read.resume = true,
                 "--log" => read.log = Some(flags.path()?),
                 "--report" => read.report = Some(flags.path()?),
                 _ => return flags.unknown(),
             }
         }
-        Ok(read)
+        match (&read.checkpoint, read.resume) {
+            (None, true) => Err("--resume needs the folder, --checkpoint DIR".to_owned()),
+            _ => Ok(read),
+        }
     }
 }
 
@@ -124,11 +137,26 @@ fn run(arguments: &Arguments) -> Result<()> {
     if let Some(file) = &arguments.report {
         report.write(file)?; // a file that cannot be written is found before hours of training
     }
-    let Arguments { epochs, batch, seed, .. } = *arguments;
+    let mut checkpoints = arguments.checkpoint.as_ref().map(Checkpoints::new).transpose()?;
+    if let Some(checkpoints) = checkpoints.as_mut().filter(|_| arguments.resume) {
+        match checkpoints.resume(&mut model)? {
+            Some(found) => say!("going on after {} epochs, at step {}", found.epochs, found.step),
+            None => say!("there is nothing to resume: a new training begins"),
+        }
+    }
+    let Arguments { batch, seed, .. } = *arguments;
+    let left = |model: &Model<_>| (arguments.epochs as u64).saturating_sub(model.store().epochs()) as usize;
+    let epochs = left(&model);
     let progress = if arguments.quiet { Progress::Quiet } else { Progress::Auto };
     let options = FitOptions { epochs, batch, seed, progress, ..FitOptions::default() };
     let mut log = arguments.log.as_ref().map(TensorBoard::create).transpose()?;
-    let epochs = fit_observed(&mut model, &*optimizer, &train, &test, options, &mut log)?;
+    let mut interrupt = checkpoints.is_some().then(Interrupt::listen);
+    let mut observers = ((&mut log, &mut interrupt), &mut checkpoints);
+    let epochs = fit_observed(&mut model, &*optimizer, &train, &test, options, &mut observers)?;
+    if interrupt.is_some_and(|interrupt| interrupt.is_asked()) && left(&model) > 0 {
+        say!("stopped at step {}; the same command with --resume goes on from there", model.store().step());
+        return Ok(());
+    }
     say!("test accuracy: {:.2} %", 100.0 * evaluate(&mut model, &test)?.accuracy());
     if let Some(file) = &arguments.report {
         report.run("SimpleConvNet", &epochs);

@@ -4,8 +4,8 @@
 //! needs nothing more than calling these functions again. Nothing here names an operation.
 
 use crate::error::{Error, Problem, Result, SourceLine};
-use crate::graph::checkpoint::Copies;
 use crate::graph::dag::{Dag, Kind, NodeId};
+use crate::graph::recompute::Copies;
 use crate::graph::{Dtype, Gradient, Graph, Var, VjpInputs};
 use crate::shape::Shape;
 

@@ -65,14 +65,14 @@ pub(super) fn check_layout(example: &Example) -> Result<()> {
 }
 
 /// Compares the example with the same as a block that its gradient computes again.
-pub(super) fn check_checkpoint(example: &Example) -> Result<()> {
+pub(super) fn check_recomputed(example: &Example) -> Result<()> {
     let results = |variant: Variant| {
         record(example, variant, |graph, outputs, values| {
             run(example, &Options::default().compile::<f64>(graph, outputs)?, values, 1)
         })
     };
     let (block, plain) = (results(Variant::Block)?, results(Variant::Plain)?);
-    agree(example, "as a checkpoint against kept", &block, &plain, EXACT)
+    agree(example, "computed again against kept", &block, &plain, EXACT)
 }
 
 /// How an example is recorded.
@@ -105,7 +105,7 @@ fn record<R>(
     let values = inputs(&graph, &example.operands)?;
     let operands: Vec<Var<'_>> = values.iter().map(|(operand, _)| *operand).collect();
     let y = match (variant, operands.first()) {
-        (Variant::Block, Some(first)) => first.checkpoint(|_| (example.build)(&graph, &operands)),
+        (Variant::Block, Some(first)) => first.recompute(|_| (example.build)(&graph, &operands)),
         (Variant::OfConvolutions, _) => {
             let images: Vec<Var<'_>> = operands.iter().map(|&operand| convolved(&graph, operand)).collect();
             (example.build)(&graph, &images)

@@ -34,7 +34,7 @@ use crate::error::{Error, Result, SourceLine};
 use crate::ops::Example;
 
 /// Runs every check on one example: operations write exactly their outputs, from what their axes say; compiled plans
-/// agree with one operation at a time; results do not depend on threads, repetition, layout or checkpoints; derivatives
+/// agree with one operation at a time; results do not depend on threads, repetition, layout or recomputation; derivatives
 /// of every order agree with finite differences, and forward mode with reverse mode.
 ///
 /// # Errors
@@ -46,7 +46,7 @@ pub fn example(example: &Example) -> Result<()> {
         interpreter::check_kernels,
         interpreter::check_plans,
         interpreter::check_layout,
-        interpreter::check_checkpoint,
+        interpreter::check_recomputed,
         derivatives::check,
         derivatives::check_forward_mode,
     ];

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use flate2::Crc;
 use ndarray::{Array1, Array4};
 
 use super::samples::{Draw, Field, Samples, Slot};
@@ -229,6 +230,17 @@ impl Samples for Dataset {
             Slot::Index(label) => label.fill(self.labels[sample]),
         }
         Ok(())
+    }
+
+    fn describe(&self) -> Result<String> {
+        let (mut sum, [channels, height, width]) = (Crc::new(), self.image_shape);
+        sum.update(&self.images);
+        self.labels.iter().for_each(|label| sum.update(&label.to_le_bytes()));
+        let (samples, classes) = (self.len(), self.classes);
+        Ok(format!(
+            "{samples} images {channels}x{height}x{width}, {classes} classes, checksum {:08x}",
+            sum.sum()
+        ))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Samples of named fields: what a training run reads.
 
+use flate2::Crc;
+
 use crate::error::Result;
-use crate::graph::TensorType;
+use crate::graph::{Dtype, TensorType};
 use crate::shape::Shape;
 
 /// Samples that have the same few fields: an image and its class, for example, or two images and a target.
@@ -53,6 +55,31 @@ pub trait Samples: Sync {
     /// # Errors
     /// A sample that cannot be read.
     fn write(&self, sample: usize, field: usize, draw: Option<Draw>, out: Slot<'_>) -> Result<()>;
+
+    /// What they are, in words, by which a training that goes on from a [checkpoint](crate::train::Checkpoints) knows that they
+    /// are the same. By default how many there are, the fields, and a checksum over a thousand of them at most.
+    ///
+    /// # Errors
+    /// A sample that cannot be read.
+    fn describe(&self) -> Result<String> {
+        let (fields, mut sum) = (self.fields(), Crc::new());
+        for sample in (0..self.len()).step_by(self.len().div_ceil(1000).max(1)) {
+            for (number, field) in fields.iter().enumerate() {
+                let length = field.ty.shape.iter().product();
+                if field.ty.dtype == Dtype::Real {
+                    let mut numbers = vec![0.0; length];
+                    self.write(sample, number, None, Slot::Real(&mut numbers))?;
+                    numbers.iter().for_each(|number| sum.update(&number.to_le_bytes()));
+                } else {
+                    let mut indices = vec![0; length];
+                    self.write(sample, number, None, Slot::Index(&mut indices))?;
+                    indices.iter().for_each(|index| sum.update(&index.to_le_bytes()));
+                }
+            }
+        }
+        let fields: Vec<String> = fields.iter().map(|field| format!("{} {}", field.name, field.ty)).collect();
+        Ok(format!("{} samples of {}, checksum {:08x}", self.len(), fields.join(", "), sum.sum()))
+    }
 
     /// What the classes are called, in order, if there are classes and they have names.
     fn class_names(&self) -> Option<&[String]> {

@@ -3,7 +3,6 @@
 mod attributes;
 pub(crate) mod axes;
 pub(crate) mod call;
-pub(crate) mod checkpoint;
 pub(crate) mod dag;
 mod indices;
 mod init;
@@ -11,6 +10,7 @@ pub(crate) mod kernel;
 pub(crate) mod lowering;
 pub(crate) mod op;
 mod parameter;
+pub(crate) mod recompute;
 mod recorder;
 mod rewrite;
 mod scope;

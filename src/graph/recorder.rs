@@ -51,7 +51,7 @@ pub struct Graph {
     names: RefCell<HashMap<Arc<str>, NodeId>>,
     pub(crate) updates: RefCell<Vec<Update>>,
     error: RefCell<Option<Error>>,
-    /// Nodes that are computed again for gradients; see [`Var::checkpoint`].
+    /// Nodes that are computed again for gradients; see [`Var::recompute`].
     pub(super) blocks: RefCell<Vec<Range<usize>>>,
     /// The forward node whose gradient rule is being recorded now.
     differentiating: Cell<Option<NodeId>>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use petgraph::dot::{Config, Dot};
 use petgraph::graph::NodeIndex;
 
+use super::attributes::Attribute;
 use super::dag::{Dag, Kind, Node, NodeId};
 use super::parameter::ParameterKind;
 use super::recorder::Graph;
@@ -105,6 +106,29 @@ impl fmt::Display for Graph {
 }
 
 impl Graph {
+    /// Writes what is computed, without the lines of the user's code: the same for two graphs that compute the same.
+    pub(crate) fn define(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let dag = self.dag();
+        for id in dag.ids() {
+            let node = dag.node(id);
+            write!(out, "{} {} {:?}", node.source(), node.ty, dag.operands(id))?;
+            let Kind::Op(op) = &node.kind else { continue };
+            for (name, attribute) in op.attributes().iter() {
+                match attribute {
+                    Attribute::Reals(values) => {
+                        values.iter().try_for_each(|value| write!(out, " {value}"))?
+                    }
+                    Attribute::Indices(values) => {
+                        values.iter().try_for_each(|value| write!(out, " {value}"))?
+                    }
+                    other => write!(out, " {name} {other}")?,
+                }
+            }
+        }
+        let updates = self.updates();
+        updates.iter().try_for_each(|update| write!(out, " {:?} {:?}", update.parameter, update.value))
+    }
+
     /// The graph in Graphviz's language: `dot -Tsvg` draws it.
     pub fn to_dot(&self) -> String {
         let dag = self.dag();

@@ -53,4 +53,8 @@ impl<O: Optimizer> Optimizer for Accumulated<O> {
     fn learning_rate(&self) -> Option<LearningRate> {
         self.optimizer.learning_rate()
     }
+
+    fn settings(&self) -> String {
+        format!("{} with {:?} batches a step", self.optimizer.settings(), self.batches)
+    }
 }

@@ -36,6 +36,10 @@ impl Optimizer for AdaGrad {
     fn learning_rate(&self) -> Option<LearningRate> {
         Some(self.learning_rate)
     }
+
+    fn settings(&self) -> String {
+        format!("{self:?}")
+    }
 }
 
 /// RMSprop: h ← α h + (1 − α) g²; p ← p − η g / (√h + ε) (Tieleman and Hinton 2012).
@@ -72,6 +76,10 @@ impl Optimizer for RmsProp {
     fn learning_rate(&self) -> Option<LearningRate> {
         Some(self.learning_rate)
     }
+
+    fn settings(&self) -> String {
+        format!("{self:?}")
+    }
 }
 
 /// Adam (Kingma and Ba 2015):
@@ -104,6 +112,10 @@ impl Optimizer for Adam {
 
     fn learning_rate(&self) -> Option<LearningRate> {
         Some(self.learning_rate)
+    }
+
+    fn settings(&self) -> String {
+        format!("{self:?}")
     }
 }
 
@@ -158,5 +170,9 @@ impl Optimizer for AdamW {
 
     fn learning_rate(&self) -> Option<LearningRate> {
         Some(self.adam.learning_rate)
+    }
+
+    fn settings(&self) -> String {
+        format!("{self:?}")
     }
 }

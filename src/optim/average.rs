@@ -49,6 +49,10 @@ impl<O: Optimizer> Optimizer for Averaged<O> {
     fn learning_rate(&self) -> Option<LearningRate> {
         self.optimizer.learning_rate()
     }
+
+    fn settings(&self) -> String {
+        format!("{} averaged with {:?}", self.optimizer.settings(), self.decay)
+    }
 }
 
 /// A copy of a store in which each parameter is its [average](Optimizer::averaged), to evaluate or to save. Parameters without

@@ -65,4 +65,8 @@ impl<O: Optimizer> Optimizer for Adjusted<O> {
     fn learning_rate(&self) -> Option<LearningRate> {
         self.optimizer.learning_rate()
     }
+
+    fn settings(&self) -> String {
+        format!("{} with {:?}", self.optimizer.settings(), self.adjustment)
+    }
 }

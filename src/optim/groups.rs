@@ -158,6 +158,13 @@ impl Optimizer for Groups {
     fn learning_rate(&self) -> Option<LearningRate> {
         self.rest.learning_rate()
     }
+
+    fn settings(&self) -> String {
+        let settings = |rule: Option<&Rule>| rule.map_or("frozen".to_owned(), |rule| rule.settings());
+        let groups = self.groups.iter().map(|group| (&*group.pattern, settings(group.rule.as_ref())));
+        let all = groups.chain([("the others", self.rest.settings())]);
+        all.map(|(pattern, settings)| format!("{pattern}: {settings}")).collect::<Vec<_>>().join("; ")
+    }
 }
 
 impl fmt::Debug for Groups {

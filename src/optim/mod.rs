@@ -43,6 +43,12 @@ pub trait Optimizer {
         None
     }
 
+    /// Its settings in words, by which a training that goes on from a [checkpoint](crate::train::Checkpoints) is known as the
+    /// same. By default the name of its type.
+    fn settings(&self) -> String {
+        std::any::type_name::<Self>().to_owned()
+    }
+
     /// Adds λ p to the gradient of each parameter p: the gradient of λ/2 Σ p², which draws parameters towards 0 (L2
     /// regularisation). On [`AdamW`] this is done besides its own, decoupled decay, which is the field
     /// [`AdamW::weight_decay`].
@@ -112,6 +118,10 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
 
     fn learning_rate(&self) -> Option<LearningRate> {
         (**self).learning_rate()
+    }
+
+    fn settings(&self) -> String {
+        (**self).settings()
     }
 }
 

@@ -29,6 +29,10 @@ impl Optimizer for Sgd {
     fn learning_rate(&self) -> Option<LearningRate> {
         Some(self.learning_rate)
     }
+
+    fn settings(&self) -> String {
+        format!("{self:?}")
+    }
 }
 
 /// Momentum: v ← μ v − η g; p ← p + v.
@@ -61,6 +65,10 @@ impl Optimizer for Momentum {
 
     fn learning_rate(&self) -> Option<LearningRate> {
         Some(self.learning_rate)
+    }
+
+    fn settings(&self) -> String {
+        format!("{self:?}")
     }
 }
 
@@ -95,5 +103,9 @@ impl Optimizer for Nesterov {
 
     fn learning_rate(&self) -> Option<LearningRate> {
         Some(self.learning_rate)
+    }
+
+    fn settings(&self) -> String {
+        format!("{self:?}")
     }
 }

@@ -1,6 +1,6 @@
 //! What outlives a run: parameters and state by name, the seed, and the count of steps.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, IxDyn};
 use rand::SeedableRng;
@@ -42,6 +42,8 @@ pub struct Store<T: Real> {
     seed: u64,
     step: u64,
     pub(crate) epoch_position: EpochPosition,
+    /// The run that must go on with it, if it comes from a checkpoint: what is trained on what, in words.
+    pub(crate) resumed: Option<BTreeMap<String, String>>,
     /// What plans have computed from the parameters.
     pub(super) prepared: PreparedValues<T>,
 }
@@ -51,12 +53,27 @@ pub struct Store<T: Real> {
 pub(crate) struct EpochPosition {
     /// Whole epochs.
     pub epochs: u64,
-    /// Samples of the epoch that has begun.
+    /// Samples of the epoch that has begun. If these are all, only its evaluation is left.
     pub samples: usize,
     /// What their order follows from: a seed, and how many samples there are.
     pub order: (u64, usize),
-    /// Sums over these samples, of which the figures of the epoch are made.
+    /// Sums over these samples, from which the figures of the epoch follow.
     pub sums: Vec<f64>,
+}
+
+impl EpochPosition {
+    /// Notes how far an epoch has come. After the first time this allocates nothing.
+    pub fn move_to(&mut self, samples: usize, order: (u64, usize), sums: &[f64]) {
+        (self.samples, self.order) = (samples, order);
+        self.sums.clear();
+        self.sums.extend(sums);
+    }
+
+    /// Notes that so many epochs are whole.
+    pub fn finish(&mut self, epochs: u64) {
+        self.epochs = epochs;
+        self.move_to(0, (0, 0), &[]);
+    }
 }
 
 #[derive(Debug)]
@@ -79,6 +96,7 @@ impl<T: Real> Store<T> {
             seed,
             step: 0,
             epoch_position: EpochPosition::default(),
+            resumed: None,
             prepared: PreparedValues::default(),
         }
     }
@@ -99,6 +117,7 @@ impl<T: Real> Store<T> {
             entries,
             names: self.names.clone(),
             epoch_position: self.epoch_position.clone(),
+            resumed: self.resumed.clone(),
             prepared: PreparedValues::default(),
             ..*self
         })
@@ -303,7 +322,7 @@ impl<T: Real> Store<T> {
     }
 
     pub(super) fn advance(&mut self) {
-        self.step += 1;
+        self.step = self.step.saturating_add(1); // a file may say anything
     }
 
     pub(crate) fn entries(&self) -> &[Entry<T>] {
@@ -313,6 +332,21 @@ impl<T: Real> Store<T> {
     pub(crate) fn entries_mut(&mut self) -> &mut [Entry<T>] {
         self.prepared.expire();
         &mut self.entries
+    }
+
+    /// Adds an entry as a checkpoint holds it, and returns its numbers to be filled in; none if it is there already.
+    #[track_caller]
+    pub(crate) fn restore(
+        &mut self,
+        name: &str,
+        shape: &Shape,
+        kind: Option<ParameterKind>,
+        transposed: bool,
+    ) -> Result<Option<&mut [T]>> {
+        let (index, is_new) = self.find_or_add(name, shape)?;
+        let entry = &mut self.entries[index];
+        (entry.kind, entry.transposed) = (kind, transposed);
+        Ok(is_new.then_some(&mut entry.data))
     }
 
     pub(super) fn entry(&self, index: usize) -> &Entry<T> {

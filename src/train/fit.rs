@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::checkpoint::{begin, describe};
 use super::learner::Trainable;
 use super::metric::Figures;
 use super::observer::Observer;
@@ -50,8 +51,7 @@ impl FitOptions {
 pub struct Epoch {
     /// Its number among all epochs that the store has been trained for, from 1.
     pub number: usize,
-    /// The mean loss over the samples that were used, each measured just before its step. (Of an epoch that an earlier call
-    /// began, over the others.)
+    /// The mean loss over the samples that were used, each measured just before its step.
     pub loss: f64,
     /// Loss and metrics on training samples after it, in evaluation mode: on the first ones, as many as there are test samples,
     /// as they are without augmentation.
@@ -128,13 +128,13 @@ pub fn fit_observed<L: Trainable>(
     observer: &mut dyn Observer,
 ) -> Result<Vec<Epoch>> {
     let mut run = Run::new(learner, optimizer, [train, test], options)?;
+    let description = describe(run.learner, optimizer, [train, test], options)?;
+    begin(&description, observer, &mut run.training())?;
     let mut epochs = Vec::new();
-    for _ in 0..options.epochs {
+    while epochs.len() < options.epochs && !run.is_stopped {
         let Some(epoch) = run.epoch(observer)? else { break };
         epochs.push(epoch);
-        if run.is_stopped {
-            break;
-        }
     }
+    run.watch(|training| observer.end(training));
     Ok(epochs)
 }

@@ -1,6 +1,7 @@
 //! Training: single steps on any graph, and whole runs over a dataset.
 
 mod batch;
+mod checkpoint;
 mod evaluate;
 mod fit;
 mod learner;
@@ -12,6 +13,7 @@ mod run;
 mod stopping;
 mod trainer;
 
+pub use checkpoint::{Checkpoints, Resumed, read_checkpoint, save_checkpoint};
 pub use evaluate::evaluate;
 pub use fit::{Epoch, FitOptions, fit, fit_observed};
 pub use learner::{Learner, Trainable};

@@ -1,5 +1,7 @@
 //! Observers: callbacks of training.
 
+use std::collections::BTreeMap;
+
 use super::fit::Epoch;
 use super::metric::Figures;
 use super::progress::Reporter;
@@ -63,6 +65,15 @@ use crate::run::Store;
 /// # Ok::<(), dagrad::Error>(())
 /// ```
 pub trait Observer {
+    /// Before the first step. `run` says in words what is trained on what: the network, the optimizer with its settings, the
+    /// data, and options such as `batch`. Two runs of the same words from the same store end with the same bits.
+    ///
+    /// # Errors
+    /// What keeps the training from beginning: [`fit_observed`](super::fit_observed) returns it.
+    fn begin(&mut self, _run: &BTreeMap<String, String>, _training: &mut Training<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// After a step.
     ///
     /// # Errors
@@ -76,6 +87,14 @@ pub trait Observer {
     /// # Errors
     /// What is printed as a warning.
     fn epoch(&mut self, _epoch: &Epoch, _training: &mut Training<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// At the end, whether it was asked for or [stopped](Training::stop); not after an error.
+    ///
+    /// # Errors
+    /// What is printed as a warning.
+    fn end(&mut self, _training: &mut Training<'_>) -> Result<()> {
         Ok(())
     }
 }
@@ -114,6 +133,10 @@ impl Training<'_> {
 impl Observer for () {}
 
 impl<O: Observer + ?Sized> Observer for &mut O {
+    fn begin(&mut self, run: &BTreeMap<String, String>, training: &mut Training<'_>) -> Result<()> {
+        (**self).begin(run, training)
+    }
+
     fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
         (**self).step(step, training)
     }
@@ -121,10 +144,18 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
         (**self).epoch(epoch, training)
     }
+
+    fn end(&mut self, training: &mut Training<'_>) -> Result<()> {
+        (**self).end(training)
+    }
 }
 
 /// `None` observes nothing.
 impl<O: Observer> Observer for Option<O> {
+    fn begin(&mut self, run: &BTreeMap<String, String>, training: &mut Training<'_>) -> Result<()> {
+        self.as_mut().map_or(Ok(()), |observer| observer.begin(run, training))
+    }
+
     fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
         self.as_mut().map_or(Ok(()), |observer| observer.step(step, training))
     }
@@ -132,10 +163,19 @@ impl<O: Observer> Observer for Option<O> {
     fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
         self.as_mut().map_or(Ok(()), |observer| observer.epoch(epoch, training))
     }
+
+    fn end(&mut self, training: &mut Training<'_>) -> Result<()> {
+        self.as_mut().map_or(Ok(()), |observer| observer.end(training))
+    }
 }
 
 /// Both, one after the other, whatever goes wrong in the first.
 impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn begin(&mut self, run: &BTreeMap<String, String>, training: &mut Training<'_>) -> Result<()> {
+        self.0.begin(run, training)?;
+        self.1.begin(run, training)
+    }
+
     fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
         self.0.step(step, training).unwrap_or_else(|error| training.warn(&error));
         self.1.step(step, training)
@@ -144,6 +184,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn epoch(&mut self, epoch: &Epoch, training: &mut Training<'_>) -> Result<()> {
         self.0.epoch(epoch, training).unwrap_or_else(|error| training.warn(&error));
         self.1.epoch(epoch, training)
+    }
+
+    fn end(&mut self, training: &mut Training<'_>) -> Result<()> {
+        self.0.end(training).unwrap_or_else(|error| training.warn(&error));
+        self.1.end(training)
     }
 }
 

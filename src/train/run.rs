@@ -21,7 +21,7 @@ use crate::run::{EpochPosition, Store};
 
 /// A training run: a plan for each size of its batches, with buffers that are used again.
 pub(super) struct Run<'a> {
-    learner: &'a mut dyn Trainable,
+    pub(super) learner: &'a mut dyn Trainable,
     train: &'a dyn Samples,
     test: &'a dyn Samples,
     options: FitOptions,
@@ -102,6 +102,7 @@ impl<'a> Run<'a> {
         let position = position(self.learner.store(), self.train, self.options);
         let number = number(&position);
         self.measured.restart(&position.sums);
+        self.learner.parts().0.epoch_position.clone_from(&position);
         let before = self.measured.samples();
         let is_complete = self.steps(&position, start, observer, site)?;
         let (time, seen) = (start.elapsed(), self.measured.samples() - before);
@@ -114,8 +115,7 @@ impl<'a> Run<'a> {
         let test = self.evaluations[0].measure(self.learner, self.test, most)?;
         let (loss, test_loss) = (self.measured.figures().loss, test.loss);
         let epoch = Epoch { number, loss, train, test, time };
-        let epochs = position.epochs.saturating_add(1);
-        self.learner.parts().0.epoch_position = EpochPosition { epochs, ..EpochPosition::default() };
+        self.learner.parts().0.epoch_position.finish(position.epochs.saturating_add(1));
         self.reporter.epoch(&epoch, seen);
         self.watch(|training| observer.epoch(&epoch, training));
         self.check_loss("test loss", test_loss, number, site)?;
@@ -137,15 +137,14 @@ impl<'a> Run<'a> {
         let ranges: Vec<_> = options.batches(position.samples, train.len()).collect();
         let batches: Vec<_> = ranges.iter().map(|range| &order[range.clone()]).collect();
         let draw = Some(Draw { seed: options.seed, epoch: next });
-        let mut is_complete = false;
+        let mut is_complete = ranges.is_empty(); // only its evaluation is left
         let outcome = read_ahead(train, &batches, draw, |batch, taken| {
             let learning_rate = self.rate.map(|rate| rate.now(self.learner.store()));
             let loss = self.step(batch).map_err(|error| error.at(site))?;
             let rest = ranges.get(taken + 1);
             is_complete = rest.is_none();
-            let samples = rest.map_or(train.len(), |rest| rest.start);
-            self.learner.parts().0.epoch_position =
-                EpochPosition { samples, sums: self.measured.sums.clone(), ..*position };
+            let (done, sums) = (rest.map_or(train.len(), |rest| rest.start), &self.measured.sums);
+            self.learner.parts().0.epoch_position.move_to(done, position.order, sums);
             let samples_per_second = (self.measured.samples() - before) / start.elapsed().as_secs_f64();
             let step = TrainStep {
                 epoch: number,
@@ -175,10 +174,14 @@ impl<'a> Run<'a> {
     }
 
     /// Tells an observer of something. Its errors end nothing.
-    fn watch(&mut self, tell: impl FnOnce(&mut Training<'_>) -> Result<()>) {
-        let (reporter, is_stopped) = (&mut self.reporter, &mut self.is_stopped);
-        let mut training = Training { store: self.learner.parts().0, reporter, is_stopped };
+    pub(super) fn watch(&mut self, tell: impl FnOnce(&mut Training<'_>) -> Result<()>) {
+        let mut training = self.training();
         tell(&mut training).unwrap_or_else(|error| training.warn(&error));
+    }
+
+    pub(super) fn training(&mut self) -> Training<'_> {
+        let (reporter, is_stopped) = (&mut self.reporter, &mut self.is_stopped);
+        Training { store: self.learner.parts().0, reporter, is_stopped }
     }
 
     fn check_loss(&mut self, what: &'static str, loss: f64, epoch: usize, site: SourceLine) -> Result<()> {

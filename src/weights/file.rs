@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::safetensors::{self, Contents};
-use super::{npz, zip};
+use super::{checkpoint, npz, zip};
 use crate::error::{Error, Result};
 
 /// The bytes of a file.
@@ -103,6 +103,9 @@ impl Looks {
         let is_meant = name.extension().is_some_and(|extension| extension == "safetensors");
         let known = magic.into_iter().find(|(magic, _)| file.starts_with(magic)).map(|(_, looks)| looks);
         match known {
+            _ if file.ends_with(checkpoint::MAGIC) => Self::Other(
+                "a checkpoint; `Weights::of` has the weights of what `train::read_checkpoint` reads",
+            ),
             _ if has_header => Self::Safetensors,
             Some(looks) => looks,
             _ if file.get(257..262) == Some(b"ustar") => Self::Pickle,

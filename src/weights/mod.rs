@@ -9,6 +9,7 @@
 //! What a file claims is never trusted: a damaged or hostile one is an error, and takes no more memory than the file itself and
 //! the arrays that are asked for.
 
+pub(crate) mod checkpoint;
 mod durable;
 mod file;
 mod npz;

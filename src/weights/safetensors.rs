@@ -21,6 +21,15 @@ pub(super) type Contents<A = Tensor> = (BTreeMap<String, A>, BTreeMap<String, St
 
 /// Reads a file, given as a whole.
 pub(super) fn read(file: &Arc<Vec<u8>>) -> Result<Contents, String> {
+    let (tensors, metadata) = parts(file)?;
+    let is_alias =
+        |(alias, name): &(String, String)| !tensors.contains_key(alias) && tensors.contains_key(name);
+    let aliases = metadata.into_iter().filter(is_alias).collect();
+    Ok((tensors, aliases))
+}
+
+/// The arrays and the metadata of a file.
+pub(super) fn parts(file: &Arc<Vec<u8>>) -> Result<Contents, String> {
     let Some((length, rest)) = file.split_first_chunk::<8>() else {
         return Err(format!("is cut off: {} bytes are no safetensors file", file.len()));
     };
@@ -58,18 +67,24 @@ pub(super) fn read(file: &Arc<Vec<u8>>) -> Result<Contents, String> {
         let range = start + from as usize..start + to as usize;
         Ok((name, Tensor::part_of(file.clone(), range, number_type, shape)))
     };
-    let tensors: BTreeMap<_, _> = arrays.into_iter().map(tensor).collect::<Result<_, String>>()?;
-    let is_alias =
-        |(alias, name): &(String, String)| !tensors.contains_key(alias) && tensors.contains_key(name);
-    let aliases = metadata.into_iter().filter(is_alias).collect();
-    Ok((tensors, aliases))
+    Ok((arrays.into_iter().map(tensor).collect::<Result<_, String>>()?, metadata))
 }
 
-/// Writes a file: the arrays of large numbers first, so that all are aligned.
+/// Writes a file of weights, as PyTorch wants it.
 pub(super) fn write(tensors: &BTreeMap<String, Tensor>, out: &mut dyn Write) -> io::Result<()> {
+    write_parts(tensors, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]), out)
+}
+
+/// Writes arrays and metadata: the arrays of large numbers first, so that all are aligned.
+pub(super) fn write_parts(
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: &BTreeMap<String, String>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut arrays: Vec<_> = tensors.iter().collect();
     arrays.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.number_type.size()));
-    let mut header = format!("{{\"{METADATA}\":{{\"format\":\"pt\"}}");
+    let pairs = metadata.iter().map(|(key, value)| format!("{}:{}", quoted(key), quoted(value)));
+    let mut header = format!("{{\"{METADATA}\":{{{}}}", pairs.collect::<Vec<_>>().join(","));
     let mut end = 0;
     for (name, tensor) in &arrays {
         let start = end;

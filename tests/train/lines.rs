@@ -4,6 +4,7 @@
 //! about because it exists.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::common::{public, root};
 use dagrad::data::{Dataset, idx};
@@ -11,7 +12,10 @@ use dagrad::inspect::diagnose;
 use dagrad::nn::{self, Filters, Model, Predictor};
 use dagrad::ops::example::{Example, normal};
 use dagrad::optim::{self, LearningRate, Optimizer, Sgd, minimize};
-use dagrad::train::{self, FitOptions, Goal, Inputs, Learner, Progress, evaluate, fit, fit_observed};
+use dagrad::train::{
+    self, Checkpoints, FitOptions, Goal, Inputs, Learner, Progress, evaluate, fit, fit_observed,
+    read_checkpoint, save_checkpoint,
+};
 use dagrad::viz::{self, Occlusion, Report, Start, TensorBoard, Tiles};
 use dagrad::weights::Weights;
 use dagrad::{
@@ -22,7 +26,8 @@ use ndarray::{Array1, Array2, Array3, Array4, ArrayD};
 
 /// Functions that no misuse makes fail, or whose errors name a file or an earlier line.
 const OTHERWISE: &str = "Store::copy optim::averages Workspace::for_this_machine data::idx::load data::idx::read_images \
-    data::idx::read_labels data::Samples::write data::mnist_5k graph::Graph::check inspect::receptive_field train::Observer::epoch train::Observer::step train::Trainable::check \
+    data::idx::read_labels data::Samples::describe data::Samples::write data::mnist_5k graph::Graph::check inspect::receptive_field train::Observer::begin train::Observer::end \
+    train::Observer::epoch train::Observer::step train::Checkpoints::new train::Checkpoints::save train::save_checkpoint train::Trainable::check \
     viz::Report::to_html viz::Report::write viz::TensorBoard::create viz::TensorBoard::flush viz::TensorBoard::scalar \
     weights::Weights::from_bytes weights::Weights::load_lenient weights::Weights::of weights::Weights::read";
 
@@ -210,6 +215,26 @@ const MISUSES: &[Misuse] = &[
     }),
     ("ops::im2col", line!(), |w| im2col(w.images.view(), Pool2dOptions::new(99)).map(drop)),
     ("optim::minimize", line!(), |_| minimize(loss(&Graph::new()), &wrong())),
+    ("train::Checkpoints::newest", line!(), |w| {
+        in_folder(|folder| {
+            let mut checkpoints = Checkpoints::new(folder).unwrap();
+            checkpoints.save(w.model.store()).unwrap();
+            checkpoints.newest::<f64>().map(drop)
+        })
+    }),
+    ("train::Checkpoints::resume", line!(), |w| {
+        in_folder(|folder| {
+            let mut checkpoints = Checkpoints::new(folder).unwrap();
+            checkpoints.save(w.trainer.store()).unwrap();
+            checkpoints.resume(&mut w.model).map(drop)
+        })
+    }),
+    ("train::read_checkpoint", line!(), |w| {
+        in_folder(|folder| {
+            save_checkpoint(folder.join("file"), w.trainer.store()).unwrap();
+            read_checkpoint::<f64>(folder.join("file")).map(drop)
+        })
+    }),
     ("train::Trainer::new", line!(), |_| Trainer::new(loss(&Graph::new()), &wrong()).map(drop)),
     ("train::Trainer::new", line!(), |_| {
         let graph = Graph::new();
@@ -299,6 +324,15 @@ const MISUSES: &[Misuse] = &[
     ("vjp", line!(), |_| vjp(&[(loss(&Graph::new()), loss(&Graph::new()))], &[]).map(drop)),
     ("", line!(), |_| Ok(())),
 ];
+
+/// With a folder that is deleted afterwards.
+fn in_folder(misuse: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("dagrad-misuse-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let outcome = misuse(&folder);
+    std::fs::remove_dir_all(folder).unwrap();
+    outcome
+}
 
 /// A file with the arrays `0.bias`, `0.weight` and `1.bias`.
 const TIED: &str = "tests/golden/weights/tied.safetensors";

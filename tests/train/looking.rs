@@ -11,7 +11,9 @@ use dagrad::data::Dataset;
 use dagrad::inspect::diagnose;
 use dagrad::nn::{self, BatchNorm, Filters, Model};
 use dagrad::optim::{Adam, Momentum, Optimizer, averages};
-use dagrad::train::{FitOptions, Goal, Inputs, Learner, Progress, Trainable, evaluate, fit};
+use dagrad::train::{
+    Checkpoints, FitOptions, Goal, Inputs, Learner, Progress, Trainable, evaluate, fit, save_checkpoint,
+};
 use dagrad::viz::{self, Occlusion, Report, Start};
 use dagrad::weights::Weights;
 use dagrad::{Feed, Graph, Mode, Precision, Store, Trainer, Var, Workspace, check};
@@ -21,7 +23,7 @@ use ndarray::{Array1, Array4};
 const CHANGING: &str = "Store::new Store::get_mut Store::prepare Store::reset_optimizer Store::set Store::set_step compile::Plan::run nn::Model::new \
     nn::Model::with_workspace nn::Model::into_predictor nn::Model::parts nn::Model::store_mut train::Trainer::new train::Trainer::with \
     train::Trainer::parts train::Trainer::step train::Trainer::into_store train::fit \
-    train::fit_observed train::Learner::load train::Learner::new train::Learner::parts train::Learner::store_mut \
+    train::fit_observed train::Checkpoints::resume train::Learner::load train::Learner::new train::Learner::parts train::Learner::store_mut \
     train::Learner::with_workspace train::Trainable::parts nn::Model::load weights::Weights::load weights::Weights::load_lenient";
 
 /// What is looked at.
@@ -184,6 +186,16 @@ const LOOKING: &[Look] = &[
     ("train::Trainable::check", |w| w.learner.check("data", &w.data).unwrap()),
     ("train::Trainable::record", |w| drop(evaluate(&mut w.learner, &w.data).unwrap())), // records
     ("train::Trainable::store", |w| _ = Trainable::store(&w.model)),
+    ("train::Checkpoints::save", |w| {
+        let folder = std::env::temp_dir().join(format!("dagrad-looking-folder-{}", std::process::id()));
+        Checkpoints::new(&folder).unwrap().save(w.model.store()).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+    }),
+    ("train::save_checkpoint", |w| {
+        let path = std::env::temp_dir().join(format!("dagrad-looking-{}.checkpoint", std::process::id()));
+        save_checkpoint(&path, w.trainer.store()).unwrap();
+        std::fs::remove_file(path).unwrap();
+    }),
     ("train::Trainer::plan", |w| assert!(w.trainer.plan().trains())),
     ("train::Trainer::profile", |w| drop(w.trainer.profile(&feeds(&w.images, &w.labels)).unwrap())),
     ("train::Trainer::store", |w| _ = w.trainer.store()),

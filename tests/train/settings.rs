@@ -21,7 +21,7 @@ use ndarray::{Array1, Array3, Array4};
 /// Modules and types whose numbers are results, or positions and sizes of what is at hand.
 const RESULTS: &str = "Outputs Pair Real check::NetworkCheck compile:: error:: graph::AnyKernel graph::AnyOp graph::Attribute graph::Axis \
     graph::BatchSplit graph::Call graph::Kernel graph::Lowered graph::NodeRef graph::Op inspect:: kernels:: ops::example \
-    train::Epoch train::Figures train::TrainStep";
+    train::Epoch train::Figures train::Resumed train::TrainStep";
 
 /// Numbers that may be anything, or whose ranges follow from shapes (the table of misuses has these).
 const ANY: &str = "data::Dataset::pixels.sample data::Dataset::take.samples data::Samples::write.field data::Samples::write.sample graph::Graph::fill.value \
@@ -31,7 +31,7 @@ const ANY: &str = "data::Dataset::pixels.sample data::Dataset::take.samples data
     graph::Var::variance.correction graph::Var::variance_keep.correction nn::Model::record.batch nn::SimpleConvNet.padding \
     nn::conv_transpose2d.output_padding \
     ops::Conv2dOptions::window.image optim::LearningRate::warmup.steps ops::CrossEntropy::ignore.label ops::Conv2dOptions::window.kernel ops::Pool2dOptions::padding.padding \
-    train::EarlyStopping::least.patience train::EarlyStopping::least_loss.patience train::EarlyStopping::most.patience \
+    train::Checkpoints::keep.newest train::EarlyStopping::least.patience train::EarlyStopping::least_loss.patience train::EarlyStopping::most.patience \
     train::FitOptions.epochs train::Labels::ignoring.label viz::TensorBoard::scalar.value viz::Tiles::first.count viz::Tiles::fitted.width viz::Tiles::fitted.height";
 
 /// Settings, numbers that are in range and out of it, what the error says, and what uses the setting.

@@ -43,7 +43,7 @@ fn normalisations_refuse_what_does_not_fit() {
             => "rms_norm at", "\"n.weight\" is taken";
         "groups under a name that is taken": { g.input("n.weight", [2]); nn::group_norm(image(g), "n", 1, 1e-5) }
             => "group_norm at", "\"n.weight\" is taken";
-        "classes in a block": digits(g).checkpoint(|x| x.exp()) => "exp at", "not indices";
-        "misuse in a block": image(g).checkpoint(|x| x.reshape([7]).relu()) => "reshape at", "do not fill";
+        "classes in a block": digits(g).recompute(|x| x.exp()) => "exp at", "not indices";
+        "misuse in a block": image(g).recompute(|x| x.reshape([7]).relu()) => "reshape at", "do not fill";
     }
 }

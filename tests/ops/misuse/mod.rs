@@ -76,7 +76,7 @@ fn called(source: &str) -> BTreeSet<&str> {
         names.map(str::to_string).collect()
     });
     const BEGINNING: [&str; 8] =
-        ["input", "labels", "param", "fill", "constant", "record", "checkpoint", "new"];
+        ["input", "labels", "param", "fill", "constant", "record", "recompute", "new"];
     let before = source.split('(').map(|before| before.split("::<").next().unwrap_or_default().trim_end());
     let names = before.filter_map(|before| before.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next());
     names.filter(|name| PUBLIC.contains(*name) && !BEGINNING.contains(name)).collect()

@@ -106,7 +106,7 @@ const MISUSES: &[Case] = ranks! { g,
     digits(g).powi(2) => 1; digits(g).relu() => 1; digits(g).selu() => 1; digits(g).sigmoid() => 1; digits(g).sign() => 1;
     digits(g).silu() => 1; digits(g).sin() => 1; digits(g).softplus() => 1; digits(g).sqrt() => 1;
     digits(g).tanh() => 1;
-    digits(g).checkpoint(|x| x.exp().unsqueeze(0)) => 2;
+    digits(g).recompute(|x| x.exp().unsqueeze(0)) => 2;
     // Of shapes that do not broadcast, it has those of the longer.
     digits(g).equal(1.0) => 1; digits(g).not_equal(1.0) => 1;
     rows(g).greater(other_image(g)) => 4; rows(g).greater_equal(other_image(g)) => 4; rows(g).less(other_image(g)) => 4;

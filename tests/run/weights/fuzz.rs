@@ -108,6 +108,15 @@ fn mutants_are_survived() {
             executions += 1;
         }
     }
+    mutants(&seeds, executions, |bytes, _| survives(&bytes, &mut store));
+}
+
+/// Runs on mutants of the seeds, 3,000 or as long as `DAGRAD_FUZZ_SECONDS` says, and prints how many were read.
+pub fn mutants(
+    seeds: &[Vec<u8>],
+    mut executions: usize,
+    mut run: impl FnMut(Vec<u8>, &mut ChaCha8Rng) -> bool,
+) {
     let seconds: Option<u64> = std::env::var("DAGRAD_FUZZ_SECONDS").ok().map(|text| text.parse().unwrap());
     let (start, mut read) = (Instant::now(), 0);
     let is_over = |case: u64| match seconds {
@@ -121,12 +130,13 @@ fn mutants_are_survived() {
         let mut random = ChaCha8Rng::seed_from_u64(case);
         let mut bytes = seeds[case as usize % seeds.len()].clone();
         for _ in 0..random.random_range(1..4) {
-            mutate(&mut bytes, &seeds, &mut random);
+            mutate(&mut bytes, seeds, &mut random);
         }
-        read += usize::from(survives(&bytes, &mut store));
+        read += usize::from(run(bytes, &mut random));
         executions += 1;
     }
     println!("{executions} files, {read} of them read");
+    assert!(read < executions, "mutants are damaged");
 }
 
 /// Changes a file a little, as a fuzzer does.

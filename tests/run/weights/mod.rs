@@ -1,5 +1,6 @@
 //! Weights in files: what PyTorch and NumPy write, what they read, and what nobody should.
 
+mod checkpoints;
 mod durable;
 mod formats;
 mod fuzz;

@@ -1,5 +1,6 @@
 //! Whole training runs, and single steps on graphs of one's own.
 
+mod checkpoints;
 mod checks;
 mod fine_tuning;
 mod observers;

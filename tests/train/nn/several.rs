@@ -81,11 +81,11 @@ fn a_batch_norm_that_sees_several_batches_takes_in_one_after_the_other() {
 fn blocks_that_are_computed_again_do_not_count_twice() {
     let batches = batches();
     let plain = statistics::<f64>(&batches, 3, norm);
-    assert_eq!(statistics::<f64>(&batches, 3, |x| x.checkpoint(norm)), plain);
-    assert_eq!(statistics::<f64>(&batches, 3, |x| x.checkpoint(|x| x.checkpoint(norm) * 1.0)), plain);
+    assert_eq!(statistics::<f64>(&batches, 3, |x| x.recompute(norm)), plain);
+    assert_eq!(statistics::<f64>(&batches, 3, |x| x.recompute(|x| x.recompute(norm) * 1.0)), plain);
     // Twice within one block.
     let deep = statistics::<f64>(&batches, 3, |x| norm(norm(x).tanh()));
-    assert_eq!(statistics::<f64>(&batches, 3, |x| x.checkpoint(|x| norm(norm(x).tanh()))), deep);
+    assert_eq!(statistics::<f64>(&batches, 3, |x| x.recompute(|x| norm(norm(x).tanh()))), deep);
     assert_ne!(deep, plain);
 }
 

@@ -35,6 +35,10 @@ impl Samples for Noted<'_> {
         self.digits.fields()
     }
 
+    fn describe(&self) -> Result<String> {
+        self.digits.describe()
+    }
+
     fn write(&self, sample: usize, field: usize, draw: Option<Draw>, out: Slot<'_>) -> Result<()> {
         if field == 0 && Some(sample) == self.missing {
             return Err(Error::Data { path: "lost.png".into(), message: "it is gone".into() });

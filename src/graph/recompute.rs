@@ -1,4 +1,4 @@
-//! Gradient checkpointing (rematerialisation): the gradient computes a block again, so that its values need not be kept.
+//! Rematerialisation: the gradient computes a block again, so that its values need not be kept.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -135,11 +135,11 @@ impl<'g> Var<'g> {
     ///     let y = (0..8).fold(x, |h, _| apply(h)).sum_all();
     ///     Ok(Plan::<f32>::compile(&graph, &gradients(y, &[x])?)?.arena_bytes())
     /// }
-    /// assert!(bytes(|h| h.checkpoint(block))? < bytes(block)? / 2);
+    /// assert!(bytes(|h| h.recompute(block))? < bytes(block)? / 2);
     /// # Ok::<(), dagrad::Error>(())
     /// ```
     #[track_caller]
-    pub fn checkpoint(self, block: impl FnOnce(Var<'g>) -> Var<'g>) -> Var<'g> {
+    pub fn recompute(self, block: impl FnOnce(Var<'g>) -> Var<'g>) -> Var<'g> {
         let graph = self.graph();
         let start = graph.dag().len();
         let result = block(self);

@@ -14,15 +14,15 @@ fn block<'g>(x: Var<'g>, name: &str) -> Var<'g> {
 
 /// The gradients of a network of such blocks after two steps, and the memory of its plan where all samples go through each
 /// step together.
-fn run(checkpoints: bool, inner: bool) -> dagrad::Result<(Vec<f32>, usize)> {
+fn run(again: bool, inner: bool) -> dagrad::Result<(Vec<f32>, usize)> {
     let graph = Graph::new();
     let images = graph.input("images", [16, 8, 12, 10]);
     let mut h = images;
     for name in ["a", "b", "c", "d", "e", "f"] {
-        h = match (checkpoints, inner) {
+        h = match (again, inner) {
             (false, _) => block(h, name),
-            (true, false) => h.checkpoint(|x| block(x, name)),
-            (true, true) => h.checkpoint(|x| x.checkpoint(|x| block(x, name))),
+            (true, false) => h.recompute(|x| block(x, name)),
+            (true, true) => h.recompute(|x| x.recompute(|x| block(x, name))),
         };
     }
     let loss = (h * h).sum_all();
@@ -39,7 +39,7 @@ fn run(checkpoints: bool, inner: bool) -> dagrad::Result<(Vec<f32>, usize)> {
 }
 
 #[test]
-fn a_network_of_checkpoints_has_the_same_bits_in_less_memory() -> dagrad::Result<()> {
+fn a_network_of_blocks_computed_again_has_the_same_bits_in_less_memory() -> dagrad::Result<()> {
     let ((kept, kept_bytes), (again, again_bytes)) = (run(false, false)?, run(true, false)?);
     assert!(kept.iter().any(|&x| x != 0.0));
     let worst = kept.iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -51,11 +51,11 @@ fn a_network_of_checkpoints_has_the_same_bits_in_less_memory() -> dagrad::Result
 }
 
 #[test]
-fn second_derivatives_go_through_checkpoints() -> dagrad::Result<()> {
+fn second_derivatives_go_through_blocks_computed_again() -> dagrad::Result<()> {
     check::example(
         &Example::new("through two blocks", [normal([3, 4]), normal([4, 4]), labels([3], 4)], |v| {
-            let h = v[0].checkpoint(|x| x.matmul(v[1]).tanh() * x);
-            h.checkpoint(|h| h.matmul(v[1]).sigmoid()).softmax_cross_entropy(v[2])
+            let h = v[0].recompute(|x| x.matmul(v[1]).tanh() * x);
+            h.recompute(|h| h.matmul(v[1]).sigmoid()).softmax_cross_entropy(v[2])
         })
         .smooth(),
     )
@@ -63,10 +63,10 @@ fn second_derivatives_go_through_checkpoints() -> dagrad::Result<()> {
 
 #[test]
 fn the_gradient_of_a_gradient_penalty_reads_copies() -> dagrad::Result<()> {
-    let gradient = |checkpoint: bool| -> dagrad::Result<f64> {
+    let gradient = |again: bool| -> dagrad::Result<f64> {
         let graph = Graph::new();
         let x = graph.param("x", [3], Init::Constant(0.4));
-        let y = if checkpoint { (x * 2.0).checkpoint(|x| x.powi(3).exp()) } else { (x * 2.0).powi(3).exp() };
+        let y = if again { (x * 2.0).recompute(|x| x.powi(3).exp()) } else { (x * 2.0).powi(3).exp() };
         let penalty = gradients(y.sum_all(), &[x])?[0].powi(2).sum_all();
         let second = gradients(penalty, &[x])?[0].sum_all();
         let plan = Plan::<f64>::compile(&graph, &[second])?;
