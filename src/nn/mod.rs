@@ -10,9 +10,9 @@ mod networks;
 mod norm;
 mod predictor;
 
-pub(crate) use crate::data::{IMAGES, LABELS};
 pub use classics::{AlexNet, LeNet5, ResNet, Vgg, autoencoder, residual_block};
 pub use layers::{Filters, Units, conv_transpose2d, conv2d, linear};
+#[cfg(feature = "viz")]
 pub(crate) use model::argmax;
 pub use model::{Model, Network, network};
 pub use networks::{DeepConvNet, SimpleConvNet};

@@ -54,7 +54,13 @@ impl<'a> Feed<'a> {
     }
 }
 
-impl Feed<'_> {
+impl<'a> Feed<'a> {
+    /// The value.
+    #[cfg(feature = "viz")]
+    pub(crate) fn value(&self) -> &Value<'a> {
+        &self.value
+    }
+
     /// The value's sizes.
     pub(crate) fn shape(&self) -> &[usize] {
         self.value.shape()

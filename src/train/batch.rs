@@ -11,7 +11,7 @@ use crate::graph::Dtype;
 use crate::run::{Element, Feed};
 
 /// Memory for a batch, which is used again.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     fields: Vec<(Field, Column)>,
     samples: usize,
 }
@@ -25,7 +25,7 @@ enum Column {
 impl Batch {
     /// For so many samples at most.
     #[track_caller]
-    pub(super) fn new(fields: &[Field], samples: usize) -> Result<Self> {
+    pub(crate) fn new(fields: &[Field], samples: usize) -> Result<Self> {
         let mut columns = Vec::with_capacity(fields.len());
         for field in fields {
             let length = samples.saturating_mul(length(field));
@@ -39,7 +39,7 @@ impl Batch {
     }
 
     /// Reads samples.
-    pub(super) fn fill(&mut self, data: &dyn Samples, samples: &[usize], draw: Option<Draw>) -> Result<()> {
+    pub(crate) fn fill(&mut self, data: &dyn Samples, samples: &[usize], draw: Option<Draw>) -> Result<()> {
         self.samples = samples.len();
         for (number, (field, column)) in self.fields.iter_mut().enumerate() {
             let length = length(field);
@@ -62,7 +62,7 @@ impl Batch {
 
     /// The arrays, to run a plan on.
     #[track_caller]
-    pub(super) fn feeds(&self) -> Result<Vec<Feed<'_>>> {
+    pub(crate) fn feeds(&self) -> Result<Vec<Feed<'_>>> {
         let mut feeds = Vec::with_capacity(self.fields.len());
         for (field, column) in &self.fields {
             let shape: Vec<usize> =

@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::graph::setting::COUNT;
-use crate::graph::{Dtype, Var};
+use crate::graph::{Attributes, Dtype, Var};
 use crate::ops::without;
 use crate::run::Outputs;
 
@@ -65,6 +65,7 @@ impl<'g> Metric<'g> {
     /// `accuracy`: the fraction of labels that have the largest logit, the first of equal ones.
     #[track_caller]
     pub fn accuracy(logits: Var<'g>, labels: impl Into<Labels<'g>>) -> Self {
+        let _composite = composite(logits, "accuracy");
         let [truth, counted] = labels.into().beside(logits);
         Self::ratio("accuracy", of_best(logits) * truth, counted)
     }
@@ -72,6 +73,7 @@ impl<'g> Metric<'g> {
     /// `top-k accuracy`: the fraction of labels whose logit is among the `k` largest. Of equal logits the label's comes last.
     #[track_caller]
     pub fn top_k(k: usize, logits: Var<'g>, labels: impl Into<Labels<'g>>) -> Self {
+        let _composite = composite(logits, "top_k");
         logits.graph().require("top_k", "k", k, COUNT);
         let [truth, counted] = labels.into().beside(logits);
         let own = logits.gather(1, truth.argmax(1).unsqueeze(1));
@@ -84,6 +86,7 @@ impl<'g> Metric<'g> {
     /// several labels a sample.
     #[track_caller]
     pub fn binary_accuracy(logits: Var<'g>, targets: Var<'g>) -> Self {
+        let _composite = composite(logits, "binary_accuracy");
         let positive = targets.greater(0.5);
         let right = logits.greater(0.0) * positive + logits.less_equal(0.0) * (1.0 - positive);
         Self::mean("binary accuracy", right)
@@ -117,19 +120,27 @@ impl<'g> Metric<'g> {
     /// `mean absolute error`: of all elements.
     #[track_caller]
     pub fn mean_absolute_error(predicted: Var<'g>, target: Var<'g>) -> Self {
+        let _composite = composite(predicted, "mean_absolute_error");
         Self::mean("mean absolute error", (predicted - target).abs())
     }
 
     /// `mean squared error`: of all elements.
     #[track_caller]
     pub fn mean_squared_error(predicted: Var<'g>, target: Var<'g>) -> Self {
+        let _composite = composite(predicted, "mean_squared_error");
         Self::mean("mean squared error", (predicted - target).powi(2))
     }
 
     /// A mean over classes of a function of three counts: samples of the class that are taken for it, samples that are taken for
     /// it, and samples of the class.
     #[track_caller]
-    fn by_class(name: &str, logits: Var<'g>, labels: Labels<'g>, of_class: fn([f64; 3]) -> f64) -> Self {
+    fn by_class(
+        name: &'static str,
+        logits: Var<'g>,
+        labels: Labels<'g>,
+        of_class: fn([f64; 3]) -> f64,
+    ) -> Self {
+        let _composite = composite(logits, name);
         let [truth, counted] = labels.beside(logits);
         let best = of_best(logits) * counted;
         let axes: Vec<isize> = (0..logits.shape().len() as isize).filter(|&axis| axis != 1).collect();
@@ -144,6 +155,11 @@ impl<'g> Metric<'g> {
             values.iter().sum::<f64>() / values.len() as f64
         })
     }
+}
+
+/// What is recorded until the guard is dropped belongs to a metric.
+fn composite<'g>(value: Var<'g>, metric: &'static str) -> impl Drop + use<'g> {
+    value.graph().composed(metric, Attributes::new())
 }
 
 /// The labels that a [`Metric`] compares logits with. Values become labels by [`Into`].

@@ -13,6 +13,8 @@ mod run;
 mod stopping;
 mod trainer;
 
+#[cfg(feature = "viz")]
+pub(crate) use batch::Batch;
 pub use checkpoint::{Checkpoints, Resumed, read_checkpoint, save_checkpoint};
 pub use evaluate::evaluate;
 pub use fit::{Epoch, FitOptions, fit, fit_observed};

@@ -61,7 +61,7 @@ pub struct Inputs<'g> {
 impl<'g> Inputs<'g> {
     /// Records the inputs for a batch.
     #[track_caller]
-    pub(super) fn record(graph: &'g Graph, fields: &[Field], batch: usize) -> Self {
+    pub(crate) fn record(graph: &'g Graph, fields: &[Field], batch: usize) -> Self {
         let mut recorded = Vec::with_capacity(fields.len());
         for Field { name, ty } in fields {
             let shape: Vec<usize> = [batch].into_iter().chain(ty.shape.iter().copied()).collect();
@@ -102,7 +102,7 @@ impl<'g> Inputs<'g> {
 /// A loss to minimise, figures to judge it by, and what the trained network predicts.
 #[derive(Debug)]
 pub struct Goal<'g> {
-    pub(super) loss: Var<'g>,
+    pub(crate) loss: Var<'g>,
     pub(super) metrics: Vec<Metric<'g>>,
     pub(super) outputs: Vec<(String, Var<'g>)>,
 }

@@ -4,10 +4,11 @@ use ndarray::{Array4, ArrayView4, Ix4, s};
 
 use super::tiles::Tiles;
 use crate::compile::Options;
+use crate::data::IMAGES;
 use crate::error::{Error, Result, nearest};
 use crate::graph::dag::NodeId;
 use crate::graph::{AxisMap, Dtype, Graph, Mode, TensorType, Var};
-use crate::nn::{IMAGES, Model, Network};
+use crate::nn::{Model, Network};
 use crate::run::{Feed, Store};
 use crate::shape::Shape;
 

@@ -9,6 +9,7 @@ mod drawing;
 mod graph;
 mod memory;
 mod network;
+mod objective;
 mod time;
 
 use std::path::Path;
@@ -20,11 +21,11 @@ pub use memory::draw_memory;
 pub use network::Start;
 
 use super::tiles::write_file;
-use crate::data::Dataset;
+use crate::data::{Dataset, Samples};
 use crate::error::{Result, SourceLine};
 use crate::nn::{Model, Network};
 use crate::optim::Optimizer;
-use crate::train::Epoch;
+use crate::train::{Epoch, Trainable};
 
 /// A report to which runs, tables and networks are added.
 ///
@@ -113,6 +114,27 @@ impl Report {
         let number = self.networks.len();
         let here = SourceLine::caller();
         let section = network::section(number, name, start, model, optimizer, test);
+        let section = section.map_err(|error| error.at(here))?;
+        self.networks.push((name.to_string(), section));
+        Ok(())
+    }
+
+    /// Adds all about whatever an objective has trained: its figures on test samples, its layers and its graph, and what a
+    /// training step costs in time and memory. `optimizer` is only timed: the parameters stay as they are.
+    ///
+    /// # Errors
+    /// No samples; samples that do not fit; a misuse in the objective, with its line.
+    #[track_caller]
+    pub fn objective<L: Trainable>(
+        &mut self,
+        name: &str,
+        learner: &mut L,
+        optimizer: &dyn Optimizer,
+        test: &dyn Samples,
+    ) -> Result<()> {
+        let number = self.networks.len();
+        let here = SourceLine::caller();
+        let section = objective::section(number, name, learner, optimizer, test);
         let section = section.map_err(|error| error.at(here))?;
         self.networks.push((name.to_string(), section));
         Ok(())

@@ -8,10 +8,11 @@ use super::maps::{map_name, maps};
 use super::tiles::extremes;
 use crate::autodiff::gradients;
 use crate::compile::Options;
+use crate::data::{IMAGES, LABELS};
 use crate::error::{Error, Result, SourceLine};
 use crate::graph::setting::{self, COUNT, NUMBER};
 use crate::graph::{Graph, Mode, Var};
-use crate::nn::{IMAGES, LABELS, Model, Network};
+use crate::nn::{Model, Network};
 use crate::run::Feed;
 
 /// How many covered images are predicted at once, at most.

@@ -304,6 +304,9 @@ const MISUSES: &[Misuse] = &[
     ("viz::input_gradient", line!(), |w| {
         viz::input_gradient(&mut w.model, &w.images, &Array1::from_elem(2, 9)).map(drop)
     }),
+    ("viz::Report::objective", line!(), |w| {
+        Report::new("").objective("", &mut w.learner, &Sgd::new(0.1), &w.wide_data)
+    }),
     ("viz::occlusion", line!(), |w| {
         viz::occlusion(&mut w.model, &w.images, &Array1::from_elem(2, 9), Occlusion::default()).map(drop)
     }),

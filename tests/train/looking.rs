@@ -208,6 +208,10 @@ const LOOKING: &[Look] = &[
         let (start, optimizer): (_, &dyn Optimizer) = (Start::of(&w.model), &Adam::new(0.1));
         Report::new("").network("", &start, &mut w.model, optimizer, &w.data).unwrap();
     }),
+    ("viz::Report::objective", |w| {
+        Report::new("").objective("", &mut w.learner, &Adam::new(0.1), &w.data).unwrap();
+        Report::new("").objective("", &mut w.model, &Adam::new(0.1), &w.data).unwrap();
+    }),
     ("viz::Start::of", |w| drop(Start::of(&w.model))),
     ("viz::feature_maps", |w| drop(viz::feature_maps(&mut w.model, &w.images).unwrap())),
     ("viz::filters", |w| drop(viz::filters(w.model.store(), "conv.weight").unwrap())),

@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dagrad::data::{Dataset, mnist_5k};
-use dagrad::nn::{self, Filters, Model};
+use dagrad::data::{Dataset, Draw, Field, Samples, Slot, mnist_5k};
+use dagrad::nn::{self, BatchNorm, Filters, Model};
 use dagrad::optim::Adam;
-use dagrad::train::{FitOptions, Progress, fit};
+use dagrad::train::{FitOptions, Goal, Learner, Metric, Progress, evaluate, fit, objective};
 use dagrad::viz::{Report, Start};
-use dagrad::{Result, Var};
+use dagrad::{CrossEntropy, Result, Var, Workspace};
 use serde_json::Value;
 
 fn network<'g>(images: Var<'g>) -> Var<'g> {
@@ -214,5 +214,67 @@ fn text_from_outside_is_escaped() {
     let page = report.to_html().unwrap();
     for escaped in ["&lt;b&gt;&amp;", "a&lt;b", "&lt;td&gt;", "x &amp; y"] {
         assert!(page.contains(escaped), "{escaped} in {page}");
+    }
+}
+
+/// A class for each pixel, of images that are brighter on one side.
+struct Halves;
+
+impl Samples for Halves {
+    fn len(&self) -> usize {
+        20
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::real("images", [1, 8, 8]), Field::index("masks", [8, 8])]
+    }
+
+    fn write(&self, sample: usize, _: usize, _: Option<Draw>, out: Slot<'_>) -> Result<()> {
+        let is_bright = |pixel: usize| pixel % 8 < sample % 8;
+        match out {
+            Slot::Real(image) => {
+                image.iter_mut().enumerate().for_each(|(i, x)| *x = f32::from(u8::from(is_bright(i))))
+            }
+            Slot::Index(mask) => {
+                mask.iter_mut().enumerate().for_each(|(i, class)| *class = u32::from(is_bright(i)))
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn an_objective_of_ones_own_has_a_section_with_what_fits_it() {
+    let objective = objective(|inputs| {
+        let h = nn::conv2d(inputs.get("images"), "conv", Filters::new(4, 3).padding(1)).relu();
+        let h = nn::batch_norm(h, "norm", BatchNorm::default());
+        let (logits, masks) = (nn::conv2d(h, "pixels", Filters::new(2, 1)), inputs.get("masks"));
+        Goal::new(logits.cross_entropy(masks, CrossEntropy::new()))
+            .judge(Metric::mean_iou(logits, masks))
+            .judge(Metric::accuracy(logits, masks))
+    });
+    let mut learner = Learner::with_workspace(objective, &Halves, 0, Workspace::new(2).unwrap()).unwrap();
+    let rule = Adam::new(0.02);
+    let options = FitOptions { epochs: 8, batch: 5, progress: Progress::Quiet, ..FitOptions::default() };
+    let epochs = fit(&mut learner, &rule, &Halves, &Halves, options).unwrap();
+    let mut report = Report::new("Halves");
+    report.run("halves", &epochs);
+    report.objective("halves", &mut learner, &rule, &Halves).unwrap();
+    let page = report.to_html().unwrap();
+    let found = evaluate(&mut learner, &Halves).unwrap();
+    let iou = format!("<td>mean IoU</td><td>{:.4}</td>", found.get("mean IoU").unwrap());
+    let parts = [
+        "Mean IoU",
+        "Accuracy",
+        &iou,
+        "<h3>Layers</h3>",
+        "pixels",
+        "A training step on 20 samples took",
+        "3×3",
+    ];
+    crate::common::assert_mentions(&page, &parts);
+    assert!(!page.contains("Confusion"), "there are no classes of images");
+    if let Some(folder) = std::env::var_os("DAGRAD_KEEP_REPORTS") {
+        std::fs::write(std::path::Path::new(&folder).join("halves.html"), page).unwrap();
     }
 }

@@ -1,15 +1,14 @@
 //! The network itself: a table of its layers, and its graph.
 
 use maud::{Markup, html};
-use ndarray::{Array4, Axis};
+use ndarray::ArrayView3;
 
 use super::drawing::{draw_layers, draw_operations, is_drawable};
 use super::{NAME, count, grouped, part, table};
 use crate::autodiff::gradients;
 use crate::error::Result;
-use crate::graph::{Graph, Mode};
+use crate::graph::Var;
 use crate::inspect::{Summary, shortened};
-use crate::nn::{Model, Network};
 use crate::viz::tiles::Tiles;
 
 /// How many layers are listed.
@@ -17,26 +16,43 @@ const LISTED: usize = 500;
 /// The most pixels of the image on which receptive fields are shown.
 const IMAGE: usize = 224;
 
-/// The network layer by layer, and its graph on so many images: layers, operations, and on demand with the gradients.
+/// An image on which receptive fields are shown: height, width, and what to draw.
+pub struct Shown {
+    size: [usize; 2],
+    url: String,
+}
+
+impl Shown {
+    pub fn new(image: ArrayView3<'_, f32>) -> Result<Self> {
+        let (_, height, width) = image.dim();
+        let drawn = Tiles::of_image(image).fitted(IMAGE, IMAGE).zoom(1).to_image()?;
+        Ok(Self { size: [height, width], url: drawn.data_url()? })
+    }
+}
+
+/// The network layer by layer, and its graph on so many samples, called so: layers, operations, and on demand with the gradients
+/// of the loss. `input` is what receptive fields lie in.
 #[track_caller]
-pub fn graph_parts<N: Network>(model: &Model<N>, image: &Array4<f32>, images: usize) -> Result<Markup> {
-    let graph = Graph::with_mode(Mode::Train);
-    let (input, _, loss) = model.record_loss(&graph, images);
+pub fn graph_parts(
+    loss: Var<'_>,
+    input: Var<'_>,
+    samples: (usize, &str),
+    shown: Option<&Shown>,
+) -> Result<Markup> {
+    let graph = loss.graph();
     graph.check()?;
     let summary = graph.summary();
-    let (layers, operations) = (draw_layers(&graph, &summary, input), draw_operations(&graph, input));
+    let (layers, operations) = (draw_layers(graph, &summary, input), draw_operations(graph, input));
     if is_drawable(graph.len()) {
         gradients(loss, &graph.parameters())?;
     }
     let drawings =
-        [("layers", layers), ("operations", operations), ("with gradients", draw_operations(&graph, input))];
-    let image = Tiles::of_image(image.index_axis(Axis(0), 0)).fitted(IMAGE, IMAGE).zoom(1);
-    let image = image.to_image()?.data_url()?;
-    let given = if images == 1 { "For one image".to_string() } else { format!("For {images} images") };
-    Ok(html! {
-        (layers_part(&summary, &given))
-        (graph_part(drawings, &given, model.image_shape(), image))
-    })
+        [("layers", layers), ("operations", operations), ("with gradients", draw_operations(graph, input))];
+    let given = match samples {
+        (1, name) => format!("For one {name}"),
+        (count, name) => format!("For {count} {name}s"),
+    };
+    Ok(html! { (layers_part(&summary, &given)) (graph_part(drawings, &given, shown)) })
 }
 
 fn layers_part(summary: &Summary, given: &str) -> Markup {
@@ -76,15 +92,10 @@ fn layers_part(summary: &Summary, given: &str) -> Markup {
 }
 
 /// Drawings, one of which is visible, and the panel that shows the facts of a node.
-fn graph_part(
-    drawings: [(&str, Markup); 3],
-    given: &str,
-    [_, height, width]: [usize; 3],
-    image: String,
-) -> Markup {
+fn graph_part(drawings: [(&str, Markup); 3], given: &str, shown: Option<&Shown>) -> Markup {
+    let field = if shown.is_some() { ", and the receptive field of its middle pixel" } else { "" };
     let about = format!(
-        "{given}. Blue: inputs; yellow: parameters; red: gradients; white: all else. Choose a node to see what it costs, \
-         and the receptive field of its middle pixel."
+        "{given}. Blue: inputs; yellow: parameters; red: gradients; white: all else. Choose a node to see what it costs{field}."
     );
     let content = html! {
         div.switch {
@@ -97,12 +108,14 @@ fn graph_part(
         }
         div.details {
             div.facts { h4 {} dl {} }
-            figure.field {
-                svg viewBox=(format!("0 0 {width} {height}")) {
-                    image href=(image) width=(width) height=(height) style="image-rendering: pixelated" {}
-                    rect {}
+            @if let Some(Shown { size: [height, width], url }) = shown {
+                figure.field {
+                    svg viewBox=(format!("0 0 {width} {height}")) {
+                        image href=(url) width=(width) height=(height) style="image-rendering: pixelated" {}
+                        rect {}
+                    }
+                    figcaption {}
                 }
-                figcaption {}
             }
         }
     };

@@ -4,16 +4,16 @@ use maud::{Markup, html};
 use ndarray::{Array1, Array3, Array4, Axis};
 
 use super::classes::Predictions;
-use super::graph::graph_parts;
+use super::graph::{Shown, graph_parts};
 use super::memory::memory_part;
 use super::time::time_part;
 use super::{NAME, part};
 use crate::compile::Plan;
-use crate::data::Dataset;
+use crate::data::{Dataset, IMAGES, LABELS};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Mode, Var};
 use crate::inspect::shortened;
-use crate::nn::{IMAGES, LABELS, Model, Network};
+use crate::nn::{Model, Network};
 use crate::optim::{Optimizer, minimize};
 use crate::run::Feed;
 use crate::viz::maps::{Bounds, FeatureMaps, bounded_maps, filter_tiles};
@@ -80,6 +80,9 @@ pub fn section<N: Network>(
     let least = least_batch(model, batch);
     let predictions = Predictions::of(model, test)?;
     let (image, _) = test.batch(&[0])?;
+    let graph = Graph::with_mode(Mode::Train);
+    let (input, _, loss) = model.record_loss(&graph, least);
+    let shown = Shown::new(image.index_axis(Axis(0), 0))?;
     let worst_image = |sample| {
         let image = Tiles::of_image(test.batch(&[sample])?.0.index_axis(Axis(0), 0));
         small(image, &format!("test image {sample}"))
@@ -92,7 +95,7 @@ pub fn section<N: Network>(
             (saliency_part(model, test, &predictions)?)
             (predictions.confusion_part())
             (predictions.worst_part(worst_image)?)
-            (graph_parts(model, &image, least)?)
+            (graph_parts(loss, input, (least, "image"), Some(&shown))?)
             (cost_parts(model, optimizer, test, batch.max(least))?)
         }
     })

@@ -8,12 +8,12 @@ use crate::inspect::{Phase, Profile, shortened};
 /// How many steps of the plan are listed.
 const LISTED: usize = 12;
 
-/// Shows the families of operations and the longest steps of a training step on so many images.
+/// Shows the families of operations and the longest steps of a training step on so many samples.
 pub fn time_part(profile: &Profile, batch: usize) -> Markup {
     let whole = profile.total().max(f64::MIN_POSITIVE);
     let phase = |phase| 100.0 * profile.phase(phase) / whole;
     let about = format!(
-        "A training step on {batch} images took {whole:.0} µs with {} threads (each step the median of {} runs): {:.0} % \
+        "A training step on {batch} samples took {whole:.0} µs with {} threads (each step the median of {} runs): {:.0} % \
          forward, {:.0} % backward, {:.0} % in the update. The peak of these threads is {:.0} GFLOP/s. \
          Multiplications are counted by definition: a convolution that makes do with fewer (Winograd's) may come above that.",
         profile.threads,
