@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 const MOST_READ: usize = 1 << 26;
 /// and the most bytes that its decoder may take.
 const MOST_BYTES: usize = 1 << 30;
+/// The most bytes that one byte of a file stands for: PNG's deflate has 258 for two bits. A JPEG file needs a bit for each block of
+/// 8×8 pixels at least, so it stays below that.
+const DENSEST: u64 = 1032;
 
 /// Refuses what is neither grey nor in colours.
 #[track_caller]
@@ -59,7 +62,7 @@ fn decode(path: &Path) -> Result<Decoded, Box<dyn StdError>> {
     let mut file = BufReader::new(File::open(path)?);
     let start = file.fill_buf()?;
     if start.starts_with(b"\x89PNG\r\n\x1a\n") {
-        decode_png(file)
+        decode_png(file, metadata.len())
     } else if start.starts_with(&[0xff, 0xd8, 0xff]) {
         let mut bytes = Vec::new();
         file.take(MOST_BYTES as u64).read_to_end(&mut bytes)?;
@@ -69,16 +72,21 @@ fn decode(path: &Path) -> Result<Decoded, Box<dyn StdError>> {
     }
 }
 
-/// Refuses an image that is too large before its pixels are read.
-fn check_size(width: usize, height: usize) -> Result<(), String> {
+/// Refuses an image that is too large before its pixels are read, or larger than `file` bytes can hold.
+fn check_size(width: usize, height: usize, bits_per_pixel: usize, file: u64) -> Result<(), String> {
     match width.checked_mul(height) {
         Some(0) => Err("has no pixels".to_owned()),
-        Some(..=MOST_READ) => Ok(()),
+        Some(pixels @ ..=MOST_READ)
+            if (pixels * bits_per_pixel / 8) as u64 <= file.saturating_mul(DENSEST) =>
+        {
+            Ok(())
+        }
+        Some(..=MOST_READ) => Err(format!("{width}×{height} pixels are more than {file} bytes can hold")),
         _ => Err(format!("{width}×{height} pixels are more than {MOST_READ}; make the image smaller")),
     }
 }
 
-fn decode_png(file: impl BufRead + Seek) -> Result<Decoded, Box<dyn StdError>> {
+fn decode_png(file: impl BufRead + Seek, length: u64) -> Result<Decoded, Box<dyn StdError>> {
     let mut decoder = png::Decoder::new_with_limits(file, Limits { bytes: MOST_BYTES });
     // Palettes, and pixels of less than a byte, become bytes.
     decoder.set_transformations(Transformations::EXPAND);
@@ -86,7 +94,7 @@ fn decode_png(file: impl BufRead + Seek) -> Result<Decoded, Box<dyn StdError>> {
     decoder.set_ignore_iccp_chunk(true);
     let header = decoder.read_header_info()?;
     let (width, height) = (header.width as usize, header.height as usize);
-    check_size(width, height)?;
+    check_size(width, height, header.bits_per_pixel(), length)?;
     let mut reader = decoder.read_info()?;
     let length = reader.output_buffer_size().filter(|&bytes| bytes <= MOST_BYTES);
     let mut bytes = vec![0; length.ok_or("its pixels take too much memory")?];
@@ -107,7 +115,7 @@ fn decode_jpeg(file: &[u8]) -> Result<Decoded, Box<dyn StdError>> {
     let mut decoder = JpegDecoder::new_with_options(Cursor::new(file), options);
     decoder.decode_headers()?;
     let (width, height) = decoder.dimensions().ok_or("its size is not known")?;
-    check_size(width, height)?;
+    check_size(width, height, 8, file.len() as u64)?;
     let (space, channels) = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => (ColorSpace::Luma, 1),
         _ => (ColorSpace::RGB, 3),
