@@ -71,7 +71,7 @@ impl Dataset {
         Ok(Self { images, image_shape, labels, classes, class_names: None })
     }
 
-    /// What the classes are called, in order.
+    /// What the classes are called, in order; a report calls them so.
     ///
     /// # Errors
     ///

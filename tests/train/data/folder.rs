@@ -100,6 +100,20 @@ fn grey_and_colour_come_as_they_are_asked_for() {
             photo.pixels(0).unwrap()[256 * channel..][..256].iter().all(|byte| byte.abs_diff(expected) < 4)
         );
     }
+    use jpeg_encoder::ColorType::{Cmyk, CmykAsYcck, Luma};
+    let red = [0, 255, 255, 0].repeat(256); // in the colours of printers
+    let files = [(Cmyk, &red, [255, 0, 0]), (CmykAsYcck, &red, [255, 0, 0]), (Luma, &vec![90; 256], [90; 3])];
+    for (color, pixels, expected) in files {
+        let mut file = Vec::new();
+        jpeg_encoder::Encoder::new(&mut file, 95).encode(pixels, 16, 16, color).unwrap();
+        folder.put("c/photo.JPG", &file);
+        let image = folder::load(&folder.0, [3, 16, 16], Fit::Exact).unwrap();
+        assert_eq!(
+            [0, 1, 2].map(|channel| image.pixels(0).unwrap()[256 * channel + 99]),
+            expected,
+            "{color:?}"
+        );
+    }
     assert_setting_error(folder::load(&folder.0, [2, 16, 16], Fit::Exact), "channels", &["2"]);
     assert_setting_error(folder::load(&folder.0, [1, 0, 16], Fit::Exact), "image_shape", &["no pixels"]);
     assert_setting_error(
