@@ -80,10 +80,10 @@
 //! | `autodiff` | the reverse pass |
 //! | [`compile`] | passes from a graph to a [`Plan`] |
 //! | `run` | [`Store`], [`Workspace`], and the loop over a plan's steps |
-//! | [`weights`] | parameters in files, with PyTorch's names and layouts |
-//! | [`optim`], [`data`] | optimizers in graph operations; digits and batches |
+//! | [`weights`], [`optim`] | parameters in files, with PyTorch's names and layouts; optimizers in graph operations |
 //! | [`inspect`] | layers of a network, the time of its steps, and what is wrong with it |
 //! | [`check`] | are these gradients right? For your own operations, losses and networks too |
+//! | [`data`] | samples in memory and in files; divided, normalised, augmented |
 //! | [`nn`] | layers and networks |
 //! | [`train`] | training runs |
 //! | `viz` | filters, saliency, reports and logs (feature `viz`, on by default) |

@@ -6,7 +6,7 @@ use flate2::Crc;
 use ndarray::{Array1, Array4};
 
 use super::samples::{Draw, Field, Samples, Slot};
-use super::{IMAGES, LABELS};
+use super::{IMAGES, LABELS, distinct};
 use crate::error::{Error, Result};
 use crate::graph::setting::{self, COUNT};
 use dagrad_kernels::simd::vectorize;
@@ -36,6 +36,8 @@ pub struct Dataset {
     /// One for each image, each below `classes`.
     labels: Vec<u32>,
     classes: usize,
+    /// As many as classes.
+    pub(super) class_names: Option<Vec<String>>,
 }
 
 impl Dataset {
@@ -67,7 +69,31 @@ impl Dataset {
                 format!("sample {sample} has label {label}, but the classes are 0 to {}", classes - 1);
             return Err(Error::setting("labels", message));
         }
-        Ok(Self { images, image_shape, labels, classes })
+        Ok(Self { images, image_shape, labels, classes, class_names: None })
+    }
+
+    /// What the classes are called, in order; a report calls them so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] if there are not as many names as classes, or two classes have one name.
+    ///
+    /// ```
+    /// use dagrad::data::{Dataset, Samples};
+    ///
+    /// let dataset = Dataset::new(vec![0, 255], [1, 1, 1], vec![0, 1], 2)?.with_class_names(["black", "white"])?;
+    /// assert_eq!(dataset.class_names().unwrap()[1], "white");
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn with_class_names<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Result<Self> {
+        let names = distinct(names)?;
+        if names.len() != self.classes {
+            let message = format!("{} names for {} classes", names.len(), self.classes);
+            return Err(Error::setting("class_names", message));
+        }
+        self.class_names = Some(names);
+        Ok(self)
     }
 
     /// The number of samples.
@@ -194,6 +220,19 @@ impl Dataset {
         }
     }
 
+    /// A dataset of samples that exist.
+    #[track_caller]
+    pub(super) fn gathered(&self, samples: &[usize]) -> Result<Self> {
+        let length = samples.len().saturating_mul(self.image_len());
+        let mut images = reserved(length, "the images of a dataset")?;
+        for &sample in samples {
+            images.extend_from_slice(&self.images[sample * self.image_len()..][..self.image_len()]);
+        }
+        let labels = samples.iter().map(|&sample| self.labels[sample]).collect();
+        let (image_shape, class_names) = (self.image_shape, self.class_names.clone());
+        Ok(Self { images, image_shape, labels, classes: self.classes, class_names })
+    }
+
     /// Copies what the caller has checked: that every sample exists and that the lengths agree.
     fn gather(&self, samples: &[usize], images: &mut [f32], labels: &mut [u32]) {
         let image_len = self.image_len();
@@ -242,6 +281,10 @@ impl Samples for Dataset {
             sum.sum()
         ))
     }
+
+    fn class_names(&self) -> Option<&[String]> {
+        self.class_names.as_deref()
+    }
 }
 
 /// Bytes as numbers between 0 and 1.
@@ -271,7 +314,7 @@ pub(crate) fn stray_label(labels: impl Iterator<Item = u32>, classes: usize) -> 
 
 /// The number of bytes of one image.
 #[track_caller]
-fn image_len(image_shape: [usize; 3]) -> Result<usize> {
+pub(super) fn image_len(image_shape: [usize; 3]) -> Result<usize> {
     let length = image_shape.iter().try_fold(1, |length: usize, &extent| length.checked_mul(extent));
     match length {
         Some(length) if length > 0 => Ok(length),

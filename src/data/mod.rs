@@ -1,8 +1,13 @@
-//! Labelled images: the embedded digits, readers of the IDX form, and shuffled mini-batches.
+//! What a training reads: samples of named fields, from memory and from files.
 //!
-//! A [`Dataset`] keeps its images as bytes, one quarter of what they take as `f32`, and turns them into
-//! floats between 0 and 1 a batch at a time. [`mnist_5k`] needs no file and no network; [`idx::load`] reads a
-//! folder with the files of MNIST, Fashion-MNIST and their kin.
+//! | samples | hold |
+//! |---|---|
+//! | [`Dataset`] | images as bytes, each with a class |
+//! | [`TensorDataset`] | any fields, from arrays in memory or an [`.npz`](npz) |
+//! | [`Subset`], [`Normalised`], [`Augmented`] | other samples: some of them, normalised, transformed at random |
+//!
+//! [`mnist_5k`] needs no file. [`idx`], [`cifar`] and, with the feature `images`, `folder` read files into datasets.
+//! Whatever else has samples implements [`Samples`].
 //!
 //! ```
 //! let split = dagrad::data::mnist_5k()?;
@@ -13,21 +18,38 @@
 //! # Ok::<(), dagrad::Error>(())
 //! ```
 
+mod augment;
+pub mod cifar;
 mod dataset;
+#[cfg(feature = "images")]
+pub mod folder;
 pub mod idx;
+#[cfg(feature = "images")]
+pub(crate) mod image;
+mod normalise;
+pub mod npz;
+#[cfg(feature = "images")]
+mod resize;
 mod samples;
 mod shuffle;
 mod stream;
+mod subset;
+mod tensors;
+mod transforms;
 
 use std::path::Path;
 
+pub use self::augment::Augmented;
 pub use self::dataset::Dataset;
 pub(crate) use self::dataset::{reserved, stray_label};
+pub use self::normalise::{ChannelStatistics, Normalised};
 pub use self::samples::{Draw, Field, Samples, Slot};
 pub use self::shuffle::{Batches, shuffle};
+pub use self::subset::Subset;
+pub use self::tensors::{Number, SampleElement, TensorDataset};
 
 use self::stream::Stream;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The name of a dataset's field of images, and of the input it is fed to.
 pub(crate) const IMAGES: &str = "images";
@@ -82,4 +104,15 @@ pub fn mnist_5k() -> Result<Split> {
     let train = part(embedded!("train-images-idx3-ubyte.gz"), embedded!("train-labels-idx1-ubyte.gz"))?;
     let test = part(embedded!("t10k-images-idx3-ubyte.gz"), embedded!("t10k-labels-idx1-ubyte.gz"))?;
     Ok(Split { train, test })
+}
+
+/// Names of classes, no two the same.
+#[track_caller]
+fn distinct<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Result<Vec<String>> {
+    let names: Vec<String> = names.into_iter().map(Into::into).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(name.as_str())) {
+        Some(twice) => Err(Error::setting("class_names", format!("two classes are called {twice:?}"))),
+        None => Ok(names),
+    }
 }

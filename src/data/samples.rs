@@ -2,7 +2,7 @@
 
 use flate2::Crc;
 
-use crate::error::Result;
+use crate::error::{Error, Result, nearest};
 use crate::graph::{Dtype, TensorType};
 use crate::shape::Shape;
 
@@ -54,6 +54,7 @@ pub trait Samples: Sync {
     ///
     /// # Errors
     /// A sample that cannot be read.
+    #[track_caller]
     fn write(&self, sample: usize, field: usize, draw: Option<Draw>, out: Slot<'_>) -> Result<()>;
 
     /// What they are, in words, by which a training that goes on from a [checkpoint](crate::train::Checkpoints) knows that they
@@ -85,6 +86,48 @@ pub trait Samples: Sync {
     fn class_names(&self) -> Option<&[String]> {
         None
     }
+}
+
+/// What is borrowed is read as well.
+impl<S: Samples + ?Sized> Samples for &S {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        (**self).fields()
+    }
+
+    fn write(&self, sample: usize, field: usize, draw: Option<Draw>, out: Slot<'_>) -> Result<()> {
+        (**self).write(sample, field, draw, out)
+    }
+
+    fn describe(&self) -> Result<String> {
+        (**self).describe()
+    }
+
+    fn class_names(&self) -> Option<&[String]> {
+        (**self).class_names()
+    }
+}
+
+/// The position of a field by its name.
+#[track_caller]
+pub(super) fn position(fields: &[Field], name: &str) -> Result<usize> {
+    let Some(position) = fields.iter().position(|field| field.name == name) else {
+        let near = nearest(name, fields.iter().map(|field| field.name.as_str()));
+        return Err(Error::setting("field", format!("there is no {name:?}{near}")));
+    };
+    Ok(position)
+}
+
+/// Refuses a sample that does not exist.
+#[track_caller]
+pub(super) fn check_sample(sample: usize, len: usize) -> Result<()> {
+    if sample < len {
+        return Ok(());
+    }
+    Err(Error::setting("sample", format!("{sample} is asked for, but there are {len}")))
 }
 
 /// A part of each sample.

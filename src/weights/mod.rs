@@ -21,6 +21,7 @@ mod safetensors;
 mod tensor;
 mod zip;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -188,6 +189,11 @@ impl Weights {
         tensor.number_type.read(&bytes, &mut values, |position| position);
         ArrayD::from_shape_vec(IxDyn(&tensor.shape), values)
             .map_err(|_| Error::parameter(name, format!("no array has the shape {:?}", tensor.shape)))
+    }
+
+    /// The little-endian numbers of an array that is there.
+    pub(crate) fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, String> {
+        self.tensors.get(name).map_or_else(|| Ok(Cow::default()), Tensor::bytes)
     }
 
     /// Lets the names that begin with `from` begin with `to`: `rename("features.0.", "conv1.")`. With an empty `from`, all

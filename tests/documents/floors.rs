@@ -7,14 +7,15 @@ use crate::common::root;
 
 /// The floors, lowest first. Below all of them are the kernels, a crate that knows nothing of this one. A file names its own
 /// module and modules of lower floors. Only the two modules at the bottom name each other.
-const FLOORS: [&[&str]; 10] = [
+const FLOORS: [&[&str]; 11] = [
     &["error", "shape"],
     &["graph"],
     &["ops"],
     &["autodiff"],
     &["compile"],
     &["run"],
-    &["optim", "data", "inspect", "check", "weights"],
+    &["optim", "inspect", "check", "weights"],
+    &["data"],
     &["nn"],
     &["train"],
     &["viz"],

@@ -3,11 +3,13 @@
 mod allocation;
 #[path = "../common/mod.rs"]
 mod common;
+mod data;
 mod determinism;
 mod dispatch;
 mod failure;
 mod feed;
 mod memory;
+mod mutants;
 mod prepared;
 mod store;
 mod weights;

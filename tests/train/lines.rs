@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::common::{public, root};
-use dagrad::data::{Dataset, idx};
+use dagrad::data::folder::{self, Fit};
+use dagrad::data::{Augmented, ChannelStatistics, Dataset, Normalised, Subset, TensorDataset, idx, npz};
 use dagrad::inspect::diagnose;
 use dagrad::nn::{self, Filters, Model, Predictor};
 use dagrad::ops::example::{Example, normal};
@@ -26,7 +27,7 @@ use ndarray::{Array1, Array2, Array3, Array4, ArrayD};
 
 /// Functions that no misuse makes fail, or whose errors name a file or an earlier line.
 const OTHERWISE: &str = "Store::copy optim::averages Workspace::for_this_machine data::idx::load data::idx::read_images \
-    data::idx::read_labels data::Samples::describe data::Samples::write data::mnist_5k graph::Graph::check inspect::receptive_field train::Observer::begin train::Observer::end \
+    data::idx::read_labels data::Samples::describe data::Samples::write data::cifar::load data::cifar::read data::mnist_5k graph::Graph::check inspect::receptive_field train::Observer::begin train::Observer::end \
     train::Observer::epoch train::Observer::step train::Checkpoints::new train::Checkpoints::save train::save_checkpoint train::Trainable::check \
     viz::Report::to_html viz::Report::write viz::TensorBoard::create viz::TensorBoard::flush viz::TensorBoard::scalar \
     weights::Weights::from_bytes weights::Weights::load_lenient weights::Weights::of weights::Weights::read";
@@ -64,6 +65,15 @@ fn loss(graph: &Graph) -> Var<'_> {
 fn dataset(width: usize) -> Dataset {
     let pixels = (0..4 * 8 * width).map(|i| (i * 37 % 251) as u8).collect();
     Dataset::new(pixels, [1, 8, width], vec![0, 1, 2, 0], 3).unwrap()
+}
+
+fn augmented(world: &World) -> Augmented<&Dataset> {
+    Augmented::new(&world.data, &["images"]).unwrap()
+}
+
+/// A file of NumPy.
+fn types() -> std::path::PathBuf {
+    root().join("tests/golden/weights/types.npz")
 }
 
 fn workspace() -> Workspace {
@@ -163,6 +173,55 @@ const MISUSES: &[Misuse] = &[
     ("data::Dataset::batches", line!(), |w| w.data.batches(0, 0, 0).map(drop)),
     ("data::Dataset::copy_batch", line!(), |w| w.data.copy_batch(&[9], &mut [], &mut [])),
     ("data::Dataset::new", line!(), |_| Dataset::new(vec![], [0, 1, 1], vec![], 1).map(drop)),
+    ("data::Dataset::split", line!(), |w| w.data.split(0.0, 0).map(drop)),
+    ("data::Dataset::split", line!(), |w| w.data.split(0.99, 0).map(drop)),
+    ("data::Dataset::subset", line!(), |w| w.data.subset(&[9]).map(drop)),
+    ("data::Dataset::with_class_names", line!(), |w| w.data.clone().with_class_names(["a"]).map(drop)),
+    ("data::Dataset::with_class_names", line!(), |w| {
+        w.data.clone().with_class_names(["a", "a", "b"]).map(drop)
+    }),
+    ("data::Augmented::new", line!(), |w| Augmented::new(&w.data, &["labels"]).map(drop)),
+    ("data::Augmented::new", line!(), |w| Augmented::new(&w.data, &["image"]).map(drop)),
+    ("data::Augmented::crop", line!(), |w| augmented(w).crop(9).map(drop)),
+    ("data::Augmented::erase", line!(), |w| augmented(w).erase(2.0).map(drop)),
+    ("data::Augmented::flip_horizontal", line!(), |w| augmented(w).flip_horizontal(2.0).map(drop)),
+    ("data::Augmented::flip_vertical", line!(), |w| augmented(w).flip_vertical(2.0).map(drop)),
+    ("data::Augmented::mixup", line!(), |w| augmented(w).mixup(0.2, "label", 3).map(drop)),
+    ("data::Augmented::mixup", line!(), |w| augmented(w).mixup(0.2, "images", 3).map(drop)),
+    ("data::Augmented::rotate", line!(), |w| augmented(w).rotate(200.0).map(drop)),
+    ("data::Augmented::shift", line!(), |w| augmented(w).shift(2.0).map(drop)),
+    ("data::ChannelStatistics::of", line!(), |w| ChannelStatistics::of(&w.data, "image").map(drop)),
+    ("data::ChannelStatistics::of", line!(), |w| {
+        let few = augmented(w).mixup(0.2, "labels", 1).unwrap();
+        ChannelStatistics::of(&few, "labels").map(drop)
+    }),
+    ("data::Normalised::new", line!(), |w| {
+        let statistics = ChannelStatistics { mean: vec![0.0], std: vec![0.0] };
+        Normalised::new(&w.data, "images", &statistics).map(drop)
+    }),
+    ("data::Subset::new", line!(), |w| Subset::new(&w.data, vec![9]).map(drop)),
+    ("data::Subset::split", line!(), |w| Subset::split(&w.data, 2.0, 0).map(drop)),
+    ("data::Subset::split_by_class", line!(), |w| {
+        Subset::split_by_class(&w.data, "images", 0.5, 0).map(drop)
+    }),
+    ("data::Subset::split_by_class", line!(), |w| Subset::split_by_class(&w.data, "label", 0.5, 0).map(drop)),
+    ("data::TensorDataset::with", line!(), |_| TensorDataset::new().with("x", &ndarray::arr0(1.0)).map(drop)),
+    ("data::TensorDataset::with", line!(), |_| {
+        TensorDataset::new().with("x", &ndarray::arr1(&[-1])).map(drop)
+    }),
+    ("data::TensorDataset::with", line!(), |_| {
+        TensorDataset::new().with("x", &ndarray::arr1(&[1e39])).map(drop)
+    }),
+    ("data::TensorDataset::with_class_names", line!(), |_| {
+        TensorDataset::new().with("labels", &ndarray::arr1(&[1])).unwrap().with_class_names(["a"]).map(drop)
+    }),
+    ("data::TensorDataset::with_indices", line!(), |_| TensorDataset::new().with_indices("x").map(drop)),
+    ("data::TensorDataset::with_shape", line!(), |_| TensorDataset::new().with_shape("x", [1]).map(drop)),
+    ("data::folder::load", line!(), |_| folder::load("none", [2, 1, 1], Fit::Exact).map(drop)),
+    ("data::folder::load_split", line!(), |_| folder::load_split("none", [1, 0, 1], Fit::Exact).map(drop)),
+    ("data::npz::read", line!(), |_| npz::read(types(), &[("x", "none")]).map(drop)),
+    ("data::npz::read", line!(), |_| npz::read(types(), &[("x", "scalar")]).map(drop)),
+    ("data::npz::read", line!(), |_| npz::read(types(), &[("x", "<i8"), ("x", "<i8")]).map(drop)),
     ("data::idx::load_with_classes", line!(), |_| {
         idx::load_with_classes(root().join("tests/golden"), 0).map(drop)
     }),

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use crate::common::public;
-use dagrad::data::{Dataset, idx};
+use dagrad::data::folder::{self, Fit};
+use dagrad::data::{Augmented, Dataset, Subset, idx};
 use dagrad::nn::{self, BatchNorm, Filters, Model, Units};
 use dagrad::optim::{self, LearningRate, Optimizer, Sgd};
 use dagrad::train::{FitOptions, Metric, Progress, fit};
@@ -24,7 +25,8 @@ const RESULTS: &str = "Outputs Pair Real check::NetworkCheck compile:: error:: g
     train::Epoch train::Figures train::Resumed train::TrainStep";
 
 /// Numbers that may be anything, or whose ranges follow from shapes (the table of misuses has these).
-const ANY: &str = "data::Dataset::pixels.sample data::Dataset::take.samples data::Samples::write.field data::Samples::write.sample graph::Graph::fill.value \
+const ANY: &str = "data::Augmented::outside_mask.class data::Dataset::pixels.sample data::Dataset::take.samples data::Number::Real.0 \
+    data::Samples::write.field data::Samples::write.sample graph::Graph::fill.value \
     graph::Init::he.fan_in graph::Init::xavier.fan_in graph::Init::xavier.fan_out \
     graph::Var::conv_transpose2d.output_padding graph::Var::pad.value graph::Var::repeat_interleave.times \
     graph::Var::scatter_add.size graph::Var::std_dev.correction graph::Var::std_dev_keep.correction \
@@ -43,6 +45,9 @@ const INF: f64 = f64::INFINITY;
 const NEGATIVE: &[f64] = &[-1e-9, -1.0, -INF, INF, NAN, LARGE, SMALL];
 /// What shares are not.
 const NO_SHARE: &[f64] = &[-1e-9, 1.1, INF, -INF, NAN, SMALL];
+const SHARES: &[f64] = &[0.0, 0.5, 1.0];
+/// What leaves nothing for one part.
+const NO_PART: &[f64] = &[0.0, 0.999, 1.0, -0.1, INF, NAN, SMALL];
 const NOT_FINITE: &[f64] = &[INF, -INF, NAN, LARGE, -LARGE];
 /// What `f32` takes for infinite, and for 0.
 const LARGE: f64 = 1e39;
@@ -77,6 +82,10 @@ fn by(optimizer: &dyn Optimizer) -> Result<()> {
 /// Settings of a network.
 fn of(network: impl nn::Network) -> Result<()> {
     Model::<_, f32>::with_workspace(network, [1, 32, 32], 0, Workspace::new(1)?).map(drop)
+}
+
+fn augmented() -> Result<Augmented<Dataset>> {
+    Augmented::new(data(), &["images"])
 }
 
 fn data() -> Dataset {
@@ -117,6 +126,19 @@ const SETTINGS: &[Setting] = &[
         let loss = graph.param("w", [2], Init::ONES).powi(2).sum_all();
         check::network(loss, &mut Store::new(0), &[], x as usize).map(drop)
     }),
+    ("data::Augmented::crop.padding", &[0.0, 8.0], &[9.0, 1e19], "padding", |x| augmented()?.crop(x as usize).map(drop)),
+    ("data::Augmented::erase.probability", SHARES, NO_SHARE, "probability", |x| augmented()?.erase(x).map(drop)),
+    ("data::Augmented::flip_horizontal.probability", SHARES, NO_SHARE, "probability", |x| augmented()?.flip_horizontal(x).map(drop)),
+    ("data::Augmented::flip_vertical.probability", SHARES, NO_SHARE, "probability", |x| augmented()?.flip_vertical(x).map(drop)),
+    ("data::Augmented::mixup.alpha", &[1e-9, 1.0, 100.0], &[0.0, -1.0, 101.0, INF, NAN, SMALL], "alpha", |x| augmented()?.mixup(x, "labels", 3).map(drop)),
+    ("data::Augmented::mixup.classes", &[1.0], &[0.0], "classes", |x| augmented()?.mixup(0.2, "labels", x as usize).map(drop)),
+    ("data::Augmented::rotate.degrees", &[0.0, 180.0], &[-1e-9, 181.0, INF, NAN, SMALL], "degrees", |x| augmented()?.rotate(x).map(drop)),
+    ("data::Augmented::shift.fraction", SHARES, NO_SHARE, "fraction", |x| augmented()?.shift(x).map(drop)),
+    ("data::Dataset::split.fraction", &[0.01, 0.5], NO_PART, "fraction", |x| data().split(x, 0).map(drop)),
+    ("data::Subset::split.fraction", &[0.01, 0.5], NO_PART, "fraction", |x| Subset::split(&data(), x, 0).map(drop)),
+    ("data::Subset::split_by_class.fraction", &[0.01, 0.5], NO_PART, "fraction", |x| Subset::split_by_class(&data(), "labels", x, 0).map(drop)),
+    ("data::folder::load.image_shape", &[], &[0.0, 1e19], "image_shape", |x| folder::load("none", [1, x as usize, 9], Fit::Exact).map(drop)),
+    ("data::folder::load_split.image_shape", &[], &[0.0, 1e19], "image_shape", |x| folder::load_split("none", [1, 9, x as usize], Fit::Exact).map(drop)),
     ("data::Dataset::batches.batch_size", &[1.0], &[0.0], "batch_size", |x| data().batches(x as usize, 0, 0).map(drop)),
     ("data::Dataset::new.classes", &[1.0], &[0.0], "classes", |x| Dataset::new(vec![], [1, 1, 1], vec![], x as usize).map(drop)),
     ("data::Dataset::new.image_shape", &[1.0], &[0.0], "image_shape", |x| Dataset::new(vec![], [1, 1, x as usize], vec![], 1).map(drop)),

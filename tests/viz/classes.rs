@@ -16,12 +16,16 @@ fn page(logits: [[f32; 3]; 3]) -> String {
 fn page_of(logits: [[f32; 3]; 3], make: fn(Var<'_>) -> Var<'_>) -> String {
     let pixels = vec![255, 0, 0, 0, 255, 0, 0, 0, 255];
     let data = Dataset::new(pixels, [1, 1, 3], vec![0, 1, 2], 3).unwrap();
+    report_of(logits, make, &data)
+}
+
+fn report_of(logits: [[f32; 3]; 3], make: fn(Var<'_>) -> Var<'_>, data: &Dataset) -> String {
     let network = nn::network(move |images| make(nn::linear(images.flatten(), "fc", 3)));
     let mut model = Model::new(network, [1, 1, 3], 0).unwrap();
     let weight = ArrayD::from_shape_vec(vec![3, 3], logits.concat()).unwrap();
     model.store_mut().set("fc.weight", &weight).unwrap();
     let (start, mut report) = (Start::of(&model), Report::new("classes"));
-    report.network("known", &start, &mut model, &Sgd::new(0.1), &data).unwrap();
+    report.network("known", &start, &mut model, &Sgd::new(0.1), data).unwrap();
     report.to_html().unwrap()
 }
 
@@ -39,6 +43,24 @@ fn rows_are_labels_and_columns_predictions() {
         }
     }
     assert!(page.contains("1 of 3 are correct"), "{page}");
+}
+
+#[test]
+fn classes_are_called_by_their_names() {
+    let data = Dataset::new(vec![255, 0, 0, 0, 255, 0, 0, 0, 255], [1, 1, 3], vec![0, 1, 2], 3).unwrap();
+    let data = data.with_class_names(["cat", "<dog>", &"x".repeat(1000)]).unwrap();
+    let page = report_of(known(), |logits| logits, &data);
+    let long = "x".repeat(24);
+    for part in [
+        "title=\"0 cat predicted as 0 cat: 1\"".to_owned(),
+        format!("title=\"1 &lt;dog&gt; predicted as 2 {long}: 1\""),
+        format!("predicted 2 {long} (60.0 %)"),
+        "label <b>1 &lt;dog&gt;</b>".to_owned(),
+        "predicted 0 cat: image, gradient".to_owned(),
+    ] {
+        assert!(page.contains(&part), "{part} in {page}");
+    }
+    assert!(!page.contains(&"x".repeat(25)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::{grouped, part, table};
-use crate::data::Dataset;
+use crate::data::{Dataset, Samples};
 use crate::error::Result;
 use crate::nn::{Model, Network, argmax};
 use crate::viz::saliency::at_once;
@@ -19,11 +19,15 @@ const WORST: usize = 12;
 const ROWS: usize = 32;
 /// and so many pairs and classes are listed.
 const LISTED: usize = 20;
+/// The most letters of a class's name.
+const NAME: usize = 24;
 
 /// What a network predicts for each sample of a dataset.
 pub struct Predictions {
     samples: Vec<Prediction>,
     classes: usize,
+    /// What the classes are called, if they have names.
+    names: Vec<String>,
 }
 
 /// How many samples have a label and a prediction.
@@ -57,7 +61,19 @@ impl Predictions {
                 samples.push(Prediction { label, own: of(label), predicted, probability });
             }
         }
-        Ok(Self { samples, classes })
+        Ok(Self { samples, classes, names: data.class_names().unwrap_or_default().to_vec() })
+    }
+
+    /// The number of a class, and its name if it has one, cut off where it is long.
+    pub fn name(&self, class: usize) -> String {
+        let name: String =
+            self.names.get(class).into_iter().flat_map(|name| name.chars().take(NAME)).collect();
+        format!("{class} {name}").trim_end().to_owned()
+    }
+
+    /// The same of a predicted class.
+    fn predicted_name(&self, class: Option<usize>) -> String {
+        class.map_or_else(|| "none".to_owned(), |class| self.name(class))
     }
 
     /// The most probable class, or the label where there is none.
@@ -107,7 +123,7 @@ impl Predictions {
             predicted.iter().for_each(|predicted| matrix[label / together][predicted / together] += count);
         }
         let content = html! {
-            (matrix_table(&matrix, together))
+            (self.matrix_table(&matrix, together))
             @if together > 1 {
                 div.columns { div { (self.most_confused(&counts)) } div { (self.least_correct(&counts)) } }
             }
@@ -122,7 +138,7 @@ impl Predictions {
         pairs.sort_by_key(|(_, count)| Reverse(**count));
         let rows = html! {
             @for ((label, predicted), count) in pairs.iter().take(LISTED) {
-                tr { td { (label) } td { (class(*predicted)) } td { (grouped(**count)) } }
+                tr { td { (self.name(*label)) } td { (self.predicted_name(*predicted)) } td { (grouped(**count)) } }
             }
         };
         html! { h4 { "Most often confused" } (table("", &["label", "predicted", "samples"], &rows)) }
@@ -140,7 +156,7 @@ impl Predictions {
         classes.sort_by(|(_, a), (_, b)| share(*a).total_cmp(&share(*b)).then(b[1].cmp(&a[1])));
         let rows = html! {
             @for (class, counts) in classes.into_iter().take(LISTED) {
-                tr { td { (class) } td { (grouped(counts[1])) } td { (percent(share(counts))) } }
+                tr { td { (self.name(class)) } td { (grouped(counts[1])) } td { (percent(share(counts))) } }
             }
         };
         html! { h4 { "Least often correct" } (table("", &["label", "samples", "correct"], &rows)) }
@@ -154,8 +170,8 @@ impl Predictions {
                     figure {
                         (image(number)?)
                         figcaption {
-                            "label " b { (sample.label) } " (" (percent(sample.own)) ")" br;
-                            "predicted " (class(sample.predicted)) " (" (percent(sample.probability)) ")"
+                            "label " b { (self.name(sample.label)) } " (" (percent(sample.own)) ")" br;
+                            "predicted " (self.predicted_name(sample.predicted)) " (" (percent(sample.probability)) ")"
                         }
                     }
                 }
@@ -163,25 +179,25 @@ impl Predictions {
         };
         Ok(part("Worst", "The images whose label is least probable.", content))
     }
-}
 
-/// Counts of labels (rows) and predictions, of so many classes `together` in each.
-fn matrix_table(matrix: &[Vec<usize>], together: usize) -> Markup {
-    let shade = |row: &[usize], count: usize| count as f64 / row.iter().sum::<usize>().max(1) as f64;
-    let name = |group: usize| group * together;
-    html! {
-        div.wide {
-            table.matrix.large[matrix.len() > 12] {
-                thead { tr { th {} @for group in 0..matrix.len() { th { (name(group)) } } } }
-                tbody {
-                    @for (label, row) in matrix.iter().enumerate() {
-                        tr {
-                            th { (name(label)) }
-                            @for (predicted, &count) in row.iter().enumerate() {
-                                td class=(if label == predicted { "correct" } else { "wrong" })
-                                    style=(format!("--share: {:.3}", shade(row, count)))
-                                    title=(format!("{} predicted as {}: {count}", name(label), name(predicted))) {
-                                    @if count > 0 { (count) }
+    /// Counts of labels (rows) and predictions, of so many classes `together` in each.
+    fn matrix_table(&self, matrix: &[Vec<usize>], together: usize) -> Markup {
+        let shade = |row: &[usize], count: usize| count as f64 / row.iter().sum::<usize>().max(1) as f64;
+        let name = |group: usize| self.name(group * together);
+        html! {
+            div.wide {
+                table.matrix.large[matrix.len() > 12] {
+                    thead { tr { th {} @for group in 0..matrix.len() { th { (group * together) } } } }
+                    tbody {
+                        @for (label, row) in matrix.iter().enumerate() {
+                            tr {
+                                th { (name(label)) }
+                                @for (predicted, &count) in row.iter().enumerate() {
+                                    td class=(if label == predicted { "correct" } else { "wrong" })
+                                        style=(format!("--share: {:.3}", shade(row, count)))
+                                        title=(format!("{} predicted as {}: {count}", name(label), name(predicted))) {
+                                        @if count > 0 { (count) }
+                                    }
                                 }
                             }
                         }
@@ -190,11 +206,6 @@ fn matrix_table(matrix: &[Vec<usize>], together: usize) -> Markup {
             }
         }
     }
-}
-
-/// A predicted class.
-fn class(predicted: Option<usize>) -> String {
-    predicted.map_or_else(|| "none".to_owned(), |class| class.to_string())
 }
 
 fn percent(probability: f64) -> String {

@@ -180,7 +180,7 @@ fn saliency_part<N: Network>(model: &mut Model<N>, test: &Dataset, all: &Predict
         // A network without maps has no Grad-CAM.
         heats.extend(grad_cam(model, &images, &classes, None).ok().map(|heat| ("Grad-CAM", heat)));
         for (position, class) in classes.iter().enumerate() {
-            figures.push(heats_figure(&images, &heats, position, *class)?);
+            figures.push(heats_figure(&images, &heats, position, &all.name(*class as usize))?);
         }
     }
     let about = format!(
@@ -198,7 +198,7 @@ fn heats_figure(
     images: &Array4<f32>,
     heats: &[(&str, Array3<f32>)],
     position: usize,
-    class: u32,
+    class: &str,
 ) -> Result<Markup> {
     let image = images.index_axis(Axis(0), position);
     let mut drawn = vec![small(Tiles::of_image(image), "image")?];

@@ -3,17 +3,14 @@
 //!
 //! `DAGRAD_FUZZ_SECONDS=3600 cargo test --test run weights::fuzz -- --nocapture` goes on for an hour.
 
-use std::time::{Duration, Instant};
-
 use dagrad::weights::Weights;
 use dagrad::{Graph, Init, Plan, Result, Store};
 use ndarray::ArrayD;
-use rand::rngs::ChaCha8Rng;
-use rand::{RngExt, SeedableRng};
 
 use super::golden;
 use crate::allocation::peak_of;
 use crate::common::run_alone;
+use crate::mutants::mutants;
 
 const SMALL: [&str; 4] = ["tied.safetensors", "types.safetensors", "small.npz", "small-compressed.npz"];
 const PYTORCH: [&str; 3] = ["training.pt", "types.pt", "layers-legacy.pth"];
@@ -108,79 +105,11 @@ fn mutants_are_survived() {
             executions += 1;
         }
     }
-    mutants(&seeds, executions, |bytes, _| survives(&bytes, &mut store));
-}
-
-/// Runs on mutants of the seeds, 3,000 or as long as `DAGRAD_FUZZ_SECONDS` says, and prints how many were read.
-pub fn mutants(
-    seeds: &[Vec<u8>],
-    mut executions: usize,
-    mut run: impl FnMut(Vec<u8>, &mut ChaCha8Rng) -> bool,
-) {
-    let seconds: Option<u64> = std::env::var("DAGRAD_FUZZ_SECONDS").ok().map(|text| text.parse().unwrap());
-    let (start, mut read) = (Instant::now(), 0);
-    let is_over = |case: u64| match seconds {
-        Some(seconds) => start.elapsed() > Duration::from_secs(seconds),
-        None => case == 3_000,
-    };
-    for case in 0.. {
-        if is_over(case) {
-            break;
-        }
-        let mut random = ChaCha8Rng::seed_from_u64(case);
-        let mut bytes = seeds[case as usize % seeds.len()].clone();
-        for _ in 0..random.random_range(1..4) {
-            mutate(&mut bytes, seeds, &mut random);
-        }
-        read += usize::from(run(bytes, &mut random));
+    let mut read = 0;
+    mutants(&seeds, 3_000, |_, bytes| {
+        read += usize::from(survives(bytes, &mut store));
         executions += 1;
-    }
+    });
     println!("{executions} files, {read} of them read");
     assert!(read < executions, "mutants are damaged");
-}
-
-/// Changes a file a little, as a fuzzer does.
-fn mutate(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut ChaCha8Rng) {
-    const NUMBERS: [u64; 9] = [0, 1, 0x7f, 0xff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 1 << 60, u64::MAX];
-    if bytes.is_empty() {
-        return;
-    }
-    let at = random.random_range(0..bytes.len());
-    let length = random.random_range(1..=(bytes.len() - at).min(40));
-    match random.random_range(0..9) {
-        0 => bytes[at] ^= 1 << random.random_range(0..8),
-        1 => bytes[at] = random.random(),
-        2 => {
-            let width = [1, 2, 4, 8][random.random_range(0..4)];
-            let number = NUMBERS[random.random_range(0..NUMBERS.len())].to_le_bytes();
-            let end = (at + width).min(bytes.len());
-            bytes[at..end].copy_from_slice(&number[..end - at]);
-        }
-        3 => drop(bytes.drain(at..at + length)),
-        4 => bytes.truncate(at),
-        5 => {
-            let copy = bytes[at..at + length].to_vec();
-            let to = random.random_range(0..=bytes.len());
-            bytes.splice(to..to, copy);
-        }
-        6 => {
-            let other = &seeds[random.random_range(0..seeds.len())];
-            let from = random.random_range(0..other.len());
-            let end = (from + length).min(other.len());
-            bytes.splice(at..at + length, other[from..end].iter().copied());
-        }
-        7 => {
-            // A number in a text becomes another one.
-            let Some(digit) = bytes[at..].iter().position(u8::is_ascii_digit).map(|digit| at + digit) else {
-                return;
-            };
-            let number = NUMBERS[random.random_range(0..NUMBERS.len())].to_string();
-            bytes.splice(digit..=digit, number.bytes());
-        }
-        _ => {
-            let text: &[u8] =
-                [&b"\""[..], b"{", b"}", b"[", b"]", b",", b":", b"(", b"\\u"][random.random_range(0..9)];
-            bytes.splice(at..at, text.iter().copied());
-        }
-    }
 }

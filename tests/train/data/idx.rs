@@ -1,41 +1,10 @@
 //! Data files: as they should be, and not what they claim.
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::common::{assert_mentions, assert_setting_error};
-use dagrad::Error;
+use super::{Folder, assert_data_error, gzip};
+use crate::common::assert_setting_error;
 use dagrad::data::idx;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
-/// A folder of its own for a test, removed with everything in it at the end, also of a failed test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("dagrad-data-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Nothing sensible could be done about a failure here.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// An IDX file: the magic number, the extents, the values.
 fn idx_bytes(magic: u32, extents: &[u32], values: &[u8]) -> Vec<u8> {
@@ -51,27 +20,9 @@ fn labels(values: &[u8]) -> Vec<u8> {
     idx_bytes(0x0801, &[values.len() as u32], values)
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 /// Two images of 2×3 pixels.
 fn small_images() -> Vec<u8> {
     images([2, 2, 3], &[0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255])
-}
-
-/// Asserts that the outcome is a data error of this path, with a message that has all these parts.
-#[track_caller]
-fn assert_data_error<T: std::fmt::Debug>(outcome: Result<T, Error>, path: &Path, parts: &[&str]) {
-    match outcome {
-        Err(Error::Data { path: found, message }) => {
-            assert_eq!(found, path, "{message}");
-            assert_mentions(&message, parts);
-        }
-        other => panic!("not a data error: {other:?}"),
-    }
 }
 
 #[track_caller]
