@@ -80,9 +80,12 @@ pub fn vjp<'g>(outputs: &[(Var<'g>, Var<'g>)], xs: &[Var<'g>]) -> Result<Vec<Opt
         let node = NodeId::new(index);
         copies.prepare(graph, node, upstream);
         let operands = graph.dag().operands(node);
+        let read = |id: NodeId| graph.var(copies.of(id));
+        let given = operands.iter().copied().map(read).collect();
+        let inputs = VjpInputs { operands: given, output: read(node), upstream };
         for (position, operand) in operands.into_iter().enumerate() {
             if depends[operand.index()]
-                && let Some(of_operand) = apply_rule(graph, node, position, upstream, &copies)?
+                && let Some(of_operand) = apply_rule(node, position, &inputs)?
             {
                 graph.differentiate(node, || accumulate(&mut gradient[operand.index()], of_operand));
             }
@@ -115,22 +118,15 @@ fn dependents(dag: &Dag, xs: &[Var<'_>], last: usize) -> Vec<bool> {
 
 /// Asks the operation at `node` for the gradient of its operand at `position`.
 #[track_caller]
-fn apply_rule<'g>(
-    graph: &'g Graph,
-    node: NodeId,
-    position: usize,
-    upstream: Var<'g>,
-    copies: &Copies,
-) -> Result<Option<Var<'g>>> {
+fn apply_rule<'g>(node: NodeId, position: usize, inputs: &VjpInputs<'g>) -> Result<Option<Var<'g>>> {
+    let (graph, operands) = (inputs.upstream.graph(), &inputs.operands);
     let Kind::Op(op) = graph.dag().node(node).kind.clone() else { return Ok(None) };
-    let read = |id: NodeId| graph.var(copies.of(id));
-    let operands: Vec<Var<'g>> = graph.dag().operands(node).into_iter().map(read).collect();
-    let inputs = VjpInputs { operands: operands.clone(), output: read(node), upstream };
     let fail = |text: String| {
-        let error = || graph.op_error(op.name(), op.roles(), &operands, Problem::new(text));
+        let error = || graph.op_error(op.name(), op.roles(), operands, Problem::new(text));
         Err(graph.differentiate(node, error))
     };
-    match graph.differentiate(node, || op.vjp(position, inputs)) {
+    let given = VjpInputs { operands: operands.clone(), ..*inputs };
+    match graph.differentiate(node, || op.vjp(position, given)) {
         Gradient::Of(found) if !found.belongs_to(graph) => {
             fail(format!("its gradient rule returned a value of another graph for operand {position}"))
         }

@@ -149,7 +149,7 @@ impl Options {
         let algorithm = if is_single { self.convolution } else { Algorithm::Direct };
         recorded.target = self.lowers.then_some(Target { algorithm });
         let mut program =
-            self.passes.iter().fold(recorded, |program, (_, pass)| pass(&passes::prune(&program)));
+            self.passes.iter().fold(recorded, |program, (_, pass)| pass(&passes::pruned(&program)));
         program.detach_parameters();
         Ok(program)
     }

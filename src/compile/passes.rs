@@ -1,5 +1,6 @@
 //! The passes that only look at a node and its neighbours.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use smallvec::SmallVec;
@@ -13,6 +14,11 @@ use dagrad_kernels::walk;
 
 /// Dead-code elimination: forgets nodes that no result needs.
 pub fn prune(program: &Program) -> Program {
+    pruned(program).into_owned()
+}
+
+/// The same, in which a program that needs all of its nodes is not copied.
+pub fn pruned(program: &Program) -> Cow<'_, Program> {
     let dag = &program.dag;
     let mut needed = vec![false; dag.len()];
     let updated = program.updates.iter().map(|&(parameter, _)| parameter);
@@ -22,16 +28,21 @@ pub fn prune(program: &Program) -> Program {
             dag.operands(id).iter().for_each(|operand| needed[operand.index()] = true);
         }
     }
-    program.rebuild(dag.ids(), |new, id| needed[id.index()].then(|| new.copy(id)))
+    if needed.iter().all(|is_needed| *is_needed) {
+        return Cow::Borrowed(program);
+    }
+    Cow::Owned(program.rebuild(dag.ids(), |new, id| needed[id.index()].then(|| new.copy(id))))
 }
 
 /// Common-subexpression elimination: merges equal operations on the same operands.
 pub fn dedup(program: &Program) -> Program {
-    let mut known: HashMap<(&'static str, Operands), SmallVec<[NodeId; 2]>> = HashMap::new();
+    // What attributes look like is a part of the key: thousands of slices may read one array.
+    let mut known: HashMap<(&'static str, String, Operands), SmallVec<[NodeId; 2]>> = HashMap::new();
     let dag = &program.dag;
     program.rebuild(dag.ids(), |new, id| {
         let Some(op) = dag.op(id) else { return Some(new.copy(id)) };
-        let alike = known.entry((op.name(), new.operands(id))).or_default();
+        let attributes = op.attributes().to_string();
+        let alike = known.entry((op.name(), attributes, new.operands(id))).or_default();
         let is_same = |&other: &NodeId| {
             let new = &new.dag;
             new.node(other).ty == dag.node(id).ty && new.op(other).is_some_and(|other| op.same(other))

@@ -7,8 +7,7 @@ use smallvec::SmallVec;
 
 use super::reach::{Profile, Reach, Read};
 use crate::graph::dag::{Dag, NodeId};
-use crate::graph::{AnyOp, AxisMap, AxisRead, Dtype, TensorType, Var};
-use crate::graph::{Call, Random};
+use crate::graph::{AnyOp, AxisMap, AxisRead, Call, Dtype, Random, TensorType, Var};
 use crate::shape::Shape;
 use dagrad_kernels::workers::Workers;
 
@@ -262,8 +261,7 @@ fn dependences(dag: &Dag, image: NodeId) -> Vec<Dependence> {
     };
     let (given, image) = (image, plane.map(|axis| shape[axis]));
     for id in dag.ids().filter(|id| *id != given) {
-        let Some(op) = dag.op(id) else { continue };
-        let node = Reader { dag, id, op, image };
+        let Some(node) = Reader::new(dag, id, image) else { continue };
         let read = |(position, operand): (usize, NodeId)| match &found[operand.index()] {
             Dependence::Pixels(reach, since) => node.read(position, reach, *since),
             other => other.clone(),
@@ -275,90 +273,105 @@ fn dependences(dag: &Dag, image: NodeId) -> Vec<Dependence> {
 }
 
 /// An operation that reads values of which the reaches are known.
-#[derive(Clone, Copy)]
 struct Reader<'a> {
     dag: &'a Dag,
     id: NodeId,
     op: &'a dyn AnyOp,
+    types: SmallVec<[&'a TensorType; 4]>,
+    /// What it reads along the axes of its operands, where it says so.
+    maps: Vec<AxisMap>,
     image: [usize; 2],
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(dag: &'a Dag, id: NodeId, image: [usize; 2]) -> Option<Self> {
+        let (op, types) = (dag.op(id)?, dag.operand_types(id));
+        let maps = op.axes(&types);
+        Some(Self { dag, id, op, types, maps, image })
+    }
+
     /// How the result depends on the image through one of its operands.
-    fn read(self, position: usize, reach: &[Reach; 2], since: Option<NodeId>) -> Dependence {
-        let types = self.dag.operand_types(self.id);
-        let (from, to) = (&types[position].shape, &self.dag.node(self.id).ty.shape);
-        let strides = self.op.strides(types[position]);
-        let maps = if strides.is_none() { self.op.axes(&types) } else { vec![] };
-        let found = if self.op.is_alias() {
-            both(reach, |reach| reach.reshaped(from, to))
-        } else if let Some(strides) = strides {
-            let targets = targets_by_stride(from, to, &strides);
-            let repeated = |reach: &Reach, axis: usize| match targets[axis] {
-                Some(target) if to[target] != from[axis] => {
-                    let repeat = AxisRead::Share { of: from[axis], parts: to[target] };
-                    reach.through(axis, Read::Axis(repeat), to[target])
-                }
-                _ => Some(reach.clone()),
-            };
-            both(reach, |reach| {
-                let axes: SmallVec<[usize; 2]> = reach.axes().collect();
-                axes.into_iter()
-                    .try_fold(reach.clone(), |reach, axis| repeated(&reach, axis))?
-                    .moved(|axis| targets[axis])
-            })
-        } else {
-            let Some((map, targets)) =
-                maps.get(position).and_then(|map| Some((map, targets(map, from, to)?)))
-            else {
-                return Dependence::Any(self.id);
-            };
-            both(reach, |reach| self.read_along(map, &targets, to, reach))
+    fn read(&self, position: usize, reach: &[Reach; 2], since: Option<NodeId>) -> Dependence {
+        let from = &self.types[position].shape;
+        let found = match reach.each_ref().map(|reach| self.follow(position, reach)) {
+            [Ok(rows), Ok(columns)] => [rows, columns],
+            [Err(lost), _] | [_, Err(lost)] => return lost,
         };
-        let Some(found) = found else { return Dependence::TooMany(self.id) };
-        // One pixel stands for all, or no more than a number is left for each plane.
-        let is_single = reach.iter().all(|reach| reach.count() == 1);
-        let is_listed =
-            |map: &AxisMap| (0..from.len()).any(|axis| matches!(map.along(axis), AxisRead::Listed { .. }));
-        let is_copied = maps.is_empty() || maps.iter().any(is_listed);
-        let is_of_all = reach.iter().zip(self.image).all(|(reach, size)| reach.is_of_all(size));
-        let is_repeated = is_of_all && is_copied && found.iter().any(|reach| reach.count() > 1);
-        if !is_repeated && found.iter().any(|reach| reach.axes().next().is_some()) {
+        if !self.is_repeated(reach, &found) && found.iter().any(|reach| reach.axes().next().is_some()) {
             return Dependence::pixels(found, since, self.id);
         }
+        // One pixel stands for all, or no more than a number is left for each plane.
+        let is_single = reach.iter().all(|reach| reach.count() == 1);
         let is_plane = |axis: &usize| reach.iter().any(|reach| reach.axes().any(|own| own == *axis));
         let planes: usize = (0..from.len()).filter(|axis| !is_plane(axis)).map(|axis| from[axis]).product();
-        if to.count() <= planes || is_single {
+        if is_single || self.shape().count() <= planes {
             Dependence::Statistic(self.id)
         } else {
             Dependence::Any(self.id)
         }
     }
 
-    /// What is seen of an operand whose axes become these of the result.
-    fn read_along(
-        self,
-        map: &AxisMap,
-        targets: &[Option<usize>],
-        to: &Shape,
+    fn shape(&self) -> &'a Shape {
+        &self.dag.node(self.id).ty.shape
+    }
+
+    /// What is seen of an operand under another shape, by strides, or axis by axis.
+    fn follow(&self, position: usize, reach: &Reach) -> Result<Reach, Dependence> {
+        let (from, to) = (&self.types[position].shape, self.shape());
+        let found = if self.op.is_alias() {
+            reach.reshaped(from, to)
+        } else if let Some(strides) = self.op.strides(self.types[position]) {
+            self.along(reach, &targets_by_stride(from, to, &strides), |axis, size| match size {
+                Some(parts) if parts != from[axis] => AxisRead::Share { of: from[axis], parts },
+                _ => AxisRead::Same,
+            })
+        } else {
+            let known = self.maps.get(position).and_then(|map| Some((map, targets(map, from, to)?)));
+            let (map, targets) = known.ok_or(Dependence::Any(self.id))?;
+            self.along(reach, &targets, |axis, _| map.along(axis))
+        };
+        found.ok_or(Dependence::TooMany(self.id))
+    }
+
+    /// What is seen of an operand whose axes become these of the result. `read` says what is read along an axis that
+    /// becomes one of this size, if any.
+    fn along(
+        &self,
         reach: &Reach,
+        targets: &[Option<usize>],
+        read: impl Fn(usize, Option<usize>) -> AxisRead,
     ) -> Option<Reach> {
         let axes: SmallVec<[usize; 2]> = reach.axes().collect();
-        let read = axes.iter().try_fold(reach.clone(), |reach, &axis| {
-            let size = targets[axis].map_or(1, |target| to[target]);
-            match map.along(axis) {
+        let through = |reach: Reach, axis: usize| {
+            let size = targets[axis].map(|target| self.shape()[target]);
+            let (read, size) = (read(axis, size), size.unwrap_or(1));
+            match read {
                 AxisRead::Listed { by } => match self.list(by) {
                     Some(list) => reach.through(axis, Read::List(&list), size),
                     None => reach.through(axis, Read::Axis(AxisRead::All), size),
                 },
                 read => reach.through(axis, Read::Axis(read), size),
             }
-        });
-        read?.moved(|axis| targets[axis])
+        };
+        axes.into_iter().try_fold(reach.clone(), through)?.moved(|axis| targets[axis])
+    }
+
+    /// Whether copies of a number that stands for the whole image lie beside each other now.
+    fn is_repeated(&self, before: &[Reach; 2], after: &[Reach; 2]) -> bool {
+        let is_listed = |(map, ty): (&AxisMap, &&TensorType)| {
+            (0..ty.shape.len()).any(|axis| matches!(map.along(axis), AxisRead::Listed { .. }))
+        };
+        let is_copy = || {
+            self.types.iter().any(|ty| self.op.strides(ty).is_some())
+                || self.maps.iter().zip(&self.types).any(is_listed)
+        };
+        before.iter().zip(self.image).all(|(reach, size)| reach.is_of_all(size))
+            && after.iter().any(|reach| reach.count() > 1)
+            && is_copy()
     }
 
     /// The indices in an operand, if they are known before a run.
-    fn list(self, operand: usize) -> Option<Vec<u32>> {
+    fn list(&self, operand: usize) -> Option<Vec<u32>> {
         let id = self.dag.operand(self.id, operand);
         let TensorType { shape, dtype: Dtype::Index } = &self.dag.node(id).ty else { return None };
         let op = self.dag.op(id).filter(|_| self.dag.operands(id).is_empty())?;
@@ -375,11 +388,6 @@ impl Reader<'_> {
         });
         Some(indices)
     }
-}
-
-/// Rows and columns, both followed.
-fn both(reach: &[Reach; 2], follow: impl Fn(&Reach) -> Option<Reach>) -> Option<[Reach; 2]> {
-    Some([follow(&reach[0])?, follow(&reach[1])?])
 }
 
 /// Which axis of the result each axis of an operand becomes: the same number, or less by the axes before it that are read

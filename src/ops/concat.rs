@@ -49,9 +49,11 @@ impl Op for Concat {
     }
 
     fn vjp<'g>(&self, argument: usize, inputs: VjpInputs<'g>) -> Gradient<'g> {
-        let size = |operand: &Var<'g>| operand.shape()[self.axis] as isize;
+        let dag = inputs.upstream.graph().dag();
+        let size = |operand: &Var<'g>| dag.node(operand.id()).ty.shape[self.axis] as isize;
         let start: isize = inputs.operands[..argument].iter().map(size).sum();
         let end = start + size(&inputs.operands[argument]);
+        drop(dag); // the slice is recorded in it
         Gradient::Of(inputs.upstream.slice(self.axis as isize, start..end))
     }
 
