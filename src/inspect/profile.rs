@@ -147,13 +147,13 @@ impl<T: Precision> Plan<T> {
         self.run(&mut store, workspace, feeds)?; // makes memory
         let mut times = vec![Vec::with_capacity(RUNS); self.steps().len()];
         let start = Instant::now();
-        let mut runs = 0;
+        let (mut runs, mut calls) = (0, Vec::new());
         while runs < RUNS && (runs == 0 || start.elapsed() < LONGEST) {
             runs += 1;
-            let run = self.time_steps(&mut store, workspace, feeds)?;
+            calls = self.trace(&mut store, workspace, feeds)?;
+            let run = self.step_times(&calls, workspace.threads());
             times.iter_mut().zip(run).for_each(|(times, time)| times.push(time));
         }
-        let calls = self.trace(&mut store, workspace, feeds)?;
         let steps = self.steps().iter().zip(times).map(|(step, times)| StepProfile::of::<T>(step, times));
         Ok(Profile {
             steps: steps.collect(),

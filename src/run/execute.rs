@@ -35,27 +35,17 @@ impl<T: Precision> Plan<T> {
         Ok(Outputs::new(self, workspace))
     }
 
-    /// Runs the plan like [`run`](Self::run) and returns how long each step took. The time of a group of steps that
-    /// share their tiles is shared out among them.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    #[track_caller]
-    pub(crate) fn time_steps(
-        &self,
-        store: &mut Store<T>,
-        workspace: &mut Workspace,
-        feeds: &[Feed<'_>],
-    ) -> Result<Vec<Duration>> {
-        let calls = self.trace(store, workspace, feeds)?;
+    /// How long each step took in a run of these calls by so many threads. The time of a group of steps that share their
+    /// tiles is shared out among them.
+    pub(crate) fn step_times(&self, calls: &[KernelCall], threads: usize) -> Vec<Duration> {
         let mut times = vec![Duration::ZERO; self.steps().len()];
         calls.iter().for_each(|call| times[call.step] += call.time);
         for group in self.groups() {
             // Its threads took their times side by side.
-            let threads = workspace.threads().min(group.tasks()).max(1) as u32;
+            let threads = threads.min(group.tasks()).max(1) as u32;
             times[group.steps.clone()].iter_mut().for_each(|time| *time /= threads);
         }
-        Ok(times)
+        times
     }
 
     /// Runs the plan like [`run`](Self::run) and returns every call of a kernel: one for each step, and for the steps of a
