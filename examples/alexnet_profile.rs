@@ -7,14 +7,14 @@
 
 mod arguments;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use arguments::{Flags, say};
 use dagrad::inspect::{Phase, Profile};
 use dagrad::nn::{AlexNet, Network};
 use dagrad::optim::{Sgd, minimize};
-use dagrad::{Error, Graph, Mode, Plan, Result, Store, Workspace};
+use dagrad::{Graph, Mode, Plan, Result, Store, Workspace};
 use ndarray::{Array1, Array4};
 
 const HELP: &str = "\
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     arguments::start(HELP, Arguments::read, run)
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
+fn run(arguments: &Arguments) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut workspace = arguments.threads.map_or_else(Workspace::for_this_machine, Workspace::new)?;
     let forward = profile(arguments, &mut workspace, false)?;
     say!("Forward, {} images\n\n{forward}", arguments.batch);
@@ -75,14 +75,15 @@ fn run(arguments: &Arguments) -> Result<()> {
     say!("  training step  {:5.1} %", 100.0 * share(&training, |_| true));
     say!("    its backward {:5.1} %", 100.0 * share(&training, |phase| phase == Phase::Backward));
     let files = [(&arguments.json, training.to_json()), (&arguments.trace, training.to_chrome_trace())];
-    for (path, text) in files {
-        if let Some(path) = path {
-            let failed =
-                |error: std::io::Error| Error::Data { path: path.clone(), message: error.to_string() };
-            std::fs::write(path, text).map_err(failed)?;
-            say!("written: {}", path.display());
-        }
-    }
+    // One that cannot be written does not keep the other from being written.
+    let failures: Vec<String> =
+        files.into_iter().filter_map(|(path, text)| write(path.as_ref()?, &text).err()).collect();
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\nerror: ").into()) }
+}
+
+fn write(path: &Path, text: &str) -> std::result::Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    say!("written: {}", path.display());
     Ok(())
 }
 

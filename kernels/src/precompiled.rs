@@ -49,7 +49,6 @@ fn in_precision<T: Real>() -> Vec<*const ()> {
         Lattice::read::<T>,
         Lattice::write::<T>,
         Pooling::argmax::<T>,
-        Pooling::argmax_nhwc::<T>,
         Pooling::max_nhwc::<T>,
         Pooling::put::<T>,
         Pooling::put_nhwc::<T>,

@@ -66,7 +66,7 @@ fn check<T: Real>(pooling: &Pooling, channels: usize, workers: &Workers) {
     let mut found = vec![u32::MAX; outputs];
     let (mut taken, mut maxima) = (vec![T::nan(); outputs], vec![T::nan(); outputs]);
     let mut put = vec![T::nan(); last.len()];
-    pooling.argmax_nhwc(channels, &last, &mut found, workers);
+    pooling.max_nhwc(channels, &last, &mut [], Some(&mut found), workers);
     let numbers: Vec<T> = indices.iter().map(|&index| T::of(f64::from(index))).collect();
     let expected: Vec<u32> =
         transposed(&numbers, pooled).iter().map(|index| index.into_f64() as u32).collect();

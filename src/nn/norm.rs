@@ -69,8 +69,9 @@ pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
         return affine(x, [scale, shift], &along);
     }
     if count < 2 {
-        let text = format!("{count} values for each channel of {shape} have no variance");
-        let problem = Problem::new(text).hint("train on larger batches, or record the graph for evaluation");
+        let values = if count == 1 { "a single value" } else { "no value" };
+        let text = format!("{values} for each channel of {shape} has no variance");
+        let problem = Problem::new(text).hint("train on larger batches (of rows [batch, channels] on two or more), or record the graph for evaluation");
         return graph.refuse("batch_norm", &["x"], &[x], problem);
     }
     let axes: Vec<isize> = (0..shape.len() as isize).filter(|&axis| axis != 1).collect();

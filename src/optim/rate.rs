@@ -166,7 +166,7 @@ impl LearningRate {
         if factor(store) == 1.0 || is_read() {
             return Ok(());
         }
-        let hint = "`LearningRate::adjustable` makes a rate follow it; `Store::reset_optimizer` forgets it";
+        let hint = "`LearningRate::adjustable` makes a rate follow it; as 1 it changes nothing";
         let message = format!("it is set, but no learning rate of this training reads it\n  hint: {hint}");
         Err(Error::parameter(Self::FACTOR, message))
     }

@@ -308,6 +308,22 @@ fn normalisations_of_squares_beyond_single_precision_are_zero() {
     }
 }
 
+/// As in NumPy, the squares are summed in single precision's own range. A deviation is relative to the furthest number.
+#[test]
+fn a_variance_is_infinite_where_a_single_square_is_and_a_deviation_is_not() {
+    let graph = Graph::new();
+    let x = graph.input("x", [1000]);
+    for (distance, is_finite) in [(1.8e19f32, true), (1.9e19, false)] {
+        let mut values = ndarray::Array1::zeros(1000);
+        values[7] = distance;
+        let [variance, deviation] = [x.variance(&[0], 0), x.std_dev(&[0], 0)]
+            .map(|of| of.eval::<f32>(&[x.feed(&values)]).unwrap().sum());
+        let expected = f64::from(distance) * (0.001f64 * 0.999).sqrt();
+        assert!((f64::from(deviation) / expected - 1.0).abs() < 1e-6, "{deviation} {expected}");
+        assert_eq!(variance.is_finite(), is_finite, "{distance}: {variance}");
+    }
+}
+
 /// What is subnormal counts as 0: it is no scale, by which another number could be divided.
 #[test]
 fn vectors_of_subnormal_numbers_have_no_length() {

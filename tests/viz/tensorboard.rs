@@ -9,10 +9,10 @@ use std::process::{Command, Output};
 use crate::common::root;
 use dagrad::data::mnist_5k;
 use dagrad::nn::{self, Filters, Model, SimpleConvNet};
-use dagrad::optim::Adam;
+use dagrad::optim::{Adam, LearningRate, Optimizer, Sgd};
 use dagrad::train::{FitOptions, Progress, fit_observed};
 use dagrad::viz::{TensorBoard, Tiles};
-use dagrad::{Error, Result};
+use dagrad::{Error, Graph, Result, Var};
 use ndarray::Array3;
 use serde_json::{Value, json};
 
@@ -201,6 +201,38 @@ fn scalars(path: &Path) -> Vec<(String, u64)> {
         (String::from_utf8(message(&message(&message(event, 5), 1), 1)).unwrap(), step)
     };
     events(path)[1..].iter().map(of).collect()
+}
+
+#[test]
+fn the_rate_of_each_step_is_written_where_the_optimizer_has_one() {
+    /// The plainest optimizer of one's own.
+    struct Tenth;
+    impl Optimizer for Tenth {
+        fn step<'g>(&self, _: &'g Graph, parameters: &[(Var<'g>, Var<'g>)]) {
+            parameters.iter().for_each(|&(parameter, gradient)| parameter.assign(parameter - gradient * 0.1));
+        }
+    }
+    let digits = mnist_5k().unwrap().train.take(30);
+    let rates = |rule: &dyn Optimizer| {
+        let folder = std::env::temp_dir().join(format!("dagrad-rates-{}", std::process::id()));
+        let mut log = TensorBoard::create(&folder).unwrap();
+        let network = nn::network(|images| nn::linear(images.flatten(), "fc", 10));
+        let mut model = Model::new(network, digits.image_shape(), 0).unwrap();
+        let options = FitOptions { epochs: 1, batch: 10, progress: Progress::Quiet, ..FitOptions::default() };
+        fit_observed(&mut model, rule, &digits, &digits, options, &mut log).unwrap();
+        let events = events(log.path());
+        std::fs::remove_dir_all(&folder).unwrap();
+        let scalar = |event: &Vec<u8>| {
+            let value = message(&message(event, 5), 1);
+            (message(&value, 1) == b"step/learning_rate").then(|| (field(event, 2), field(&value, 2)))
+        };
+        events[1..].iter().filter_map(scalar).collect::<Vec<_>>()
+    };
+    let halved = [0.5f32, 0.25, 0.125].into_iter().zip(1..);
+    let expected: Vec<_> =
+        halved.map(|(rate, step)| (Content::Integer(step), Content::Float(rate))).collect();
+    assert_eq!(rates(&Sgd::new(LearningRate::exponential(0.5, 0.5))), expected);
+    assert_eq!(rates(&Tenth), []);
 }
 
 #[test]

@@ -11,14 +11,8 @@ use crate::tuning::POOL_TASK;
 use crate::workers::{Parts, Workers};
 
 impl Pooling {
-    /// As [`argmax`](Self::argmax), of images [N, H, W, C]: indices [N, H', W', C] of pixels y · W + x.
-    #[inline(never)]
-    pub fn argmax_nhwc<T: Real>(&self, channels: usize, data: &[T], indices: &mut [u32], workers: &Workers) {
-        self.max_nhwc(channels, data, &mut [], Some(indices), workers);
-    }
-
-    /// The maxima themselves, as [`argmax_nhwc`](Self::argmax_nhwc) finds and [`take_nhwc`](Self::take_nhwc) takes
-    /// them, and their indices, if these are wanted. Without room for maxima, the indices alone.
+    /// The maxima of images [N, H, W, C], and their indices, if these are wanted: as [`argmax`](Self::argmax) has them,
+    /// [N, H', W', C] of pixels y · W + x. Without room for maxima, the indices alone.
     #[inline(never)]
     pub fn max_nhwc<T: Real>(
         &self,

@@ -8,8 +8,8 @@ use super::{HUGE, digits, image, misuses, rows};
 fn normalisations_refuse_what_does_not_fit() {
     misuses! { g,
         "a batch of one number for each channel": nn::batch_norm(g.input("x", [1, 3]), "bn", BatchNorm::default())
-            => "batch_norm at", "1 values for each channel of [1, 3] have no variance", "evaluation";
-        "an empty batch": nn::batch_norm(g.input("x", [0, 3, 2, 2]), "bn", BatchNorm::default()) => "0 values for each";
+            => "batch_norm at", "a single value for each channel of [1, 3] has no variance", "larger batches", "evaluation";
+        "an empty batch": nn::batch_norm(g.input("x", [0, 3, 2, 2]), "bn", BatchNorm::default()) => "no value for each";
         "no axis of channels": nn::batch_norm(g.input("x", [3]), "bn", BatchNorm::default())
             => "batch_norm at", "[3] has no axis of channels";
         "one name for two sizes": {

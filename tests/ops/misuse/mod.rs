@@ -10,11 +10,10 @@ mod shown;
 mod windows;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
-use crate::common::{message, root};
+use crate::common::{message, public};
 use dagrad::{Graph, Init, Plan, Var};
 
 const HUGE: usize = usize::MAX;
@@ -65,8 +64,7 @@ fn check(file: &str, cases: &[Case]) {
 /// own functions it is not known what they call.
 fn called(source: &str) -> BTreeSet<&str> {
     static PUBLIC: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-        let list =
-            fs::read_to_string(root().join("tests/documents/public.txt")).expect("the public interface");
+        let list = public();
         let methods = ["graph::Var::", "graph::Graph::"];
         let recording = list.lines().filter(|line| {
             methods.iter().any(|of| line.starts_with(of))

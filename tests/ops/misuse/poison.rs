@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{HUGE, digits, image, rows, rows_again};
-use crate::common::root;
+use crate::common::public;
 use dagrad::kernels::Function;
 use dagrad::nn::{self, BatchNorm, Filters};
 use dagrad::ops::Binary;
@@ -199,8 +199,7 @@ fn a_misused_operation_has_the_rank_of_its_result() {
 
 #[test]
 fn every_recording_function_is_misused() {
-    let list =
-        std::fs::read_to_string(root().join("tests/documents/public.txt")).expect("the public interface");
+    let list = public();
     let mut missing = BTreeSet::new();
     for line in list.lines().filter(|line| line.contains("-> Var<") || line.contains("-> Vec<Var<")) {
         let records =

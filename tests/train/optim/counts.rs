@@ -251,6 +251,28 @@ fn an_adjustable_rate_is_multiplied_by_a_number_in_the_store() {
     assert_eq!(trainer.store().trainable().collect::<Vec<_>>().len(), 2);
 }
 
+#[test]
+fn a_factor_that_no_rate_follows_is_an_error_until_it_is_1() {
+    let rates = [LearningRate::from(0.5), LearningRate::from(0.5).adjustable()];
+    for (rate, is_followed) in rates.into_iter().zip([false, true]) {
+        let graph = Graph::new();
+        let p = graph.param("p", [], Init::ZEROS);
+        let (store, workspace) = (Store::new(0), Workspace::new(1).unwrap());
+        let mut trainer = Trainer::<f64>::with(p, &Sgd::new(rate), store, workspace).unwrap();
+        trainer.step(&[]).unwrap();
+        trainer.parts().0.set(LearningRate::FACTOR, &arr0(2.0).into_dyn()).unwrap();
+        let outcome = trainer.step(&[]).map_err(|error| error.to_string());
+        assert_eq!(outcome.is_ok(), is_followed);
+        if let Err(text) = outcome {
+            let parts = [LearningRate::FACTOR, file!(), "no learning rate of this training reads it", "as 1"];
+            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+            assert_eq!(trainer.store().get("p").unwrap()[[]], -0.5, "the parameter has not moved");
+        }
+        trainer.parts().0.set(LearningRate::FACTOR, &arr0(1.0).into_dyn()).unwrap();
+        trainer.step(&[]).unwrap();
+    }
+}
+
 /// Halves the rate after each epoch.
 struct Halve;
 
