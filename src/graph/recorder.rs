@@ -61,8 +61,8 @@ pub struct Graph {
     pub(super) composite: RefCell<Option<Arc<Composite>>>,
     /// How many composed operations of each name there are.
     pub(super) composites: RefCell<HashMap<&'static str, usize>>,
-    /// The method that is recording now, if it calls others.
-    pub(super) method: Cell<Option<&'static str>>,
+    /// The method that is recording now, if it calls others, and how many nodes there were before it.
+    pub(super) method: Cell<Option<(&'static str, usize)>>,
     /// The user's line behind what the crate's own lines record now.
     pub(super) caller: Cell<Option<SourceLine>>,
     /// Whether an optimizer's step is being recorded.
@@ -377,7 +377,7 @@ impl Graph {
         let layer =
             gradient_of.map_or_else(|| self.layer.borrow().clone(), |node| dag.node(node).layer.clone());
         let is_part = gradient_of.is_none() && matches!(kind, Kind::Op(_));
-        let called = self.method.get().filter(|_| is_part);
+        let called = self.method.get().filter(|_| is_part).map(|(method, _)| method);
         let method = gradient_of.map_or(called, |node| dag.node(node).method());
         let composite = self.composite.borrow().clone().filter(|_| is_part);
         let id = dag.push(Node { kind, ty, site, method, gradient_of, label, layer, composite }, operands);
@@ -390,11 +390,11 @@ impl Graph {
             let role =
                 roles.get(position).map_or_else(|| format!("operand {position}"), |role| role.to_string());
             let dag = operand.graph().dag();
-            let node = dag.node(operand.id());
-            OperandNote { role, shape: node.ty.shape.clone(), source: node.source(), site: node.site }
+            let node = dag.node(self.given(*operand)?);
+            Some(OperandNote { role, shape: node.ty.shape.clone(), source: node.source(), site: node.site })
         };
-        let operands = operands.iter().enumerate().map(note).collect();
-        let op = self.method.get().unwrap_or(op);
+        let operands = operands.iter().enumerate().filter_map(note).collect();
+        let op = self.method.get().map_or(op, |(method, _)| method);
         Box::new(OpError { op: op.to_string(), site: self.site(), problem, operands }).into()
     }
 

@@ -1,9 +1,11 @@
 //! Scopes of a recording: layers, modes, and operations that are composed of others.
 
+use std::collections::BTreeSet;
 use std::iter::successors;
 use std::sync::Arc;
 
 use super::attributes::Attributes;
+use super::dag::NodeId;
 use super::recorder::{Graph, Mode};
 use super::var::Var;
 use crate::error::SourceLine;
@@ -110,9 +112,24 @@ impl Graph {
     pub(crate) fn called(&self, method: &'static str) -> Called<'_> {
         let is_outermost = self.method.get().is_none();
         if is_outermost {
-            self.method.set(Some(method));
+            self.method.set(Some((method, self.dag().len())));
         }
         Called { graph: self, is_outermost }
+    }
+
+    /// What the user gave for an operand: of what the method that is recording now has made, the value that it is made from, if
+    /// that is one; nothing for what is made from nothing.
+    pub(super) fn given(&self, operand: Var<'_>) -> Option<NodeId> {
+        let (_, before) = self.method.get().filter(|_| operand.belongs_to(self)).unwrap_or(("", usize::MAX));
+        let (dag, mut seen, mut open) = (operand.graph().dag(), BTreeSet::new(), vec![operand.id()]);
+        let is_made = |id: &NodeId| id.index() >= before && dag.op(*id).is_some();
+        while let Some(id) = open.pop() {
+            if seen.insert(id) && is_made(&id) {
+                open.extend(dag.operands(id));
+            }
+        }
+        seen.retain(|id| !is_made(id));
+        if seen.len() > 1 { Some(operand.id()) } else { seen.pop_first() }
     }
 
     /// Says that the caller of the function from which this is called is behind what the crate's own lines record, until the

@@ -275,6 +275,7 @@ macro_rules! operator {
             type Output = Var<'g>;
             #[track_caller]
             fn $method(self, other: f64) -> Var<'g> {
+                let _called = self.graph().called(stringify!($method));
                 self.arithmetic($op, self.graph().fill(self.shape(), other))
             }
         }
@@ -283,6 +284,7 @@ macro_rules! operator {
             type Output = Var<'g>;
             #[track_caller]
             fn $method(self, other: Var<'g>) -> Var<'g> {
+                let _called = other.graph().called(stringify!($method));
                 other.graph().fill(other.shape(), self).arithmetic($op, other)
             }
         }

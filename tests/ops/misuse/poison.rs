@@ -197,6 +197,29 @@ fn a_misused_operation_has_the_rank_of_its_result() {
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
+/// An operation that is made of others refuses what it was given under the names that it was given by, not what it has made
+/// of it on the way.
+#[test]
+fn an_error_lists_what_the_user_gave() {
+    let mut failures = Vec::new();
+    for &(source, record, _) in MISUSES {
+        let graph = Graph::new();
+        let _ = record(&graph);
+        let text = graph.check().err().map_or_else(String::new, |error| error.to_string());
+        for line in text.lines().filter(|line| line.contains("] ") && line.contains(file!())) {
+            let Some((_, made)) = line.split_once("] ") else { continue };
+            let name = made.split(' ').next().unwrap_or_default();
+            let is_leaf = ["input", "param", "state", "poisoned"].contains(&name);
+            // The cosines themselves, which are made of two values.
+            let is_of_two = source.contains("cosine_embedding_loss") && name == "sum";
+            if line.starts_with("  ") && !is_leaf && !is_of_two && !source.contains(&format!("{name}(")) {
+                failures.push(format!("{source}: {line}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
 #[test]
 fn every_recording_function_is_misused() {
     let list = public();
