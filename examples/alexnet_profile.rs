@@ -23,7 +23,7 @@ Profiles a network of AlexNet's shape.
 Usage: cargo run --release --example alexnet_profile -- [FLAGS]
 
   --batch NUMBER      images in a batch, at most 1024 [16]
-  --width NUMBER      filters of the first convolution, 2 to 96; AlexNet has 96. The others follow. [96]
+  --width NUMBER      filters of the first convolution, an even number up to 96. The others follow. [96]
   --threads NUMBER    threads; by default all cores
   --json FILE.json    write the profile of the training step to this file
   --trace FILE.json   write a trace of the training step to this file, for chrome://tracing or
@@ -47,8 +47,9 @@ impl Arguments {
                         flags.number("a whole number from 1 to 1024", |batch| (1..=1024).contains(batch))?;
                 }
                 "--width" => {
-                    read.width =
-                        flags.number("a whole number from 2 to 96", |width| (2..=96).contains(width))?;
+                    read.width = flags.number("an even number from 2 to 96", |width| {
+                        (2..=96).step_by(2).any(|even| even == *width)
+                    })?;
                 }
                 "--threads" => read.threads = Some(flags.count()?),
                 "--json" => read.json = Some(flags.path()?),

@@ -40,9 +40,12 @@ impl<'g> Var<'g> {
         let (k, inner) = (a[a.len() - 1], b[b.len().max(2) - 2]);
         if k != inner {
             let problem = Problem::new(format!("left has {k} columns but right has {inner} rows"));
-            let problem = problem.hint(match a.len() > 2 && a[1..].iter().product::<usize>() == inner {
-                true => "`flatten` makes a row of each sample",
-                false => "a vector on the left is a row, one on the right a column",
+            let problem = problem.hint(if a.len() > 2 && a[1..].iter().product::<usize>() == inner {
+                "`flatten` makes a row of each sample"
+            } else if vectors > 0 {
+                "a vector on the left is a row, one on the right a column"
+            } else {
+                "the last axis of left is summed with the last but one of right; `transpose` and `permute` exchange axes"
             });
             return self.graph().refuse("matmul", &["left", "right"], &[self, right], problem).or_rank(rank);
         }

@@ -3,7 +3,7 @@
 use super::example::{Example, away_from_zero, linear, normal, smooth};
 use super::operands::no_image;
 use crate::error::Problem;
-use crate::graph::setting::NUMBER;
+use crate::graph::setting::{COUNT, NUMBER};
 use crate::graph::{Attributes, Var};
 use crate::shape::Shape;
 
@@ -176,21 +176,21 @@ impl<'g> Var<'g> {
                 .refuse("local_response_norm", &["image"], &[self], no_image(&self.ty()))
                 .or_rank(4);
         };
-        if channels == 0 || channels > depth.saturating_mul(2) {
-            let text = format!("{channels} neighbouring channels of {depth} are none, or too many");
-            return self.graph().refuse("local_response_norm", &["image"], &[self], Problem::new(text));
-        }
         let attributes = Attributes::new().with("channels", channels).with("alpha", alpha);
         let attributes = attributes.with("beta", beta).with("k", k);
         let _composite = self.graph().composed("local_response_norm", attributes);
         let _at = self.graph().at_caller(); // for the closures below
+        self.graph().require("local_response_norm", "the number of channels", channels, COUNT);
         for (name, value) in [("alpha", alpha), ("beta", beta), ("k", k)] {
             self.graph().require("local_response_norm", name, value, NUMBER);
         }
-        let sides = [[0, 0], [channels / 2, (channels - 1) / 2], [0, 0], [0, 0]];
+        // Beyond the first and the last channel there are zeros, which need not be there.
+        let [before, after] =
+            [channels / 2, channels.saturating_sub(1) / 2].map(|side| side.min(depth.saturating_sub(1)));
+        let sides = [[0, 0], [before, after], [0, 0], [0, 0]];
         let squares = self.powi(2).pad(&sides, 0.0);
         let neighbour = |first: usize| squares.slice(1, first as isize..(first + depth) as isize);
-        let sum = (1..channels).fold(neighbour(0), |sum, first| sum + neighbour(first));
+        let sum = (1..=before + after).fold(neighbour(0), |sum, first| sum + neighbour(first));
         self / (sum * (alpha / channels as f64) + k).pow(beta)
     }
 }

@@ -107,6 +107,19 @@ fn sums_of_huge_exponentials() {
 fn normalisation() {
     agrees("response", wave(&[1, 4, 1, 2], 1.0, 0.3), |_, x| x.local_response_norm(3, 0.7, 0.75, 1.5));
     agrees("even response", wave(&[1, 5, 1, 1], 1.0, 0.3), |_, x| x.local_response_norm(4, 0.7, 0.75, 1.5));
+    // A window that is wider than the channels sees all of them.
+    let x = wave(&[1, 2, 2, 1], 1.0, 0.3);
+    for channels in [5, 1 << 40, usize::MAX] {
+        let graph = Graph::new();
+        let image = graph.input("x", [1, 2, 2, 1]);
+        let found = image.local_response_norm(channels, 0.7 * channels as f64, 0.75, 1.5);
+        let all = image / (image.powi(2).sum(&[1]).reshape([1, 1, 2, 1]) * 0.7 + 1.5).pow(0.75);
+        let [found, all] = [found, all].map(|value| value.eval::<f64>(&[image.feed(&x)]).unwrap());
+        assert!(
+            found.iter().zip(&all).all(|(found, all)| (found - all).abs() < 1e-12),
+            "{channels}: {found} {all}"
+        );
+    }
     // Of squares instead of distances from the mean, nothing would be left here.
     agrees("groups", wave(&[1, 4, 3, 1], 1.0, 0.3) + 1e4, |_, x| x.group_norm(2, 1e-3));
 }

@@ -23,8 +23,7 @@ fn normalisations_refuse_what_does_not_fit() {
         "groups of no channels": g.input("x", [4]).group_norm(2, 1e-5) => "group_norm at", "channels are axis 1";
         "neighbours of a matrix": rows(g).local_response_norm(5, 1e-4, 0.75, 2.0)
             => "local_response_norm at", "[2, 3] is not [batch";
-        "no neighbours": image(g).local_response_norm(0, 1e-4, 0.75, 2.0) => "0 neighbouring channels of 3";
-        "endless neighbours": image(g).local_response_norm(HUGE, 1e-4, 0.75, 2.0) => "neighbouring channels of 3";
+        "no neighbours": image(g).local_response_norm(0, 1e-4, 0.75, 2.0) => "the number of channels is 0";
         "dropped channels of a matrix": rows(g).dropout2d(0.5) => "dropout2d at", "[2, 3] is not [batch", "`dropout`";
         "dropped channels of no probability": image(g).dropout2d(1.5) => "dropout2d at", "drop is 1.5";
         "a block of a matrix": nn::residual_block(rows(g), "b", 8, 1)
