@@ -389,9 +389,11 @@ impl Graph {
         let note = |(position, operand): (usize, &Var<'_>)| {
             let role =
                 roles.get(position).map_or_else(|| format!("operand {position}"), |role| role.to_string());
-            let dag = operand.graph().dag();
-            let node = dag.node(self.given(*operand)?);
-            Some(OperandNote { role, shape: node.ty.shape.clone(), source: node.source(), site: node.site })
+            let (dag, id) = (operand.graph().dag(), self.given(*operand)?);
+            let node = dag.node(id);
+            let is_inside = self.method.get().is_some_and(|(_, before)| id.index() >= before);
+            let source = if is_inside { node.source() } else { node.made_by() };
+            Some(OperandNote { role, shape: node.ty.shape.clone(), source, site: node.site })
         };
         let operands = operands.iter().enumerate().filter_map(note).collect();
         let op = self.method.get().map_or(op, |(method, _)| method);

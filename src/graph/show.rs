@@ -27,6 +27,14 @@ impl Node {
         }
     }
 
+    /// What made it, as the user called that.
+    pub fn made_by(&self) -> String {
+        match &self.kind {
+            Kind::Op(op) => self.method.unwrap_or(op.name()).to_string(),
+            _ => self.source(),
+        }
+    }
+
     /// What is fed by mistake: a parameter, or the result of a method and where it was called.
     pub fn what(&self) -> String {
         match self.method() {

@@ -147,7 +147,7 @@ impl UnitHealth {
         let varies = |values: ArrayViewD<'_, T>| values.iter().any(|value| Some(value) != values.first());
         let pairs = given.axis_iter(Axis(1)).zip(made.axis_iter(Axis(1)));
         let dead = pairs.filter(|(given, made)| varies(given.view()) && !varies(made.view())).count();
-        let after = before.layer.as_deref().map_or_else(|| before.source(), str::to_string);
+        let after = before.layer.as_deref().map_or_else(|| before.made_by(), str::to_string);
         let operation = dag.op(result.id()).map_or("", |op| op.name());
         Some(Self { operation, after, site: dag.node(result.id()).site, dead, of: made.len_of(Axis(1)) })
     }

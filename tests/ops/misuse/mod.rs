@@ -115,6 +115,8 @@ fn arithmetic_and_matrices_refuse_what_does_not_fit() {
         "a power without derivative": rows(g).powi(i32::MIN) => "powi at", "too small", "hint: ";
         "a vector of another length": g.input("v", [3]).matmul(rows(g))
             => "matmul at", "left has 3 columns but right has 2 rows", "left [3] input \"v\"", "is a row";
+        "what a composed operation made": rows(g).gelu().matmul(rows_again(g).softplus().std_dev_keep(&[0], 0).at_least(0.0))
+            => "matmul at", "left [2, 3] gelu at", "right [1, 3] at_least at";
         "matrices that do not fit": image(g).matmul(g.input("w", [2, 3, 5, 4])) => "matmul at", "`permute`";
         "an image times a matrix": image(g).matmul(rows(g)) => "left has 4 columns but right has 2 rows";
         "a number times a matrix": g.input("x", []).matmul(rows(g))
