@@ -24,8 +24,8 @@ pub struct Composite {
 }
 
 impl Graph {
-    /// Says that what is recorded from now on belongs to a layer of this name, until the returned guard is dropped. Summaries,
-    /// profiles and errors speak of layers. A layer inside another one is called `outer/inner`.
+    /// Begins a layer of this name, which ends when the returned guard is dropped. What is recorded in between belongs to it.
+    /// Summaries, profiles and errors speak of layers. A layer inside another one is called `outer/inner`.
     ///
     /// ```
     /// use dagrad::Graph;
@@ -45,8 +45,8 @@ impl Graph {
         scope
     }
 
-    /// Records for another mode until the returned guard is dropped: a frozen batch normalisation in a network that trains,
-    /// dropout that stays on in one that predicts.
+    /// Begins a part of the network that is recorded for another mode. It ends when the returned guard is dropped. So batch
+    /// normalisation can be frozen in a network that trains, and dropout stay on in one that predicts.
     ///
     /// ```
     /// use dagrad::nn::{self, BatchNorm};
@@ -82,9 +82,9 @@ impl Graph {
         }
     }
 
-    /// Says that what is recorded until the returned guard is dropped makes up one operation of this name, which each of its
-    /// values knows; see [`composites`](Self::composites). Outside of any layer it is one, too, with a number from the
-    /// second of a name on.
+    /// Begins an operation that is composed of others. It ends when the returned guard is dropped. Each of its values knows it;
+    /// see [`composites`](Self::composites). Outside of any layer it is a layer, too: its name has a number from the second of
+    /// a name on.
     pub fn composite(&self, name: &'static str, attributes: Attributes) -> Scope<'_> {
         let scope = self.scope();
         let (layer, outer) = (scope.layer.clone(), scope.composite.clone());
@@ -142,8 +142,8 @@ impl Graph {
         AtCaller { graph: self, outer }
     }
 
-    /// The operations that are composed of others, in the order in which they begin, each with its values. Those of one
-    /// within another belong to both.
+    /// The operations that are composed of others, each with its values, in the order in which they begin. The values of one
+    /// inside another belong to both.
     pub fn composites(&self) -> Vec<(Arc<Composite>, Vec<Var<'_>>)> {
         let (dag, mut found) = (self.dag.borrow(), Vec::<(Arc<Composite>, Vec<Var<'_>>)>::new());
         for id in dag.ids() {

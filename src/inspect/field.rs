@@ -15,16 +15,16 @@ use dagrad_kernels::workers::Workers;
 /// size.
 ///
 /// Size, stride and start are those of A. Araujo and others, *Computing Receptive Fields of Convolutional Neural
-/// Networks*, 2019: with the kernels k, strides s and paddings p of the layers, from the image on,
-/// size = 1 + Σₗ (kₗ − 1) Πᵢ﹤ₗ sᵢ, stride = Πₗ sₗ and start = −Σₗ pₗ Πᵢ﹤ₗ sᵢ. What spreads pixels, as a transposed
-/// convolution or an upsampling by s does, has the stride 1/s. [`of_pixel`](Self::of_pixel) is found for each position
-/// by itself, so it holds where positions differ as well, at mirrored borders or where two images are joined.
+/// Networks*, 2019. Layers have the kernels k, strides s and paddings p, from the image on. Then
+/// size = 1 + Σₗ (kₗ − 1) Πᵢ﹤ₗ sᵢ, stride = Πₗ sₗ and start = −Σₗ pₗ Πᵢ﹤ₗ sᵢ. A transposed convolution or an upsampling
+/// by s has the stride 1/s. [`of_pixel`](Self::of_pixel) is found for each position by itself. So it also holds where
+/// positions differ from each other: at mirrored borders, or where two images are joined.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReceptiveField {
     /// Height and width, padding included, of the pixel that sees most.
     pub size: [usize; 2],
-    /// How far apart in the image, along each of its axes, the fields of pixels are that are [`every`](Self::every) apart.
-    /// 0 along an axis that every pixel sees as a whole.
+    /// The distance in the image, along each of its axes, between the fields of two pixels that are [`every`](Self::every)
+    /// apart. It is 0 along an axis that every pixel sees as a whole.
     pub stride: [usize; 2],
     /// 1, or more where the fields of neighbours are less than a pixel apart: 2 after an upsampling to twice the size.
     pub every: [usize; 2],
@@ -142,11 +142,10 @@ impl fmt::Display for NoField {
 
 impl std::error::Error for NoField {}
 
-/// The receptive fields in `image` of the pixels of `value`. The image's height and width are its last two axes; they are
-/// followed through whatever keeps them apart, wherever the axes go.
+/// The receptive fields in `image` of the pixels of `value`. Height and width are the image's last two axes. They are followed
+/// through whatever keeps them apart, wherever the axes go.
 ///
-/// What reaches a pixel only as a number for a whole plane, such as the mean that batch normalisation takes off while
-/// training, is not counted.
+/// A number for a whole plane is not counted, such as the mean that batch normalisation subtracts while training.
 ///
 /// ```
 /// use dagrad::Graph;

@@ -25,10 +25,15 @@ impl Default for BatchNorm {
 /// Batch normalisation of `[N, C]` or `[N, C, …]` (Ioffe and Szegedy, *Batch Normalization*, 2015):
 /// γ (x − mean) / √(variance + ε) + β for each channel.
 ///
-/// On a graph for training, mean and variance are the batch's, and a step moves the state `{name}.running_mean` and
-/// `{name}.running_var` towards them, towards the variance of a sample (n − 1). On a graph for evaluation they are the
-/// running ones. γ is the parameter `{name}.weight`, β `{name}.bias`. Of several batches in one step, as a Siamese network
-/// sees, the running statistics take in one after the other, in the order of recording.
+/// γ is the parameter `{name}.weight` and β is `{name}.bias`, of shape `[C]`. The running statistics are the state
+/// `{name}.running_mean` and `{name}.running_var`.
+///
+/// On a graph for training, mean and variance are those of the batch. A step moves the running statistics towards them, with
+/// the variance of a sample (divided by n − 1). On a graph for evaluation the running statistics take their place. A step may
+/// see several batches, as that of a Siamese network does. The running statistics then take in one after the other, in the
+/// order of recording.
+///
+/// Training needs two values for each channel. So rows `[N, C]` are trained on two or more samples at a time.
 ///
 /// ```
 /// use dagrad::nn::{self, BatchNorm};
@@ -40,8 +45,8 @@ impl Default for BatchNorm {
 /// ```
 ///
 /// # Errors
-/// Recorded on the graph: fewer than two axes; while training, a single value for each channel, whose variance would be
-/// no estimate; an ε that is negative, infinite or NaN; a momentum outside of \[0, 1\].
+/// Recorded on the graph: fewer than two axes; while training, a single value for each channel, which has no variance; an ε
+/// that is negative, infinite or NaN; a momentum outside of \[0, 1\].
 #[track_caller]
 pub fn batch_norm<'g>(x: Var<'g>, name: &str, options: BatchNorm) -> Var<'g> {
     let (graph, shape) = (x.graph(), x.shape());

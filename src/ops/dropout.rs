@@ -16,7 +16,7 @@ use dagrad_kernels::real::Real;
 
 /// An array of independent elements, 0 with probability `drop` and 1 / (1 − drop) otherwise.
 ///
-/// It is a value of its own, so forward and backward, and derivatives of every order, see the same mask.
+/// The mask is a value of its own. So forward, backward and derivatives of every order read the same one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mask {
     shape: Shape,
@@ -68,19 +68,37 @@ impl Op for Mask {
 }
 
 impl<'g> Var<'g> {
-    /// While training, drops each element with probability `drop` and multiplies the others by
-    /// 1 / (1 − drop), which keeps the mean (Srivastava et al. 2014). On a graph for evaluation, the
-    /// identity.
+    /// Drops each element with probability `drop` while training, and multiplies the others by 1 / (1 − drop), which keeps
+    /// the mean (Srivastava et al. 2014). On a graph for evaluation it is the identity.
     ///
-    /// The mask is a function of the store's seed and step alone. A probability outside [0, 1] is an error. For Monte Carlo
-    /// dropout, in which predictions drop elements too, see [`Store::set_step`](crate::Store::set_step).
+    /// The mask follows from the store's seed, its count of steps and the mask's node. Predictions can drop elements as well
+    /// (Monte Carlo dropout): see [`Store::set_step`](crate::Store::set_step).
+    ///
+    /// ```
+    /// use dagrad::{Graph, Mode};
+    /// use ndarray::Array1;
+    ///
+    /// for (mode, kept) in [(Mode::Train, [0.0, 2.0]), (Mode::Evaluate, [1.0, 1.0])] {
+    ///     let graph = Graph::with_mode(mode);
+    ///     let x = graph.input("x", [100]);
+    ///     let y = x.dropout(0.5).eval::<f64>(&[x.feed(&Array1::<f64>::ones(100))])?;
+    ///     assert!(y.iter().all(|number| kept.contains(number)));
+    /// }
+    /// # Ok::<(), dagrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Recorded on the graph: a probability that is NaN or outside of \[0, 1\].
     #[track_caller]
     pub fn dropout(self, drop: f64) -> Var<'g> {
         self.drop_parts("dropout", self.shape(), drop)
     }
 
-    /// [`dropout`](Self::dropout) of whole channels of images `[N, C, H, W]`: neighbouring pixels say much the same,
-    /// so that dropping some of them hides little (Tompson et al. 2015).
+    /// [`dropout`](Self::dropout) of whole channels of images `[N, C, H, W]` (Tompson et al. 2015). Neighbouring pixels say much
+    /// the same, so dropping single ones hides little.
+    ///
+    /// # Errors
+    /// As [`dropout`](Self::dropout); no images.
     #[track_caller]
     pub fn dropout2d(self, drop: f64) -> Var<'g> {
         let shape = self.shape();

@@ -12,11 +12,13 @@ use dagrad_kernels::real::Real;
 
 /// The learning rate of an optimizer. A number is a constant rate: `Sgd::new(0.1)`.
 ///
-/// A schedule follows the count of steps in the store, and is computed in `f64`, whatever the plan's precision. All schedules
-/// over one store share that count: a step counts once, however many optimizers or groups it has, and the steps of two plans
-/// that take turns are counted together. A new schedule over a used store goes on at its count;
-/// [`Store::reset_optimizer`] lets it begin at 0. The count t is the state `learning_rate.step`, `[t mod 2²⁴, ⌊t / 2²⁴⌋]`, which is
-/// exact in either precision for t < 2⁴⁸; whoever sets it goes on from there.
+/// A schedule follows the count of steps in the store. It is computed in `f64`, whatever the plan's precision. All schedules
+/// over one store share that count. A step counts once, however many optimizers or groups it has. The steps of two plans that
+/// take turns are counted together. A new schedule over a used store goes on at its count; after
+/// [`Store::reset_optimizer`] it begins at 0.
+///
+/// The count t is the state `learning_rate.step`, `[t mod 2²⁴, ⌊t / 2²⁴⌋]`. It is exact in either precision for t < 2⁴⁸. A
+/// count that is set is gone on from.
 ///
 /// ```
 /// use dagrad::optim::{LearningRate, Optimizer, Sgd};
@@ -60,31 +62,32 @@ impl LearningRate {
     /// The name in the store of what [`adjustable`](Self::adjustable) rates are multiplied by.
     pub const FACTOR: &str = "learning_rate.factor";
 
-    /// From `peak` down to 0 along half a cosine: peak · (1 + cos(π t / steps)) / 2 at step t, counted from 0, and 0
-    /// from then on (Loshchilov and Hutter, *SGDR*, 2017). There is at least one step.
+    /// Half a cosine from `peak` down to 0: peak · (1 + cos(π t / steps)) / 2 at step t, counted from 0, and 0 after that
+    /// many steps (Loshchilov and Hutter, *SGDR*, 2017). There is at least one step.
     pub fn cosine(peak: f64, steps: u32) -> Self {
         Self { schedule: Schedule::Cosine(steps), ..peak.into() }
     }
 
-    /// `first` · `factor`ᵗ at step t, counted from 0.
+    /// A factor for each step: `first` · `factor`ᵗ at step t, counted from 0.
     pub fn exponential(first: f64, factor: f64) -> Self {
         Self { schedule: Schedule::Exponential(factor), ..first.into() }
     }
 
-    /// Times `factor` after every `every` steps, at least one.
+    /// A factor after every so many steps: `first` · `factor`^⌊t / `every`⌋ at step t, counted from 0. `every` is at least 1.
     pub fn staircase(first: f64, every: u32, factor: f64) -> Self {
         Self { schedule: Schedule::Staircase { every, factor }, ..first.into() }
     }
 
-    /// Times (t + 1) / `steps` in the first steps (Goyal et al. 2017). The schedule itself begins at step 0 all the same.
+    /// The same rate times (t + 1) / `steps` in the first steps (Goyal et al. 2017). The schedule itself begins at step 0 all
+    /// the same.
     pub fn warmup(self, steps: u32) -> Self {
         Self { warmup: steps, ..self }
     }
 
-    /// Times a number in the store, [`FACTOR`](Self::FACTOR), which is 1 until it is set: to change the rate while training,
-    /// such as when a loss no longer falls. One factor serves all rates over a store. An observer of a training finds it by
-    /// `training.store_mut().get_mut(LearningRate::FACTOR)`, which is `None` if no rate is adjustable. A training step is an
-    /// error if the factor is set to another number than 1 and none of its rates is adjustable.
+    /// The same rate times [`FACTOR`](Self::FACTOR), a number in the store that is 1 until it is set. It changes the rate
+    /// while training, for example when a loss no longer falls. One factor serves all rates over a store. An observer of a
+    /// training finds it by `training.store_mut().get_mut(LearningRate::FACTOR)`, which is `None` if no rate is adjustable. A
+    /// factor other than 1 is an error of a training step of which no rate is adjustable.
     ///
     /// ```
     /// use dagrad::optim::{LearningRate, Sgd};
@@ -132,7 +135,10 @@ impl LearningRate {
         }
     }
 
-    /// The rate of the present step, which it counts, as a value of the graph.
+    /// The rate of the present step as a value of the graph, which counts the step.
+    ///
+    /// # Errors
+    /// Recorded on the graph: a rate or a factor that is negative, infinite or NaN; a schedule of no steps.
     pub fn record(self, graph: &Graph) -> Var<'_> {
         graph.require("learning_rate", "the rate", self.peak, FINITE);
         if let Schedule::Exponential(factor) | Schedule::Staircase { factor, .. } = self.schedule {

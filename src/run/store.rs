@@ -18,11 +18,11 @@ use dagrad_kernels::real::Real;
 
 /// Parameters and optimizer state by name.
 ///
-/// A plan finds its parameters here by name. So the same store serves the plan that trains and the one that evaluates, for
-/// any batch size. The first plan that runs over an empty store starts all of its parameters, unless it only looks: it is of a
-/// graph for evaluation, or compiled [without assignments](crate::Options::without_assignments). Later plans must find their
-/// parameters, so that a misspelt name is an error, not a fresh start; [`prepare`](Self::prepare) adds new ones. A run that
-/// fails adds nothing.
+/// A plan finds its parameters here by name. So one store serves the plan that trains and the one that evaluates, for any
+/// batch size. The first plan that runs over an empty store starts all of its parameters, unless it only looks. A plan only
+/// looks if its graph is for evaluation, or if it is compiled [without
+/// assignments](crate::Options::without_assignments). Later plans must find their parameters: a misspelt name is an error,
+/// not a fresh start. [`prepare`](Self::prepare) adds new ones. A run that fails adds nothing.
 ///
 /// ```
 /// use dagrad::{Graph, Init, Plan, Store};
@@ -101,7 +101,7 @@ impl<T: Real> Store<T> {
         }
     }
 
-    /// The same parameters, state, seed and count once more: to come back to, or to try something on.
+    /// A second store with the same parameters, state, seed and counts: to come back to, or to try something on.
     ///
     /// # Errors
     /// Memory that the machine refuses.
@@ -137,8 +137,8 @@ impl<T: Real> Store<T> {
         Ok(())
     }
 
-    /// Forgets the state of optimizers: averages, momenta, and counts of steps. So the next optimizer or schedule begins at
-    /// step 0, as PyTorch's does when it is made. Otherwise it goes on from the state of the same names, as after a pause.
+    /// Forgets the state of optimizers: averages, momenta and counts of steps. The next optimizer or schedule then begins at
+    /// step 0, as a new one of PyTorch's does. Without this it goes on from the state of the same names, as after a pause.
     /// Parameters, running statistics, [`step`](Self::step) and [`epochs`](Self::epochs) stay.
     ///
     /// ```
@@ -292,7 +292,7 @@ impl<T: Real> Store<T> {
         self.step
     }
 
-    /// Sets that count: for parameters that are restored by hand, or to predict with other masks of dropout.
+    /// Sets the count of training steps: after parameters were restored by hand, or to predict with other masks of dropout.
     ///
     /// ```
     /// use dagrad::nn::{self, Model};
