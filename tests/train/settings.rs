@@ -167,7 +167,7 @@ const SETTINGS: &[Setting] = &[
     ("graph::Var::leaky_relu.slope", &[-1.0, 1.0], NOT_FINITE, "slope", |x| on(|g| _ = rows(g).leaky_relu(x))),
     ("graph::Var::local_response_norm.alpha", &[0.0, 1.0], NOT_FINITE, "alpha", |x| on(|g| _ = image(g).local_response_norm(3, x, 0.75, 2.0))),
     ("graph::Var::local_response_norm.beta", &[0.0, 1.0], NOT_FINITE, "beta", |x| on(|g| _ = image(g).local_response_norm(3, 1.0, x, 2.0))),
-    ("graph::Var::local_response_norm.channels", &[1.0, 3.0], &[0.0, 99.0], "channels", |x| on(|g| {
+    ("graph::Var::local_response_norm.channels", &[1.0, 3.0, 99.0], &[0.0], "channels", |x| on(|g| {
         image(g).local_response_norm(x as usize, 1.0, 0.75, 2.0);
     })),
     ("graph::Var::local_response_norm.k", &[0.0, 1.0], NOT_FINITE, "k is", |x| on(|g| _ = image(g).local_response_norm(3, 1.0, 0.75, x))),
