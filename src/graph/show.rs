@@ -27,10 +27,10 @@ impl Node {
         }
     }
 
-    /// What made it, as the user called that.
+    /// What made it, as the user called that; of a gradient, the operation.
     pub fn made_by(&self) -> String {
         match &self.kind {
-            Kind::Op(op) => self.method.unwrap_or(op.name()).to_string(),
+            Kind::Op(op) if self.gradient_of.is_none() => self.method.unwrap_or(op.name()).to_string(),
             _ => self.source(),
         }
     }

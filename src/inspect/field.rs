@@ -201,7 +201,7 @@ enum Dependence {
 impl Dependence {
     /// The field of each pixel.
     fn field(&self, dag: &Dag, image: [usize; 2]) -> Result<ReceptiveField, NoField> {
-        let site_of = |id: NodeId| format!("{} at {}", dag.node(id).source(), dag.node(id).site);
+        let site_of = |id: NodeId| format!("{} at {}", dag.node(id).made_by(), dag.node(id).site);
         match self {
             Self::None => Err(NoField::Independent),
             Self::Statistic(id) => Err(NoField::WholePlane(site_of(*id))),

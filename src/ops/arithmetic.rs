@@ -154,12 +154,14 @@ impl<'g> Var<'g> {
     /// The larger of two numbers. Both have half of the gradient where they are equal; NaN if one of them is.
     #[track_caller]
     pub fn maximum(self, other: impl Other<'g>) -> Var<'g> {
+        let _called = self.graph().called("maximum");
         self.arithmetic(Maximum, other.beside(self))
     }
 
     /// The smaller of two numbers. Both have half of the gradient where they are equal; NaN if one of them is.
     #[track_caller]
     pub fn minimum(self, other: impl Other<'g>) -> Var<'g> {
+        let _called = self.graph().called("minimum");
         self.arithmetic(Minimum, other.beside(self))
     }
 
@@ -168,6 +170,7 @@ impl<'g> Var<'g> {
     /// not computed as [`sqrt`](Self::sqrt), which is NaN at −∞.
     #[track_caller]
     pub fn pow(self, exponent: impl Other<'g>) -> Var<'g> {
+        let _called = self.graph().called("pow");
         self.arithmetic(Pow, exponent.beside(self))
     }
 

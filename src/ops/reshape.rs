@@ -98,6 +98,7 @@ impl<'g> Var<'g> {
     /// Joins all axes but the first: a batch of images `[N, C, H, W]` becomes rows `[N, C·H·W]`.
     #[track_caller]
     pub fn flatten(self) -> Var<'g> {
+        let _called = self.graph().called("flatten");
         let shape = self.shape();
         match &shape[..] {
             [] => self.reshape([1, 1]),
@@ -140,7 +141,8 @@ impl<'g> Var<'g> {
 
     /// [`reshape`](Self::reshape) to a shape, or the refusal by the method `name`, whose result has `rank` axes.
     #[track_caller]
-    fn reshape_if(self, name: &str, rank: usize, shape: Result<Shape, Problem>) -> Var<'g> {
+    fn reshape_if(self, name: &'static str, rank: usize, shape: Result<Shape, Problem>) -> Var<'g> {
+        let _called = self.graph().called(name);
         match shape {
             Ok(shape) => self.reshape(shape),
             Err(problem) => self.graph().refuse(name, &["x"], &[self], problem).or_rank(rank),

@@ -95,6 +95,7 @@ impl<'g> Var<'g> {
     /// Swaps the last two axes: the transpose of a matrix. An array of fewer axes is an error.
     #[track_caller]
     pub fn transpose(self) -> Var<'g> {
+        let _called = self.graph().called("transpose");
         let rank = self.shape().len();
         if rank < 2 {
             let problem = Problem::new(format!("an array of {rank} axes has no two to swap"))

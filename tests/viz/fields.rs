@@ -232,11 +232,15 @@ fn every_operation_has_a_field_or_a_reason() {
                     graph.values().into_iter().map(|at| (at, receptive_field(at, image))).collect();
                 for (at, found) in &seen {
                     let name = at.op().map_or("none", |op| op.name());
+                    let is_lost = |of: &Var<'_>| {
+                        seen.iter().any(|(at, found)| {
+                            at.id() == of.id() && matches!(found, Err(NoField::AnyPixel(_)))
+                        })
+                    };
                     match found {
                         Ok(_) => _ = fields.insert(name),
-                        Err(NoField::AnyPixel(site)) => {
-                            _ = any.insert(site.split(' ').next().unwrap().to_string())
-                        }
+                        Err(NoField::AnyPixel(_)) if at.operands().iter().any(is_lost) => {}
+                        Err(NoField::AnyPixel(_)) => _ = any.insert(name.to_string()),
                         Err(NoField::TooMany(site)) => panic!("{family}, {example:?}: {site}"),
                         Err(_) => {}
                     }
@@ -288,4 +292,18 @@ fn a_misused_value_says_so_instead_of_having_a_field() {
     // What is sound on that graph has its field all the same.
     assert_eq!(receptive_field(image.max_pool2d(2), image).unwrap().size, [2, 2]);
     assert!(matches!(receptive_field(image, misused), Err(NoField::Misuse(_))));
+}
+
+#[test]
+fn a_reason_names_the_method_that_was_called() {
+    let graph = Graph::new();
+    let image = graph.input("image", [1, 1, 8, 8]);
+    for (name, value) in [
+        ("flatten", image.flatten()),
+        ("global_max_pool2d", image.global_max_pool2d()),
+        ("matmul", image.flatten().matmul(graph.input("w", [64, 64]))),
+    ] {
+        let reason = receptive_field(value.relu(), image).unwrap_err().to_string();
+        assert!(reason.starts_with(&format!("through {name} at {}", file!())), "{reason}");
+    }
 }

@@ -108,7 +108,7 @@ const MISUSES: &[Case] = ranks! { g,
     digits(g).tanh() => 1;
     digits(g).recompute(|x| x.exp().unsqueeze(0)) => 2;
     // Of shapes that do not broadcast, it has those of the longer.
-    digits(g).equal(1.0) => 1; digits(g).not_equal(1.0) => 1;
+    digits(g).maximum(1.0) => 1; digits(g).minimum(1.0) => 1; digits(g).pow(1.0) => 1; digits(g).equal(1.0) => 1; digits(g).not_equal(1.0) => 1;
     rows(g).greater(other_image(g)) => 4; rows(g).greater_equal(other_image(g)) => 4; rows(g).less(other_image(g)) => 4;
     rows(g).less_equal(other_image(g)) => 4; rows(g).maximum(other_image(g)) => 4; rows(g).minimum(other_image(g)) => 4;
     rows(g).pow(other_image(g)) => 4; rows(g).gate(signal(g)) => 3; rows(g).choose(other_image(g), 0.0) => 4;
