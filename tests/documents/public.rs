@@ -144,3 +144,33 @@ fn the_public_interface_names_only_what_its_users_can_name() {
         .collect();
     assert!(unknown.is_empty(), "{}", unknown.join("\n"));
 }
+
+/// The backquoted words of a text.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn what_the_readme_says_is_there_is_public() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("## What there is").expect("its section");
+    let list = fs::read_to_string(root().join(LIST)).unwrap();
+    let functions: BTreeSet<&str> = list
+        .lines()
+        .filter_map(|line| Some(before(line.split_once("fn ")?.1, "(").split('<').next()?))
+        .collect();
+    let names: Vec<&str> =
+        quoted(before(rest, "## ")).map(|name| name.rsplit("::").next().unwrap_or(name)).collect();
+    assert!(names.len() > 50, "{names:?}");
+    let unknown: Vec<_> = names.iter().filter(|name| !functions.contains(*name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn the_readme_asks_for_the_version_of_ndarray_that_the_crate_has() {
+    let [readme, own] =
+        ["README.md", "Cargo.toml"].map(|path| fs::read_to_string(root().join(path)).unwrap());
+    let version =
+        |text: &str| text.lines().find_map(|line| line.strip_prefix("ndarray = ").map(str::to_owned));
+    assert_eq!(version(&readme).expect("a line for it"), version(&own).expect("a line for it"));
+}
