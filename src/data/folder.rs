@@ -34,7 +34,8 @@ pub enum Fit {
 }
 
 /// Reads a folder of images by class, as a dataset with class names. `image_shape` is `[channels, height, width]`, with 1 channel for
-/// grey or 3 for red, green and blue, whatever the files hold; transparency is left out.
+/// grey or 3 for red, green and blue, whatever the files hold; colours become grey by Pillow's weights, and transparency is left
+/// out. Unlike torchvision, a photograph is turned upright if the camera wrote down how it was held.
 ///
 /// Resizing is bilinear with antialiasing, like Pillow's and torchvision's; a byte may differ from theirs by 1.
 ///

@@ -170,10 +170,11 @@ impl Decoded {
     }
 }
 
-/// How bright a pixel of red, green and blue is, by the weights of the standard for sRGB.
+/// How bright a pixel of red, green and blue is, by the weights of ITU-R BT.601 and to the bit as Pillow has it, so that a network
+/// sees the grey that it may have learned in PyTorch.
 fn luma(pixel: &[u8]) -> u8 {
-    let weighted = [2126, 7152, 722].iter().zip(pixel).map(|(weight, &byte)| weight * u32::from(byte));
-    (weighted.sum::<u32>() / 10_000) as u8
+    let weighted = [19595, 38470, 7471].iter().zip(pixel).map(|(weight, &byte)| weight * u32::from(byte));
+    ((weighted.sum::<u32>() + 0x8000) >> 16) as u8
 }
 
 /// The orientation in Exif data, 1 to 8: a TIFF header, in either order of bytes, and a table in which the entry 0x112

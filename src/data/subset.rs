@@ -44,7 +44,7 @@ impl<S: Samples> Subset<S> {
     }
 
     /// Divides samples in two, by chance: the rest, and a `fraction` to validate with, rounded up. The same seed divides them
-    /// the same way; each part keeps their order.
+    /// the same way; each part keeps their order. Both parts have a clone of `samples`, so give a reference to what is large.
     ///
     /// # Errors
     /// [`Error::Setting`]: a fraction that is not between 0 and 1, or that leaves nothing for one of the parts.

@@ -308,7 +308,7 @@ fn pixels_of_every_kind_are_read_as_grey_and_as_colours() {
     use png::BitDepth::{Eight, One, Sixteen};
     use png::ColorType::{Grayscale, GrayscaleAlpha, Indexed, Rgb, Rgba};
     let folder = folder("kinds");
-    // Grey of red is 0.2126 · 255 = 54, and of blue 0.0722 · 255 = 18.
+    // Grey of red is 0.299 · 255 = 76, and of blue 0.114 · 255 = 29.
     let colours = [[255, 0, 0], [0, 0, 255]];
     let cases: [Kind; 7] = [
         ("grey", row(Grayscale, Eight, 2, None, &[7, 200]), [[7; 3], [200; 3]], [7, 200]),
@@ -321,9 +321,9 @@ fn pixels_of_every_kind_are_read_as_grey_and_as_colours() {
             [18, 19],
         ),
         ("alpha", row(GrayscaleAlpha, Eight, 2, None, &[9, 0, 10, 255]), [[9; 3], [10; 3]], [9, 10]),
-        ("colours", row(Rgb, Eight, 2, None, &[255, 0, 0, 0, 0, 255]), colours, [54, 18]),
-        ("clear colours", row(Rgba, Eight, 2, None, &[255, 0, 0, 5, 0, 0, 255, 0]), colours, [54, 18]),
-        ("palette", row(Indexed, Eight, 2, Some(&[0, 0, 255, 255, 0, 0]), &[1, 0]), colours, [54, 18]),
+        ("colours", row(Rgb, Eight, 2, None, &[255, 0, 0, 0, 0, 255]), colours, [76, 29]),
+        ("clear colours", row(Rgba, Eight, 2, None, &[255, 0, 0, 5, 0, 0, 255, 0]), colours, [76, 29]),
+        ("palette", row(Indexed, Eight, 2, Some(&[0, 0, 255, 255, 0, 0]), &[1, 0]), colours, [76, 29]),
     ];
     for (name, bytes, colours, grey) in cases {
         let path = folder.join(name);

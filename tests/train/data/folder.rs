@@ -90,7 +90,7 @@ fn grey_and_colour_come_as_they_are_asked_for() {
     let three = folder::load(&folder.0, [3, 1, 2], Fit::Exact).unwrap();
     assert_eq!(three.pixels(0).unwrap(), [255, 0, 0, 0, 0, 255]);
     assert_eq!(three.pixels(1).unwrap(), [7, 9, 7, 9, 7, 9]);
-    assert_eq!(load(&folder, Fit::Exact).unwrap().pixels(0).unwrap(), [54, 18]);
+    assert_eq!(load(&folder, Fit::Exact).unwrap().pixels(0).unwrap(), [76, 29]);
     fs::remove_dir_all(folder.0.join("a")).unwrap();
     fs::remove_dir_all(folder.0.join("b")).unwrap();
     folder.put("c/photo.JPG", &jpeg(16, [200, 30, 60]));
