@@ -129,10 +129,13 @@ impl<'a, T: Precision> MemoryPlanner<'a, T> {
     fn take_over(&mut self, id: NodeId, result: usize) -> Option<usize> {
         let step = self.program.dag.maker(id);
         let operands = self.program.dag.operands(step);
-        let dies = |value: usize| self.liveness.last_reader(value) == step.index();
+        // Sizes come first: a concatenation has thousands of operands, and none of its size.
+        let fits = |value: &usize| {
+            self.liveness.last_reader(*value) == step.index() && self.bytes(*value) == self.bytes(id.index())
+        };
         let candidates = operands.iter().map(|&operand| self.liveness.value(operand));
         let is_local = self.is_local(id);
-        let (value, operand) = candidates.filter(|&value| dies(value)).find_map(|value| {
+        let (value, operand) = candidates.filter(fits).find_map(|value| {
             let is_free = match self.location[value]? {
                 Location::Local(_) => is_local,
                 Location::Arena(_) => !is_local && self.is_read_by_samples(id, value),

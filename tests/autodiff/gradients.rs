@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::common::{array, assert_close, gradients_of_sum, numbers, run, value};
+use dagrad::inspect::receptive_field;
 use dagrad::{Conv2dOptions, Graph, Init, Plan, Store, Var, Workspace, gradients, vjp};
 
 #[test]
@@ -240,6 +241,20 @@ fn a_value_with_20000_readers_is_differentiated_in_linear_time() {
         let y = (0..readers).fold(x * 0.0, |sum, _| sum + x * 2.0);
         let gradient = value(gradients(y, &[x]).unwrap()[0], &[x.feed(&array(&[], &[1.0]))]);
         assert_eq!(gradient.sum(), 2.0 * readers as f64);
+    });
+}
+
+#[test]
+fn thousands_of_arrays_are_joined_and_parted_in_linear_time() {
+    assert_linear(|count| {
+        let graph = Graph::new();
+        let image = graph.input("image", [1, 1, 2, 2]);
+        let parts: Vec<_> = (0..count).map(|number| image * number as f64).collect();
+        let joined = graph.concat(&parts, 1);
+        let part = |number: isize| joined.slice(1, number..number + 1);
+        let sum = (0..count as isize).fold(image, |sum, number| sum + part(number));
+        assert_eq!(receptive_field(sum, image).unwrap().size, [1, 1]);
+        Plan::<f64>::compile(&graph, &[sum]).unwrap();
     });
 }
 
