@@ -86,7 +86,7 @@ const EVALUATED: [usize; 2] = [1 << 21, 500];
 ///
 /// # Errors
 /// A batch size of 0; no samples, or with [`drop_last`](FitOptions::drop_last) no whole batch; images or labels that do not
-/// fit the model; a misuse in the network, with its line; a loss that is NaN or infinite.
+/// fit the model; a misuse in the network, with its line; a loss that is NaN or infinite; not the run of its checkpoint.
 #[track_caller]
 pub fn fit<N: Network>(
     model: &mut Model<N>,

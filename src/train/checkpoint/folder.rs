@@ -19,7 +19,8 @@ use crate::weights::checkpoint::{Notes, read, write};
 /// It is an [`Observer`]: `fit_observed` writes a checkpoint after each epoch, and at its end. A run that is killed and resumed
 /// ends with the bits of one that was not, and prints the same figures; only times differ. A checkpoint is a file
 /// that appears when all of it is on the disk; older ones are deleted afterwards. One that cannot be written, to a full disk for
-/// example, is a warning, and training goes on.
+/// example, is a warning, and training goes on. Of weights with NaN there are none. Beside observers that change the store it comes
+/// last, so that it saves what they leave.
 ///
 /// ```
 /// use dagrad::data;
@@ -271,9 +272,20 @@ impl Checkpoints {
         self.folder.join(format!("{}{step:08}{}", NAME[0], NAME[1]))
     }
 
-    /// Writes a checkpoint unless there is one of this moment.
+    /// Writes a checkpoint unless there is one of this moment, or a training that has diverged would push out what is good.
     fn save_new(&mut self, store: &Store<f32>) -> Result<()> {
-        if self.saved == Some((store.step(), store.epochs())) { Ok(()) } else { self.save(store).map(drop) }
+        if self.saved == Some((store.step(), store.epochs())) {
+            return Ok(());
+        }
+        let is_lost =
+            |name: &&str| store.get(name).is_some_and(|values| values.iter().any(|value| value.is_nan()));
+        if let Some(lost) = store.trainable().find(is_lost) {
+            return Err(Error::parameter(
+                lost,
+                "it holds NaN, so no checkpoint is written; the older ones stay",
+            ));
+        }
+        self.save(store).map(drop)
     }
 }
 
@@ -284,7 +296,7 @@ impl Observer for Checkpoints {
     }
 
     fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
-        let is_due = self.steps > 0 && step.number.is_multiple_of(self.steps);
+        let is_due = self.steps > 0 && step.number.is_multiple_of(self.steps) && step.loss.is_finite();
         if is_due { self.save_new(training.store()) } else { Ok(()) }
     }
 
