@@ -85,7 +85,7 @@
 //! | [`inspect`] | layers of a network, the time of its steps, and what is wrong with it |
 //! | [`check`] | are these gradients right? For your own operations, losses and networks too |
 //! | [`nn`] | layers and networks |
-//! | [`train`] | training runs |
+//! | [`train`] | training runs, and their checkpoints |
 //! | `viz` | filters, saliency, reports and logs (feature `viz`, on by default) |
 //!
 //! # Further reading

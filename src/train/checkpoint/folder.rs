@@ -13,6 +13,7 @@ use crate::graph::{ParameterKind, Precision};
 use crate::nn::{Model, Network};
 use crate::run::Store;
 use crate::weights::checkpoint::{Notes, read, write};
+use crate::weights::durable::create_folder;
 
 /// Keeps a training in a folder, so that it goes on after whatever ends it: `kill -9`, a power cut, Ctrl-C.
 ///
@@ -31,14 +32,14 @@ use crate::weights::checkpoint::{Notes, read, write};
 ///
 /// let digits = data::mnist_5k()?;
 /// let (train, test) = (digits.train.take(200), digits.test.take(50));
-/// let epochs = 2;
+/// let epochs: usize = 2;
 /// let mut run = || {
 ///     let mut model = Model::new(SimpleConvNet::default(), train.image_shape(), 0)?;
 ///     let mut checkpoints = Checkpoints::new(&folder)?.keep_best(|epoch| epoch.test_accuracy);
 ///     if let Some(found) = checkpoints.resume(&mut model)? {
 ///         println!("going on at step {}", found.step);
 ///     }
-///     let left = epochs - model.store().epochs() as usize;
+///     let left = epochs.saturating_sub(model.store().epochs() as usize);
 ///     let options = FitOptions { epochs: left, progress: Progress::Quiet, ..FitOptions::default() };
 ///     let done = fit_observed(&mut model, &Adam::new(1e-3), &train, &test, options, &mut checkpoints)?;
 ///     Ok::<_, dagrad::Error>(done.len())
@@ -101,7 +102,7 @@ impl Checkpoints {
     pub fn new(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref().to_owned();
         let failed = |what: &str, error: io::Error| data(&folder, format!("{what}: {error}"));
-        fs::create_dir_all(&folder).map_err(|error| failed("the folder cannot be made", error))?;
+        create_folder(&folder).map_err(|error| failed("the folder cannot be made", error))?;
         let lock = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK));
         let lock = lock.map_err(|error| failed("no file can be written in it", error))?;
         match lock.try_lock() {
@@ -117,7 +118,12 @@ impl Checkpoints {
         // A killed process leaves what it was writing.
         let is_unfinished = |name: &str| name.starts_with(&format!(".{}", NAME[0])) && name.ends_with(".tmp");
         let trial = folder.join(format!(".{}trial.tmp", NAME[0]));
-        File::create(&trial).map_err(|error| failed("no file can be made in it", error))?;
+        match File::create_new(trial) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(failed("no file can be made in it", error));
+            }
+            _ => {}
+        }
         for (name, path) in names(&folder)? {
             if is_unfinished(&name) {
                 fs::remove_file(path)
