@@ -85,7 +85,7 @@
 //! | [`check`] | are these gradients right? For your own operations, losses and networks too |
 //! | [`data`] | samples in memory and in files; divided, normalised, augmented |
 //! | [`nn`] | layers and networks |
-//! | [`train`] | training runs |
+//! | [`train`] | training runs, and their checkpoints |
 //! | `viz` | filters, saliency, reports and logs (feature `viz`, on by default) |
 //!
 //! # Further reading

@@ -77,7 +77,8 @@ pub struct Epoch {
 ///
 /// # Errors
 /// A batch size of 0; no samples, or with [`drop_last`](FitOptions::drop_last) no whole batch; samples that do not fit, such as
-/// labels beyond the classes; a misuse in the network, with its line; a loss that is NaN or infinite.
+/// labels beyond the classes; a misuse in the network, with its line; a loss that is NaN or infinite; not the run of its
+/// checkpoint.
 #[track_caller]
 pub fn fit<L: Trainable>(
     learner: &mut L,

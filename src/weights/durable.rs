@@ -27,7 +27,7 @@ pub(crate) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result
     let Some(name) = target.file_name() else {
         return Err(Error::Data { path: path.to_owned(), message: "names no file".to_owned() });
     };
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = above(&target);
     let sibling = Sibling(folder.join(sibling_name(name.to_owned())));
     let create = OpenOptions::new().write(true).create_new(true).open(&sibling.0);
     let mut file =
@@ -38,6 +38,19 @@ pub(crate) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result
     drop(file);
     fs::rename(&sibling.0, &target).map_err(|error| failed("the new file cannot take its name", error))?;
     sync_folder(folder).map_err(|error| failed("its folder does not reach the disk", error))
+}
+
+/// Makes a folder and those above it, so that they last.
+pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
+    let is_new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let new: Vec<&Path> = folder.ancestors().take_while(is_new).collect();
+    fs::create_dir_all(folder)?;
+    new.into_iter().try_for_each(|path| sync_folder(above(path)))
+}
+
+/// The folder that something lies in.
+fn above(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A name that no other writer has, on this machine and at this time.

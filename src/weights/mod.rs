@@ -10,7 +10,7 @@
 //! the arrays that are asked for.
 
 pub(crate) mod checkpoint;
-mod durable;
+pub(crate) mod durable;
 mod file;
 mod npz;
 mod number;

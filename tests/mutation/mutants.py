@@ -423,6 +423,32 @@ PREPARED = mutants(
      "a transposed convolution is scaled along its inputs", "--test compile rewrites"),
 )
 
+CHECKPOINTS = mutants(
+    "",
+    ("train/fit.rs", "let mut sums @ [_, earlier, _] = self.model.store_mut().epoch_position.go_on(begun, first);",
+     "let mut sums @ [_, earlier, _] = self.model.store_mut().epoch_position.go_on(begun, 0 * first);",
+     "the figures of a resumed epoch are those of its rest", "--test train checkpoints"),
+    ("train/fit.rs", "if samples == data.len() || options", "if options",
+     "a training that is killed between the last step and the evaluation never prints the epoch", "--test train checkpoints"),
+    ("weights/checkpoint.rs", "|| sum != found.sum().to_le_bytes()", "", "nobody looks at the checksum", "--test train checkpoints"),
+    ("weights/checkpoint.rs", "store.set_step(number(\"step\")?);", "", "masks begin anew", "--test train checkpoints"),
+    ("weights/checkpoint.rs", "for (position, entry) in store.entries().iter().enumerate() {",
+     "for (position, entry) in store.entries().iter().enumerate().filter(|(_, entry)| entry.kind != Some(ParameterKind::Optimizer)) {",
+     "the optimizer is forgotten", "--test train checkpoints"),
+    ("weights/checkpoint.rs", "key.and_then(|(position, _)| position.parse::<usize>().ok())",
+     "key.map(|(position, _)| position.to_owned())", "entries come in the order of their letters", "--test train checkpoints"),
+    ("train/checkpoint/folder.rs", ".skip(self.keep).filter(|(step, _)| Some(*step) != best)", ".skip(self.keep)",
+     "the best one is deleted", "--test train checkpoints"),
+    ("train/checkpoint/folder.rs", "self.run.clone_from(run);", "", "a checkpoint does not say what it is of", "--test train checkpoints"),
+    ("train/checkpoint/description.rs", "optimizer.settings()),", "\"an optimizer\".to_owned()),",
+     "another optimizer is not named", "--test train checkpoints"),
+    ("graph/show.rs", "for (name, attribute) in op.attributes().iter() {", "for (name, attribute) in op.attributes().iter().take(0) {",
+     "two graphs that differ in a number are the same", "--test train checkpoints"),
+    ("data/dataset.rs", "sum.update(&self.images);", "", "other pixels are the same data", "--test train checkpoints"),
+    ("train/checkpoint/folder.rs", "let is_due = self.epochs > 0 && store.epochs().is_multiple_of(self.epochs);",
+     "let is_due = false;", "only the end is saved", "--test train checkpoints"),
+)
+
 PARTS = {
     "Convolution": CONVOLUTION,
     "Maximum pooling": MAXIMUM,
@@ -437,4 +463,5 @@ PARTS = {
     "Normalisation": NORMS,
     "Training, stores, feeds": USE,
     "What is computed once": PREPARED,
+    "Checkpoints": CHECKPOINTS,
 }

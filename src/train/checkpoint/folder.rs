@@ -13,13 +13,15 @@ use crate::error::{Error, Result};
 use crate::graph::{ParameterKind, Precision};
 use crate::run::Store;
 use crate::weights::checkpoint::{Notes, read, write};
+use crate::weights::durable::create_folder;
 
 /// Keeps a training in a folder, so that it goes on after whatever ends it: `kill -9`, a power cut, Ctrl-C.
 ///
 /// It is an [`Observer`]: `fit_observed` writes a checkpoint after each epoch, and at its end. A run that is killed and resumed
 /// ends with the bits of one that was not, and prints the same figures; only times differ. A checkpoint is a file
 /// that appears when all of it is on the disk; older ones are deleted afterwards. One that cannot be written, to a full disk for
-/// example, is a warning, and training goes on.
+/// example, is a warning, and training goes on. Of weights with NaN there are none. Beside observers that change the store it comes
+/// last, so that it saves what they leave.
 ///
 /// ```
 /// use dagrad::data;
@@ -30,14 +32,14 @@ use crate::weights::checkpoint::{Notes, read, write};
 ///
 /// let digits = data::mnist_5k()?;
 /// let (train, test) = (digits.train.take(200), digits.test.take(50));
-/// let epochs = 2;
+/// let epochs: usize = 2;
 /// let mut run = || {
 ///     let mut model = Model::new(SimpleConvNet::default(), train.image_shape(), 0)?;
 ///     let mut checkpoints = Checkpoints::new(&folder)?.keep_best(|epoch| epoch.test.accuracy());
 ///     if let Some(found) = checkpoints.resume(&mut model)? {
 ///         println!("going on at step {}", found.step);
 ///     }
-///     let left = epochs - model.store().epochs() as usize;
+///     let left = epochs.saturating_sub(model.store().epochs() as usize);
 ///     let options = FitOptions { epochs: left, progress: Progress::Quiet, ..FitOptions::default() };
 ///     let done = fit_observed(&mut model, &Adam::new(1e-3), &train, &test, options, &mut checkpoints)?;
 ///     Ok::<_, dagrad::Error>(done.len())
@@ -100,7 +102,7 @@ impl Checkpoints {
     pub fn new(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref().to_owned();
         let failed = |what: &str, error: io::Error| data(&folder, format!("{what}: {error}"));
-        fs::create_dir_all(&folder).map_err(|error| failed("the folder cannot be made", error))?;
+        create_folder(&folder).map_err(|error| failed("the folder cannot be made", error))?;
         let lock = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK));
         let lock = lock.map_err(|error| failed("no file can be written in it", error))?;
         match lock.try_lock() {
@@ -116,7 +118,12 @@ impl Checkpoints {
         // A killed process leaves what it was writing.
         let is_unfinished = |name: &str| name.starts_with(&format!(".{}", NAME[0])) && name.ends_with(".tmp");
         let trial = folder.join(format!(".{}trial.tmp", NAME[0]));
-        File::create(&trial).map_err(|error| failed("no file can be made in it", error))?;
+        match File::create_new(trial) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(failed("no file can be made in it", error));
+            }
+            _ => {}
+        }
         for (name, path) in names(&folder)? {
             if is_unfinished(&name) {
                 fs::remove_file(path)
@@ -268,9 +275,20 @@ impl Checkpoints {
         self.folder.join(format!("{}{step:08}{}", NAME[0], NAME[1]))
     }
 
-    /// Writes a checkpoint unless there is one of this moment.
+    /// Writes a checkpoint unless there is one of this moment, or a training that has diverged would push out what is good.
     fn save_new(&mut self, store: &Store<f32>) -> Result<()> {
-        if self.saved == Some((store.step(), store.epochs())) { Ok(()) } else { self.save(store).map(drop) }
+        if self.saved == Some((store.step(), store.epochs())) {
+            return Ok(());
+        }
+        let is_lost =
+            |name: &&str| store.get(name).is_some_and(|values| values.iter().any(|value| value.is_nan()));
+        if let Some(lost) = store.trainable().find(is_lost) {
+            return Err(Error::parameter(
+                lost,
+                "it holds NaN, so no checkpoint is written; the older ones stay",
+            ));
+        }
+        self.save(store).map(drop)
     }
 }
 
@@ -281,7 +299,7 @@ impl Observer for Checkpoints {
     }
 
     fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
-        let is_due = self.steps > 0 && step.number.is_multiple_of(self.steps);
+        let is_due = self.steps > 0 && step.number.is_multiple_of(self.steps) && step.loss.is_finite();
         if is_due { self.save_new(training.store()) } else { Ok(()) }
     }
 

@@ -5,9 +5,12 @@ use std::process::Command;
 
 use super::{Folder, StopAfter, data, fresh, go_on, name, rule, state, train};
 use crate::common::{alone, assert_mentions, message};
-use dagrad::Store;
 use dagrad::data::Split;
-use dagrad::train::{Checkpoints, Epoch, FitOptions, fit_observed, read_checkpoint, save_checkpoint};
+use dagrad::train::{
+    Checkpoints, Epoch, FitOptions, Observer, TrainStep, Training, fit_observed, read_checkpoint,
+    save_checkpoint,
+};
+use dagrad::{Error, Result, Store};
 
 #[test]
 fn the_newest_and_the_best_are_kept() {
@@ -208,6 +211,32 @@ fn a_damaged_checkpoint_is_passed_over() {
     checkpoints.resume(&mut model).unwrap_err();
     train(&mut model, &rule(), 1, &mut checkpoints).unwrap();
     assert_eq!(folder.names(), [name(5)]);
+}
+
+/// Loses a weight after the seventh step.
+struct Loser;
+
+impl Observer for Loser {
+    fn step(&mut self, step: &TrainStep, training: &mut Training<'_>) -> Result<()> {
+        if step.number == 7 {
+            training.store_mut().get_mut("fc.bias").unwrap().fill(f32::NAN);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_training_that_diverges_does_not_push_out_what_is_good() {
+    let folder = Folder::new("diverges");
+    let mut checkpoints = folder.checkpoints().every_steps(1).keep(1);
+    let mut model = fresh();
+    let outcome = train(&mut model, &rule(), 3, &mut (Loser, &mut checkpoints));
+    assert!(matches!(outcome, Err(Error::Diverged { step: 8, .. })), "{outcome:?}");
+    assert_eq!(folder.names(), [name(6)]);
+    let Split { train, test } = data();
+    let with = FitOptions { allow_nan: true, ..super::by(3) };
+    fit_observed(&mut model, &rule(), &train, &test, with, &mut checkpoints).unwrap();
+    assert_eq!(folder.names(), [name(6)]);
 }
 
 #[test]

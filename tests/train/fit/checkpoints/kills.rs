@@ -132,7 +132,7 @@ fn ctrl_c_saves_what_has_been_reached() {
         assert_eq!(folder.names().len(), 1);
         let saved: Store<f32> = read_checkpoint(folder.file(&folder.names()[0])).unwrap();
         let mut model = fresh();
-        train(&mut model, &rule(), 1_000_000, &mut StopAfter(saved.step())).unwrap();
+        train(&mut model, &rule(), saved.epochs() as usize + 1, &mut StopAfter(saved.step())).unwrap();
         assert!(state(&saved) == state(model.store()), "after {} steps", saved.step());
     }
 }
