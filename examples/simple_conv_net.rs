@@ -27,9 +27,10 @@ Usage: cargo run --release --example simple_conv_net -- [FLAGS]
   --epochs NUMBER          how many times to go through the training digits [20]
   --batch NUMBER           digits in a batch [100]
   --optimizer RULE         the rule that moves the parameters: sgd, momentum, nesterov, adagrad,
-                           rmsprop, adam, adamw [adam]
+                           rmsprop, adam, adamw [momentum]
   --learning-rate NUMBER   learning rate; by default one that suits the optimizer
-  --anneal                 let the learning rate fall to 0 along a cosine over all epochs
+  --constant               keep the learning rate as it is; without it, it falls to 0 along a cosine
+                           over all epochs
   --seed NUMBER            what all randomness follows from [0]
   --threads NUMBER         threads; by default all cores
   --quiet                  print nothing while training
@@ -45,7 +46,7 @@ struct Arguments {
     batch: usize,
     optimizer: Rule,
     learning_rate: Option<f64>,
-    anneal: bool,
+    constant: bool,
     seed: u64,
     threads: Option<usize>,
     quiet: bool,
@@ -61,9 +62,9 @@ impl Arguments {
             data: None,
             epochs: 20,
             batch: 100,
-            optimizer: Rule::Adam,
+            optimizer: Rule::Momentum,
             learning_rate: None,
-            anneal: false,
+            constant: false,
             seed: 0,
             threads: None,
             quiet: false,
@@ -79,7 +80,7 @@ impl Arguments {
                 "--batch" => read.batch = flags.count()?,
                 "--optimizer" => read.optimizer = flags.one_of(&RULES)?,
                 "--learning-rate" => read.learning_rate = Some(flags.number("a number", |_| true)?),
-                "--anneal" => read.anneal = true,
+                "--constant" => read.constant = true,
                 "--seed" => read.seed = flags.count()?,
                 "--threads" => read.threads = Some(flags.count()?),
                 "--quiet" => read.quiet = true,
@@ -173,8 +174,8 @@ fn optimizer(arguments: &Arguments, samples: usize) -> Box<dyn Optimizer> {
     let steps = epochs.saturating_mul(samples.div_ceil(batch.max(1)));
     let steps = u32::try_from(steps).unwrap_or(u32::MAX);
     let rate = |usual: f64| match arguments.learning_rate.unwrap_or(usual) {
-        peak if arguments.anneal => LearningRate::cosine(peak, steps),
-        rate => rate.into(),
+        rate if arguments.constant => rate.into(),
+        peak => LearningRate::cosine(peak, steps),
     };
     match arguments.optimizer {
         Rule::Sgd => Box::new(Sgd::new(rate(0.1))),

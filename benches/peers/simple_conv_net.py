@@ -1,4 +1,4 @@
-"""PyTorch's twin of `examples/simple_conv_net.rs`: the same network, start, data, batches and optimizer.
+"""PyTorch's twin of `examples/simple_conv_net.rs --optimizer adam --constant`: the same network, start, data, batches and rule.
 
     VENV/bin/python benches/peers/simple_conv_net.py --data FOLDER --epochs 5
 

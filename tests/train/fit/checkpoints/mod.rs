@@ -4,6 +4,7 @@ mod damage;
 mod exact;
 mod folder;
 mod kills;
+mod objectives;
 mod refused;
 
 use std::fs;
