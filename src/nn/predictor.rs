@@ -37,7 +37,7 @@ use crate::run::{Element, Feed, Store, Workspace};
 ///     asked.into_iter().map(|answer| answer.join().unwrap()).collect()
 /// });
 /// for answer in answers {
-///     assert!(answer?.abs_diff_eq(&alone, 1e-5));
+///     assert!((answer? - &alone).iter().all(|apart| apart.abs() < 1e-5));
 /// }
 /// # Ok::<(), dagrad::Error>(())
 /// ```

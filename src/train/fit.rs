@@ -26,7 +26,7 @@ pub struct FitOptions {
     pub seed: u64,
     /// What to print.
     pub progress: Progress,
-    /// Whether to go on, with a warning, when a loss is NaN or infinite, which is [`Error::Diverged`] otherwise.
+    /// Whether to go on, with a warning, when a loss is NaN or infinite, which is [`Error::Diverged`](crate::Error::Diverged) otherwise.
     pub allow_nan: bool,
 }
 
