@@ -100,7 +100,8 @@ pub(super) fn read_ahead(
     }
     thread::scope(|scope| {
         let (give_back, filled) = (give_back, filled); // dropped at the end, which ends the thread
-        scope.spawn(move || {
+        let reader = thread::Builder::new().name("dagrad samples".into());
+        let read = move || {
             for samples in batches {
                 let Ok(mut batch) = free.recv() else { return };
                 let outcome = batch.fill(data, samples, draw);
@@ -108,7 +109,9 @@ pub(super) fn read_ahead(
                     return;
                 }
             }
-        });
+        };
+        let refused = |refusal: std::io::Error| Error::setting("threads", refusal.to_string());
+        reader.spawn_scoped(scope, read).map_err(refused)?;
         for number in 0.. {
             let Ok(batch) = filled.recv() else { break };
             let batch = batch?;

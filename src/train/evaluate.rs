@@ -7,7 +7,7 @@ use super::learner::Trainable;
 use super::metric::{Figures, Measured};
 use super::objective::Inputs;
 use crate::compile::{Options, Plan};
-use crate::data::Samples;
+use crate::data::{Samples, reserved};
 use crate::error::{Error, Result, SourceLine};
 use crate::graph::{Graph, Mode};
 
@@ -82,7 +82,8 @@ impl Evaluation {
         most: usize,
     ) -> Result<Figures> {
         let site = SourceLine::caller();
-        let order: Vec<usize> = (0..data.len().min(most)).collect();
+        let mut order = reserved(data.len().min(most), "the order of samples")?;
+        order.extend(0..data.len().min(most));
         let batches: Vec<&[usize]> = order.chunks(self.at_once).collect();
         self.measured.restart(&[]);
         let measured = read_ahead(data, &batches, None, |batch, _| self.add(learner, batch));

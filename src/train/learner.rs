@@ -8,7 +8,7 @@ use ndarray::ArrayD;
 use super::metric::Metric;
 use super::objective::{Goal, Inputs, Objective};
 use crate::compile::{Options, Plan};
-use crate::data::{Field, IMAGES, LABELS, Samples, Slot};
+use crate::data::{Field, IMAGES, LABELS, Samples, Slot, reserved};
 use crate::error::{Error, Result, nearest};
 use crate::graph::{Graph, Mode, TensorType};
 use crate::nn::{Model, Network};
@@ -68,7 +68,8 @@ impl<N: Network> Trainable for Model<N> {
             );
             return Err(Error::setting(name, message));
         }
-        let mut classes = vec![0; data.len()];
+        let mut classes = reserved(data.len(), "the labels")?;
+        classes.resize(data.len(), 0);
         for (sample, class) in classes.iter_mut().enumerate() {
             data.write(sample, labels, None, Slot::Index(std::slice::from_mut(class)))?;
         }

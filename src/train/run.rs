@@ -13,7 +13,7 @@ use super::objective::Inputs;
 use super::observer::{Observer, TrainStep, Training};
 use super::progress::Reporter;
 use crate::compile::Plan;
-use crate::data::{Draw, Samples, shuffle};
+use crate::data::{Draw, Samples, reserved, shuffle};
 use crate::error::{Error, Result, SourceLine};
 use crate::graph::{Graph, Mode};
 use crate::optim::{LearningRate, Optimizer, minimize};
@@ -52,6 +52,8 @@ impl<'a> Run<'a> {
         for (name, data) in [("training data", train), ("test data", test)] {
             check(learner, name, data)?;
         }
+        let mut order = reserved(train.len(), "the order of samples")?;
+        order.resize(train.len(), 0);
         let whole = || options.batches(0, train.len());
         let Some(largest) = whole().next().map(|samples| samples.len()) else {
             let (samples, batch) = (train.len(), options.batch);
@@ -87,7 +89,7 @@ impl<'a> Run<'a> {
             plans,
             evaluations,
             rate: optimizer.learning_rate(),
-            order: vec![0; train.len()],
+            order,
             measured,
             reporter,
             is_stopped: false,

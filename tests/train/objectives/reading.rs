@@ -9,7 +9,7 @@ use crate::common::{assert_mentions, message};
 use dagrad::data::{Dataset, Draw, Field, Samples, Slot, mnist_5k};
 use dagrad::nn::{Model, SimpleConvNet};
 use dagrad::optim::{Adam, Sgd};
-use dagrad::train::{FitOptions, Goal, Inputs, Observer, TrainStep, Training, fit, fit_observed};
+use dagrad::train::{FitOptions, Goal, Inputs, Observer, TrainStep, Training, evaluate, fit, fit_observed};
 use dagrad::{Error, Result, Workspace, nn};
 
 /// Digits that note how they are read.
@@ -140,4 +140,39 @@ fn an_epoch_with_a_pause_has_the_figures_of_one_without() {
             assert_eq!(figures(found), figures(expected), "after {steps} steps");
         }
     }
+}
+
+/// As many samples as a number can say.
+struct Endless;
+
+impl Samples for Endless {
+    fn len(&self) -> usize {
+        usize::MAX / 2
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::real("images", [1, 28, 28]), Field::index("labels", [])]
+    }
+
+    fn write(&self, _: usize, _: usize, _: Option<Draw>, _: Slot<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn samples_that_no_memory_has_an_order_for_are_refused() {
+    let test = mnist_5k().unwrap().test.take(10);
+    let rule = Adam::new(1e-3);
+    assert_mentions(
+        &message(fit(&mut model(), &rule, &Endless, &test, options(1, 20))),
+        &["bytes", "the labels"],
+    );
+    fn classes<'g>(inputs: &Inputs<'g>) -> Goal<'g> {
+        let logits = nn::linear(inputs.get("images").flatten(), "fc", 10);
+        Goal::new(logits.softmax_cross_entropy(inputs.get("labels")))
+    }
+    let mut learner = learner(classes, &test);
+    let refused = message(fit(&mut learner, &rule, &Endless, &test, options(1, 20)));
+    assert_mentions(&refused, &["bytes", "the order of samples"]);
+    assert_mentions(&message(evaluate(&mut learner, &Endless)), &["bytes", "the order of samples"]);
 }
