@@ -49,7 +49,11 @@ type Schedule = (LearningRate, fn(u64) -> f64);
 #[test]
 fn schedules_are_exact_for_four_billion_steps() {
     const DAY: u32 = 1_000_000_000;
-    let schedules: [Schedule; 7] = [
+    let schedules: [Schedule; 8] = [
+        (LearningRate::polynomial(0.3, u32::MAX, 2.0), |t| {
+            let left = (u32::MAX as f64 - t as f64).max(0.0) / f64::from(u32::MAX);
+            0.3 * left * left
+        }),
         (LearningRate::cosine(0.3, DAY), |t| {
             0.15 * (1.0 + (std::f64::consts::PI * (t as f64 / f64::from(DAY)).min(1.0)).cos())
         }),

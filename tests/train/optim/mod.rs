@@ -293,6 +293,10 @@ fn schedules_follow_their_formulas() {
     follows(LearningRate::cosine(0.3, 10), |t| {
         0.15 * (1.0 + (std::f64::consts::PI * (t / 10.0).min(1.0)).cos())
     });
+    follows(LearningRate::polynomial(0.3, 10, 0.9), |t| 0.3 * (1.0 - (t / 10.0).min(1.0)).powf(0.9));
+    follows(LearningRate::polynomial(0.3, 7, 1.0).warmup(2), |t| {
+        0.3 * (1.0 - (t / 7.0).min(1.0)) * ((t + 1.0) / 2.0).min(1.0)
+    });
     follows(LearningRate::exponential(0.3, 0.9), |t| 0.3 * 0.9f64.powf(t));
     follows(LearningRate::staircase(0.3, 3, 0.5), |t| 0.3 * 0.5f64.powf((t / 3.0).floor()));
     follows(LearningRate::from(0.3).warmup(4), |t| 0.3 * ((t + 1.0) / 4.0).min(1.0));
