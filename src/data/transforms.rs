@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use dagrad_kernels::simd::vectorize;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
@@ -38,7 +39,7 @@ pub(super) trait Pixel: Copy {
     fn bits(self) -> u32;
     fn of(bits: u32) -> Self;
     /// The value between pixels, of which `pixel` has that of a row and a column.
-    fn between(pixel: impl Fn(f64, f64) -> Self, y: f64, x: f64) -> Self;
+    fn between(pixel: impl Fn(isize, isize) -> Self, y: f64, x: f64) -> Self;
 }
 
 impl Pixel for f32 {
@@ -53,11 +54,13 @@ impl Pixel for f32 {
     }
 
     /// Bilinear.
-    fn between(pixel: impl Fn(f64, f64) -> f32, y: f64, x: f64) -> f32 {
+    #[inline(always)]
+    fn between(pixel: impl Fn(isize, isize) -> f32, y: f64, x: f64) -> f32 {
         let [top, left] = [y.floor(), x.floor()];
         let [down, right] = [(y - top) as f32, (x - left) as f32];
-        let row = |y| pixel(y, left) * (1.0 - right) + pixel(y, left + 1.0) * right;
-        row(top) * (1.0 - down) + row(top + 1.0) * down
+        let [top, left] = [top as isize, left as isize];
+        let row = |y| pixel(y, left) * (1.0 - right) + pixel(y, left + 1) * right;
+        row(top) * (1.0 - down) + row(top + 1) * down
     }
 }
 
@@ -73,8 +76,9 @@ impl Pixel for u32 {
     }
 
     /// That of the nearest pixel.
-    fn between(pixel: impl Fn(f64, f64) -> u32, y: f64, x: f64) -> u32 {
-        pixel((y + 0.5).floor(), (x + 0.5).floor())
+    #[inline(always)]
+    fn between(pixel: impl Fn(isize, isize) -> u32, y: f64, x: f64) -> u32 {
+        pixel((y + 0.5).floor() as isize, (x + 0.5).floor() as isize)
     }
 }
 
@@ -158,19 +162,26 @@ fn rotate<P: Pixel>(
     before.clear();
     before.extend(plane.iter().map(|pixel| pixel.bits()));
     let [bottom, right] = [height, width].map(|size| (size - 1) as f64);
-    let pixel = |y: f64, x: f64| {
-        let is_inside = (0.0..=bottom).contains(&y) && (0.0..=right).contains(&x);
-        if is_inside { P::of(before[y as usize * width + x as usize]) } else { outside }
-    };
     let (sin, cos) = angle.sin_cos();
-    for (y, row) in plane.chunks_mut(width).enumerate() {
-        let y = y as f64 - bottom / 2.0;
-        for (x, target) in row.iter_mut().enumerate() {
-            let x = x as f64 - right / 2.0;
-            // Where this pixel was.
-            *target = P::between(pixel, bottom / 2.0 + x * sin + y * cos, right / 2.0 + x * cos - y * sin);
-        }
-    }
+    let before = &before[..];
+    vectorize(
+        #[inline(always)]
+        || {
+            let pixel = |y: isize, x: isize| match (y.cast_unsigned(), x.cast_unsigned()) {
+                (y, x) if y < height && x < width => P::of(before[y * width + x]),
+                _ => outside,
+            };
+            for (y, row) in plane.chunks_mut(width).enumerate() {
+                let y = y as f64 - bottom / 2.0;
+                for (x, target) in row.iter_mut().enumerate() {
+                    let x = x as f64 - right / 2.0;
+                    // Where this pixel was.
+                    let (y, x) = (bottom / 2.0 + x * sin + y * cos, right / 2.0 + x * cos - y * sin);
+                    *target = P::between(pixel, y, x);
+                }
+            }
+        },
+    );
 }
 
 /// A rectangle within the image: top, left, rows, columns.
