@@ -42,10 +42,19 @@ fn check_all<T: Real>(sizes: &Convolution, workers: &Workers) {
     });
 }
 
+/// Sums of more than 2¹² products, which are computed in parts: over channels, over filters, and over positions.
+fn long() -> [Convolution; 3] {
+    [
+        convolution([1, 460, 2], [4, 5], [3, 3], [1, 1], [1, 0]),
+        convolution([1, 2, 920], [5, 4], [3, 3], [2, 1], [0, 1]),
+        convolution([2, 1, 1], [70, 60], [3, 2], [1, 1], [1, 1]),
+    ]
+}
+
 #[test]
 fn the_reference_does_what_its_definition_says() {
     let workers = Workers::new(2).unwrap();
-    for sizes in all() {
+    for sizes in all().chain(long()) {
         check_all::<f32>(&sizes, &workers);
         check_all::<f64>(&sizes, &workers);
     }
