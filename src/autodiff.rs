@@ -34,16 +34,7 @@ use crate::shape::Shape;
 pub fn gradients<'g>(y: Var<'g>, xs: &[Var<'g>]) -> Result<Vec<Var<'g>>> {
     let graph = y.graph();
     graph.check()?;
-    if y.ty().dtype == Dtype::Index {
-        let problem = Problem::new("a gradient is taken of a real number, not of an index");
-        return Err(graph.op_error("gradients", &["y"], &[y], problem));
-    }
-    if y.shape().count() != 1 {
-        let problem =
-            Problem::new(format!("a gradient is taken of one number, not of an array {}", y.shape()))
-                .hint("reduce it first, for example with `sum_all`, or give an upstream gradient to `vjp`");
-        return Err(graph.op_error("gradients", &["y"], &[y], problem));
-    }
+    check_one_number("gradients", "y", y)?;
     check_pairs(graph, ["gradients", "y", "x"], &[], xs)?;
     let found = vjp(&[(y, graph.fill(y.shape(), 1.0))], xs)?;
     let unreached = |(x, gradient): (&Var<'g>, &Option<Var<'g>>)| gradient.is_none().then(|| x.known_as());
@@ -52,6 +43,20 @@ pub fn gradients<'g>(y: Var<'g>, xs: &[Var<'g>]) -> Result<Vec<Var<'g>>> {
         return Err(Error::Unreached { target: y.known_as(), names, site: SourceLine::caller() });
     }
     Ok(found.into_iter().flatten().collect())
+}
+
+/// Refuses to take the gradient of anything but one real number, under the name of whoever was asked for it.
+#[track_caller]
+pub(crate) fn check_one_number(op: &str, role: &str, y: Var<'_>) -> Result<()> {
+    let problem = if y.ty().dtype == Dtype::Index {
+        Problem::new("a gradient is taken of a real number, not of an index")
+    } else if y.shape().count() != 1 {
+        Problem::new(format!("a gradient is taken of one number, not of an array {}", y.shape()))
+            .hint("reduce it first, for example with `sum_all`, or give an upstream gradient to `vjp`")
+    } else {
+        return Ok(());
+    };
+    Err(y.graph().op_error(op, &[role], &[y], problem))
 }
 
 /// Vector-Jacobian products: the gradients of Σ ⟨y, upstream⟩ over the given pairs `(y, upstream)` with

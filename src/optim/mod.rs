@@ -22,7 +22,7 @@ pub use rate::LearningRate;
 
 use gradient::Adjustment;
 
-use crate::autodiff::gradients;
+use crate::autodiff::{check_one_number, gradients};
 use crate::error::{Problem, Result};
 use crate::graph::{Graph, Init, Update, Var};
 
@@ -136,12 +136,14 @@ const MINIMIZE: &str = "minimize";
 #[track_caller]
 pub fn minimize(loss: Var<'_>, optimizer: &dyn Optimizer) -> Result<()> {
     let graph = loss.graph();
+    graph.check()?;
+    check_one_number(MINIMIZE, "loss", loss)?;
     let mut parameters = graph.parameters();
     parameters.retain(|parameter| optimizer.moves(&parameter.name()));
     if parameters.is_empty() && !graph.parameters().is_empty() {
         let problem = Problem::new("nothing is left to train: the optimizer moves no parameter of the graph")
             .hint("leave a parameter out of what is `frozen`; `Model::predict` and `Plan::run` need no optimizer");
-        return Err(graph.op_error("minimize", &["loss"], &[loss], problem));
+        return Err(graph.op_error(MINIMIZE, &["loss"], &[loss], problem));
     }
     let moved = parameters.iter().find_map(|&parameter| Some((parameter, parameter.next_update()?)));
     if let Some((parameter, Update { value, by, site, .. })) = moved {

@@ -152,9 +152,9 @@ fn read_folder(path: &Path) -> Result<usize> {
 }
 
 /// A folder of classes with one file, which is there as long as this.
-struct Place(PathBuf);
+struct Reader(PathBuf);
 
-impl Place {
+impl Reader {
     fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("dagrad-fuzz-{name}-{}", std::process::id()));
         fs::create_dir_all(folder.join("class")).unwrap();
@@ -175,7 +175,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Reader {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -217,18 +217,22 @@ fn files_are_survived_whatever_they_hold() {
 #[ignore = "memory is counted in the whole process: the test above runs it in one of its own"]
 fn damaged_files_and_mutants_are_survived() {
     for format in &FORMATS {
-        let (place, seeds) = (Place::new(format.name), (format.seeds)());
+        let (reader, seeds) = (Reader::new(format.name), (format.seeds)());
         let mut executions = 0;
         for seed in &seeds {
-            assert!(place.survives(format, seed), "{}", format.name);
+            assert!(reader.survives(format, seed), "{}", format.name);
             // All of a small file, and the header of a large one.
             for length in 0..seed.len().min(1000) {
-                assert!(!place.survives(format, &seed[..length]), "{}: {length} bytes are read", format.name);
+                assert!(
+                    !reader.survives(format, &seed[..length]),
+                    "{}: {length} bytes are read",
+                    format.name
+                );
             }
             let mut bytes = seed.clone();
             for bit in 0..8 * seed.len().min(100) {
                 bytes[bit / 8] ^= 1 << (bit % 8);
-                place.survives(format, &bytes);
+                reader.survives(format, &bytes);
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
             executions += 9 * seed.len().min(100);
@@ -236,7 +240,7 @@ fn damaged_files_and_mutants_are_survived() {
         let mut read = 0;
         mutants(&seeds, 1_000, |_, bytes| {
             let bytes = if format.name == "png" { &repaired(bytes) } else { bytes };
-            read += usize::from(place.survives(format, bytes));
+            read += usize::from(reader.survives(format, bytes));
             executions += 1;
         });
         println!("{}: {executions} files, {read} of the mutants read", format.name);

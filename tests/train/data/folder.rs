@@ -46,7 +46,7 @@ fn load(folder: &Folder, fit: Fit) -> dagrad::Result<Dataset> {
 #[test]
 fn classes_and_files_are_sorted_as_torchvision_sorts_them() {
     let folder = Folder::new();
-    // Each file has its place in the order as its first pixel.
+    // The first pixel of each file is its position in the order.
     let files = [
         "Zebra/1.png",
         "cat/10.png",
@@ -59,8 +59,8 @@ fn classes_and_files_are_sorted_as_torchvision_sorts_them() {
         "dog/only.png",
         "größe/1.png",
     ];
-    for (place, name) in files.iter().enumerate().rev() {
-        folder.put(name, &grey(2, 1, &[place as u8, 100]));
+    for (position, name) in files.iter().enumerate().rev() {
+        folder.put(name, &grey(2, 1, &[position as u8, 100]));
     }
     // None of these is a sample.
     for name in [
@@ -154,8 +154,8 @@ fn images_of_another_size_are_refused_or_resized() {
     }
     // A line of pixels takes no more memory than itself, though to cover a square it would have 16,000,000.
     folder.put("a/1.png", &grey(1, 4000, &[9; 4000]));
-    let tall = folder::load(&folder.0, [1, 64, 64], Fit::Crop).unwrap();
-    assert!(tall.pixels(0).unwrap().iter().all(|&byte| byte == 9));
+    let high = folder::load(&folder.0, [1, 64, 64], Fit::Crop).unwrap();
+    assert!(high.pixels(0).unwrap().iter().all(|&byte| byte == 9));
 }
 
 #[test]

@@ -7,7 +7,11 @@ use dagrad::train::{Figures, Goal, Inputs, Labels, Metric, evaluate, fit};
 
 /// Judges given logits by given labels. (A parameter is there only because a loss has some.)
 fn judged<'g>(inputs: &Inputs<'g>) -> Goal<'g> {
-    let (logits, labels) = (inputs.get("logits"), inputs.get("labels"));
+    judged_by(inputs, inputs.get("labels").into())
+}
+
+fn judged_by<'g>(inputs: &Inputs<'g>, labels: Labels<'g>) -> Goal<'g> {
+    let logits = inputs.get("logits");
     let loss = nn::linear(logits.flatten(), "unused", 1).mean_all();
     Goal::new(loss)
         .judge(Metric::accuracy(logits, labels))
@@ -106,16 +110,8 @@ fn the_figures_of_pixels_leave_out_what_is_ignored() {
         x if x < 0.3 => 255,
         x => (3.0 * x) as u32,
     };
-    let ignoring = dagrad::train::objective(|inputs: &Inputs<'_>| {
-        let (logits, labels) = (inputs.get("logits"), Labels::ignoring(inputs.get("labels"), 255));
-        Goal::new(nn::linear(logits.flatten(), "unused", 1).mean_all())
-            .judge(Metric::accuracy(logits, labels))
-            .judge(Metric::top_k(2, logits, labels))
-            .judge(Metric::precision(logits, labels))
-            .judge(Metric::recall(logits, labels))
-            .judge(Metric::f1(logits, labels))
-            .judge(Metric::mean_iou(logits, labels))
-    });
+    let ignoring =
+        dagrad::train::objective(|inputs| judged_by(inputs, Labels::ignoring(inputs.get("labels"), 255)));
     let shape = [CLASSES, 2, PIXELS / 2];
     let data = Table::default().real("logits", SAMPLES, &shape, logit);
     let data = data.index("labels", SAMPLES, &[2, PIXELS / 2], label);

@@ -185,7 +185,7 @@ fn misuses_say_what_is_wrong_and_where() {
     let several =
         dagrad::train::objective(|inputs: &Inputs<'_>| Goal::new(nn::linear(inputs.get("x"), "fc", 1)));
     let fitted = fit(&mut learner(several, &data), &Sgd::new(0.1), &data, &data, options(1, 10));
-    assert_mentions(&message(fitted), &["one number", "[10, 1]"]);
+    assert_mentions(&message(fitted), &["minimize at", "one number", "[10, 1]", "loss"]);
 
     let mut learner = learner(line, &data);
     let other = Table::default().real("x", 40, &[2], |_, _| 0.0).real("y", 40, &[1], |_, _| 0.0);
